@@ -1,0 +1,82 @@
+"""``canthus train``: train a network by a recipe."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file; 'list' names them.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")] = None,
+    root: Annotated[
+        list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
+    ] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME unless given.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")] = None,
+    devices: Annotated[int, typer.Option(help="Processes (CPU) or accelerators; above 1 trains with DDP.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Worker processes that make batches.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
+) -> None:
+    """Train a network by a recipe; run the same command again to go on after a stop."""
+    from canthus.optional import require
+
+    require("lightning", extra="train")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from canthus.recipes.config import load_recipe, recipe_names
+    from canthus.recipes.train import Surroundings, default_cache
+    from canthus.recipes.train import train as run
+
+    console = Console(stderr=True, highlight=False)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if recipe == "list":
+        for name in recipe_names():
+            typer.echo(name)
+        return
+    config = load_recipe(recipe, set_)
+    place = Surroundings(
+        roots=dataset_roots(data, root, sorted({s.dataset for s in (*config.train, *config.validation)})),
+        cache=cache or default_cache(),
+        out=out or Path("runs") / config.name,
+        devices=devices,
+        accelerator=accelerator,
+        workers=workers,
+        threads=threads,
+    )
+    with Progress(console=console, transient=True) as bar:
+        tasks = {}
+
+        def packing(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(f"packing {what}", total=total)
+            bar.update(tasks[what], completed=done)
+            if done == total and all(t.finished for t in bar.tasks):
+                bar.stop()
+
+        best = run(config, place, progress=packing, write=lambda line: console.print(line, soft_wrap=True))
+    console.print(f"best weights: {best}")
+    console.print(f"curves:       {place.out / 'curves.png'}")
+
+
+def dataset_roots(data: Path | None, roots: list[str], names: list[str]) -> dict[str, Path]:
+    """Folder of each dataset: ``data/NAME`` where that exists, ``NAME=DIR`` before it.
+
+    Raises:
+        ConfigError: an entry of ``roots`` is not NAME=DIR.
+    """
+    from canthus.errors import ConfigError
+
+    found = {name: data / name for name in names if data is not None and (data / name).is_dir()}
+    for entry in roots:
+        name, equals, folder = entry.partition("=")
+        if not equals:
+            raise ConfigError(f"Cannot read --root {entry!r}; expected NAME=DIR, such as 300w=/data/300w")
+        found[name] = Path(folder)
+    return found

@@ -1,0 +1,1 @@
+"""Networks to ONNX files, checked against torch."""

@@ -1,0 +1,99 @@
+"""One ONNX file from a network: dynamic batch, no side file, the model card inside."""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from canthus.errors import ModelFileError
+from canthus.optional import require
+from canthus.runtime.card import METADATA_KEY, ModelCard
+
+OPSET = 20
+
+
+@final
+class ExportView(nn.Module):
+    """The network as the runtime calls it: uint8 ``(n, s, s, 3)`` RGB in, points of the unit frame out.
+
+    Differs: the change from bytes to floats is part of the file, so that callers in any language hand over plain
+    pictures and cannot normalise wrongly.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        points: Tensor = self.network(image.permute(0, 3, 1, 2).float() / 255.0).points
+        return points
+
+
+def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
+    """Write ``network`` to ``path``.
+
+    Args:
+        network: returns ``Output``; put into eval mode for the export.
+        card: written into the file's metadata.
+        path: ``.onnx`` file; missing folders are made.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+        ModelFileError: the exported file is not valid.
+    """
+    onnx = require("onnx", extra="train")
+    require("onnxscript", extra="train")
+    view = ExportView(network).eval()
+    example = torch.zeros(2, card.size, card.size, 3, dtype=torch.uint8)
+    model = _trace(view, example).model_proto
+    for entry in (e for e in model.metadata_props if e.key == METADATA_KEY):
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    model.producer_name = "canthus"
+    model.doc_string = f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}"
+    _drop_debris(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError(f"The export of {card.name} is not a valid ONNX model: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _trace(view: nn.Module, example: Tensor) -> Any:
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        # The exporter prints its steps and warns about its own insides; neither helps a user.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return torch.onnx.export(
+                view,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["points"],
+                dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        exporter.setLevel(level)
+
+
+def _drop_debris(model: Any) -> None:
+    """Remove the tracer's stack traces, which name files of the machine that exported."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        if hasattr(value, "metadata_props"):
+            del value.metadata_props[:]
+    del model.graph.metadata_props[:]

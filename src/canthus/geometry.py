@@ -1,0 +1,119 @@
+"""Points, boxes and the affine maps between pixel frames.
+
+The one coordinate rule: x right, y down, the *centre* of the top-left pixel is (0, 0).  Boxes are
+``x1, y1, x2, y2``, half-open like slices, so the box of a whole ``w x h`` picture is ``0, 0, w, h``.  A pixel
+reaches half a unit around its centre, hence a point ``p`` lies at ``p + 0.5`` on the scale of box edges; every
+function here that mixes points and boxes accounts for that half.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Shaped
+
+
+@final
+@dataclass(frozen=True)
+class Affine:
+    """An affine map between two pixel frames: ``q = matrix[:, :2] p + matrix[:, 2]``."""
+
+    matrix: Float64[np.ndarray, "2 3"]
+
+    @staticmethod
+    def identity() -> "Affine":
+        """The map that moves nothing."""
+        return Affine(np.eye(2, 3))
+
+    @staticmethod
+    def flip(width: int) -> "Affine":
+        """Mirror of a picture ``width`` pixels wide: ``x -> width - 1 - x``."""
+        return Affine(np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]]))
+
+    @staticmethod
+    def crop(square: Shaped[np.ndarray, " 4"], size: int) -> "Affine":
+        """Map the box ``square`` (edge coordinates) onto a ``size x size`` picture."""
+        x1, y1, x2, y2 = (float(v) for v in square)
+        sx, sy = size / (x2 - x1), size / (y2 - y1)
+        return Affine(
+            np.array([[sx, 0.0, (0.5 - x1) * sx - 0.5], [0.0, sy, (0.5 - y1) * sy - 0.5]])
+        )
+
+    @staticmethod
+    def about(
+        centre: tuple[float, float], *, angle: float = 0.0, scale: float = 1.0, shift: Sequence[float] = (0.0, 0.0)
+    ) -> "Affine":
+        """Rotate by ``angle`` radians (clockwise on the screen), scale, then shift, all about ``centre``."""
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        x, y = centre
+        return Affine(
+            np.array(
+                [
+                    [cos, -sin, x - cos * x + sin * y + shift[0]],
+                    [sin, cos, y - sin * x - cos * y + shift[1]],
+                ]
+            )
+        )
+
+    def apply(self, points: Float[np.ndarray, "*n 2"]) -> Float32[np.ndarray, "*n 2"]:
+        """Map points."""
+        moved = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return moved.astype(np.float32)
+
+    def inverse(self) -> "Affine":
+        """The map back.
+
+        Raises:
+            ValueError: the map squeezes the plane onto a line and has no inverse.
+        """
+        linear, offset = self.matrix[:, :2], self.matrix[:, 2]
+        if abs(np.linalg.det(linear)) < 1e-12:
+            raise ValueError("This affine map is singular and cannot be inverted")
+        back = np.linalg.inv(linear)
+        return Affine(np.hstack([back, (-back @ offset)[:, None]]))
+
+    def then(self, following: "Affine") -> "Affine":
+        """This map first, ``following`` second."""
+        linear = following.matrix[:, :2] @ self.matrix[:, :2]
+        offset = following.matrix[:, :2] @ self.matrix[:, 2] + following.matrix[:, 2]
+        return Affine(np.hstack([linear, offset[:, None]]))
+
+
+def hull_box(points: Float[np.ndarray, "*n k 2"]) -> Float32[np.ndarray, "*n 4"]:
+    """Tight box of each set of points, in edge coordinates; NaN points are left out."""
+    low = np.nanmin(points, axis=-2) + 0.5
+    high = np.nanmax(points, axis=-2) + 0.5
+    return np.concatenate([low, high], axis=-1).astype(np.float32)
+
+
+def box_size(boxes: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 2"]:
+    """Width and height."""
+    return (boxes[..., 2:] - boxes[..., :2]).astype(np.float32)
+
+
+def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:
+    """Square about the centre of a box, its side ``margin`` times the longer side of the box."""
+    centre = (box[..., :2] + box[..., 2:]) / 2
+    half = margin * (box[..., 2:] - box[..., :2]).max(axis=-1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
+
+
+def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
+    """Intersection over union of every pair; 0 where both boxes are empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.clip(high - low, 0, None).prod(axis=-1)
+    areas = [np.clip(x[:, 2:] - x[:, :2], 0, None).prod(axis=-1) for x in (a, b)]
+    union = areas[0][:, None] + areas[1][None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0).astype(np.float32)
+
+
+def unit_to_pixels(unit: Float[np.ndarray, "*n 2"], size: int) -> Float32[np.ndarray, "*n 2"]:
+    """From the networks' unit frame ``(x + 0.5) / size`` to pixels of the crop."""
+    return (unit * size - 0.5).astype(np.float32)
+
+
+def pixels_to_unit(points: Float[np.ndarray, "*n 2"], size: int) -> Float32[np.ndarray, "*n 2"]:
+    """From pixels of the crop to the networks' unit frame ``(x + 0.5) / size``."""
+    return ((points + 0.5) / size).astype(np.float32)

@@ -1,0 +1,26 @@
+"""Losses for landmark regression: each returns one number a face; the caller weighs and reduces."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
+from canthus.losses.wing import wing_loss
+
+
+class PointLoss(Protocol):
+    """``(n, k, 2)`` predicted and true points in pixels of the input to ``(n,)`` losses."""
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor: ...
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "wing": wing_loss,
+    "l1": l1_loss,
+    "l2": l2_loss,
+    "smooth_l1": smooth_l1_loss,
+}
+"""Name to loss; keyword arguments of the function are the settings a recipe may give."""
+
+__all__ = ["LOSSES", "PointLoss", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]

@@ -1,0 +1,17 @@
+"""What every landmark network returns."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Output(NamedTuple):
+    """Result of one forward pass.
+
+    ``points`` is ``(n, k, 2)`` in the unit frame of the crop: ``(x + 0.5) / size``, so that 0 and 1 are the
+    crop's outer edges.  ``features`` is the map that a training-only branch reads (the pose branch of PFLD,
+    say), or ``None`` where the network offers none.
+    """
+
+    points: Tensor
+    features: Tensor | None = None

@@ -1,0 +1,64 @@
+"""PFLD: MobileNetV2 blocks, three scales, one fully connected layer."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, scaled_channels
+from canthus.models.output import Output
+
+
+@final
+class Pfld(nn.Module):
+    """Backbone of PFLD, the baseline of the Blaze_ghost paper (Yu et al., 2023, Table 1).
+
+    Guo et al. (2019), "PFLD: A Practical Facial Landmark Detector", Table 1.  Maps S1 (1/8), S2 (1/16) and
+    S3 (1x1) are flattened, not pooled, into the fully connected layer: with that reading width 0.25 has the
+    1.1 MB that the Blaze_ghost paper prints.
+
+    Differs: the last layer starts at the centre of the crop (bias 0.5) with small weights, so that the
+    first steps of training move a plausible face, not noise.
+
+    Args:
+        points: number of landmarks k.
+        width: channel multiplier; the paper prints 1.0 and 0.25.
+        size: side of the square input in pixels, a multiple of 16.
+    """
+
+    def __init__(self, *, points: int, width: float = 1.0, size: int = 112) -> None:
+        super().__init__()
+        if size % 16:
+            raise ValueError(f"PFLD needs an input side that is a multiple of 16, not {size}")
+        c16, c32, c64, c128 = (scaled_channels(c, width) for c in (16, 32, 64, 128))
+        self.points = points
+        self.size = size
+        self.stem = nn.Sequential(
+            NormalizeInput(),
+            conv_bn_relu(3, c64, kernel=3, stride=2),
+            conv_bn_relu(c64, c64, kernel=3, groups=c64),
+        )
+        self.stage_4 = nn.Sequential(
+            InvertedResidual(c64, c64, expansion=2, stride=2),
+            *(InvertedResidual(c64, c64, expansion=2, stride=1) for _ in range(4)),
+        )
+        self.stage_8 = nn.Sequential(
+            InvertedResidual(c64, c128, expansion=2, stride=2),
+            InvertedResidual(c128, c128, expansion=4, stride=1),
+            *(InvertedResidual(c128, c128, expansion=4, stride=1) for _ in range(5)),
+            InvertedResidual(c128, c16, expansion=2, stride=1),
+        )
+        self.stage_16 = conv_bn_relu(c16, c32, kernel=3, stride=2)
+        side = size // 16
+        self.stage_global = nn.Sequential(nn.Conv2d(c32, c128, side), nn.ReLU(inplace=True))
+        self.head = nn.Linear(c16 * (size // 8) ** 2 + c32 * side**2 + c128, 2 * points)
+        nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.constant_(self.head.bias, 0.5)
+
+    def forward(self, image: Tensor) -> Output:
+        features = self.stage_4(self.stem(image))
+        s1 = self.stage_8(features)
+        s2 = self.stage_16(s1)
+        s3 = self.stage_global(s2)
+        joined = torch.cat([s1.flatten(1), s2.flatten(1), s3.flatten(1)], dim=1)
+        return Output(points=self.head(joined).reshape(-1, self.points, 2), features=features)

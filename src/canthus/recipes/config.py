@@ -1,0 +1,218 @@
+"""Recipes: TOML files checked against frozen dataclasses."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, final, get_args, get_origin, get_type_hints
+
+from canthus.data.transforms import Augmentation
+from canthus.errors import ConfigError
+from canthus.lookup import unknown_name
+from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True)
+class TrainSource:
+    """One training set.
+
+    Attributes:
+        dataset: key of ``DATASETS``.
+        split: name of the split.
+        weight: part of an epoch, relative to the other sets that are active.
+        until: share of the training after which the set is no longer visited.
+    """
+
+    dataset: str
+    split: str
+    weight: float = 1.0
+    until: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class ValidationSource:
+    """One validation set; the first of a recipe decides which checkpoint is best."""
+
+    dataset: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        """``dataset/split``."""
+        return f"{self.dataset}/{self.split}"
+
+
+@final
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that shapes a training run.
+
+    Attributes:
+        name: name of the run, and of the model it makes.
+        model: key of ``MODELS``.
+        epochs: number of epochs.
+        faces_per_epoch: pictures drawn in one epoch, over all training sets.
+        train: training sets.
+        validation: validation sets; the first one chooses the best epoch.
+        model_settings: the network's own arguments, such as ``width``.
+        scheme: point scheme.
+        size: side of the input in pixels.
+        margin: side of the crop over the longer side of the face box.
+        loss: key of ``LOSSES``.
+        loss_settings: the loss's own arguments.
+        batch_size: faces a step and process.
+        seed: of weights, order and augmentation.
+        ema_decay: decay of the averaged weights per step; 0 for no average.
+        precision: ``32-true`` or ``bf16-mixed``.
+        validate_every: epochs between two validations.
+        augmentation: strengths of the random changes.
+        optimizer: which optimizer, with what.
+        schedule: how the learning rate moves.
+    """
+
+    name: str
+    model: str
+    epochs: int
+    faces_per_epoch: int
+    train: tuple[TrainSource, ...]
+    validation: tuple[ValidationSource, ...]
+    model_settings: dict[str, Any] = field(default_factory=dict)
+    scheme: str = "ibug_68"
+    size: int = 112
+    margin: float = 1.3
+    loss: str = "wing"
+    loss_settings: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 64
+    seed: int = 0
+    ema_decay: float = 0.999
+    precision: str = "32-true"
+    validate_every: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = files("canthus.recipes")
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
+    """Read a recipe by name or path and apply ``key=value`` changes.
+
+    Args:
+        recipe: a name that ``recipe_names`` lists, or the path of a TOML file.
+        changes: such as ``optimizer.learning_rate=0.01`` or ``train.0.weight=2``; values are TOML.
+
+    Raises:
+        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion) or a value of the wrong type.
+    """
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigError(f"{recipe}: no such recipe file")
+        text = path.read_text()
+    elif recipe in recipe_names():
+        text = (files("canthus.recipes") / f"{recipe}.toml").read_text()
+    else:
+        raise unknown_name(recipe, recipe_names(), kind="recipe")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
+    for change in changes:
+        _apply(values, change)
+    return from_values(TrainConfig, values)
+
+
+def to_values(config: Any) -> dict[str, Any]:
+    """A config as plain data, ready for JSON; ``from_values`` reads it back."""
+    return asdict(config)
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise ConfigError(f"Cannot read the change {change!r}; expected key=value, such as epochs=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    place: Any = values
+    for parent in parents:
+        place = _item(place, parent, key)
+    if isinstance(place, list):
+        _item(place, last, key)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _item(place: Any, name: str, key: str) -> Any:
+    if isinstance(place, dict):
+        return place.setdefault(name, {})
+    if isinstance(place, list) and name.isdigit() and int(name) < len(place):
+        return place[int(name)]
+    raise ConfigError(f"Cannot set {key!r}: the recipe has no {name!r} there")
+
+
+def from_values(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a frozen dataclass from plain data, refusing what it does not know.
+
+    Raises:
+        ConfigError: an unknown field (with the nearest known one), a missing field, or a wrong type.
+    """
+    hints = get_type_hints(cls)
+    names = {f.name for f in fields(cast(Any, cls))}
+    for name in values:
+        if name not in names:
+            raise unknown_name(f"{where}{name}", [where + n for n in names], kind="setting")
+    made = {}
+    for f in fields(cast(Any, cls)):
+        if f.name in values:
+            made[f.name] = _convert(hints[f.name], values[f.name], f"{where}{f.name}")
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"The setting {where}{f.name!r} is missing; expected {_type_name(hints[f.name])}")
+    return cls(**made)
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        return from_values(cast(Any, kind), value, f"{where}.")
+    origin = get_origin(kind)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = get_args(kind)[0]
+        return tuple(_convert(inner, item, f"{where}.{i}") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    if origin in (Union, UnionType):
+        for option in get_args(kind):
+            if option is type(None) and value is None:
+                return None
+            if option is not type(None) and value is not None:
+                return _convert(option, value, where)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise ConfigError(f"The setting {where!r} must be {_type_name(kind)}, not {value!r}")
+
+
+def _type_name(kind: Any) -> str:
+    if is_dataclass(kind):
+        return "a table"
+    origin = get_origin(kind)
+    if origin is tuple:
+        return "a list"
+    if origin is dict:
+        return "a table"
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return names.get(kind, str(kind))

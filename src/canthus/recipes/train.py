@@ -1,0 +1,173 @@
+"""Train a network by a recipe."""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from canthus.data import load_dataset
+from canthus.data.crops import CropPack, load_crops
+from canthus.errors import ConfigError
+from canthus.losses import LOSSES
+from canthus.lookup import lookup
+from canthus.models import create_model
+from canthus.recipes.config import TrainConfig, to_values
+from canthus.schemes import find_scheme
+from canthus.training.fit import fit
+from canthus.training.loader import CropDataset, MixtureSampler, Source, plain_loader, train_loader
+from canthus.training.task import RegressionTask
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a recipe runs; nothing here changes a result on the same machine.
+
+    Attributes:
+        roots: folder of each dataset, by name.
+        cache: folder of the packed crops.
+        out: folder of the run.
+        devices: processes, or accelerators.
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        workers: worker processes that make batches; 0 makes them in the training process.
+        threads: threads of torch; 0 leaves the choice to torch.
+    """
+
+    roots: Mapping[str, Path]
+    cache: Path
+    out: Path
+    devices: int = 1
+    accelerator: str = "auto"
+    workers: int = 0
+    threads: int = 0
+
+
+def default_cache() -> Path:
+    """Where packed crops are kept: ``canthus`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
+
+
+def train(
+    config: TrainConfig,
+    place: Surroundings,
+    *,
+    progress: Progress = lambda what, done, total: None,
+    write: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train by a recipe; goes on where an earlier run in the same folder was cut off.
+
+    Args:
+        config: the recipe.
+        place: data, cache and run folders.
+        progress: called with (what, done, total) while crops are packed.
+        write: takes one line an epoch where stderr is no terminal.
+
+    Returns:
+        Path of the best checkpoint.
+
+    Raises:
+        ConfigError: unknown names, or the folder holds a run of another recipe.
+        DataError: a dataset is not there or damaged.
+    """
+    _refuse_other_run(config, place.out)
+    loss = loss_of(config)
+    scheme = find_scheme(config.scheme)
+    sources = [
+        Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until)
+        for s in config.train
+    ]
+    validation = {v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation}
+    if place.threads:
+        torch.set_num_threads(place.threads)
+    L.seed_everything(config.seed, verbose=False)
+    network = create_model(config.model, points=scheme.count, size=config.size, settings=config.model_settings)
+    sampler = MixtureSampler(
+        sources,
+        faces=config.faces_per_epoch,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    task = RegressionTask(
+        network=network,
+        loss=loss,
+        size=config.size,
+        scheme=scheme,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        epochs=config.epochs,
+        # The other processes are not up yet when the schedule is made.
+        steps=max(1, config.faces_per_epoch // (config.batch_size * place.devices)),
+        validation=list(validation),
+    )
+    dataset = CropDataset(sources, config.augmentation, size=config.size, margin=config.margin, seed=config.seed)
+    return fit(
+        task,
+        train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers),
+        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in validation.values()],
+        out=place.out,
+        config=to_values(config),
+        epochs=config.epochs,
+        monitor=f"{next(iter(validation))}/nme_ion",
+        ema_decay=config.ema_decay,
+        precision=config.precision,
+        clip=config.optimizer.clip,
+        devices=place.devices,
+        accelerator=place.accelerator,
+        validate_every=config.validate_every,
+        write=write,
+    )
+
+
+def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The recipe's loss with its settings filled in.
+
+    Raises:
+        ConfigError: unknown loss, or settings it does not take.
+    """
+    function = lookup(LOSSES, config.loss, kind="loss")
+    loss = functools.partial(function, **config.loss_settings)
+    try:
+        loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
+    return loss
+
+
+def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:
+    if dataset not in place.roots:
+        raise ConfigError(
+            f"The recipe needs the dataset {dataset!r}; say where it is with --data DIR (a folder that holds "
+            f"{dataset}/) or --root {dataset}=DIR"
+        )
+    annotations = load_dataset(dataset, place.roots[dataset], split)
+    found = {a.scheme.name for a in annotations}
+    if found != {config.scheme}:
+        raise ConfigError(f"{dataset}/{split} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
+    return load_crops(annotations, place.cache, progress=lambda done, total: progress(f"{dataset}/{split}", done, total))
+
+
+def _refuse_other_run(config: TrainConfig, out: Path) -> None:
+    """A run folder belongs to one recipe; going on with another would make a curve of two."""
+    path = out / "config.json"
+    if not path.exists():
+        return
+    # Through JSON, because tuples come back as lists.
+    old, new = json.loads(path.read_text()), json.loads(json.dumps(to_values(config)))
+    if old != new:
+        changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        raise ConfigError(
+            f"{out} holds a run with other settings ({', '.join(changed)}); choose another --out, or delete it"
+        )

@@ -1,0 +1,70 @@
+"""The model card that an ONNX file carries inside itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import final
+
+from canthus.errors import ModelFileError
+from canthus.lookup import unknown_name
+from canthus.schemes import Scheme, find_scheme
+
+METADATA_KEY = "canthus"
+"""Key of the ONNX metadata entry that holds the card as JSON."""
+
+
+@final
+@dataclass(frozen=True)
+class ModelCard:
+    """What the runtime and a reader need to know about a landmark network.
+
+    Attributes:
+        name: name of the model, as ``canthus models`` prints it.
+        architecture: key of the ``MODELS`` table, for retraining.
+        scheme: name of the point scheme.
+        size: side of the square input in pixels.
+        margin: side of the crop, in units of the longer side of the face box.
+        training_data: names of the sets.
+        licence: terms of the weights.
+        recipe: the command or recipe that made the file.
+        metrics: measured numbers, such as ``300w/validation/nme_ion``; fractions, not percent.
+    """
+
+    name: str
+    architecture: str
+    scheme: str
+    size: int
+    margin: float
+    training_data: tuple[str, ...]
+    licence: str
+    recipe: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def find_scheme(self) -> Scheme:
+        """The point scheme itself."""
+        return find_scheme(self.scheme)
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return json.dumps(asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str, *, source: str) -> "ModelCard":
+        """Read a card; ``source`` names the file in errors.
+
+        Raises:
+            ModelFileError: not JSON, or fields are missing or unknown.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
+        known = {f.name for f in fields(ModelCard)}
+        for name in values:
+            if name not in known:
+                raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
+        missing = known - set(values) - {"metrics"}
+        if missing:
+            raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
+        values["training_data"] = tuple(values["training_data"])
+        return ModelCard(**values)

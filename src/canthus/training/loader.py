@@ -1,0 +1,184 @@
+"""Packed crops to torch batches.
+
+Everything random about a picture follows from (seed, epoch, draw), so a run that was cut off goes on exactly as
+it would have gone, whatever the number of worker processes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from canthus.data.crops import CropPack
+from canthus.data.transforms import Augmentation, View, augment, plain_view
+from canthus.errors import ConfigError
+from canthus.geometry import pixels_to_unit
+from canthus.types import Sample
+
+
+class Batch(NamedTuple):
+    """Faces as a network takes them.
+
+    ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame.
+    """
+
+    image: Tensor
+    points: Tensor
+
+
+class Draw(NamedTuple):
+    """One picture to make: which face, in which epoch, as the how-manieth draw of that epoch."""
+
+    source: int
+    face: int
+    epoch: int
+    number: int
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """One pack and its part in the training.
+
+    Attributes:
+        pack: the faces.
+        weight: part of an epoch, relative to the other sources that are active.
+        until: share of the training after which the source is no longer visited.
+    """
+
+    pack: CropPack
+    weight: float = 1.0
+    until: float = 1.0
+
+
+@final
+class MixtureSampler(Sampler[Draw]):
+    """Draws of one epoch over several sources, shuffled anew each epoch, shared out between processes.
+
+    Every epoch has the same length, so schedules and validation need not know which sources are active.
+
+    Args:
+        sources: the packs; at least one must stay active to the end.
+        faces: draws of one epoch, over all processes.
+        epochs: length of the training, against which ``Source.until`` counts.
+        batch_size: faces a step and process; an epoch is cut to whole batches.
+        seed: of the order.
+
+    Raises:
+        ConfigError: no source stays to the end, a weight is not positive, or an epoch is shorter than a batch.
+    """
+
+    def __init__(self, sources: Sequence[Source], *, faces: int, epochs: int, batch_size: int, seed: int) -> None:
+        if all(s.until < 1 for s in sources) or any(s.weight <= 0 for s in sources):
+            raise ConfigError("Training sets need positive weights, and one of them must stay until 1.0")
+        if faces < batch_size:
+            raise ConfigError(f"An epoch of {faces} faces is shorter than one batch of {batch_size}")
+        self._sources = sources
+        self._faces = faces
+        self._epochs = epochs
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose draws come next; called by the trainer."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Draws of this process in one epoch: whole batches."""
+        return max(1, self._faces // (self._batch_size * _processes()[1])) * self._batch_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        rank, processes = _processes()
+        rng = np.random.default_rng((self._seed, self._epoch))
+        pairs = self._pairs(rng, len(self) * processes)
+        for number in range(rank, len(pairs), processes):
+            yield Draw(*pairs[number], epoch=self._epoch, number=number)
+
+    def _pairs(self, rng: np.random.Generator, total: int) -> list[tuple[int, int]]:
+        """(source, face) of every draw: whole rounds over each source before a face comes again."""
+        active = [(i, s) for i, s in enumerate(self._sources) if self._epoch < s.until * self._epochs]
+        shares = np.cumsum([s.weight for _, s in active]) / sum(s.weight for _, s in active)
+        counts = np.diff(np.round(shares * total).astype(int), prepend=0)
+        pairs: list[tuple[int, int]] = []
+        for (i, source), count in zip(active, counts, strict=True):
+            rounds = [rng.permutation(len(source.pack)) for _ in range(-(-int(count) // len(source.pack)))]
+            pairs += [(i, int(face)) for face in np.concatenate(rounds)[:count]] if count else []
+        return [pairs[i] for i in rng.permutation(len(pairs))]
+
+
+@final
+class CropDataset(Dataset[Batch]):
+    """Makes whole batches of augmented crops from draws."""
+
+    def __init__(self, sources: Sequence[Source], settings: Augmentation, *, size: int, margin: float, seed: int) -> None:
+        self._sources = sources
+        self._settings = settings
+        self._views = [View(size=size, margin=margin, pack_margin=s.pack.margin) for s in sources]
+        self._seed = seed
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
+        samples = [self._draw(draw) for draw in draws]
+        return _as_batch([s.image for s in samples], [s.points for s in samples])
+
+    def _draw(self, draw: Draw) -> Sample:
+        rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
+        sample = self._sources[draw.source].pack.sample(draw.face)
+        return augment(sample, rng, self._settings, self._views[draw.source])
+
+
+@final
+class PlainDataset(Dataset[Batch]):
+    """Makes whole batches of crops exactly as inference cuts them."""
+
+    def __init__(self, pack: CropPack, *, size: int, margin: float) -> None:
+        self._pack = pack
+        self._view = View(size=size, margin=margin, pack_margin=pack.margin)
+
+    def __len__(self) -> int:
+        return len(self._pack)
+
+    def __getitems__(self, faces: Sequence[int]) -> Batch:
+        samples = [plain_view(self._pack.sample(face), self._view) for face in faces]
+        return _as_batch([s.image for s in samples], [s.points for s in samples])
+
+
+def train_loader(dataset: CropDataset, sampler: MixtureSampler, *, batch_size: int, workers: int) -> DataLoader[Batch]:
+    """Endless variety, finite epochs."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_already_batched,
+        drop_last=True,
+        persistent_workers=workers > 0,
+    )
+
+
+def plain_loader(pack: CropPack, *, size: int, margin: float, batch_size: int) -> DataLoader[Batch]:
+    """The faces of a pack in order, without augmentation."""
+    return DataLoader(
+        PlainDataset(pack, size=size, margin=margin), batch_size=batch_size, collate_fn=_already_batched, shuffle=False
+    )
+
+
+def _already_batched(batch: Batch) -> Batch:
+    return batch
+
+
+def _as_batch(images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> Batch:
+    stacked = np.stack(images)
+    unit = pixels_to_unit(np.stack(points), stacked.shape[1])
+    return Batch(image=torch.from_numpy(stacked), points=torch.from_numpy(unit))
+
+
+def _processes() -> tuple[int, int]:
+    """Rank of this process and their number."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

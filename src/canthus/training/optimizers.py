@@ -1,0 +1,118 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from torch import nn, optim
+
+from canthus.errors import ConfigError
+from canthus.lookup import lookup
+
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
+    "adadelta": optim.Adadelta,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "rmsprop": optim.RMSprop,
+    "sgd": optim.SGD,
+}
+"""Name to optimizer; recipes give the keyword arguments of the torch class."""
+
+
+@final
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Which optimizer, with what.
+
+    Attributes:
+        name: key of ``OPTIMIZERS``.
+        learning_rate: before the schedule.
+        weight_decay: not applied to biases and batch norms.
+        settings: further keyword arguments (``momentum``, ``betas``, ``rho``, ``eps``).
+        clip: largest norm of the gradient; 0 for no limit.
+    """
+
+    name: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+    clip: float = 0.0
+
+
+@final
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves over the training.
+
+    Attributes:
+        name: key of ``SCHEDULES``.
+        warmup_epochs: linear rise at the start, on top of the schedule.
+        step_epochs: epochs between two drops of ``step``.
+        step_factor: factor of each drop of ``step``.
+        final_factor: where ``cosine`` and ``linear`` end and ``step`` stops dropping, as a factor.
+    """
+
+    name: str = "cosine"
+    warmup_epochs: float = 0.0
+    step_epochs: float = 20.0
+    step_factor: float = 0.1
+    final_factor: float = 0.0
+
+
+def _constant(epoch: float, epochs: float, config: ScheduleConfig) -> float:
+    return 1.0
+
+
+def _cosine(epoch: float, epochs: float, config: ScheduleConfig) -> float:
+    """Loshchilov and Hutter (2017), "SGDR", eq. 5, without restarts."""
+    progress = min(epoch / epochs, 1.0)
+    return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _linear(epoch: float, epochs: float, config: ScheduleConfig) -> float:
+    return 1 - (1 - config.final_factor) * min(epoch / epochs, 1.0)
+
+
+def _step(epoch: float, epochs: float, config: ScheduleConfig) -> float:
+    return max(config.step_factor ** math.floor(epoch / config.step_epochs), config.final_factor)
+
+
+SCHEDULES: dict[str, Callable[[float, float, ScheduleConfig], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "linear": _linear,
+    "step": _step,
+}
+"""Name to factor of the learning rate as a function of (epoch, epochs, settings); epochs may be fractional."""
+
+
+def create_optimizer(network: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
+    """The optimizer over all parameters that want a gradient.
+
+    Raises:
+        ConfigError: unknown name or settings.
+    """
+    factory = lookup(OPTIMIZERS, config.name, kind="optimizer")
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups: Iterable[dict[str, Any]] = (
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    )
+    try:
+        return factory([g for g in groups if g["params"]], lr=config.learning_rate, **config.settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Optimizer {config.name!r} refuses {config.settings}: {error}") from error
+
+
+def learning_rate_factor(epoch: float, epochs: float, config: ScheduleConfig) -> float:
+    """Factor of the learning rate at a (fractional) epoch.
+
+    Raises:
+        ConfigError: unknown schedule.
+    """
+    schedule = lookup(SCHEDULES, config.name, kind="schedule")
+    factor = schedule(epoch, epochs, config)
+    if epoch < config.warmup_epochs:
+        factor *= (epoch + 1e-3) / config.warmup_epochs
+    return factor

@@ -1,0 +1,97 @@
+"""The record of a run: environment, one line of metrics an epoch, curves."""
+
+import json
+import platform
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, final
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from canthus.training.curves import plot_curves
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit that a result depends on."""
+    packages = {}
+    for name in ("canthus", "torch", "lightning", "numpy", "opencv-python-headless", "onnx", "onnxruntime"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "absent"
+    return {"python": platform.python_version(), "machine": platform.machine(), "commit": _commit(), **packages}
+
+
+def _commit() -> str:
+    """Commit of the source tree, with ``+`` where it is not clean; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        state = subprocess.run(
+            ["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
+
+
+@final
+class MetricsRecorder(Callback):
+    """Appends one JSON line an epoch to ``metrics.jsonl`` and redraws ``curves.png``.
+
+    After a resume, lines of epochs that are trained again are dropped first, so the file holds one unbroken curve.
+
+    Args:
+        out: the run's folder.
+        title: heading of the plot.
+        plot_every: epochs between two drawings.
+    """
+
+    def __init__(self, out: Path, *, title: str, plot_every: int = 10) -> None:
+        self._path = out / "metrics.jsonl"
+        self._plot = out / "curves.png"
+        self._title = title
+        self._plot_every = plot_every
+        self._rows: list[dict[str, float]] = []
+        self._start = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._path.exists():
+            rows = [json.loads(line) for line in self._path.read_text().splitlines()]
+            self._rows = [row for row in rows if row["epoch"] < trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        row = {"epoch": trainer.current_epoch, "seconds": round(time.monotonic() - self._start, 2)}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row.update({name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
+        self._rows.append(row)
+        self._path.write_text("".join(json.dumps(r) + "\n" for r in self._rows))
+        if trainer.current_epoch % self._plot_every == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
+            plot_curves(self._rows, self._plot, title=self._title)
+
+
+@final
+class EpochLines(Callback):
+    """One printed line an epoch, for logs that are no terminal.
+
+    Args:
+        write: where the line goes.
+    """
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            metrics = "  ".join(f"{k} {float(v):.4f}" for k, v in sorted(trainer.callback_metrics.items()))
+            self._write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}")

@@ -1,0 +1,91 @@
+"""What is learned: network, loss, optimizer, as Lightning modules."""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn, optim
+
+from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.schemes import Scheme
+from canthus.training.loader import Batch
+from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
+
+
+def network_input(image: Tensor) -> Tensor:
+    """uint8 ``(n, s, s, 3)`` RGB to float ``(n, 3, s, s)`` in [0, 1], in channels-last memory order."""
+    return image.permute(0, 3, 1, 2).float() / 255.0
+
+
+@final
+class RegressionTask(L.LightningModule):
+    """Landmark regression with one loss on the points.
+
+    Args:
+        network: returns ``Output``.
+        loss: ``(n, k, 2)`` points in pixels of the input to ``(n,)`` losses.
+        size: side of the input in pixels; turns the unit frame into the pixels that the loss is given in.
+        scheme: numbering of the points.
+        optimizer: settings.
+        schedule: settings.
+        epochs: length of the training, for the schedule.
+        steps: optimizer steps of one epoch.
+        validation: names of the validation sets, in the order of their loaders.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        size: int,
+        scheme: Scheme,
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
+        epochs: int,
+        steps: int,
+        validation: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self._loss = loss
+        self._size = size
+        self._scheme = scheme
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._epochs = epochs
+        self._steps = steps
+        self._validation = tuple(validation)
+        self._errors: dict[str, list[np.ndarray]] = {}
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        output = self.network(network_input(batch.image))
+        loss = self._loss(output.points.float() * self._size, batch.points * self._size).mean()
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.image), sync_dist=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._errors = {name: [] for name in self._validation}
+
+    def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        with torch.autocast(batch.image.device.type, enabled=False):
+            output = self.network(network_input(batch.image))
+        predicted, truth = output.points.float().cpu().numpy(), batch.points.cpu().numpy()
+        errors = normalized_error(predicted, truth, inter_ocular(truth, self._scheme))
+        self._errors[self._validation[dataloader_idx]].append(errors)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, errors in self._errors.items():
+            self.log(f"{name}/nme_ion", float(np.concatenate(errors).mean()), prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = create_optimizer(self.network, self._optimizer)
+        scheduler = optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _factor(self, step: int) -> float:
+        """Schedule at an optimizer step."""
+        return learning_rate_factor(step / self._steps, self._epochs, self._schedule)

@@ -1,0 +1,112 @@
+"""Values that cross the borders between the parts of the package."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias, final
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from canthus.conversions import convert
+from canthus.schemes import Scheme
+
+Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
+"""RGB picture."""
+
+
+@final
+@dataclass(frozen=True)
+class Faces:
+    """Faces found in one picture, best first.
+
+    Attributes:
+        boxes: face boxes in pixels of the picture; see ``docs/coordinates.md`` for what a face box is.
+        scores: confidence of the detector in [0, 1].
+    """
+
+    boxes: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @staticmethod
+    def empty() -> "Faces":
+        """No face."""
+        return Faces(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32))
+
+
+@final
+@dataclass(frozen=True)
+class Landmarks:
+    """Landmarks of the ``n`` faces of one picture.
+
+    Attributes:
+        points: in pixels of the picture; may lie outside it.
+        scheme: the numbering.
+    """
+
+    points: Float32[np.ndarray, "n k 2"]
+    scheme: Scheme
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
+        """The same faces in another scheme; see ``canthus.conversions`` for what exists.
+
+        Raises:
+            ConfigError: no such conversion or variant.
+        """
+        return Landmarks(convert(self.points, self.scheme, target, variant=variant), target)
+
+
+@final
+@dataclass(frozen=True)
+class Frame:
+    """What the pipeline found in one picture: face ``i`` has box ``faces.boxes[i]`` and ``landmarks.points[i]``."""
+
+    faces: Faces
+    landmarks: Landmarks
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+@final
+@dataclass(frozen=True)
+class Annotation:
+    """Truth of one face, without pixels.
+
+    Attributes:
+        key: unique within the dataset, stable between machines (a relative path, usually).
+        path: the picture.
+        points: in pixels of the picture; NaN where the set gives no position.
+        scheme: the numbering.
+        box: truth face box in pixels; the hull of the points where the set has no box of its own.
+        visible: False for points marked as hidden.
+        group: what must stay on one side of a split: the photo, or the person.
+        subset: part of the set the face comes from (``afw``, ``ibug``), or "".
+        attributes: yes/no properties (``pose``, ``blur``), where the set has them.
+    """
+
+    key: str
+    path: Path
+    points: Float32[np.ndarray, "k 2"]
+    scheme: Scheme
+    box: Float32[np.ndarray, " 4"]
+    visible: Bool[np.ndarray, " k"]
+    group: str
+    subset: str = ""
+    attributes: Mapping[str, bool] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Sample:
+    """A picture of one face with its points, as augmentation sees it."""
+
+    image: Image
+    points: Float32[np.ndarray, "k 2"]
+    scheme: Scheme
