@@ -93,12 +93,10 @@ def random_view(sample: Sample, rng: np.random.Generator, settings: Augmentation
     centre = ((side - 1) / 2, (side - 1) / 2)
     angle = np.deg2rad(settings.rotation_deg) * rng.uniform(-1, 1)
     scale = (1 + settings.scale) ** rng.uniform(-1, 1)
-    shift = np.clip(rng.normal(size=2), -2, 2) * settings.shift * side / view.pack_margin
+    dx, dy = np.clip(rng.normal(size=2), -2, 2) * settings.shift * side / view.pack_margin
     stretch = (1 + settings.stretch) ** rng.uniform(-0.5, 0.5)
-    widen = Affine(
-        np.array([[stretch, 0, centre[0] * (1 - stretch)], [0, 1 / stretch, centre[1] * (1 - 1 / stretch)]])
-    )
-    return _see(sample, view, Affine.about(centre, angle=angle, scale=scale, shift=shift).then(widen))
+    widen = Affine(np.array([[stretch, 0, centre[0] * (1 - stretch)], [0, 1 / stretch, centre[1] * (1 - 1 / stretch)]]))
+    return _see(sample, view, Affine.about(centre, angle=angle, scale=scale, shift=(dx, dy)).then(widen))
 
 
 def _see(sample: Sample, view: View, moved: Affine) -> Sample:

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, scaled_channels
 from canthus.models.output import Output
 
+OFFSET = 0.05
+"""Length of one output unit of the last layer, in sides of the crop."""
+
 
 @final
 class Pfld(nn.Module):
@@ -17,8 +20,9 @@ class Pfld(nn.Module):
     S3 (1x1) are flattened, not pooled, into the fully connected layer: with that reading width 0.25 has the
     1.1 MB that the Blaze_ghost paper prints.
 
-    Differs: the last layer starts at the centre of the crop (bias 0.5) with small weights, so that the
-    first steps of training move a plausible face, not noise.
+    Differs: the fully connected layer gives offsets from the centre of the crop, in units of ``OFFSET``.
+    Optimizers of the Adam family step by the learning rate whatever the gradient; over thousands of flattened
+    inputs such steps would throw the points about by whole faces.
 
     Args:
         points: number of landmarks k.
@@ -52,8 +56,6 @@ class Pfld(nn.Module):
         side = size // 16
         self.stage_global = nn.Sequential(nn.Conv2d(c32, c128, side), nn.ReLU(inplace=True))
         self.head = nn.Linear(c16 * (size // 8) ** 2 + c32 * side**2 + c128, 2 * points)
-        nn.init.normal_(self.head.weight, std=0.001)
-        nn.init.constant_(self.head.bias, 0.5)
 
     def forward(self, image: Tensor) -> Output:
         features = self.stage_4(self.stem(image))
@@ -61,4 +63,5 @@ class Pfld(nn.Module):
         s2 = self.stage_16(s1)
         s3 = self.stage_global(s2)
         joined = torch.cat([s1.flatten(1), s2.flatten(1), s3.flatten(1)], dim=1)
-        return Output(points=self.head(joined).reshape(-1, self.points, 2), features=features)
+        offsets = self.head(joined).reshape(-1, self.points, 2)
+        return Output(points=0.5 + OFFSET * offsets, features=features)

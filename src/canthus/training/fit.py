@@ -1,5 +1,6 @@
 """Lightning's Trainer, set up once for every task."""
 
+import functools
 import json
 import logging
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any, final
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from canthus.training.checkpoint import BEST, LAST
@@ -28,6 +31,23 @@ class _ConfigInCheckpoint(Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["canthus_config"] = self._text
+
+
+def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:
+    """Exponential moving average whose decay starts low, so that the random start weights are soon forgotten.
+
+    The decay at step t is min(decay, (1 + t) / (10 + t)), as TensorFlow's ``ExponentialMovingAverage`` has it.
+
+    Args:
+        averaged: the average so far.
+        current: the weights, or a buffer, after this step.
+        steps: t, updates so far.
+        decay: limit of the decay for large t.
+    """
+    if not averaged.is_floating_point():  # counters, such as the batches a batch norm has seen
+        return current
+    t = float(steps)
+    return torch.lerp(current, averaged, min(decay, (1 + t) / (10 + t)))
 
 
 def fit(
@@ -81,7 +101,7 @@ def fit(
         TQDMProgressBar() if terminal else EpochLines(write),
     ]
     if ema_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=ema_decay))
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=functools.partial(moving_average, decay=ema_decay)))
     trainer = L.Trainer(
         accelerator=accelerator,
         devices=devices,

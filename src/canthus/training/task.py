@@ -83,9 +83,10 @@ class RegressionTask(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = create_optimizer(self.network, self._optimizer)
-        scheduler = optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        # A plain function, because of any other callable LambdaLR puts the insides into the checkpoint.
+        scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))  # noqa: PLW0108
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _factor(self, step: int) -> float:
         """Schedule at an optimizer step."""
-        return learning_rate_factor(step / self._steps, self._epochs, self._schedule)
+        return learning_rate_factor(step / self._steps, float(self._epochs), self._schedule)

@@ -1,0 +1,71 @@
+"""Does the data path feed the network? Faces a second of augmentation, and of training steps, in one run.
+
+Run:    python benchmarks/data_path.py RECIPE --data DIR [--cache DIR]
+Prints: faces a second that one core augments, what all cores would, what one training process consumes, their ratio.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import torch
+from canthus.cli.train import dataset_roots
+from canthus.data import load_dataset
+from canthus.data.crops import load_crops
+from canthus.models import create_model
+from canthus.recipes.config import load_recipe
+from canthus.recipes.train import default_cache, loss_of
+from canthus.schemes import find_scheme
+from canthus.training.loader import CropDataset, MixtureSampler, Source, train_loader
+from canthus.training.optimizers import create_optimizer
+from canthus.training.task import network_input
+
+
+def main() -> None:
+    """Measure both rates on the recipe's own data, batch size, network and precision."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--steps", type=int, default=30)
+    arguments = parser.parse_args()
+    config = load_recipe(arguments.recipe)
+    roots = dataset_roots(arguments.data, [], [s.dataset for s in config.train])
+    sources = [
+        Source(load_crops(load_dataset(s.dataset, roots[s.dataset], s.split), arguments.cache), weight=s.weight)
+        for s in config.train
+    ]
+    faces = arguments.steps * config.batch_size
+    sampler = MixtureSampler(sources, faces=faces, epochs=1, batch_size=config.batch_size, seed=0)
+    dataset = CropDataset(sources, config.augmentation, size=config.size, margin=config.margin, seed=0)
+    loader = train_loader(dataset, sampler, batch_size=config.batch_size, workers=0)
+    for _ in loader:  # the first pass brings the memory-mapped pages in
+        pass
+    start = time.perf_counter()
+    batches = list(loader)
+    augmented = faces / (time.perf_counter() - start)
+
+    network = create_model(
+        config.model, points=find_scheme(config.scheme).count, size=config.size, settings=config.model_settings
+    ).to(memory_format=torch.channels_last)
+    optimizer, loss = create_optimizer(network, config.optimizer), loss_of(config)
+    for step, batch in enumerate(batches):
+        if step == 3:
+            start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
+            points = network(network_input(batch.image)).points
+        value = loss(points.float() * config.size, batch.points * config.size).mean()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+    trained = (len(batches) - 3) * config.batch_size / (time.perf_counter() - start)
+    cores = os.cpu_count() or 1
+    print(f"augmentation, one core:       {augmented:8.0f} faces/s")
+    print(f"augmentation, {cores} cores:        {augmented * cores:8.0f} faces/s (as many worker processes)")
+    print(f"training, {torch.get_num_threads()} threads:          {trained:8.0f} faces/s")
+    print(f"ratio, same number of cores:  {augmented * cores / trained:8.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""``canthus data``: look after datasets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from canthus.data import Report
+
+data_app = typer.Typer(help="Check datasets before training on them.", no_args_is_help=True)
+
+
+@data_app.callback()
+def data() -> None:
+    """Check datasets before training on them."""
+
+
+@data_app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="300w, ytf or folder (one's own pictures with landmarks).")],
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; '-' is stdout.")
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="Scheme of a 'folder' where the number of points does not tell it.")
+    ] = None,
+) -> None:
+    """Open every picture and label: what is there, what cannot be read, what is there twice.
+
+    Exit code 1 where anything is wrong. A part of a published set that is not there is no fault.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from canthus.cli.results import write_json
+    from canthus.data import check_dataset
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("opening pictures", total=None)
+        report = check_dataset(
+            dataset, root, scheme=scheme, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if json_file != "-":
+        _print(report)
+    if json_file is not None:
+        write_json(json_file, report.to_json())
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+def _print(report: "Report") -> None:
+    """The report as lines of text: problems first, the count of parts last."""
+    from canthus.data.problems import counted
+
+    for problem in report.problems:
+        typer.echo(f"{problem.kind}: {problem}")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    for part in report.parts:
+        of = "" if part.published is None else f" of {part.published}"
+        typer.echo(f"{part.name:<12} {part.faces:>6}{of:<9} {part.status}".rstrip())
+    verdict = "no problem" if report.clean else counted(len(report.problems), "problem")
+    typer.echo(f"{counted(report.faces, 'face')} in {counted(report.pictures, 'picture')}: {verdict}")

@@ -1,0 +1,42 @@
+"""Entry point of the ``canthus`` command."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from canthus.cli.benchmark import benchmark
+from canthus.cli.data import data_app
+from canthus.cli.detect import detect
+from canthus.cli.evaluate import evaluate
+from canthus.cli.export import export
+from canthus.cli.models import models
+from canthus.cli.train import train
+from canthus.errors import CanthusError
+
+app = typer.Typer(
+    name="canthus",
+    help="Facial landmarks: train, measure, export, and run fast on an ordinary CPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+
+app.command()(detect)
+app.command()(models)
+app.command()(train)
+app.command()(export)
+app.command()(evaluate)
+app.command()(benchmark)
+
+
+def main() -> None:
+    """Run the command; our own errors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except CanthusError as error:
+        # Escaped, or rich would take the brackets of 'canthus[train]' for markup.
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)

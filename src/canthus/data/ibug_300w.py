@@ -1,0 +1,204 @@
+"""300-W (Sagonas et al., 2013 and 2016): 68 points on AFW, HELEN, LFPW, iBUG and the private test set.
+
+The official layout is ``afw/``, ``helen/{trainset,testset}/``, ``lfpw/{trainset,testset}/``, ``ibug/`` and, for the
+private test, ``300W/01_Indoor/`` and ``300W/02_Outdoor/``: each picture beside its ``.pts`` file.  Case of the folder
+names does not matter.  Mirrored copies (``*_mirror.*``), which some downloads carry, are left out.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from canthus.data.ibug_300w_copies import first_copy
+from canthus.data.problems import UNLABELLED, Problem, Scan, damaged, readable
+from canthus.data.pts import read_pts
+from canthus.data.splits import split_by_group
+from canthus.errors import DataError
+from canthus.geometry import hull_box
+from canthus.lookup import lookup
+from canthus.schemes import IBUG_68
+from canthus.types import Annotation
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+_log = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """One folder of the set.
+
+    Attributes:
+        name: as the papers call it.
+        subset: what ``Annotation.subset`` says.
+        folders: places where downloads keep it, below the root; all that exist are read.
+        official: number of faces in the published set.
+        prefixes: beginnings of the file names, where the folder may hold other things.
+    """
+
+    name: str
+    subset: str
+    folders: tuple[str, ...]
+    official: int
+    prefixes: tuple[str, ...] = ("",)
+
+
+AFW = Part("AFW", "afw", ("afw",), 337)
+HELEN_TRAIN = Part("HELEN train", "helen", ("helen/trainset",), 2000)
+HELEN_TEST = Part("HELEN test", "helen", ("helen/testset",), 330)
+LFPW_TRAIN = Part("LFPW train", "lfpw", ("lfpw/trainset",), 811)
+LFPW_TEST = Part("LFPW test", "lfpw", ("lfpw/testset",), 224)
+IBUG = Part("iBUG", "ibug", ("ibug",), 135)
+PRIVATE = Part(
+    "private",
+    "private",
+    tuple(
+        f"{above}{below}"
+        for above in ("300w/", "test/", "private/", "300w_private/", "")
+        for below in ("01_indoor", "02_outdoor", "indoor", "outdoor", "")
+    ),
+    600,
+    ("indoor_", "outdoor_"),
+)
+PARTS = (AFW, HELEN_TRAIN, HELEN_TEST, LFPW_TRAIN, LFPW_TEST, IBUG, PRIVATE)
+
+_TRAIN = (AFW, HELEN_TRAIN, LFPW_TRAIN)
+SPLITS: dict[str, tuple[Part, ...]] = {
+    "train": _TRAIN,
+    "fit": _TRAIN,
+    "validation": _TRAIN,
+    "common": (HELEN_TEST, LFPW_TEST),
+    "challenging": (IBUG,),
+    "full": (HELEN_TEST, LFPW_TEST, IBUG),
+    "private": (PRIVATE,),
+}
+"""Official splits, and ``fit``/``validation``: the training faces divided 9 to 1 by photo."""
+
+
+def read_300w(root: Path, split: str) -> list[Annotation]:
+    """Read one split of 300-W, sorted by key.
+
+    Raises:
+        ConfigError: unknown split.
+        DataError: no folder of the split is below ``root``, or a ``.pts`` file is damaged or lacks its picture.
+    """
+    parts = lookup(SPLITS, split, kind="split of 300w")
+    scan = scan_300w(root, parts)
+    annotations = readable(scan, name="300w", root=root)
+    if not annotations:
+        raise DataError(nothing_found(root, parts))
+    if len(scan.problems) > 0:
+        _log.warning("%s: %d pictures have no .pts file and are left out", root, len(scan.problems))
+    official = sum(part.official for part in parts)
+    if len(annotations) != official:
+        _log.info("%s: %d faces; the published parts behind '%s' hold %d", root, len(annotations), split, official)
+    if split in ("fit", "validation"):
+        fit, validation = split_by_group(annotations)
+        return fit if split == "fit" else validation
+    return annotations
+
+
+def scan_300w(root: Path, parts: Iterable[Part] = PARTS) -> Scan:
+    """Every face of some parts, and every file that is no face; parts that are not there give nothing."""
+    faces: list[Annotation] = []
+    problems: list[Problem] = []
+    for part in parts:
+        files = list(_part_files(root, part))
+        pictures = {path.with_suffix(""): path for path in files if path.suffix.lower() != ".pts"}
+        labels = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".pts"}
+        for stem, label in labels.items():
+            if stem not in pictures:
+                problems.append(
+                    Problem("points without picture", _key(root, label), "no picture of that name beside it")
+                )
+                continue
+            try:
+                faces.append(_annotation(root, part, pictures[stem], label))
+            except DataError as error:
+                problems.append(damaged(label, _key(root, label), error))
+        problems += [
+            Problem(UNLABELLED, _key(root, picture), "no .pts file of that name beside it")
+            for stem, picture in pictures.items()
+            if stem not in labels
+        ]
+    return Scan(sorted(faces, key=lambda face: face.key), problems)
+
+
+def nothing_found(root: Path, parts: tuple[Part, ...]) -> str:
+    """Message for a root that holds no file of some parts."""
+    if not root.is_dir():
+        return f"{root}: no such folder; expected the root of 300-W, holding afw/, helen/, lfpw/ or ibug/"
+    wanted = ", ".join(f"{part.folders[0]}/" for part in parts)
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    inside = [path for path in folders if any(_folder(path, part.folders[0]) for part in parts)]
+    found = ", ".join(f"{path.name}/" for path in folders[:8]) or "no folder"
+    hint = f" Did you mean {inside[0]}?" if inside else ""
+    return f"{root}: no face of 300-W; expected .pts files in {wanted}; found {found}.{hint}"
+
+
+def _part_files(root: Path, part: Part) -> Iterator[Path]:
+    """Every picture and ``.pts`` file of a part, mirrored copies left out."""
+    seen: set[Path] = set()
+    for name in part.folders:
+        folder = _folder(root, name)
+        if folder is None or folder in seen:
+            continue
+        seen.add(folder)
+        for path in sorted(folder.iterdir()):
+            wanted = path.suffix.lower() in PICTURE_SUFFIXES or path.suffix.lower() == ".pts"
+            if wanted and path.name.lower().startswith(part.prefixes) and not path.stem.endswith("_mirror"):
+                yield path
+
+
+def photo(part: Part, stem: str) -> str:
+    """Name of the photo a face was cut from: faces of one photo must not be divided.
+
+    AFW and HELEN name files ``<photo>_<face>`` with the photo's number at the site both were collected from, so
+    the two share one space of names.  iBUG names files ``image_<photo>_<face>``.  LFPW and the private set hold one
+    face a file, but LFPW holds some photos several times (``ibug_300w_copies``).
+    """
+    if part.subset in ("afw", "helen"):
+        return first_copy(f"photo/{stem.rpartition('_')[0] or stem}")
+    if part.subset == "ibug":
+        return f"ibug/{(stem.rpartition('_')[0] or stem).strip()}"
+    return first_copy(f"{part.folders[0] if part.subset == 'lfpw' else part.subset}/{stem}")
+
+
+def _annotation(root: Path, part: Part, picture: Path, label: Path) -> Annotation:
+    points = read_pts(label)
+    if len(points) != IBUG_68.count:
+        raise DataError(f"{label}: expected {IBUG_68.count} points, found {len(points)}")
+    return Annotation(
+        key=_key(root, picture),
+        path=picture,
+        points=points,
+        scheme=IBUG_68,
+        box=hull_box(points),
+        visible=np.ones(len(points), np.bool_),
+        group=photo(part, picture.stem),
+        subset=part.subset,
+    )
+
+
+def _key(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _folder(root: Path, name: str) -> Path | None:
+    """``root/name`` whatever the case of its folders, or None."""
+    folder = root
+    for wanted in name.rstrip("/").split("/"):
+        if not wanted:
+            break
+        if not folder.is_dir():
+            return None
+        matches = sorted(path for path in folder.iterdir() if path.name.lower() == wanted)
+        if not matches:
+            return None
+        folder = matches[0]
+    return folder if folder.is_dir() else None

@@ -1,0 +1,217 @@
+"""Point schemes: how landmarks are numbered, mirrored and grouped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from canthus.errors import ConfigError
+from canthus.lookup import lookup
+
+
+@final
+@dataclass(frozen=True)
+class Scheme:
+    """One numbering of facial landmarks.
+
+    Left and right are the subject's own; only this module knows which index is which.
+
+    Attributes:
+        name: short name, as written into model files.
+        count: number of points.
+        mirror: ``mirror[i]`` is the index that point ``i`` takes in the mirrored face.
+        groups: parts of the face, each a tuple of indices; together they hold every point once.
+        eye_corners: outer corners (right, left), whose distance is the inter-ocular scale.  ``FIVE`` has no corners;
+            there it is the eye points, so both scales agree, as is usual for CelebA.
+        pupils: indices whose mean is the (right, left) pupil; their distance is the inter-pupil scale.
+    """
+
+    name: str
+    count: int
+    mirror: tuple[int, ...]
+    groups: Mapping[str, tuple[int, ...]]
+    eye_corners: tuple[int, int]
+    pupils: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def _mirror(count: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    order = list(range(count))
+    for a, b in pairs:
+        order[a], order[b] = b, a
+    return tuple(order)
+
+
+def _span(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
+_IBUG_PAIRS = (
+    *((i, 16 - i) for i in range(8)),
+    *((17 + i, 26 - i) for i in range(5)),
+    (31, 35), (32, 34),
+    (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),
+    (48, 54), (49, 53), (50, 52), (55, 59), (56, 58),
+    (60, 64), (61, 63), (65, 67),
+)  # fmt: skip
+
+IBUG_68 = Scheme(
+    name="ibug_68",
+    count=68,
+    mirror=_mirror(68, _IBUG_PAIRS),
+    groups={
+        "jaw": _span(0, 16),
+        "right_brow": _span(17, 21),
+        "left_brow": _span(22, 26),
+        "nose": _span(27, 35),
+        "right_eye": _span(36, 41),
+        "left_eye": _span(42, 47),
+        "outer_mouth": _span(48, 59),
+        "inner_mouth": _span(60, 67),
+    },
+    eye_corners=(36, 45),
+    pupils=(_span(36, 41), _span(42, 47)),
+)
+
+_WFLW_PAIRS = (
+    *((i, 32 - i) for i in range(16)),
+    (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
+    (55, 59), (56, 58),
+    (60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74), (67, 73),
+    (76, 82), (77, 81), (78, 80), (83, 87), (84, 86),
+    (88, 92), (89, 91), (93, 95),
+    (96, 97),
+)  # fmt: skip
+
+WFLW_98 = Scheme(
+    name="wflw_98",
+    count=98,
+    mirror=_mirror(98, _WFLW_PAIRS),
+    groups={
+        "jaw": _span(0, 32),
+        "right_brow": _span(33, 41),
+        "left_brow": _span(42, 50),
+        "nose": _span(51, 59),
+        "right_eye": _span(60, 67),
+        "left_eye": _span(68, 75),
+        "outer_mouth": _span(76, 87),
+        "inner_mouth": _span(88, 95),
+        "pupils": (96, 97),
+    },
+    eye_corners=(60, 72),
+    pupils=((96,), (97,)),
+)
+
+_COFW_PAIRS = (
+    (0, 1), (2, 3), (4, 6), (5, 7),
+    (8, 9), (10, 11), (12, 14), (13, 15), (16, 17),
+    (18, 19), (22, 23),
+)  # fmt: skip
+
+COFW_29 = Scheme(
+    name="cofw_29",
+    count=29,
+    mirror=_mirror(29, _COFW_PAIRS),
+    groups={
+        "right_brow": (0, 2, 4, 5),
+        "left_brow": (1, 3, 6, 7),
+        "right_eye": (8, 10, 12, 13),
+        "left_eye": (9, 11, 14, 15),
+        "pupils": (16, 17),
+        "nose": _span(18, 21),
+        "mouth": _span(22, 27),
+        "jaw": (28,),
+    },
+    eye_corners=(8, 9),
+    pupils=((16,), (17,)),
+)
+
+AFLW_21 = Scheme(
+    name="aflw_21",
+    count=21,
+    mirror=_mirror(21, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 16), (13, 15), (17, 19))),
+    groups={
+        "right_brow": _span(0, 2),
+        "left_brow": _span(3, 5),
+        "right_eye": _span(6, 8),
+        "left_eye": _span(9, 11),
+        "ears": (12, 16),
+        "nose": _span(13, 15),
+        "mouth": _span(17, 19),
+        "jaw": (20,),
+    },
+    eye_corners=(6, 11),
+    pupils=((7,), (10,)),
+)
+"""All points of AFLW: 12 and 16 are the ear lobes, which the usual protocol leaves out (``AFLW_19``)."""
+
+AFLW_19 = Scheme(
+    name="aflw_19",
+    count=19,
+    mirror=_mirror(19, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17))),
+    groups={
+        "right_brow": _span(0, 2),
+        "left_brow": _span(3, 5),
+        "right_eye": _span(6, 8),
+        "left_eye": _span(9, 11),
+        "nose": _span(12, 14),
+        "mouth": _span(15, 17),
+        "jaw": (18,),
+    },
+    eye_corners=(6, 11),
+    pupils=((7,), (10,)),
+)
+
+WILD_21 = Scheme(
+    name="wild_21",
+    count=21,
+    mirror=_mirror(21, ((0, 5), (1, 4), (2, 3), (6, 9), (7, 8), (10, 12), (16, 17), (19, 20))),
+    groups={
+        "right_brow": _span(0, 2),
+        "left_brow": _span(3, 5),
+        "right_eye": (6, 7),
+        "left_eye": (8, 9),
+        "nose": (10, 11, 12, 18),
+        "mouth": (13, 14, 15, 19, 20),
+        "pupils": (16, 17),
+    },
+    eye_corners=(6, 9),
+    pupils=((16,), (17,)),
+)
+"""21 points of the ``wild21`` phone photos; as many as ``AFLW_21``, in another order and without ears and chin."""
+
+FIVE = Scheme(
+    name="five",
+    count=5,
+    mirror=_mirror(5, ((0, 1), (3, 4))),
+    groups={"right_eye": (0,), "left_eye": (1,), "nose": (2,), "mouth": (3, 4)},
+    eye_corners=(0, 1),
+    pupils=((0,), (1,)),
+)
+"""Centre of the right and the left eye, nose tip, right and left corner of the mouth."""
+
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme for scheme in (WFLW_98, IBUG_68, COFW_29, AFLW_21, WILD_21, AFLW_19, FIVE)
+}
+
+
+def find_scheme(name: str) -> Scheme:
+    """The scheme called ``name``.
+
+    Raises:
+        ConfigError: no such scheme.
+    """
+    return lookup(SCHEMES, name, kind="scheme")
+
+
+def guess_scheme(count: int) -> Scheme:
+    """The only scheme with ``count`` points.
+
+    Raises:
+        ConfigError: no scheme has that many points, or several have.
+    """
+    matches = [scheme for scheme in SCHEMES.values() if scheme.count == count]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(f"{count} points may be {' or '.join(s.name for s in matches)}; name the scheme")
+    known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in SCHEMES.values())
+    raise ConfigError(f"No scheme has {count} points. Known: {known}.")

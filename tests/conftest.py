@@ -1,0 +1,115 @@
+"""Things that several tests need."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.runtime.session import LandmarkSession
+from canthus.schemes import find_scheme
+
+settings.register_profile("canthus", deadline=None)  # no test depends on how fast the machine is
+settings.load_profile("canthus")
+
+TinyModel = Callable[..., Path]
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Folder of the real data sets; tests that need it skip on a machine without them."""
+    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real data sets are not on this machine")
+    return folder
+
+
+def tiny_card(*, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5) -> ModelCard:
+    return ModelCard(
+        name="tiny",
+        architecture="none",
+        scheme=scheme,
+        size=size,
+        margin=margin,
+        training_data=("nothing",),
+        licence="Apache-2.0",
+        recipe="tests/conftest.py",
+        metrics={"drawn/nme_ion": 0.125},
+    )
+
+
+def write_tiny_model(
+    path: Path,
+    *,
+    card: ModelCard | None = None,
+    metadata: str | None = None,
+    output: str = "points",
+    spread: float = 0.5,
+) -> Path:
+    """Write a landmark model without training: a ring of points about the brightest place of the crop.
+
+    The centre is the mean position weighted by the fourth power of brightness, so a bright disc on black is found to a
+    fraction of a pixel; ``spread`` is the diameter of the ring in crops.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    card = card or tiny_card()
+    size, count = card.size, find_scheme(card.scheme).count
+    grid = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    ring = (spread / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32)
+    constants = {
+        "gain": np.float32(1 / 255),
+        "four": np.float32(4),
+        "tiny": np.float32(1e-6),
+        "channel": np.array([3]),
+        "place": np.array([1, 2]),
+        "grid": np.stack(np.meshgrid(grid, grid), axis=-1)[None],
+        "ring": ring[None],
+        "flat": np.array([-1, 1, 2]),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["bytes", "gain"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled", "channel"], ["grey"], keepdims=1),
+        helper.make_node("Pow", ["grey", "four"], ["bright"]),
+        helper.make_node("Add", ["bright", "tiny"], ["weight"]),
+        helper.make_node("Mul", ["weight", "grid"], ["moments"]),
+        helper.make_node("ReduceSum", ["moments", "place"], ["total"], keepdims=0),
+        helper.make_node("ReduceSum", ["weight", "place"], ["mass"], keepdims=0),
+        helper.make_node("Div", ["total", "mass"], ["centre"]),
+        helper.make_node("Reshape", ["centre", "flat"], ["centres"]),
+        helper.make_node("Add", ["centres", "ring"], [output]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", size, size, 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", count, 2])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    if metadata != "":
+        helper.set_model_props(model, {METADATA_KEY: card.to_json() if metadata is None else metadata})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> TinyModel:
+    """A function that writes a tiny landmark model; see ``write_tiny_model`` for its options."""
+
+    def write(name: str = "tiny.onnx", **options: object) -> Path:
+        return write_tiny_model(tmp_path / name, **options)  # type: ignore[arg-type]
+
+    return write
+
+
+@pytest.fixture
+def tiny_session(tiny_model: TinyModel) -> LandmarkSession:
+    """The tiny model, open."""
+    return LandmarkSession.open(tiny_model())

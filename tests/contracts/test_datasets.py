@@ -1,0 +1,123 @@
+"""The same questions to every dataset reader."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canthus.data import DATASETS, check_dataset, load_dataset
+from canthus.data.pts import write_pts
+from canthus.data.synthetic import draw_face, write_synthetic_300w
+from canthus.errors import ConfigError, DataError
+from canthus.images import read_image, write_image
+
+
+def _write_300w(root: Path) -> None:
+    write_synthetic_300w(root, 20, np.random.default_rng(0), size=48)
+    sample = draw_face(np.random.default_rng(1), size=48)
+    path = root / "300W/01_Indoor/indoor_001.png"
+    write_image(path, sample.image)
+    write_pts(path.with_suffix(".pts"), sample.points)
+
+
+def _write_ytf(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder, people in (("training", 12), ("test", 3)):
+        lines = [",".join(["", *map(str, range(136))])]
+        for person in range(people):
+            sample = draw_face(rng, size=48)
+            name = f"P{person}_Name_0{person % 3}.jpg"
+            write_image(root / folder / name, sample.image)
+            lines.append(",".join([name, *(f"{value:.2f}" for value in sample.points.ravel())]))
+        (root / f"{folder}_frames_keypoints.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _write_folder(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        sample = draw_face(rng, size=48)
+        write_image(root / f"{number}.png", sample.image)
+        write_pts(root / f"{number}.pts", sample.points)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {"300w": _write_300w, "ytf": _write_ytf, "folder": _write_folder}
+EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {name: tmp_path_factory.mktemp(name) for name in WRITERS}
+    for name, write in WRITERS.items():
+        write(folders[name])
+    return folders
+
+
+def test_every_dataset_is_asked() -> None:
+    assert set(WRITERS) == set(DATASETS)
+
+
+@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
+def test_faces_are_whole(roots: dict[str, Path], name: str, split: str) -> None:
+    for face in load_dataset(name, roots[name], split):
+        assert face.points.shape == (face.scheme.count, 2)
+        assert face.points.dtype == face.box.dtype == np.float32
+        assert face.group
+        height, width = read_image(face.path).shape[:2]
+        assert (face.points > -0.5).all()
+        assert (face.points < (width, height)).all()
+        assert (face.box[:2] < face.box[2:]).all()
+
+
+@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
+def test_keys_are_sorted_unique_and_free_of_the_root(roots: dict[str, Path], name: str, split: str) -> None:
+    keys = [face.key for face in load_dataset(name, roots[name], split)]
+    assert keys == sorted(set(keys))
+    assert not any(str(roots[name]) in key or "\\" in key for key in keys)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) -> None:
+    fit, validation = (load_dataset(name, roots[name], split) for split in ("fit", "validation"))
+    assert fit
+    assert not {face.group for face in fit} & {face.group for face in validation}
+    assert not {face.key for face in fit} & {face.key for face in validation}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_reading_twice_gives_the_same(roots: dict[str, Path], name: str) -> None:
+    split = DATASETS[name].splits[0]
+    first, second = (load_dataset(name, str(roots[name]), split) for _ in range(2))
+    assert [(a.key, a.group, a.points.tolist()) for a in first] == [(b.key, b.group, b.points.tolist()) for b in second]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_unknown_split_is_refused_with_the_known_ones(roots: dict[str, Path], name: str) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown split.*Known:.*validation"):
+        load_dataset(name, roots[name], "nosuchsplit")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_root_without_the_layout_is_refused(tmp_path: Path, name: str) -> None:
+    split = DATASETS[name].splits[0]
+    for root in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match="expected"):
+            load_dataset(name, root, split)
+        with pytest.raises(DataError, match="expected"):
+            check_dataset(name, root)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_check_finds_nothing_wrong_with_a_whole_set(roots: dict[str, Path], name: str) -> None:
+    report = check_dataset(name, roots[name])
+    assert [str(problem) for problem in report.problems] == []
+    assert report.faces == report.pictures > 0
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_check_sees_a_broken_picture(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path)
+    broken = load_dataset(name, tmp_path, DATASETS[name].splits[0])[0]
+    broken.path.write_bytes(b"no picture")
+    report = check_dataset(name, tmp_path)
+    assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]

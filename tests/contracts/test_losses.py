@@ -1,0 +1,57 @@
+"""The same questions to every loss on points."""
+
+from typing import Any
+
+import pytest
+import torch
+from canthus.losses import LOSSES
+from torch import Tensor
+
+every_loss = pytest.mark.parametrize("name", sorted(LOSSES))
+
+
+def some_points(seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(5, 68, 2, generator=generator) * 112
+    return truth + torch.randn(5, 68, 2, generator=generator) * 6, truth
+
+
+@every_loss
+def test_one_number_a_face(name: str) -> None:
+    assert LOSSES[name](*some_points()).shape == (5,)
+
+
+@every_loss
+def test_zero_at_the_truth_and_positive_elsewhere(name: str) -> None:
+    predicted, truth = some_points()
+    assert LOSSES[name](truth, truth).abs().max() == 0
+    assert (LOSSES[name](predicted, truth) > 0).all()
+
+
+@every_loss
+@pytest.mark.parametrize("offset", [0.01, 0.5, 3.0, 9.99, 10.01, 50.0])
+def test_there_is_a_gradient_everywhere_but_at_the_truth(name: str, offset: float) -> None:
+    predicted = torch.full((1, 4, 2), offset, requires_grad=True)
+    LOSSES[name](predicted, torch.zeros(1, 4, 2)).sum().backward()
+    assert predicted.grad is not None
+    assert (predicted.grad > 0).all()
+
+
+@every_loss
+def test_faces_do_not_mix(name: str) -> None:
+    predicted, truth = some_points()
+    alone = torch.cat([LOSSES[name](predicted[i : i + 1], truth[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(LOSSES[name](predicted, truth), alone)
+
+
+@every_loss
+def test_larger_errors_cost_more(name: str) -> None:
+    costs = [float(LOSSES[name](torch.full((1, 3, 2), x), torch.zeros(1, 3, 2))) for x in (0.1, 1.0, 5.0, 10.0, 11.0)]
+    assert costs == sorted(costs)
+    assert len(set(costs)) == len(costs)
+
+
+@pytest.mark.parametrize("settings", [{"width": 0.0}, {"curvature": -1.0}])
+def test_wing_refuses_settings_without_meaning(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        LOSSES["wing"](*some_points(), **settings)

@@ -1,0 +1,113 @@
+"""The same questions to every network of the table."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from canthus.errors import ConfigError
+from canthus.export.onnx import export_onnx
+from canthus.export.verify import TOLERANCE_PX, verify_export
+from canthus.models import MODELS, Output, create_model
+from canthus.runtime.card import ModelCard
+from canthus.runtime.session import LandmarkSession
+from torch import nn
+
+POINTS = 68
+SIZE = 64
+SETTINGS = {"pfld": {"width": 0.25}}
+
+every_model = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+def network_of(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, points=POINTS, size=SIZE, settings=SETTINGS.get(name))
+
+
+def trained_a_little(network: nn.Module) -> nn.Module:
+    """Batch norms with statistics that are not the identity, so that folding them into weights shows."""
+    network.train()
+    with torch.no_grad():
+        for seed in range(3):
+            network(torch.rand(8, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed)))
+    return network.eval()
+
+
+@every_model
+def test_points_have_the_promised_shape(name: str) -> None:
+    output = network_of(name).eval()(torch.rand(3, 3, SIZE, SIZE))
+    assert isinstance(output, Output)
+    assert output.points.shape == (3, POINTS, 2)
+
+
+@every_model
+def test_every_parameter_receives_a_gradient(name: str) -> None:
+    network = network_of(name)
+    network(torch.rand(4, 3, SIZE, SIZE)).points.square().sum().backward()
+    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@every_model
+def test_a_batch_equals_its_rows_one_by_one(name: str) -> None:
+    network = trained_a_little(network_of(name))
+    images = torch.rand(4, 3, SIZE, SIZE)
+    with torch.no_grad():
+        together = network(images).points
+        alone = torch.cat([network(images[i : i + 1]).points for i in range(4)])
+    # Convolutions of other batch sizes add in another order.
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@every_model
+def test_the_picture_matters(name: str) -> None:
+    network = trained_a_little(network_of(name))
+    with torch.no_grad():
+        points = network(torch.rand(2, 3, SIZE, SIZE)).points
+    assert (points[0] - points[1]).abs().max() > 0
+
+
+@every_model
+def test_the_onnx_file_computes_what_torch_computes(name: str, tmp_path: Path) -> None:
+    network = trained_a_little(network_of(name))
+    card = ModelCard(
+        name="test",
+        architecture=name,
+        scheme="ibug_68",
+        size=SIZE,
+        margin=1.3,
+        training_data=("drawn",),
+        licence="test",
+        recipe="test",
+    )
+    path = tmp_path / "test.onnx"
+    export_onnx(network, card, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["test.onnx"], "one file, no side file"
+    assert b"site-packages" not in path.read_bytes(), "no traces of the exporting machine"
+    assert onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
+    session = LandmarkSession.open(path)
+    assert session.card == card
+    crops = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+    assert verify_export(network, session, crops) <= TOLERANCE_PX
+
+
+def test_the_quarter_width_pfld_has_the_printed_size() -> None:
+    # Yu et al. (2023), table 5: "Mobilev2 (PFLD)", 1.1 M (bytes, fp32).
+    network = create_model("pfld", points=68, size=112, settings={"width": 0.25})
+    megabytes = 4 * sum(p.numel() for p in network.parameters()) / 1e6
+    assert megabytes == pytest.approx(1.1, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "settings", "message"),
+    [
+        ("plfd", 112, {}, "Did you mean 'pfld'"),
+        ("pfld", 100, {}, "multiple of 16"),
+        ("pfld", 112, {"widht": 1.0}, "widht"),
+    ],
+)
+def test_wrong_requests_say_what_is_wrong(name: str, size: int, settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_model(name, points=68, size=size, settings=settings)

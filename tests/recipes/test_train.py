@@ -1,0 +1,171 @@
+"""Training on drawn faces: it learns, it records, it goes on after a stop as if there had been none, it shares out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from canthus.data.synthetic import write_synthetic_300w
+from canthus.errors import ConfigError, ModelFileError
+from canthus.recipes.config import TrainConfig, load_recipe
+from canthus.recipes.export import export, load_network
+from canthus.recipes.train import Surroundings, train
+from canthus.runtime.session import LandmarkSession
+from canthus.training.checkpoint import read_checkpoint
+
+RECIPE = """
+name = "drawn"
+model = "pfld"
+model_settings = { width = 0.25 }
+size = 64
+epochs = 4
+faces_per_epoch = 64
+batch_size = 16
+ema_decay = 0.9
+
+[[train]]
+dataset = "300w"
+split = "fit"
+
+[[validation]]
+dataset = "300w"
+split = "validation"
+
+[augmentation]
+flip = 0.5
+rotation_deg = 15.0
+light = 0.2
+
+[optimizer]
+learning_rate = 5e-3
+
+[schedule]
+warmup_epochs = 1.0
+"""
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 60, np.random.default_rng(0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "drawn.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(recipe: Path) -> TrainConfig:
+    return load_recipe(str(recipe))
+
+
+def place(faces: Path, out: Path) -> Surroundings:
+    return Surroundings(roots={"300w": faces}, cache=faces / "cache", out=out, accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def unbroken(config: TrainConfig, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken")
+    train(config, place(faces, out))
+    return out
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_its_record(unbroken: Path) -> None:
+    found = {p.name for p in unbroken.iterdir()}
+    assert found >= {"config.json", "environment.json", "metrics.jsonl", "curves.png", "last.ckpt", "best.ckpt"}
+    assert [row["epoch"] for row in rows(unbroken)] == [0, 1, 2, 3]
+    assert json.loads((unbroken / "environment.json").read_text())["torch"] == torch.__version__
+
+
+def test_it_learns(unbroken: Path) -> None:
+    losses = [row["train/loss"] for row in rows(unbroken)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_stopped_run_goes_on_as_if_unbroken(
+    config: TrainConfig, faces: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    def kill(line: str) -> None:
+        if line.startswith("epoch 3/"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(config, place(faces, tmp_path), write=kill)
+    assert len(rows(tmp_path)) == 3
+    train(config, place(faces, tmp_path))
+    for stopped, whole in zip(rows(tmp_path), rows(unbroken), strict=True):
+        for key in whole.keys() - {"seconds"}:
+            assert stopped[key] == pytest.approx(whole[key], rel=1e-4), key
+
+
+def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:
+    other = load_recipe(str(recipe), ["seed=1", "batch_size=8"])
+    with pytest.raises(ConfigError, match="batch_size, seed"):
+        train(other, place(faces, unbroken))
+
+
+def test_a_missing_dataset_says_how_to_name_it(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--root 300w=DIR"):
+        train(config, Surroundings(roots={}, cache=tmp_path, out=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("best", ["best.ckpt", "last.ckpt"])
+def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_path: Path, best: str) -> None:
+    report = export(unbroken / best, tmp_path / "m.onnx", roots={"300w": faces}, cache=faces / "cache")
+    card = LandmarkSession.open(report.path).card
+    assert report.real
+    assert card.metrics == report.metrics
+    assert card.training_data == ("300w",)
+    # What the run measured in torch is what the file measures, up to the rounding of the record.
+    measured = min(row["300w/validation/nme_ion"] for row in rows(unbroken))
+    if best == "best.ckpt":
+        assert report.metrics["300w/validation/nme_ion"] == pytest.approx(measured, rel=1e-3)
+
+
+def test_without_data_the_export_is_checked_on_drawn_faces(unbroken: Path, tmp_path: Path) -> None:
+    report = export(unbroken / "best.ckpt", tmp_path / "m.onnx", roots={}, cache=tmp_path)
+    assert not report.real
+    assert report.crops == 32
+    assert report.metrics == {}
+
+
+def test_a_checkpoint_is_read_as_plain_data(unbroken: Path, tmp_path: Path) -> None:
+    network, config = load_network(unbroken / "best.ckpt")
+    assert config.name == "drawn"
+    assert not network.training
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes((unbroken / "best.ckpt").read_bytes()[:1000])
+    with pytest.raises(ModelFileError, match="cannot|safely"):
+        read_checkpoint(damaged)
+    with pytest.raises(ModelFileError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_two_processes_share_an_epoch(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python",
+        str(Path(sys.executable).parent / "canthus"), "train", str(recipe), "--root", f"300w={faces}",
+        "--cache", str(faces / "cache"), "--out", str(tmp_path), "--devices", "2", "--accelerator", "cpu",
+        "--threads", "1", "--set", "epochs=2",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [row["epoch"] for row in rows(tmp_path)] == [0, 1]
+    # 64 faces in batches of 16 are four steps for one process and two for each of two.
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
