@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from canthus.cli.train import dataset_roots
 from canthus.data import load_dataset
 from canthus.data.crops import load_crops
@@ -46,18 +47,18 @@ def main() -> None:
     batches = list(loader)
     augmented = faces / (time.perf_counter() - start)
 
-    network = create_model(
-        config.model, points=find_scheme(config.scheme).count, size=config.size, settings=config.model_settings
-    ).to(memory_format=torch.channels_last)
+    points = find_scheme(config.scheme).count
+    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
     optimizer, loss = create_optimizer(network, config.optimizer), loss_of(config)
     for step, batch in enumerate(batches):
         if step == 3:
             start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
-            points = network(network_input(batch.image)).points
-        value = loss(points.float() * config.size, batch.points * config.size).mean()
+            predicted = network(network_input(batch.image)).points
+        value = loss(predicted.float() * config.size, batch.points * config.size).mean()
         optimizer.zero_grad()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     trained = (len(batches) - 3) * config.batch_size / (time.perf_counter() - start)
     cores = os.cpu_count() or 1

@@ -17,6 +17,10 @@ settings.load_profile("canthus")
 TinyModel = Callable[..., Path]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden outputs anew")
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Folder of the real data sets; tests that need it skip on a machine without them."""

@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+
 from canthus.errors import ConfigError
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import TOLERANCE_PX, verify_export
 from canthus.models import MODELS, Output, create_model
 from canthus.runtime.card import ModelCard
 from canthus.runtime.session import LandmarkSession
-from torch import nn
 
 POINTS = 68
 SIZE = 64

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from canthus.geometry import (
     Affine,
     box_iou,
@@ -11,8 +14,6 @@ from canthus.geometry import (
     pixels_to_unit,
     unit_to_pixels,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 coordinate = st.floats(-500, 500, width=32)
 points = st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=20).map(lambda p: np.array(p, np.float32))
@@ -30,9 +31,7 @@ def test_the_inverse_leads_back(p: np.ndarray, angle: float, scale: float, x: fl
 def test_then_is_one_after_the_other(p: np.ndarray, x: float, y: float, side: float) -> None:
     first = Affine.about((x, y), angle=0.3, scale=1.7)
     second = Affine.crop(np.array([x, y, x + side, y + side]), 112)
-    np.testing.assert_allclose(
-        first.then(second).apply(p), second.apply(first.apply(p)), rtol=1e-3, atol=0.05
-    )
+    np.testing.assert_allclose(first.then(second).apply(p), second.apply(first.apply(p)), rtol=1e-3, atol=0.05)
 
 
 @given(points, st.integers(1, 1000))
@@ -79,7 +78,7 @@ def test_rotation_turns_clockwise_on_the_screen() -> None:
 
 def test_overlap_of_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 20, 20]], np.float32)
-    expected = [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]]
+    expected = np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
     np.testing.assert_allclose(box_iou(boxes, boxes), expected, atol=1e-6)
 
 

@@ -48,7 +48,7 @@ warmup_epochs = 1.0
 """
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Stands for a kill."""
 
 
@@ -98,14 +98,12 @@ def test_it_learns(unbroken: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_stopped_run_goes_on_as_if_unbroken(
-    config: TrainConfig, faces: Path, unbroken: Path, tmp_path: Path
-) -> None:
+def test_a_stopped_run_goes_on_as_if_unbroken(config: TrainConfig, faces: Path, unbroken: Path, tmp_path: Path) -> None:
     def kill(line: str) -> None:
         if line.startswith("epoch 3/"):
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(config, place(faces, tmp_path), write=kill)
     assert len(rows(tmp_path)) == 3
     train(config, place(faces, tmp_path))
@@ -151,7 +149,7 @@ def test_a_checkpoint_is_read_as_plain_data(unbroken: Path, tmp_path: Path) -> N
     assert not network.training
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((unbroken / "best.ckpt").read_bytes()[:1000])
-    with pytest.raises(ModelFileError, match="cannot|safely"):
+    with pytest.raises(ModelFileError, match=r"cannot|safely"):
         read_checkpoint(damaged)
     with pytest.raises(ModelFileError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "none.ckpt")

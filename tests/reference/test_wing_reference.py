@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from canthus.losses import wing_loss
 
 

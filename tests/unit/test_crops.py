@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from canthus.data.crops import load_crops, open_crops, remove_crops
 from canthus.errors import DataError, ImageError
 from canthus.geometry import hull_box

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from canthus.errors import ConfigError
 from canthus.recipes.config import TrainConfig, from_values, load_recipe, recipe_names, to_values
 
@@ -38,7 +39,13 @@ def test_a_file_becomes_a_config(recipe: str) -> None:
 def test_changes_reach_every_level(recipe: str) -> None:
     config = load_recipe(
         recipe,
-        ["epochs=5", "optimizer.learning_rate=1e-2", "train.0.weight=2", "loss=l2", 'optimizer.settings={momentum=0.9}'],
+        [
+            "epochs=5",
+            "optimizer.learning_rate=1e-2",
+            "train.0.weight=2",
+            "loss=l2",
+            "optimizer.settings={momentum=0.9}",
+        ],
     )
     assert config.epochs == 5
     assert config.optimizer.learning_rate == 0.01
@@ -75,7 +82,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pfld_86", "nowhere.toml"])
 def test_an_unknown_recipe_is_an_error(name: str) -> None:
-    with pytest.raises(ConfigError, match="Did you mean|no such recipe"):
+    with pytest.raises(ConfigError, match=r"Did you mean|no such recipe"):
         load_recipe(name)
 
 

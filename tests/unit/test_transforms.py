@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from canthus.data.transforms import (
     Augmentation,
     View,
@@ -19,7 +20,16 @@ from canthus.types import Sample
 
 VIEW = View(size=112, margin=1.3, pack_margin=1.8)
 STRONG = Augmentation(
-    flip=0.5, rotation_deg=30.0, scale=0.2, shift=0.08, stretch=0.1, light=0.3, grey=0.3, blur=0.3, noise=0.3, occlude=0.5
+    flip=0.5,
+    rotation_deg=30.0,
+    scale=0.2,
+    shift=0.08,
+    stretch=0.1,
+    light=0.3,
+    grey=0.3,
+    blur=0.3,
+    noise=0.3,
+    occlude=0.5,
 )
 
 
@@ -37,7 +47,7 @@ def dotted_sample(seed: int = 0) -> Sample:
 def brightness_at(sample: Sample) -> np.ndarray:
     inside = ((sample.points > 1) & (sample.points < sample.image.shape[0] - 2)).all(axis=1)
     x, y = np.rint(sample.points[inside]).astype(int).T
-    return sample.image[y, x, 0]
+    return np.asarray(sample.image[y, x, 0])
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -38,11 +38,11 @@ def export(
         def packing(what: str, done: int, total: int) -> None:
             bar.update(tasks[what], completed=done, total=total, visible=True)
 
-        report = run(
-            checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=packing
-        )
+        report = run(checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=packing)
     kind = "real" if report.real else "drawn (give --data DIR to use the validation faces)"
     console.print(f"{report.path}: {report.size_bytes / 1e6:.2f} MB")
-    console.print(f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}")
+    console.print(
+        f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}"
+    )
     for name, value in report.metrics.items():
         console.print(f"{name}: {100 * value:.2f} % (truth boxes)")

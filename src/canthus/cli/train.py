@@ -42,7 +42,9 @@ def train(
         return
     config = load_recipe(recipe, set_)
     place = Surroundings(
-        roots=dataset_roots(data, root, sorted({s.dataset for s in (*config.train, *config.validation)})),
+        roots=dataset_roots(
+            data, root, sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
+        ),
         cache=cache or default_cache(),
         out=out or Path("runs") / config.name,
         devices=devices,

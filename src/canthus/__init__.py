@@ -1,0 +1,96 @@
+"""Facial landmarks: train light networks, measure them honestly, run them fast on a CPU."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from canthus.conversions import convert as convert
+    from canthus.errors import CanthusError as CanthusError
+    from canthus.errors import ConfigError as ConfigError
+    from canthus.errors import DataError as DataError
+    from canthus.errors import ImageError as ImageError
+    from canthus.errors import ModelFileError as ModelFileError
+    from canthus.geometry import Affine as Affine
+    from canthus.images import read_image as read_image
+    from canthus.images import read_images as read_images
+    from canthus.images import write_image as write_image
+    from canthus.runtime.card import ModelCard as ModelCard
+    from canthus.runtime.detector import Detector as Detector
+    from canthus.runtime.draw import draw_frame as draw_frame
+    from canthus.runtime.landmarker import Landmarker as Landmarker
+    from canthus.runtime.pipeline import Pipeline as Pipeline
+    from canthus.runtime.pipeline import load_pipeline as load_pipeline
+    from canthus.runtime.session import LandmarkSession as LandmarkSession
+    from canthus.schemes import Scheme as Scheme
+    from canthus.schemes import find_scheme as find_scheme
+    from canthus.types import Faces as Faces
+    from canthus.types import Frame as Frame
+    from canthus.types import Image as Image
+    from canthus.types import Landmarks as Landmarks
+    from canthus.zoo import embedded_models as embedded_models
+
+# Loaded when first asked for, so that `import canthus` costs next to nothing.
+_HOMES = {
+    "Affine": "geometry",
+    "CanthusError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Detector": "runtime.detector",
+    "Faces": "types",
+    "Frame": "types",
+    "Image": "types",
+    "ImageError": "errors",
+    "LandmarkSession": "runtime.session",
+    "Landmarker": "runtime.landmarker",
+    "Landmarks": "types",
+    "ModelCard": "runtime.card",
+    "ModelFileError": "errors",
+    "Pipeline": "runtime.pipeline",
+    "Scheme": "schemes",
+    "convert": "conversions",
+    "draw_frame": "runtime.draw",
+    "embedded_models": "zoo",
+    "find_scheme": "schemes",
+    "load_pipeline": "runtime.pipeline",
+    "read_image": "images",
+    "read_images": "images",
+    "write_image": "images",
+}
+
+__all__ = [
+    "Affine",
+    "CanthusError",
+    "ConfigError",
+    "DataError",
+    "Detector",
+    "Faces",
+    "Frame",
+    "Image",
+    "ImageError",
+    "LandmarkSession",
+    "Landmarker",
+    "Landmarks",
+    "ModelCard",
+    "ModelFileError",
+    "Pipeline",
+    "Scheme",
+    "convert",
+    "draw_frame",
+    "embedded_models",
+    "find_scheme",
+    "load_pipeline",
+    "read_image",
+    "read_images",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'canthus' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"canthus.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The ``canthus`` command: one file per subcommand; parse, call, print."""

@@ -1,0 +1,187 @@
+"""What ``canthus evaluate`` was asked for, made into a report."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import track
+
+from canthus.data import DATASETS, load_dataset
+from canthus.errors import ConfigError, DataError, MissingExtraError
+from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter
+from canthus.evaluation.predictions import (
+    carries_truth,
+    match_detections,
+    parse_predictions,
+    read_json_list,
+)
+from canthus.evaluation.report import Report, score, write_report
+from canthus.evaluation.rows import BOXES, read_rows
+from canthus.evaluation.run import predict_on_detected, predict_on_truth
+from canthus.evaluation.summary import UNIONS
+from canthus.lookup import lookup, unknown_name
+from canthus.runtime.detector import create_detector
+from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.session import LandmarkSession
+from canthus.schemes import find_scheme
+from canthus.types import Annotation
+
+_WORST = 16
+_SPLITS_TRIED = {"300w": ("full", "common", "challenging", "validation"), "ytf": ("validation",), "folder": ("all",)}
+"""What is scored where no split is named: the first of these that the folder holds."""
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """Options as they were given; None where they were not."""
+
+    model: str | None = None
+    predictions: Path | None = None
+    dataset: str | None = None
+    root: Path | None = None
+    split: str | None = None
+    boxes: str | None = None
+    detector: str | None = None
+    min_overlap: float | None = None
+    box_jitter: float | None = None
+    seed: int | None = None
+    scheme: str | None = None
+    threads: int | None = None
+    passes: int | None = None
+
+    def refuse(self, names: Iterable[str], *, because: str) -> None:
+        """Refuse options that would have no effect.
+
+        Raises:
+            ConfigError: one of them was given.
+        """
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} has no effect {because}; leave it out")
+
+
+def make_report(request: Request, console: Console) -> Report:
+    """Run or read what was asked for, and score it; progress and notes go to ``console``.
+
+    Raises:
+        CanthusError: options contradict each other, or a file cannot be read.
+    """
+    if not logging.getLogger().handlers:
+        handler = RichHandler(console=console, show_time=False, show_path=False)
+        logging.basicConfig(format="%(message)s", handlers=[handler])
+        logging.getLogger("canthus.data").setLevel(logging.INFO)
+    if request.boxes is not None and request.boxes not in BOXES:
+        raise unknown_name(request.boxes, BOXES, kind="source of boxes")
+    if request.predictions is not None:
+        request.refuse(("model", "detector", "box_jitter", "seed", "threads", "passes"), because="with --predictions")
+        return _from_file(request, request.predictions)
+    return _from_model(request, console)
+
+
+def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
+    """Write the files of a report, and say which, and which not and why."""
+    pictures = bool(report.predictions) and all(p.truth.path.is_file() for p in report.predictions)
+    count = worst if worst is not None else _WORST * pictures
+    try:
+        for path in write_report(out, report, worst=count):
+            yield f"wrote {path}"
+    except MissingExtraError as error:
+        yield f"no error curves: {error}"
+    if worst is None and not pictures:
+        yield "no worst faces: the pictures are not known; give --dataset and --root, or their folder as --root"
+
+
+def _from_model(request: Request, console: Console) -> Report:
+    request = _checked(request)
+    session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
+    name, split, annotations = _truth(request)
+    landmarker = Landmarker(session, passes=request.passes or 1)
+    passes = f"; {request.passes} passes" if (request.passes or 1) > 1 else ""
+    if request.boxes == "detector":
+        min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
+        detector = request.detector or "haar"
+        found = predict_on_detected(annotations, landmarker, create_detector(detector), min_overlap=min_overlap)
+        protocol = f"detector {detector}, overlap above {min_overlap:g}; missed faces are failures, outside NME{passes}"
+    else:
+        jitter = None if request.box_jitter is None else BoxJitter(request.box_jitter, request.seed or 0)
+        found = predict_on_truth(annotations, landmarker, jitter=jitter)
+        moved = f", moved by up to {100 * jitter.fraction:g} % (seed {jitter.seed})" if jitter else ""
+        protocol = f"truth{moved}{passes}"
+    bar = track(found, "predicting", total=len(annotations), console=console, transient=True)
+    return score(
+        list(bar), model=session.card.name, dataset=name, split=split, boxes=request.boxes or "truth", protocol=protocol
+    )
+
+
+def _checked(request: Request) -> Request:
+    if request.boxes == "detector":
+        request.refuse(("box_jitter", "seed"), because="with --boxes detector")
+    elif request.boxes in (None, "truth"):
+        request.refuse(("detector", "min_overlap"), because="without --boxes detector")
+        if request.box_jitter is None:
+            request.refuse(("seed",), because="without --box-jitter")
+        elif not 0 <= request.box_jitter < 1:
+            raise ConfigError(f"--box-jitter is a fraction from 0 up to 1, found {request.box_jitter}")
+    else:
+        raise ConfigError(f"A model needs boxes: expected --boxes truth or detector, found {request.boxes}")
+    return request
+
+
+def _from_file(request: Request, path: Path) -> Report:
+    if path.suffix in (".csv", ".parquet"):
+        request.refuse(("dataset", "root", "split", "min_overlap", "scheme"), because="with kept rows")
+        return _from_rows(request, path)
+    entries = read_json_list(path)
+    if not carries_truth(entries):
+        return _from_detections(request, path, entries)
+    request.refuse(("dataset", "split", "min_overlap"), because="with predictions that carry their truth")
+    scheme = find_scheme(request.scheme or str(entries[0].get("scheme", "ibug_68")))
+    boxes = request.boxes or str(entries[0].get("boxes", "unstated"))
+    found = parse_predictions(entries, scheme, root=request.root or Path(), source=str(path))
+    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes)
+
+
+def _from_rows(request: Request, path: Path) -> Report:
+    rows = read_rows(path)
+    if not rows:
+        raise DataError(f"{path}: holds no rows")
+    boxes = request.boxes or rows[0].boxes
+    return Report(path.name, rows[0].dataset, rows[0].split, boxes, f"{boxes} (kept rows)", rows)
+
+
+def _from_detections(request: Request, path: Path, entries: Sequence[Mapping[str, Any]]) -> Report:
+    if request.dataset is None or request.root is None:
+        raise ConfigError(f"{path} holds no truth; name the dataset it belongs to by --dataset and --root")
+    name, split, annotations = _truth(request)
+    min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
+    found = match_detections(entries, annotations, root=request.root, min_overlap=min_overlap, source=str(path))
+    boxes = request.boxes or "detector"
+    protocol = f"{boxes} of {path.name}, overlap above {min_overlap:g}; missed faces are failures, outside NME"
+    return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol)
+
+
+def _truth(request: Request) -> tuple[str, str, list[Annotation]]:
+    """Name of the dataset, split, and its faces."""
+    if request.dataset is None or request.root is None:
+        raise ConfigError("Name the dataset and its folder: --dataset 300w --root DIR")
+    dataset = lookup(DATASETS, request.dataset, kind="dataset")
+    splits = (request.split,) if request.split else _SPLITS_TRIED.get(request.dataset, ())
+    if not splits:
+        raise ConfigError(f"Name a split of {request.dataset} by --split: {', '.join(dataset.splits)}")
+    failures = []
+    for split in splits:
+        try:
+            annotations = load_dataset(request.dataset, request.root, split, scheme=request.scheme)
+        except DataError as error:
+            failures.append(error)
+            continue
+        subsets = {annotation.subset for annotation in annotations}
+        unions = UNIONS.get((request.dataset, split), {})
+        if request.split or all(subsets.intersection(members) for members in unions.values()):
+            return request.dataset, split, annotations
+    raise failures[-1]

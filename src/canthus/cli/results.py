@@ -1,0 +1,102 @@
+"""Tables and JSON that ``evaluate`` and ``benchmark`` print."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from canthus.errors import CanthusError
+from canthus.evaluation.benchmark import Benchmark
+from canthus.evaluation.report import Report
+from canthus.evaluation.summary import Summary, divide, summarize
+
+
+def write_json(target: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write to a file, or to standard output where ``target`` is ``-``.
+
+    Raises:
+        CanthusError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CanthusError(f"{target}: cannot be written ({error.strerror}); choose another file for --json") from error
+
+
+def cost_table(result: Benchmark) -> Table:
+    """One line per network, within 80 characters beside a short name."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("model", overflow="fold")
+    for name in ("MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cost in result.models:
+        time = cost.latency
+        table.add_row(
+            escape(cost.name),
+            f"{cost.size_bytes / 1e6:.2f}",
+            f"{cost.count.parameters / 1e6:.3f}" if cost.count else "-",
+            f"{cost.count.multiply_adds / 1e6:.1f}" if cost.count else "-",
+            _milliseconds(time.median_s),
+            _milliseconds(time.p10_s),
+            _milliseconds(time.p90_s),
+            f"{cost.ratio:.2f}",
+            f"{100 * cost.peak_share:.1f}" if cost.peak_share is not None else "-",
+        )
+    return table
+
+
+def error_table(report: Report) -> Table:
+    """The whole and its divisions: failure rates and area are of the inter-ocular error."""
+    table = Table(
+        title=escape(f"{report.title}\nboxes: {report.protocol}"),
+        caption="ION, IPN: error over inter-ocular, inter-pupil distance\n"
+        "FR, AUC: of the ION error, threshold 8 % or 10 %",
+    )
+    table.add_column("faces of")
+    for name in ("faces", "missed", "NME\nION %", "NME\nIPN %", "FR@8\n%", "FR@10\n%", "AUC@8\n%"):
+        table.add_column(name, justify="right")
+    for name, rows in {"all": report.rows, **divide(report.rows)}.items():
+        table.add_row(escape(name), *_numbers(summarize(rows)))
+    return table
+
+
+def part_table(report: Report) -> Table:
+    """Mean error of each part of the face."""
+    table = Table(title="by part of the face")
+    table.add_column("part")
+    table.add_column("NME ION %", justify="right")
+    for name, value in summarize(report.rows).parts.items():
+        table.add_row(name.replace("_", " "), _percent(value, 3))
+    return table
+
+
+def _numbers(summary: Summary) -> tuple[str, ...]:
+    return (
+        str(summary.faces),
+        str(summary.missed),
+        _percent(summary.nme_ion, 3),
+        _percent(summary.nme_ipn, 3),
+        _percent(summary.fr_8, 3),
+        _percent(summary.fr_10, 3),
+        _percent(summary.auc_8, 2),
+    )
+
+
+def _percent(fraction: float, digits: int) -> str:
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits that count, which is more than a measurement holds."""
+    value = 1e3 * seconds
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"

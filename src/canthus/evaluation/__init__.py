@@ -1,0 +1,1 @@
+"""Errors of predicted landmarks, the tables and pictures made of them, and what a network costs."""

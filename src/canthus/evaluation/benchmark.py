@@ -1,0 +1,155 @@
+"""Several networks against each other and against the machine's best, in one run."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from canthus.errors import ConfigError, ModelFileError
+from canthus.evaluation.cost import Candidate, Latency, latency, open_candidate, run_of, share_of_peak, time_in_turns
+from canthus.evaluation.graph import GraphCount, count_graph, side_files
+from canthus.evaluation.machine import PEAK_SIDE, Machine, describe_machine, peak_model
+
+
+@final
+@dataclass(frozen=True)
+class ModelCost:
+    """What one network costs.
+
+    Attributes:
+        name: as given.
+        shapes: shape of each input.
+        size_bytes: of the file, with side files.
+        latency: of one run, all faces of the batch together.
+        ratio: its median over that of the first network.
+        count: parameters and multiply-adds of one run, or None; ``uncounted`` then says why.
+        peak_share: operations per second over the machine's measured best in float32; None without a count.
+        uncounted: why there is no count, or "".
+    """
+
+    name: str
+    shapes: Mapping[str, tuple[int, ...]]
+    size_bytes: int
+    latency: Latency
+    ratio: float
+    count: GraphCount | None
+    peak_share: float | None
+    uncounted: str
+
+
+@final
+@dataclass(frozen=True)
+class Benchmark:
+    """Costs of several networks, measured in turns in one run.
+
+    Attributes:
+        machine: what they ran on.
+        threads: threads inside one operator.
+        batch: faces in one run.
+        repeats: timed runs of each network.
+        peak_flops: fastest float32 matrix product seen in the same run, in operations per second.
+        models: in the order given.
+    """
+
+    machine: Machine
+    threads: int
+    batch: int
+    repeats: int
+    peak_flops: float
+    models: tuple[ModelCost, ...]
+
+
+def benchmark_models(
+    models: Mapping[str, str | os.PathLike[str]],
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    repeats: int = 200,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    on_round: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Measure networks in turns, each round with the matrix product that gives the machine's best.
+
+    Args:
+        models: name -> ONNX file; the first is what the others are compared with.
+        threads: threads inside one operator.
+        batch: faces in one run.
+        repeats: timed runs of each network, rounded up to whole rounds.
+        shapes: input name -> shape, for open sides; each model takes those that it has.
+        on_round: called after each round with its number and the number of rounds.
+
+    Raises:
+        ConfigError: a model does not run with made-up inputs, or ``shapes`` names an input that no model has.
+        ModelFileError: a file is no ONNX model.
+        ValueError: no models, or a count below one.
+    """
+    if not models or min(threads, batch, repeats) < 1:
+        raise ValueError(
+            f"Expected at least one model, thread, face and repeat; found {len(models)}, {threads}, {batch}, {repeats}"
+        )
+    candidates = [
+        open_candidate(path, name=name, threads=threads, batch=batch, shapes=shapes) for name, path in models.items()
+    ]
+    unknown = sorted(set(shapes or {}) - {name for candidate in candidates for name in candidate.shapes})
+    if unknown:
+        names = ", ".join(sorted({name for candidate in candidates for name in candidate.shapes}))
+        raise ConfigError(f"No model has an input {unknown[0]!r}; inputs: {names}")
+    peak = open_candidate(peak_model(), name="peak", threads=threads)
+    calls = min(5, repeats)
+    rounds = -(-repeats // calls)
+    seconds = []
+    for number, taken in enumerate(
+        time_in_turns([run_of(c) for c in (*candidates, peak)], rounds=rounds, calls=calls), start=1
+    ):
+        seconds.append(taken)
+        if on_round:
+            on_round(number, rounds)
+    together = np.concatenate(seconds, axis=1)
+    peak_flops = 2 * PEAK_SIDE**3 / float(together[-1].min())
+    costs = _costs(candidates, list(models.values()), [latency(row) for row in together[:-1]], peak_flops)
+    return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, costs)
+
+
+def benchmark_json(result: Benchmark) -> dict[str, Any]:
+    """The numbers of a benchmark, ready for ``json``: seconds, bytes and fractions; null where not counted."""
+    values = asdict(result)
+    for cost in values["models"]:
+        count = cost.pop("count") or {"parameters": None, "multiply_adds": None, "uncounted": []}
+        note = cost.pop("uncounted")
+        cost.update({**cost.pop("latency"), **count, "note": note})
+    return values
+
+
+def _costs(
+    candidates: Sequence[Candidate],
+    paths: Sequence[str | os.PathLike[str]],
+    times: Sequence[Latency],
+    peak_flops: float,
+) -> tuple[ModelCost, ...]:
+    costs = []
+    for candidate, path, taken in zip(candidates, paths, times, strict=True):
+        count, why = _count(path, candidate.feeds)
+        share = share_of_peak(count.multiply_adds, taken.median_s, peak_flops) if count else None
+        ratio = taken.median_s / times[0].median_s
+        costs.append(ModelCost(candidate.name, candidate.shapes, _size(path), taken, ratio, count, share, why))
+    return tuple(costs)
+
+
+def _count(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -> tuple[GraphCount | None, str]:
+    """The count, or why there is none: it is a note beside the latency, not worth losing the run for."""
+    try:
+        return count_graph(path, feeds), ""
+    except ModelFileError as error:
+        return None, str(error)
+
+
+def _size(path: str | os.PathLike[str]) -> int:
+    """Bytes of the model, with the files that hold some of its numbers."""
+    try:
+        beside = side_files(path)
+    except ModelFileError:
+        beside = []
+    return sum(file.stat().st_size for file in (Path(path), *beside))

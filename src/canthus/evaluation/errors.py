@@ -1,0 +1,103 @@
+"""Normalised errors of landmarks: one function per scale, one for the error itself.
+
+Everything is computed in float64 and returned as a fraction of the scale, never in percent.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from canthus.schemes import Scheme
+
+
+def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
+    """Distance of the outer eye corners, the scale "ION".
+
+    300-W challenge (Sagonas et al., 2013): points 36 and 45 of the 68, counted from zero.
+
+    Args:
+        points: truth, any length unit.
+        scheme: the numbering, which names the two corners.
+
+    Returns:
+        One length per face, in the unit of the points; NaN where a corner is not given.
+    """
+    right, left = scheme.eye_corners
+    return _distance(points[..., right, :], points[..., left, :])
+
+
+def inter_pupil(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
+    """Distance of the pupils, the scale "IPN"; without pupil points, of the means of the eyes' points.
+
+    For the 68 points: means of 36-41 and of 42-47, as 300-W results normalised by inter-pupil distance use.
+
+    Args:
+        points: truth, any length unit.
+        scheme: the numbering, which names the points of each pupil.
+
+    Returns:
+        One length per face, in the unit of the points; NaN where one of the points is not given.
+    """
+    right, left = (np.asarray(points, np.float64)[..., list(group), :].mean(axis=-2) for group in scheme.pupils)
+    return _distance(right, left)
+
+
+def box_mean_side(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
+    """Geometric mean of the sides, sqrt(w h): the usual scale of AFLW, whose profiles lack an eye."""
+    sides = _sides(boxes)
+    return np.asarray(np.sqrt(sides[..., 0] * sides[..., 1]), np.float64)
+
+
+def box_diagonal(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
+    """Diagonal of each box."""
+    return np.asarray(np.linalg.norm(_sides(boxes), axis=-1), np.float64)
+
+
+def box_longer_side(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
+    """Longer side of each box."""
+    return np.asarray(_sides(boxes).max(axis=-1), np.float64)
+
+
+def normalized_error(
+    predicted: Float[np.ndarray, "n k 2"], truth: Float[np.ndarray, "n k 2"], scale: Float[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Mean over the points of the distance between prediction and truth, over the scale.
+
+    e = 1/K sum_k |p_k - t_k| / d, 300-W challenge (Sagonas et al., 2013).
+
+    Args:
+        predicted: same unit as ``truth``.
+        truth: NaN where the set gives no position; such points are left out of the mean.
+        scale: the length that each face's error is divided by, from one of the functions above.
+
+    Returns:
+        Fractions of the scale; NaN where nothing was predicted, no point is known, or the scale is not positive.
+    """
+    distance = _distance(predicted, truth)
+    known = np.isfinite(np.asarray(truth)).all(axis=-1)
+    count = known.sum(axis=-1)
+    total = np.where(known, distance, 0.0).sum(axis=-1)
+    valid = (count > 0) & (scale > 0)
+    lengths = count * np.asarray(scale, np.float64)
+    return np.asarray(np.divide(total, lengths, out=np.full(len(total), np.nan), where=valid), np.float64)
+
+
+def part_error(
+    predicted: Float[np.ndarray, "n k 2"],
+    truth: Float[np.ndarray, "n k 2"],
+    scale: Float[np.ndarray, " n"],
+    indices: Sequence[int],
+) -> Float64[np.ndarray, " n"]:
+    """``normalized_error`` over a part of the face, the points ``indices``; the scale stays that of the face."""
+    chosen = list(indices)
+    return normalized_error(predicted[:, chosen], truth[:, chosen], scale)
+
+
+def _distance(a: Float[np.ndarray, "*n 2"], b: Float[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n"]:
+    return np.asarray(np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64), axis=-1), np.float64)
+
+
+def _sides(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 2"]:
+    wide = np.asarray(boxes, np.float64)
+    return np.asarray(wide[..., 2:] - wide[..., :2], np.float64)

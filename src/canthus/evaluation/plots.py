@@ -1,0 +1,63 @@
+"""Curves of errors as pictures (extra: plots)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
+from canthus.optional import require
+
+
+def plot_error_curves(
+    path: str | os.PathLike[str],
+    errors: Mapping[str, Float[np.ndarray, " n"]],
+    *,
+    threshold: float,
+    scale: str,
+    boxes: str,
+    title: str,
+) -> None:
+    """Write a cumulative error plot: the share of faces at or below each error, one staircase per name.
+
+    Faces that were missed never come in, so their curve ends below one hundred percent.
+
+    Args:
+        path: file to write; its suffix names the format.
+        errors: name of the curve -> errors as fractions, NaN where missed.
+        threshold: fraction at which failures are counted; the plot ends a quarter beyond it.
+        scale: what the errors are divided by, for the axis.
+        boxes: where the boxes came from, for the title.
+        title: what was measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    end = 1.25 * threshold
+    for name, values in errors.items():
+        x, share = cumulative_curve(values)
+        inside = x <= end
+        last = float(share[inside][-1]) if inside.any() else 0.0
+        label = (
+            f"{name}: n = {len(values)}, AUC {100 * area_under_curve(values, threshold):.1f} %, "
+            f"FR {100 * failure_rate(values, threshold):.2f} %"
+        )
+        axes.step(
+            100 * np.concatenate([[0.0], x[inside], [end]]),
+            100 * np.concatenate([[0.0], share[inside], [last]]),
+            where="post",
+            label=label,
+            linewidth=1.8,
+        )
+    axes.axvline(100 * threshold, color="0.45", linestyle="--", linewidth=1, label=f"threshold: {100 * threshold:g} %")
+    axes.set(xlim=(0, 100 * end), ylim=(0, 101), title=f"{title}\nboxes: {boxes}")
+    axes.set_xlabel(f"error, mean over the points, in % of the {scale} distance")
+    axes.set_ylabel("faces with at most this error, %")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

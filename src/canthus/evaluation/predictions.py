@@ -1,0 +1,252 @@
+"""Predicted landmarks beside their truth, in memory and as JSON files that any network can be scored from."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float32
+
+from canthus.errors import DataError
+from canthus.evaluation.boxes import match_boxes
+from canthus.geometry import hull_box
+from canthus.schemes import Scheme
+from canthus.types import Annotation
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """Truth of one face and what was predicted for it.
+
+    Attributes:
+        truth: the labelled face.
+        points: in pixels of the picture; NaN where the face was missed.
+        found: False where no detected face overlaps the truth enough.
+        box: face box that the points were found in; NaN where the face was missed.
+        overlap: intersection over union of that box with the truth box; of the best box where the face was missed.
+    """
+
+    truth: Annotation
+    points: Float32[np.ndarray, "k 2"]
+    found: bool
+    box: Float32[np.ndarray, " 4"]
+    overlap: float
+
+    @staticmethod
+    def missed(truth: Annotation, *, overlap: float = 0.0) -> "Prediction":
+        """A face that was not found."""
+        nothing = np.full(truth.points.shape, np.nan, np.float32)
+        return Prediction(truth, nothing, found=False, box=np.full(4, np.nan, np.float32), overlap=overlap)
+
+
+def write_predictions(path: str | os.PathLike[str], predictions: Sequence[Prediction], *, boxes: str) -> None:
+    """Write a JSON list, one face a line: image, subset, scheme, truth, predicted (null where missed), box, boxes.
+
+    ``parse_predictions`` reads it back.  Coordinates are pixels, rounded to a thousandth.
+
+    Args:
+        path: file to write.
+        predictions: what to write.
+        boxes: where the boxes came from, the same for all.
+    """
+    lines = [json.dumps(_entry(prediction) | {"boxes": boxes}) for prediction in predictions]
+    Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+def read_json_list(path: str | os.PathLike[str]) -> list[Mapping[str, Any]]:
+    """Read a JSON file that holds a list of objects.
+
+    Raises:
+        DataError: missing, not JSON, empty, or no list of objects.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(f"{path}: expected a list of objects, one a face or one a picture")
+    return entries
+
+
+def carries_truth(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether entries hold their own truth (one a face), rather than detected faces (one a picture)."""
+    return "truth" in entries[0]
+
+
+def parse_predictions(
+    entries: Sequence[Mapping[str, Any]], scheme: Scheme, *, root: Path, source: str
+) -> list[Prediction]:
+    """Faces of a list of ``{"image", "truth", "predicted", "subset"}``.
+
+    ``predicted`` null is a missed face; ``subset`` and ``box`` may be absent, and the box is then the truth's hull.
+
+    Args:
+        entries: one a face, pixels of the picture.
+        scheme: the numbering of both point sets.
+        root: folder that picture names start from.
+        source: name of the file, for errors.
+
+    Raises:
+        DataError: a field is absent or a point set has another shape than the scheme asks for.
+    """
+    seen: dict[str, int] = {}
+    predictions = []
+    for number, entry in enumerate(entries):
+        where = f"{source}: entry {number}"
+        image = _text(entry, "image", where)
+        repeat = seen[image] = seen.get(image, 0) + 1
+        points = _points(entry, "truth", scheme, where)
+        truth = Annotation(
+            key=image if repeat == 1 else f"{image}#{repeat}",
+            path=root / image,
+            points=points,
+            scheme=scheme,
+            box=hull_box(points),
+            visible=np.ones(scheme.count, np.bool_),
+            group=image,
+            subset=str(entry.get("subset", "")),
+        )
+        predictions.append(_with_points(truth, entry, where))
+    return predictions
+
+
+def match_detections(
+    entries: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Annotation],
+    *,
+    root: Path,
+    min_overlap: float,
+    source: str,
+) -> list[Prediction]:
+    """Faces of ``canthus detect --json`` output beside the truth of a dataset.
+
+    Each labelled face takes the detected face that overlaps its box best, see ``match_boxes``.
+
+    Args:
+        entries: one a picture, ``{"image", "faces": [{"points", "box"}]}``; without a box, the hull of the points.
+        annotations: the truth.
+        root: folder that relative picture names may start from.
+        min_overlap: a face is found only where intersection over union is above this.
+        source: name of the file, for errors.
+
+    Raises:
+        DataError: a labelled picture has no entry, or an entry is malformed.
+    """
+    pictures = _find_pictures(entries, annotations, root=root, source=source)
+    by_path: dict[Path, list[Annotation]] = {}
+    for annotation in annotations:
+        by_path.setdefault(annotation.path, []).append(annotation)
+    return [
+        prediction
+        for path, truths in by_path.items()
+        for prediction in _match_picture(pictures[path], truths, min_overlap, source)
+    ]
+
+
+def _match_picture(
+    entry: Mapping[str, Any], truths: Sequence[Annotation], min_overlap: float, source: str
+) -> list[Prediction]:
+    scheme, where = truths[0].scheme, f"{source}: {entry['image']}"
+    faces = entry.get("faces")
+    if not isinstance(faces, list):
+        raise DataError(f"{where}: expected 'faces', a list of detected faces; found {faces!r}")
+    for face in faces:
+        if face.get("scheme", scheme.name) != scheme.name:
+            raise DataError(f"{where}: points are {face['scheme']}, the truth is {scheme.name}")
+    points = [_points(face, "points", scheme, where) for face in faces]
+    boxes = np.array([_box(face, p, where) for face, p in zip(faces, points, strict=True)], np.float32).reshape(-1, 4)
+    matches = match_boxes(np.stack([truth.box for truth in truths]), boxes, min_overlap=min_overlap)
+    return [
+        Prediction(truth, points[match.index], found=True, box=boxes[match.index], overlap=match.overlap)
+        if match.found
+        else Prediction.missed(truth, overlap=match.overlap)
+        for truth, match in zip(truths, matches, strict=True)
+    ]
+
+
+def _find_pictures(
+    entries: Sequence[Mapping[str, Any]], annotations: Sequence[Annotation], *, root: Path, source: str
+) -> dict[Path, Mapping[str, Any]]:
+    """The entry of each labelled picture, by its path from here, or from the root of the dataset."""
+    named: dict[Path, Mapping[str, Any]] = {}
+    for number, entry in enumerate(entries):
+        image = Path(_text(entry, "image", f"{source}: entry {number}"))
+        for path in (image, root / image):
+            named.setdefault(path.resolve(), entry)
+    paths = list(dict.fromkeys(annotation.path for annotation in annotations))
+    lacking = [path for path in paths if path.resolve() not in named]
+    if lacking:
+        raise DataError(
+            f"{source}: no entry for {len(lacking)} of {len(paths)} labelled pictures, the first {lacking[0]}. "
+            f"Picture names are read from the current folder or from {root}; "
+            "a picture without a detected face needs an entry with empty 'faces'."
+        )
+    return {path: named[path.resolve()] for path in paths}
+
+
+def _entry(prediction: Prediction) -> dict[str, Any]:
+    truth = prediction.truth
+    return {
+        "image": truth.key,
+        "subset": truth.subset,
+        "scheme": truth.scheme.name,
+        "truth": _rounded(truth.points),
+        "predicted": _rounded(prediction.points) if prediction.found else None,
+        "box": _rounded(prediction.box) if prediction.found else None,
+    }
+
+
+def _rounded(values: Float32[np.ndarray, "..."]) -> Any:
+    """Nested lists with null for NaN, which JSON does not know."""
+    exact = np.round(values.astype(np.float64), 3)
+    return np.where(np.isnan(exact), np.array(None), exact.astype(object)).tolist()
+
+
+def _with_points(truth: Annotation, entry: Mapping[str, Any], where: str) -> Prediction:
+    if entry.get("predicted", "") is None:
+        return Prediction.missed(truth)
+    points = _points(entry, "predicted", truth.scheme, where)
+    if not np.isfinite(points).all():
+        raise DataError(f"{where}: 'predicted' holds points that are no numbers; a missed face is null as a whole")
+    if entry.get("box") is None:
+        return Prediction(truth, points, found=True, box=truth.box, overlap=1.0)
+    box = _box(entry, points, where)
+    overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
+    return Prediction(truth, points, found=True, box=box, overlap=overlap)
+
+
+def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: expected a text {name!r}, found {value!r}; fields: {', '.join(sorted(entry))}")
+    return value
+
+
+def _points(entry: Mapping[str, Any], name: str, scheme: Scheme, where: str) -> Float32[np.ndarray, "k 2"]:
+    points = _numbers(entry.get(name), name, where)
+    if points.shape != (scheme.count, 2):
+        shape = " x ".join(map(str, points.shape)) or "no list"
+        raise DataError(f"{where}: expected {name!r} to be {scheme.count} x 2 numbers ({scheme.name}), found {shape}")
+    return points
+
+
+def _box(entry: Mapping[str, Any], points: Float32[np.ndarray, "k 2"], where: str) -> Float32[np.ndarray, " 4"]:
+    if entry.get("box") is None:
+        return hull_box(points)
+    box = _numbers(entry["box"], "box", where)
+    if box.shape != (4,):
+        raise DataError(f"{where}: expected 'box' to be 4 numbers x1, y1, x2, y2, found {entry['box']!r}")
+    return box
+
+
+def _numbers(value: Any, name: str, where: str) -> Float32[np.ndarray, "..."]:
+    try:
+        return np.asarray(np.array(value, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: {name!r} is no list of numbers ({error})") from error

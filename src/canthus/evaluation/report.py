@@ -1,0 +1,132 @@
+"""One evaluation and the files that are written of it."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from canthus.errors import DataError
+from canthus.evaluation.plots import plot_error_curves
+from canthus.evaluation.predictions import Prediction, write_predictions
+from canthus.evaluation.rows import FaceError, face_error, write_rows
+from canthus.evaluation.summary import Summary, divide, summarize
+from canthus.evaluation.worst import worst_sheet
+from canthus.images import write_image
+
+_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8")
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """Rows of one evaluation with what they mean.
+
+    Attributes:
+        model: network or file of predictions.
+        dataset: name of the set, or of the file of predictions.
+        split: part of it.
+        boxes: one of ``BOXES``.
+        protocol: how the boxes came about, in words.
+        rows: one per labelled face.
+        predictions: in the order of ``rows``; empty where only rows were kept.
+    """
+
+    model: str
+    dataset: str
+    split: str
+    boxes: str
+    protocol: str
+    rows: Sequence[FaceError]
+    predictions: Sequence[Prediction] = ()
+
+    @property
+    def title(self) -> str:
+        """What was measured; predictions that carry their truth have no split, and stand for themselves."""
+        return f"{self.model} on {self.dataset} {self.split}" if self.split else self.model
+
+
+def score(
+    predictions: Sequence[Prediction], *, model: str, dataset: str, split: str, boxes: str, protocol: str
+) -> Report:
+    """A report of predictions.
+
+    Raises:
+        DataError: the truth of a face cannot be scored.
+    """
+    rows = [face_error(prediction, dataset=dataset, split=split, boxes=boxes) for prediction in predictions]
+    return Report(model, dataset, split, boxes, protocol, rows, predictions)
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The numbers of a report, ready for ``json``: fractions, and null where nothing could be averaged."""
+    divisions = {name: _numbers(summarize(rows)) for name, rows in divide(report.rows).items()}
+    summary = summarize(report.rows)
+    return {
+        "model": report.model,
+        "dataset": report.dataset,
+        "split": report.split,
+        "boxes": report.boxes,
+        "protocol": report.protocol,
+        **_numbers(summary),
+        "groups": {name: _plain(value) for name, value in summary.parts.items()},
+        "subsets": divisions,
+    }
+
+
+def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) -> Iterator[Path]:
+    """Write ``summary.json``, ``rows.csv``, ``predictions.json``, ``worst.png`` and last ``errors.png`` (extra: plots).
+
+    Without predictions, and for ``worst`` the pictures they belong to, the files made of them are left out.
+
+    Args:
+        folder: made where absent.
+        report: what to write.
+        worst: faces on the sheet; 0 for none.
+
+    Yields:
+        Each file once it is written.
+
+    Raises:
+        DataError: the folder cannot be made or written to.
+        ImageError: a picture for the sheet cannot be read.
+        MissingExtraError: matplotlib is not installed; all other files are written by then.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "summary.json").write_text(json.dumps(report_json(report), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+    yield folder / "summary.json"
+    write_rows(folder / "rows.csv", report.rows)
+    yield folder / "rows.csv"
+    if report.predictions:
+        write_predictions(folder / "predictions.json", report.predictions, boxes=report.boxes)
+        yield folder / "predictions.json"
+    if report.predictions and worst:
+        write_image(folder / "worst.png", worst_sheet(report.predictions, report.rows, count=worst))
+        yield folder / "worst.png"
+    divisions = {"all": report.rows, **divide(report.rows)}
+    plot_error_curves(
+        folder / "errors.png",
+        {name: np.array([row.nme_ion for row in rows], np.float64) for name, rows in divisions.items()},
+        threshold=0.08,
+        scale="inter-ocular",
+        boxes=report.protocol,
+        title=report.title,
+    )
+    yield folder / "errors.png"
+
+
+def _numbers(summary: Summary) -> dict[str, Any]:
+    counts = {"faces": summary.faces, "missed": summary.missed}
+    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS}
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

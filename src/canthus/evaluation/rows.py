@@ -1,0 +1,209 @@
+"""One row per face: what every table, curve and picture of an evaluation is made from."""
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from canthus.errors import ConfigError, DataError
+from canthus.evaluation.errors import box_mean_side, inter_ocular, inter_pupil, normalized_error, part_error
+from canthus.evaluation.predictions import Prediction
+from canthus.optional import require
+
+BOXES = ("truth", "detector", "unstated")
+"""Where face boxes may come from; ``unstated`` where a file of predictions does not say."""
+
+_PART, _ATTRIBUTE = "ion/", "attribute/"
+_TEXTS = ("key", "dataset", "split", "subset", "boxes")
+_NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
+
+
+@final
+@dataclass(frozen=True)
+class FaceError:
+    """Errors of one face; fractions, not percent, and NaN where the face was missed.
+
+    Attributes:
+        key: the face, unique within its dataset.
+        dataset: name of the set, or of the file of predictions.
+        split: part of the set that was asked for.
+        subset: part of the set that the face comes from.
+        boxes: where face boxes came from, one of ``BOXES``.
+        found: False where the detector missed the face.
+        overlap: intersection over union of the box used with the truth box.
+        hidden: share of the points that the truth marks as hidden.
+        nme_ion: error over the inter-ocular distance.
+        nme_ipn: error over the inter-pupil distance.
+        nme_box: error over sqrt(w h) of the truth box.
+        parts: error of each part of the face, over the inter-ocular distance.
+        attributes: yes/no properties of the face, where the set has them.
+    """
+
+    key: str
+    dataset: str
+    split: str
+    subset: str
+    boxes: str
+    found: bool
+    overlap: float
+    hidden: float
+    nme_ion: float
+    nme_ipn: float
+    nme_box: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, bool] = field(default_factory=dict)
+
+
+def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
+    """Score one prediction.
+
+    Raises:
+        DataError: the truth lacks the eye points that the scales need, or its box is empty.
+    """
+    truth = prediction.truth
+    predicted, points = prediction.points[None], truth.points[None]
+    ion = inter_ocular(points, truth.scheme)
+    scales = {"ion": ion, "ipn": inter_pupil(points, truth.scheme), "box": box_mean_side(truth.box[None])}
+    for name, scale in scales.items():
+        if not (scale[0] > 0 and math.isfinite(scale[0])):
+            raise DataError(f"{truth.key}: the scale {name!r} of the truth is {scale[0]}, expected a positive length")
+    errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
+    if prediction.found and math.isnan(errors["ion"]):
+        raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
+    return FaceError(
+        key=truth.key,
+        dataset=dataset,
+        split=split,
+        subset=truth.subset,
+        boxes=boxes,
+        found=prediction.found,
+        overlap=prediction.overlap,
+        hidden=float(1 - truth.visible.mean()),
+        nme_ion=errors["ion"],
+        nme_ipn=errors["ipn"],
+        nme_box=errors["box"],
+        parts={
+            name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
+        },
+        attributes=dict(truth.attributes),
+    )
+
+
+def check_rows_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that ``write_rows`` could not write, before an hour is spent on its rows.
+
+    Raises:
+        ConfigError: the suffix is neither ``.csv`` nor ``.parquet``.
+        MissingExtraError: parquet without ``pyarrow``.
+    """
+    suffix = Path(path).suffix
+    if suffix == ".parquet":
+        require("pyarrow", extra="plots")
+    elif suffix != ".csv":
+        raise ConfigError(f"{path}: rows are written as .csv or .parquet, found {suffix!r}")
+
+
+def write_rows(path: str | os.PathLike[str], rows: Sequence[FaceError]) -> None:
+    """Write rows as ``.csv`` or ``.parquet`` (extra ``plots``): one column per field, ``ion/jaw`` and so on for parts.
+
+    Missing folders are made.
+
+    Raises:
+        ConfigError: another suffix.
+        DataError: the file cannot be written.
+        MissingExtraError: parquet without ``pyarrow``.
+    """
+    check_rows_path(path)
+    path = Path(path)
+    table = [_flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in table for name in row)) or [*_TEXTS, "found", *_NUMBERS]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns, restval="nan", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(table)
+        else:
+            arrow, parquet = require("pyarrow", extra="plots"), require("pyarrow.parquet", extra="plots")
+            parquet.write_table(arrow.table({name: [row.get(name) for row in table] for name in columns}), path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
+    """Read rows back.
+
+    Raises:
+        ConfigError: the suffix is neither ``.csv`` nor ``.parquet``.
+        DataError: columns are missing or hold no numbers.
+        MissingExtraError: parquet without ``pyarrow``.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return _rows(csv.DictReader(file), path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if path.suffix == ".parquet":
+        parquet = require("pyarrow.parquet", extra="plots")
+        try:
+            return _rows(parquet.read_table(path).to_pylist(), path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read as parquet ({error})") from error
+    raise ConfigError(f"{path}: rows are read from .csv or .parquet, found {path.suffix!r}")
+
+
+def _flat(row: FaceError) -> dict[str, Any]:
+    flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS)}
+    flat |= {_PART + name: value for name, value in row.parts.items()}
+    return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
+
+
+def _rows(table: Iterable[Mapping[str, Any]], path: Path) -> list[FaceError]:
+    rows = []
+    for number, line in enumerate(table):
+        missing = [name for name in (*_TEXTS, "found", *_NUMBERS) if line.get(name) is None]
+        if missing:
+            raise DataError(f"{path}: row {number} lacks {', '.join(missing)}; expected what 'evaluate --rows' writes")
+        try:
+            rows.append(_row(line))
+        except ValueError as error:
+            raise DataError(f"{path}: row {number}: {error}") from error
+    return rows
+
+
+def _row(line: Mapping[str, Any]) -> FaceError:
+    parts = {name.removeprefix(_PART): float(value) for name, value in line.items() if name.startswith(_PART)}
+    attributes = {
+        name.removeprefix(_ATTRIBUTE): _truth(value) for name, value in line.items() if name.startswith(_ATTRIBUTE)
+    }
+    values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
+    values |= {name: float(line[name]) for name in _NUMBERS}
+    return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes)
+
+
+def _truth(value: Any) -> bool:
+    known = {"True": True, "False": False}
+    if str(value) not in known:
+        raise ValueError(f"expected True or False, found {value!r}")
+    return known[str(value)]
+
+
+def worst_faces(
+    predictions: Sequence[Prediction], rows: Sequence[FaceError], *, count: int
+) -> list[tuple[Prediction, FaceError]]:
+    """The ``count`` worst predictions with their rows: missed faces, then by descending inter-ocular error.
+
+    Missed faces take at most half of the places while found ones are left for the others, so that a weak detector
+    does not hide what the network does.
+    """
+    pairs = list(zip(predictions, rows, strict=True))
+    missed = [pair for pair in pairs if not pair[1].found]
+    found = sorted((pair for pair in pairs if pair[1].found), key=lambda pair: pair[1].nme_ion, reverse=True)
+    places = min(len(missed), max(count // 2, count - len(found)))
+    return (missed[:places] + found)[:count]

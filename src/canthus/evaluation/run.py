@@ -1,0 +1,102 @@
+"""Predictor and dataset in, predictions out: one face at a time, each picture read once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from canthus.errors import ConfigError
+from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter, match_boxes
+from canthus.evaluation.predictions import Prediction
+from canthus.images import read_image
+from canthus.runtime.detector import Detector
+from canthus.types import Annotation, Image, Landmarks
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Landmarks of the faces in given boxes; the runtime's ``Landmarker`` is one."""
+
+    def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
+        """Landmarks in pixels of the picture, one row per box."""
+        ...
+
+
+def predict_on_truth(
+    annotations: Sequence[Annotation],
+    predictor: Predictor,
+    *,
+    jitter: BoxJitter | None = None,
+) -> Iterator[Prediction]:
+    """Predict every labelled face inside its truth box.
+
+    Args:
+        annotations: labelled faces; faces of one picture are predicted together.
+        predictor: the network under test.
+        jitter: shifts and scales the boxes first.
+
+    Raises:
+        ConfigError: the network's point scheme is not that of the truth.
+        ImageError: a picture cannot be read.
+    """
+    for image, truths in _pictures(annotations):
+        boxes = np.stack([jitter.apply(truth.box, truth.key) if jitter else truth.box for truth in truths])
+        points = _predict(predictor, image, boxes, truths[0])
+        for truth, box, found in zip(truths, boxes, points, strict=True):
+            overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
+            yield Prediction(truth, found, found=True, box=box, overlap=overlap)
+
+
+def predict_on_detected(
+    annotations: Sequence[Annotation],
+    predictor: Predictor,
+    detector: Detector,
+    *,
+    min_overlap: float = MIN_OVERLAP,
+) -> Iterator[Prediction]:
+    """Detect faces in the whole picture, then predict each labelled face in the box that overlaps it best.
+
+    Args:
+        annotations: labelled faces.
+        predictor: the network under test.
+        detector: finds the boxes.
+        min_overlap: a labelled face without a detected box of larger intersection over union is missed.
+
+    Raises:
+        ConfigError: the network's point scheme is not that of the truth.
+        ImageError: a picture cannot be read.
+    """
+    for image, truths in _pictures(annotations):
+        detected = detector(image).boxes
+        matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
+        boxes = detected[[match.index for match in matches if match.found]]
+        points = iter(_predict(predictor, image, boxes, truths[0]))
+        for truth, match in zip(truths, matches, strict=True):
+            if match.found:
+                box = detected[match.index]
+                yield Prediction(truth, next(points), found=True, box=box, overlap=match.overlap)
+            else:
+                yield Prediction.missed(truth, overlap=match.overlap)
+
+
+def _pictures(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
+    by_path: dict[str, list[Annotation]] = {}
+    for annotation in annotations:
+        by_path.setdefault(str(annotation.path), []).append(annotation)
+    for path, truths in by_path.items():
+        yield read_image(path), truths
+
+
+def _predict(
+    predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation
+) -> Float32[np.ndarray, "n k 2"]:
+    if len(boxes) == 0:
+        return np.zeros((0, truth.scheme.count, 2), np.float32)
+    landmarks = predictor(image, boxes)
+    if landmarks.scheme.name != truth.scheme.name:
+        raise ConfigError(
+            f"The model predicts {landmarks.scheme.name}, the truth of {truth.key} is {truth.scheme.name}; "
+            "choose a model and a dataset of the same scheme"
+        )
+    return landmarks.points

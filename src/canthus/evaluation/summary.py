@@ -1,0 +1,137 @@
+"""From one error per face to the numbers of a table: mean, failure rate, area under the curve."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from canthus.evaluation.rows import FaceError
+
+
+def failure_rate(errors: Float[np.ndarray, " n"], threshold: float) -> float:
+    """Share of faces whose error is above ``threshold``.
+
+    300-W uses 8 % and WFLW (Wu et al., 2018) 10 % of the inter-ocular distance.
+
+    Args:
+        errors: fractions, one per face; NaN or infinite where the face was missed, which is a failure.
+        threshold: fraction; an error equal to it is no failure.
+
+    Returns:
+        A fraction in [0, 1]; NaN without faces.
+    """
+    if len(errors) == 0:
+        return math.nan
+    return float(np.mean(~(errors <= threshold)))
+
+
+def area_under_curve(errors: Float[np.ndarray, " n"], threshold: float) -> float:
+    """Exact area under the cumulative error curve from 0 to ``threshold``, over ``threshold``.
+
+    The curve F(x), the share of faces with an error of at most x, is a staircase, so its area needs no sampling:
+    1/t int_0^t F(x) dx = 1/n sum_i max(0, 1 - e_i / t).  As in WFLW (Wu et al., 2018) it is divided by the threshold.
+
+    Differs: public evaluators often add up a sampled curve by Simpson's or the trapezoid rule, which moves the result
+    by about the sampling step over the threshold.
+
+    Args:
+        errors: fractions, one per face; NaN or infinite where the face was missed, which adds nothing.
+        threshold: fraction, above zero.
+
+    Returns:
+        A fraction in [0, 1], 1 for perfect predictions; NaN without faces.
+
+    Raises:
+        ValueError: the threshold is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"The threshold of an error curve must be positive, found {threshold}")
+    if len(errors) == 0:
+        return math.nan
+    gains = np.clip(1.0 - np.asarray(errors, np.float64) / threshold, 0.0, None)
+    return float(np.where(np.isnan(gains), 0.0, gains).mean())
+
+
+def cumulative_curve(
+    errors: Float[np.ndarray, " n"],
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Corners of the staircase: sorted errors of the found faces, and the share of all faces at or below each.
+
+    Returns:
+        Errors and shares, both in ascending order; shorter than ``errors`` where faces were missed.
+    """
+    found = np.sort(np.asarray(errors, np.float64)[np.isfinite(errors)])
+    return found, np.arange(1, len(found) + 1) / max(len(errors), 1)
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of one table row; fractions, not percent.
+
+    A face that the detector did not find has no error, so it is left out of the means ``nme_*`` and ``parts``, and is
+    counted in ``faces`` and ``missed``, as a failure in ``fr_*`` and as no area in ``auc_8``.
+
+    Attributes:
+        faces: labelled faces, found or not.
+        missed: faces without a prediction.
+        nme_ion: mean error of the found faces over the inter-ocular distance.
+        nme_ipn: the same over the inter-pupil distance.
+        fr_8: share of all faces above 8 % of the inter-ocular distance.
+        fr_10: share of all faces above 10 % of the inter-ocular distance.
+        auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
+        parts: mean inter-ocular error of the found faces, for each part of the face.
+    """
+
+    faces: int
+    missed: int
+    nme_ion: float
+    nme_ipn: float
+    fr_8: float
+    fr_10: float
+    auc_8: float
+    parts: Mapping[str, float]
+
+
+def summarize(rows: Sequence[FaceError]) -> Summary:
+    """The table row of some faces; NaN where there is nothing to average."""
+    ion = np.array([row.nme_ion for row in rows], np.float64)
+    names = list(dict.fromkeys(name for row in rows for name in row.parts))
+    return Summary(
+        faces=len(rows),
+        missed=sum(not row.found for row in rows),
+        nme_ion=_mean(row.nme_ion for row in rows if row.found),
+        nme_ipn=_mean(row.nme_ipn for row in rows if row.found),
+        fr_8=failure_rate(ion, 0.08),
+        fr_10=failure_rate(ion, 0.10),
+        auc_8=area_under_curve(ion, 0.08),
+        parts={name: _mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
+    )
+
+
+UNIONS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
+    ("300w", "full"): {"common": ("helen", "lfpw"), "challenging": ("ibug",)},
+}
+"""Dataset and split -> named unions of subsets that papers report beside the whole."""
+
+
+def divide(rows: Sequence[FaceError]) -> dict[str, list[FaceError]]:
+    """Rows by subset, in order of first appearance, and before them the unions that papers report.
+
+    Empty where there are fewer than two subsets, so that no table repeats its whole.
+    """
+    names = list(dict.fromkeys(row.subset for row in rows))
+    if len(names) < 2:
+        return {}
+    unions = UNIONS.get((rows[0].dataset, rows[0].split), {})
+    divisions = {union: [row for row in rows if row.subset in members] for union, members in unions.items()}
+    divisions |= {name or "(none)": [row for row in rows if row.subset == name] for name in names}
+    return {name: part for name, part in divisions.items() if part}
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan

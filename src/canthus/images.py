@@ -1,0 +1,180 @@
+"""Pictures: read, write, cut out a square."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from canthus.errors import ImageError
+from canthus.geometry import Affine
+from canthus.image_files import check_picture_file
+from canthus.types import Image
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm"})
+MAX_BYTES = 1_000_000_000
+"""Larger files are refused unread."""
+
+
+def decode_image(data: bytes, *, name: str) -> Image:
+    """Decode a picture file held in memory: 8-bit RGB, upright by its EXIF orientation, first frame.
+
+    Grey, palettes and CMYK become RGB, alpha is dropped, 16 bits become 8.
+
+    Raises:
+        ImageError: the bytes are empty, cut short, no picture that OpenCV can decode, or a picture of more than
+            ``image_files.MAX_PIXELS`` pixels.
+    """
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    check_picture_file(data, name=name)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"{name}: cannot be decoded ({error.err})") from error
+    if bgr is None:
+        raise ImageError(f"{name}: not a picture, or damaged; readable: {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read a picture; see ``decode_image`` for what is accepted.
+
+    Raises:
+        ImageError: the file is missing, empty or no picture.
+    """
+    name = os.fspath(path)
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise ImageError(f"{name}: is {kind}, expected a picture file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{name}: {status.st_size / 1e6:.0f} MB is more than a picture holds; is it one?")
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ImageError(f"{name}: cannot be read ({reason})") from error
+    return decode_image(data, name=name)
+
+
+def read_images(
+    paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1
+) -> Iterator[tuple[str | os.PathLike[str], Image | ImageError]]:
+    """Read pictures in order, decoding up to ``ahead`` of them in a second thread while one is worked on.
+
+    At most ``ahead + 1`` pictures are in memory.  A picture that cannot be read arrives as its error, so that one
+    bad file does not end the run.
+
+    Args:
+        paths: the files; taken one by one, so a generator may be endless.
+        ahead: pictures decoded in advance, 1 or more.
+
+    Yields:
+        Each path with its picture, or with the reason why there is none.
+    """
+    if ahead < 1:
+        raise ValueError(f"Expected to read at least 1 picture ahead, found {ahead}")
+    waiting: deque[tuple[str | os.PathLike[str], Future[Image | ImageError]]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="canthus-read") as reader:
+        try:
+            for path in paths:
+                waiting.append((path, reader.submit(_image_or_error, path)))
+                if len(waiting) > ahead:
+                    yield _first_done(waiting)
+            while waiting:
+                yield _first_done(waiting)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _first_done(
+    waiting: deque[tuple[str | os.PathLike[str], Future[Image | ImageError]]],
+) -> tuple[str | os.PathLike[str], Image | ImageError]:
+    """Take the oldest out; no name is left holding its picture."""
+    path, future = waiting.popleft()
+    return path, future.result()
+
+
+def _image_or_error(path: str | os.PathLike[str]) -> Image | ImageError:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error
+
+
+def checked_image(array: np.ndarray) -> Image:
+    """The array itself, if it is an RGB picture: uint8 ``(h, w, 3)`` with at least one pixel.
+
+    Raises:
+        ValueError: it is something else; the message says how to get there.
+    """
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size:
+        return array
+    raise ValueError(
+        f"Expected an RGB picture, uint8 (h, w, 3); found {array.dtype} {array.shape}. "
+        "canthus.read_image gives one; from OpenCV's BGR take image[:, :, ::-1], from grey np.dstack([grey] * 3)."
+    )
+
+
+def write_image(path: str | os.PathLike[str], image: Image) -> None:
+    """Write a picture in the format of the file's suffix; missing folders are made.
+
+    Raises:
+        ImageError: no encoder for that suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[:, :, ::-1]))
+    except cv2.error as error:
+        raise ImageError(f"{path}: no encoder for {path.suffix!r}; use .jpg or .png") from error
+    if not done:
+        raise ImageError(f"{path}: could not be encoded as {path.suffix!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Resample ``image`` through ``affine`` into a ``size x size`` picture; bilinear, black outside."""
+    return np.asarray(cv2.warpAffine(image, affine.matrix, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def crop_image(
+    image: Image, square: Float[np.ndarray, " 4"], size: int
+) -> tuple[UInt8[np.ndarray, "size size 3"], Affine]:
+    """Cut out a square and resample it to ``size x size``; black outside the picture.
+
+    Where the square is more than twice as large as the result, the region is first shrunk by area
+    averaging, so that large faces do not alias.
+
+    Returns:
+        The crop and the map from pixels of ``image`` to pixels of the crop.
+    """
+    affine = Affine.crop(square, size)
+    side = float(square[2] - square[0])
+    shrink = int(side / (2 * size)) + 1 if side > 2 * size else 1
+    if shrink == 1:
+        return warp(image, affine, size), affine
+    height, width = image.shape[:2]
+    x1, y1 = (
+        int(np.clip(np.floor(v) - shrink, 0, limit)) for v, limit in zip(square[:2], (width, height), strict=True)
+    )
+    x2, y2 = (int(np.clip(np.ceil(v) + shrink, 0, limit)) for v, limit in zip(square[2:], (width, height), strict=True))
+    columns, rows = (x2 - x1) // shrink, (y2 - y1) // shrink
+    if columns < 1 or rows < 1:
+        return np.zeros((size, size, 3), np.uint8), affine
+    x2, y2 = x1 + columns * shrink, y1 + rows * shrink
+    small = cv2.resize(image[y1:y2, x1:x2], (columns, rows), interpolation=cv2.INTER_AREA)
+    to_small = Affine(
+        np.array([[1 / shrink, 0, (0.5 - x1) / shrink - 0.5], [0, 1 / shrink, (0.5 - y1) / shrink - 0.5]])
+    )
+    return warp(np.asarray(small, dtype=np.uint8), to_small.inverse().then(affine), size), affine

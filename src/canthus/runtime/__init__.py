@@ -1,0 +1,1 @@
+"""Inference without torch: ONNX sessions, detectors, the pipeline, drawing."""

@@ -1,0 +1,144 @@
+"""Face boxes that another detector or a person found, read from JSON or CSV."""
+
+import csv
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, final
+
+import numpy as np
+
+from canthus.errors import DataError
+from canthus.types import Faces
+
+COLUMNS = ("image", "x1", "y1", "x2", "y2")
+
+
+@final
+class BoxFile:
+    """Boxes of several pictures.
+
+    Args:
+        faces: by the name of the picture, as the file has it.
+        source: the file, for errors.
+    """
+
+    def __init__(self, faces: Mapping[str, Faces], *, source: Path) -> None:
+        self.faces = dict(faces)
+        self.source = source
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for name in self.faces:
+            self._by_name[PurePath(name).name].append(name)
+
+    def find(self, picture: str | os.PathLike[str]) -> Faces:
+        """Boxes of a picture.
+
+        An entry belongs to the picture if it names the same file, read from the current folder or from the folder of
+        the box file, or else if it is the end of the picture's path (``b.jpg`` or ``a/b.jpg`` for ``/photos/a/b.jpg``).
+
+        Raises:
+            DataError: no entry, or several that fit equally well.
+        """
+        path = Path(picture)
+        candidates = self._by_name.get(path.name, [])
+        for name in candidates:
+            if path.resolve() in (Path(name).resolve(), (self.source.parent / name).resolve()):
+                return self.faces[name]
+        ends = [name for name in candidates if _is_end_of(PurePath(name), path.absolute())]
+        if not ends:
+            raise DataError(
+                f"{os.fspath(picture)}: {self.source} has no entry for this picture; "
+                "one without faces needs an entry with an empty list, which only JSON can hold"
+            )
+        longest = max(len(PurePath(name).parts) for name in ends)
+        best = sorted(name for name in ends if len(PurePath(name).parts) == longest)
+        if len(best) > 1:
+            raise DataError(f"{os.fspath(picture)}: {self.source} has several entries that fit: {', '.join(best)}")
+        return self.faces[best[0]]
+
+
+def read_boxes(path: str | os.PathLike[str]) -> BoxFile:
+    """Read boxes.
+
+    JSON as ``canthus detect --json`` writes it, a list of ``{"image", "faces": [{"box": [x1, y1, x2, y2], "score"}]}``;
+    further fields are passed over and ``score`` may be absent.  Or CSV as ``--csv`` writes it, one row a face under a
+    header that holds ``image, x1, y1, x2, y2`` and perhaps ``score``.  Pixels of the upright picture.
+
+    Raises:
+        DataError: the file is missing or malformed, or a box has no area.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if text.lstrip().startswith(("[", "{")):
+        return BoxFile(_from_json(text, path), source=path)
+    return BoxFile(_from_csv(text, path), source=path)
+
+
+def _from_json(text: str, path: Path) -> dict[str, Faces]:
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: expected a list of pictures, found {type(entries).__name__}")
+    found: dict[str, Faces] = {}
+    for number, entry in enumerate(entries):
+        where = f"{path}: entry {number}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise DataError(f'{where}: expected {{"image": "name", "faces": [...]}}, found {str(entry)[:80]}')
+        if not isinstance(entry.get("faces"), list):
+            raise DataError(f"{where} ({entry['image']}): expected a list 'faces', found {entry.get('faces')!r}")
+        if entry["image"] in found:
+            raise DataError(f"{where}: {entry['image']} was listed before")
+        found[entry["image"]] = _faces([_json_row(face, where) for face in entry["faces"]])
+    return found
+
+
+def _json_row(face: Any, where: str) -> list[float]:
+    box = face.get("box") if isinstance(face, dict) else None
+    if not isinstance(box, list) or len(box) != 4:
+        raise DataError(f'{where}: expected {{"box": [x1, y1, x2, y2]}}, found {str(face)[:80]}')
+    return _checked_row([*box, face.get("score", 1.0)], where)
+
+
+def _from_csv(text: str, path: Path) -> dict[str, Faces]:
+    lines = csv.DictReader(text.splitlines())
+    columns = [name.strip() for name in lines.fieldnames or ()]
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise DataError(f"{path}:1: the header lacks {', '.join(missing)}; expected {', '.join(COLUMNS)}[, score]")
+    lines.fieldnames = columns
+    rows: dict[str, list[list[float]]] = defaultdict(list)
+    for line in lines:
+        where = f"{path}:{lines.line_num}"
+        if not line["image"]:
+            raise DataError(f"{where}: the column 'image' is empty")
+        values = [line[name] for name in COLUMNS[1:]]
+        rows[line["image"]].append(_checked_row([*values, line.get("score") or 1.0], where))
+    return {name: _faces(boxes) for name, boxes in rows.items()}
+
+
+def _checked_row(values: Iterable[Any], where: str) -> list[float]:
+    try:
+        row = [float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: a box or score is no number ({error})") from error
+    x1, y1, x2, y2, _ = row
+    if not all(math.isfinite(value) for value in row) or x2 <= x1 or y2 <= y1:
+        raise DataError(f"{where}: expected x1 < x2 and y1 < y2, all finite; found box {row[:4]}")
+    return row
+
+
+def _faces(rows: Sequence[Sequence[float]]) -> Faces:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    return Faces(table[:, :4], table[:, 4])
+
+
+def _is_end_of(name: PurePath, path: Path) -> bool:
+    return not name.is_absolute() and path.parts[-len(name.parts) :] == name.parts

@@ -1,0 +1,101 @@
+"""Overlay pictures; the only module that draws."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from canthus.schemes import Scheme
+from canthus.types import Frame, Image
+
+SHIFT = 4
+"""OpenCV draws at sixteenths of a pixel: coordinates are integers with this many binary places."""
+FAR = 2.0**20
+"""Points further from the picture's corner than this, in pixels, are not drawn; nor are NaN."""
+
+BOX_COLOR = (255, 255, 255)
+POINT_COLOR = (255, 255, 255)
+POINT_EDGE = (20, 20, 20)
+GROUP_COLORS = {
+    "jaw": (90, 200, 250),
+    "brow": (255, 204, 64),
+    "nose": (120, 230, 130),
+    "eye": (80, 240, 240),
+    "mouth": (255, 120, 140),
+}
+"""Part of a group's name -> color of its line, RGB."""
+OTHER_COLOR = (230, 230, 230)
+CLOSED = ("eye", "mouth")
+"""Groups whose name ends so are drawn as closed lines, if they have four points or more."""
+
+
+def draw_frame(image: Image, frame: Frame) -> Image:
+    """A copy of the picture with the frame's boxes, contours and points; widths follow the size of each face."""
+    canvas = np.ascontiguousarray(image).copy()
+    # Large faces first, so that small ones in front of them stay visible.
+    sides = (frame.faces.boxes[:, 2:] - frame.faces.boxes[:, :2]).max(axis=1, initial=0.0)
+    for index in np.argsort(-sides, kind="stable"):
+        size = float(sides[index])
+        draw_box(canvas, frame.faces.boxes[index], width=line_width(size))
+        draw_points(canvas, frame.landmarks.points[index], frame.landmarks.scheme, size=size)
+    return canvas
+
+
+def line_width(size: float) -> int:
+    """Width in pixels of the lines of a face ``size`` pixels large."""
+    return max(1, round(size / 220))
+
+
+def draw_box(
+    canvas: Image, box: Float[np.ndarray, " 4"], *, width: int, color: tuple[int, int, int] = BOX_COLOR
+) -> None:
+    """Draw the corners of a box and, thinner and fainter, its sides onto ``canvas``."""
+    x1, y1, x2, y2 = (float(v) - 0.5 for v in box)
+    corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
+    faint = canvas.copy() if canvas.size < 3_000_000 else canvas
+    _line(faint, corners, color, width=1, closed=True)
+    if faint is not canvas:
+        cv2.addWeighted(faint, 0.45, canvas, 0.55, 0, dst=canvas)
+    arm = 0.16 * min(x2 - x1, y2 - y1)
+    for corner, before, after in zip(corners, np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), strict=True):
+        ends = [corner + arm * (end - corner) / max(float(np.abs(end - corner).max()), 1e-6) for end in (before, after)]
+        _line(canvas, np.array([ends[0], corner, ends[1]]), color, width=width + 1, closed=False)
+
+
+def draw_points(canvas: Image, points: Float[np.ndarray, "k 2"], scheme: Scheme, *, size: float) -> None:
+    """Draw contour lines per group of the scheme, then the points, onto ``canvas``.
+
+    Args:
+        canvas: changed in place.
+        points: in its pixels.
+        scheme: numbering of the points.
+        size: of the face in pixels; sets the widths.
+    """
+    for name, indices in scheme.groups.items():
+        closed = name.endswith(CLOSED) and len(indices) >= 4
+        _line(canvas, points[list(indices)], group_color(name), width=line_width(size), closed=closed)
+    radius = max(0.5, size / 140)
+    for x, y in points:
+        if radius > 1:  # on small faces dark edges would run together
+            _dot(canvas, float(x), float(y), 1.4 * radius, POINT_EDGE)
+        _dot(canvas, float(x), float(y), radius, POINT_COLOR)
+
+
+def group_color(name: str) -> tuple[int, int, int]:
+    """Color of a group's lines, RGB."""
+    return next((color for part, color in GROUP_COLORS.items() if part in name), OTHER_COLOR)
+
+
+def _line(
+    canvas: Image, points: Float[np.ndarray, "m 2"], color: tuple[int, int, int], *, width: int, closed: bool
+) -> None:
+    # OpenCV's clipping overflows far outside the picture; no line of a face comes near this bound.
+    near = points[(np.abs(points) < FAR).all(axis=1)]
+    fixed = np.round(near * 2**SHIFT).astype(np.int32)
+    cv2.polylines(canvas, [fixed[:, None]], closed, color, width, cv2.LINE_AA, SHIFT)
+
+
+def _dot(canvas: Image, x: float, y: float, radius: float, color: tuple[int, int, int]) -> None:
+    if not max(abs(x), abs(y)) < FAR:
+        return
+    centre = (round(x * 2**SHIFT), round(y * 2**SHIFT))
+    cv2.circle(canvas, centre, round(radius * 2**SHIFT), color, cv2.FILLED, cv2.LINE_AA, SHIFT)

@@ -1,0 +1,129 @@
+"""What a user names on the command line, files, folders and patterns, as a list of pictures."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import final
+
+from canthus.errors import ConfigError
+from canthus.images import IMAGE_SUFFIXES
+
+KEPT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Overlays of such pictures keep the format; all others become PNG, under the full name with ``.png`` behind it."""
+
+
+@final
+@dataclass(frozen=True)
+class Inputs:
+    """Pictures to work on.
+
+    Attributes:
+        paths: in the order given, each once; sorted within a folder or pattern.
+        problems: one line for each input that brought no picture.
+        root: folder that all pictures lie below.
+    """
+
+    paths: tuple[Path, ...]
+    problems: tuple[str, ...]
+    root: Path
+
+    def overlay_paths(self, folder: Path) -> list[Path]:
+        """Where the overlay of each picture goes: ``folder`` mirrors the sub-folders below ``root``.
+
+        Raises:
+            ConfigError: an overlay would overwrite a picture that is read, or another overlay.
+        """
+        targets = [_overlay_path(folder, path, self.root) for path in self.paths]
+        sources = {_absolute(path) for path in self.paths}
+        for path, target in zip(self.paths, targets, strict=True):
+            if _absolute(target) in sources:
+                raise ConfigError(f"The overlay of {path} would overwrite {target}; give --out another folder")
+        if len(set(targets)) < len(targets):
+            twice = next(target for target in targets if targets.count(target) > 1)
+            raise ConfigError(f"Two pictures would share the overlay {twice}; rename one of them")
+        return targets
+
+
+def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Inputs:
+    """Find the pictures that ``names`` stand for.
+
+    A file is taken whatever its name.  A folder is searched with all its sub-folders for files named like pictures
+    (``images.IMAGE_SUFFIXES``); hidden files and folders are passed over.  A pattern (``*``, ``?``, ``[...]``, ``**``)
+    gives the files named like pictures that match, and searches the folders that match.  Nothing else is guessed.
+
+    Args:
+        names: what the user typed.
+        leave_out: a folder never searched, for the output of earlier runs.
+    """
+    paths: dict[Path, Path] = {}
+    problems: list[str] = []
+    bases: list[Path] = []
+    hidden = None if leave_out is None else _absolute(leave_out)
+    for name in names:
+        found, base = _find(name, hidden)
+        if not found:
+            problems.append(_problem(name))
+            continue
+        bases.append(base)
+        for path in found:
+            paths.setdefault(_absolute(path), path)
+    return Inputs(tuple(paths.values()), tuple(problems), _shared_root([*bases, *(path.parent for path in paths)]))
+
+
+def _find(name: str, hidden: Path | None) -> tuple[list[Path], Path]:
+    """The pictures of one input and the folder they are mirrored from."""
+    path = Path(name)
+    if path.is_dir():
+        return sorted(_pictures_below(path, hidden)), _absolute(path)
+    if path.exists() or not glob.has_magic(name):
+        return ([path] if path.exists() else []), _absolute(path).parent
+    found: list[Path] = []
+    for match in sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+        matched = Path(match)
+        if matched.is_dir():
+            found += sorted(_pictures_below(matched, hidden))
+        elif _named_like_a_picture(matched):
+            found.append(matched)
+    return found, _absolute(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
+
+
+def _pictures_below(folder: Path, hidden: Path | None) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [f for f in folders if not f.startswith(".") and _absolute(here / f) != hidden]
+        yield from (here / file for file in files if _named_like_a_picture(here / file))
+
+
+def _named_like_a_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _problem(name: str) -> str:
+    kinds = " ".join(sorted(IMAGE_SUFFIXES))
+    if Path(name).is_dir():
+        return f"{name}: no pictures in this folder or below it; looked for {kinds}"
+    if glob.has_magic(name):
+        return f"{name}: no file or picture matches this pattern; looked for {kinds}"
+    return f"{name}: no such file or folder"
+
+
+def _absolute(path: Path) -> Path:
+    """Absolute and without ``..``; links are not followed, so that a link is mirrored where it lies."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps '..'
+
+
+def _shared_root(folders: Sequence[Path]) -> Path:
+    if not folders:
+        return Path.cwd()
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError as error:
+        raise ConfigError(f"Inputs lie on several drives ({error}); run once for each") from error
+
+
+def _overlay_path(folder: Path, picture: Path, root: Path) -> Path:
+    target = folder / _absolute(picture).relative_to(root)
+    return target if target.suffix.lower() in KEPT_SUFFIXES else target.with_name(target.name + ".png")

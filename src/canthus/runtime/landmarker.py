@@ -1,0 +1,84 @@
+"""From a picture and face boxes to landmarks in the picture's pixels."""
+
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from canthus.errors import ConfigError
+from canthus.geometry import box_size, crop_square, hull_box
+from canthus.images import crop_image
+from canthus.runtime.session import LandmarkSession
+from canthus.types import Image, Landmarks
+
+
+@final
+class Landmarker:
+    """Cut out faces, run the model on all of them at once, map its points back.
+
+    Args:
+        session: the model.
+        passes: 2 cuts every face out again by the hull of the points that the first pass found, which makes the result
+            depend less on the box; each pass costs one run of the model.
+
+    Raises:
+        ConfigError: ``passes`` is below one.
+    """
+
+    def __init__(self, session: LandmarkSession, *, passes: int = 1) -> None:
+        if passes < 1:
+            raise ConfigError(f"Expected at least 1 pass, found {passes}")
+        self.session = session
+        self.passes = passes
+
+    def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
+        """Landmarks of the faces in ``boxes``.
+
+        Args:
+            image: the picture.
+            boxes: face boxes in pixels of the picture; see ``docs/coordinates.md``.
+
+        Raises:
+            ValueError: a box is not finite, or has no area.
+        """
+        check_boxes(boxes)
+        points = self._points(image, boxes)
+        for _ in range(1, self.passes):
+            boxes = _hulls_or_boxes(points, boxes)
+            points = self._points(image, boxes)
+        return Landmarks(points, self.session.scheme)
+
+    def _points(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n k 2"]:
+        size = self.session.card.size
+        crops = np.empty((len(boxes), size, size, 3), np.uint8)
+        affines = []
+        for index, square in enumerate(crop_square(boxes, self.session.card.margin)):
+            crops[index], affine = crop_image(image, square, size)
+            affines.append(affine)
+        points = self.session(crops)
+        for index, affine in enumerate(affines):
+            points[index] = affine.inverse().apply(points[index])
+        return points
+
+
+def check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:
+    """Refuse boxes that cannot be cut out.
+
+    Raises:
+        ValueError: a box is not finite, or has no area.
+    """
+    good = np.isfinite(boxes).all(axis=1) & (box_size(boxes) > 0).all(axis=1)
+    if not good.all():
+        index = int(np.argmin(good))
+        raise ValueError(f"Box {index} is {boxes[index].tolist()}; expected finite x1, y1, x2, y2, x1 < x2, y1 < y2")
+
+
+def _hulls_or_boxes(
+    points: Float32[np.ndarray, "n k 2"], boxes: Float32[np.ndarray, "n 4"]
+) -> Float32[np.ndarray, "n 4"]:
+    """Hull of the points of each face; its box where a hull is less than a pixel wide or high."""
+    if len(points) == 0:
+        return boxes
+    hulls = hull_box(points)
+    usable = (box_size(hulls) >= 1).all(axis=1, keepdims=True)
+    return np.where(usable, hulls, boxes).astype(np.float32)

@@ -1,0 +1,166 @@
+"""One ONNX landmark model: the file, its card, and a call from crops to points."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float32, UInt8
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from canthus.errors import ConfigError, ModelFileError
+from canthus.geometry import unit_to_pixels
+from canthus.lookup import unknown_name
+from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.zoo import DEFAULT, embedded_models
+
+logger = logging.getLogger(__name__)
+
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoModel,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+)
+"""What ONNX Runtime raises on a bad file; these share no base class of their own."""
+
+MAX_BATCH = 32
+"""Crops in one run; larger sets go in several, so that memory stays bounded in a crowd."""
+
+
+@final
+class LandmarkSession:
+    """A landmark model ready to run.
+
+    Attributes:
+        card: what the file says about itself.
+        scheme: numbering of the points.
+        source: path of the file, or "bytes".
+        size_bytes: of the file.
+    """
+
+    def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
+        """Load a model from the content of its file; ``open`` also takes names and paths.
+
+        Raises:
+            ConfigError: ``threads`` is below one.
+            ModelFileError: no ONNX model, no card, or other inputs and outputs than a landmark model has.
+        """
+        if threads < 1:
+            raise ConfigError(f"Expected at least 1 thread, found {threads}")
+        self._session = _onnx_session(data, source=source, threads=threads)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise ModelFileError(
+                f"{source}: holds no model card (metadata entry {METADATA_KEY!r}), so scheme and crop are unknown; "
+                "make the file with: canthus export CHECKPOINT"
+            )
+        self.card = ModelCard.from_json(metadata[METADATA_KEY], source=source)
+        self.scheme = self.card.find_scheme()
+        self.source = source
+        self.size_bytes = len(data)
+        self._input = _checked_input(self._session, self.card, source=source)
+        self._output = _checked_output(self._session, self.scheme.count, source=source)
+        logger.debug("opened %s: %s, %d threads", source, self.card.name, threads)
+
+    @staticmethod
+    def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "LandmarkSession":
+        """Open an embedded model by name, a file by path, or the content of a file.
+
+        Args:
+            model: ``default``, a name that ``canthus models`` lists, a path, or bytes.
+            threads: threads inside one operator.
+
+        Raises:
+            ConfigError: no embedded model has that name.
+            ModelFileError: the file is missing, no ONNX model, or no landmark model of canthus.
+        """
+        if isinstance(model, bytes):
+            return LandmarkSession(model, source="bytes", threads=threads)
+        path = find_model(model)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
+        return LandmarkSession(data, source=os.fspath(path), threads=threads)
+
+    def __call__(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
+        """Points of each crop.
+
+        Args:
+            crops: RGB squares of ``card.size`` pixels; n may be 0.
+
+        Returns:
+            Points in pixels of the crops.
+        """
+        runs = [
+            self._session.run([self._output], {self._input: crops[first : first + MAX_BATCH]})[0]
+            for first in range(0, len(crops), MAX_BATCH)
+        ]
+        if not runs:
+            return np.zeros((0, self.scheme.count, 2), np.float32)
+        return unit_to_pixels(runs[0] if len(runs) == 1 else np.concatenate(runs), self.card.size)
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """File of a model given by name (``default`` and those of ``canthus models``) or by path.
+
+    A name that is also a file in the current folder means the embedded model; write ``./name`` for the file.
+
+    Raises:
+        ConfigError: neither a known name nor a file, and it does not look like a path.
+        ModelFileError: it looks like a path, and there is no file.
+    """
+    name = os.fspath(model)
+    known = embedded_models()
+    wanted = DEFAULT if name == "default" else name
+    if isinstance(model, str) and wanted in known:
+        return known[wanted]
+    path = Path(name)
+    if path.is_file():
+        return path
+    if name == "default":
+        raise ModelFileError(f"The embedded model {DEFAULT!r} is not in this installation; install canthus again")
+    if path.is_dir():
+        raise ModelFileError(f"{name}: is a folder, expected an ONNX file")
+    if path.suffix or path.name != name:
+        raise ModelFileError(f"{name}: no such file; embedded models: {', '.join(known) or 'none'}")
+    raise unknown_name(name, [*known, "default"], kind="model")
+
+
+def _onnx_session(data: bytes, *, source: str, threads: int) -> Any:
+    if not data:
+        raise ModelFileError(f"{source}: the file is empty, expected an ONNX model")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFileError(f"{source}: is no ONNX model that ONNX Runtime can open ({reason})") from error
+
+
+def _checked_input(session: Any, card: ModelCard, *, source: str) -> str:
+    inputs = session.get_inputs()
+    expected = [card.size, card.size, 3]
+    if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and list(inputs[0].shape[1:]) == expected:
+        return str(inputs[0].name)
+    found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
+    raise ModelFileError(f"{source}: expected one input, tensor(uint8) [n, {card.size}, {card.size}, 3]; found {found}")
+
+
+def _checked_output(session: Any, count: int, *, source: str) -> str:
+    outputs = session.get_outputs()
+    for value in outputs:
+        if value.name == "points" and value.type == "tensor(float)" and list(value.shape[1:]) == [count, 2]:
+            return "points"
+    found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in outputs)
+    raise ModelFileError(f"{source}: expected an output 'points', tensor(float) [n, {count}, 2]; found {found}")

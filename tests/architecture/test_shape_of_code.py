@@ -1,0 +1,103 @@
+"""Sizes, names and habits that keep the code readable."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "canthus"
+MODULES = sorted(SOURCE.rglob("*.py"))
+EVERY_FILE = MODULES + sorted((ROOT / "tests").rglob("*.py"))
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "common", "base", "core", "misc"}
+NAMED_BY_A_LIBRARY = {"models", "losses", "training", "compression"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _functions(path: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def _lines(function: Function) -> int:
+    """Lines of a function beside its docstring, which tells what the code does and may be long."""
+    total = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is None:
+        return total
+    return total - ((first.end_lineno or first.lineno) - first.lineno + 1)
+
+
+def _called(path: Path) -> Iterator[str]:
+    calls = (node.func for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
+    return (function.id for function in calls if isinstance(function, ast.Name))
+
+
+def _public(body: list[ast.stmt]) -> Iterator[Function | ast.ClassDef]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+
+
+def _without_docstring(path: Path) -> Iterator[str]:
+    """Public functions, classes and methods of a file that say nothing about themselves."""
+    tree = _tree(path)
+    if not ast.get_docstring(tree):
+        yield "the module"
+    for node in _public(tree.body):
+        if not ast.get_docstring(node):
+            yield node.name
+        if isinstance(node, ast.ClassDef) and path.relative_to(SOURCE).parts[0] not in NAMED_BY_A_LIBRARY:
+            yield from (f"{node.name}.{m.name}" for m in _public(node.body) if not ast.get_docstring(m))
+
+
+def test_modules_are_found() -> None:
+    assert len(MODULES) > 10
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=_name)
+def test_files_are_at_most_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=_name)
+def test_functions_are_at_most_50_lines(path: Path) -> None:
+    long = {f.name: _lines(f) for f in _functions(path)}
+    assert {name: lines for name, lines in long.items() if lines > 50} == {}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=_name)
+def test_at_most_five_arguments_are_positional(path: Path) -> None:
+    many = {f.name for f in _functions(path) if len(f.args.posonlyargs) + len(f.args.args) > 5}
+    assert many == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_module_names_say_what_they_hold(path: Path) -> None:
+    assert not set(path.relative_to(SOURCE).with_suffix("").parts) & NAMES_THAT_SAY_NOTHING
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=_name)
+def test_only_the_command_line_prints(path: Path) -> None:
+    assert "print" not in set(_called(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_source_uses_no_assert_and_no_future_annotations(path: Path) -> None:
+    nodes = list(ast.walk(_tree(path)))
+    assert not any(isinstance(node, ast.Assert) for node in nodes)
+    assert not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in nodes)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_public_names_have_a_docstring(path: Path) -> None:
+    assert list(_without_docstring(path)) == []

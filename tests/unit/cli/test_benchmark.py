@@ -1,0 +1,70 @@
+"""``canthus benchmark`` from the outside; times are shown, never judged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from canthus.cli.benchmark import model_files, parse_shapes
+from canthus.cli.main import app
+from canthus.errors import CanthusError, ConfigError, ModelFileError
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
+
+
+def test_table_names_machine_peak_and_models(tiny_model: Callable[..., Path]) -> None:
+    path = tiny_model()
+    result = run("--model", path, "--model", path, "--repeats", "2", "--threads", "2")
+    assert result.exit_code == 0, result.output
+    for expected in ("ONNX Runtime", "2 threads, batch 1, 2 runs", "GFLOP/s", "median", "input image 1x32x32x3"):
+        assert expected in result.stdout
+
+
+def test_json_alone_is_on_standard_output(tiny_model: Callable[..., Path]) -> None:
+    path = tiny_model()
+    result = run("--model", path, "--repeats", "1", "--batch", "3", "--json", "-")
+    values = json.loads(result.stdout)
+    (model,) = values["models"]
+    assert model["shapes"] == {"image": [3, 32, 32, 3]}
+    assert model["size_bytes"] == path.stat().st_size
+    assert set(model) >= {"median_s", "p10_s", "p90_s", "ratio", "parameters", "multiply_adds", "peak_share"}
+    assert set(values["machine"]) == {"cpu", "cores", "system", "python", "onnxruntime"}
+    assert values["threads"] == 1
+    assert "GFLOP/s" in result.stderr
+
+
+def test_json_file(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    result = run("--model", tiny_model(), "--repeats", "1", "--json", tmp_path / "b.json")
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "b.json").read_text())["repeats"] == 1
+
+
+def test_json_into_nowhere_is_one_error(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    result = run("--model", tiny_model(), "--repeats", "1", "--json", tmp_path / "absent" / "b.json")
+    assert isinstance(result.exception, CanthusError)
+    assert "cannot be written" in str(result.exception)
+
+
+def test_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_text("text")
+    for model in (tmp_path / "m.onnx", tmp_path / "absent.onnx"):
+        assert isinstance(run("--model", model).exception, ModelFileError)
+
+
+def test_a_model_given_twice_is_measured_twice(tiny_model: Callable[..., Path]) -> None:
+    path = str(tiny_model())
+    assert list(model_files([path, path, path])) == [path, f"{path}#2", f"{path}#3"]
+
+
+def test_shapes_are_read() -> None:
+    assert parse_shapes(["image=1,3,112,112", "a=b=4"]) == {"image": (1, 3, 112, 112), "a=b": (4,)}
+
+
+@pytest.mark.parametrize("entry", ["image", "image=", "=1,2", "image=1,x", "image=1,-2", "image=0"])
+def test_malformed_shapes_are_refused(entry: str) -> None:
+    with pytest.raises(ConfigError, match="expected INPUT=N,C,H,W"):
+        parse_shapes([entry])

@@ -1,0 +1,194 @@
+"""``canthus detect`` from the outside, with a model that finds bright discs."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import get_data_path
+
+from canthus.cli.main import main
+from canthus.images import read_image, write_image
+
+TinyModel = Callable[..., Path]
+PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run ``canthus detect`` with the tiny model in an empty folder, as the installed command does."""
+    model = str(tiny_model())
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["canthus", "detect", "--model", model, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        code = caught.value.code
+        return Done(0 if code is None else int(code), out, err)
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A portrait at half size, its mirror picture and an empty wall, in two folders."""
+    image = np.asarray(cv2.resize(read_image(PORTRAIT), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    write_image(tmp_path / "photos/portrait.jpg", image)
+    write_image(tmp_path / "photos/more/portrait.jpg", image[:, ::-1])
+    write_image(tmp_path / "photos/wall.png", np.full((120, 160, 3), 128, np.uint8))
+    return tmp_path / "photos"
+
+
+def test_json_file_csv_file_and_overlays_in_one_run(run: Run, photos: Path) -> None:
+    done = run("photos", "--json", "results/all.json", "--csv", "results/all.csv", "--out", "overlays")
+    assert done == Done(0, "", "3 pictures, 2 faces, 0 failed\n")
+    entries = json.loads(Path("results/all.json").read_text(encoding="utf-8"))
+    assert [entry["image"] for entry in entries] == [
+        "photos/more/portrait.jpg",
+        "photos/portrait.jpg",
+        "photos/wall.png",
+    ]
+    assert [len(entry["faces"]) for entry in entries] == [1, 1, 0]
+    assert [(entry["width"], entry["height"]) for entry in entries] == [(256, 300), (256, 300), (160, 120)]
+    face = entries[1]["faces"][0]
+    assert (len(face["points"]), face["scheme"]) == (68, "ibug_68")
+    rows = list(csv.DictReader(Path("results/all.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["image"] for row in rows] == ["photos/more/portrait.jpg", "photos/portrait.jpg"]
+    assert [float(rows[1][name]) for name in ("x1", "y1", "x2", "y2")] == face["box"]
+    for name in ("portrait.jpg", "more/portrait.jpg", "wall.png"):
+        source, overlay = read_image(photos / name), read_image(Path("overlays") / name)
+        assert overlay.shape == source.shape
+    assert (np.abs(read_image("overlays/portrait.jpg").astype(int) - read_image(photos / "portrait.jpg")) > 60).any()
+    np.testing.assert_array_equal(read_image("overlays/wall.png"), read_image(photos / "wall.png"))
+
+
+def test_json_on_standard_output_is_alone_there(run: Run, photos: Path) -> None:
+    done = run("photos/*.*", "--json", "-")
+    assert done.code == 0
+    assert [entry["image"] for entry in json.loads(done.out)] == ["photos/portrait.jpg", "photos/wall.png"]
+
+
+def test_csv_on_standard_output(run: Run, photos: Path) -> None:
+    done = run(photos, "--csv", "-")
+    assert done.code == 0
+    assert len(list(csv.DictReader(done.out.splitlines()))) == 2
+
+
+def test_summary_without_any_output(run: Run, photos: Path) -> None:
+    done = run("photos/portrait.jpg", "photos/wall.png")
+    lines = done.out.splitlines()
+    assert lines[0] == "photos/portrait.jpg: 1 face"
+    assert lines[1].startswith("  1: ")
+    assert lines[1].endswith("68 points (ibug_68)")
+    assert lines[2] == "photos/wall.png: no faces"
+    assert done.err == "2 pictures, 1 faces, 0 failed\n"
+
+
+def test_failures_are_told_and_the_rest_goes_on(run: Run, photos: Path) -> None:
+    (photos / "broken [1].jpg").write_bytes(b"no picture")
+    Path("bare").mkdir()
+    done = run("missing.jpg", "bare", "*.zip", "photos", "--json", "-")
+    assert done.code == 1
+    assert len(json.loads(done.out)) == 3
+    assert [line.partition(": ")[2].partition(": ")[0] for line in done.err.splitlines()[:4]] == [
+        "missing.jpg", "bare", "*.zip", "photos/broken [1].jpg",
+    ]  # fmt: skip
+    assert done.err.splitlines()[4] == "3 pictures, 2 faces, 4 failed"
+
+
+def test_nothing_to_do_is_a_failure_and_an_empty_list(run: Run) -> None:
+    done = run("missing.jpg", "--json", "-")
+    assert (done.code, json.loads(done.out)) == (1, [])
+
+
+def test_own_boxes_replace_the_detector(run: Run, photos: Path) -> None:
+    box = [50.0, 50.0, 150.0, 160.0]
+    faces = [{"box": box, "score": 0.25}, {"box": [1, 1, 60, 60]}]
+    entries = [{"image": "photos/wall.png", "faces": faces}, {"image": "photos/portrait.jpg", "faces": []}]
+    Path("boxes.json").write_text(json.dumps(entries), encoding="utf-8")
+    done = run("photos", "--boxes", "boxes.json", "--json", "-")
+    assert done.code == 1
+    assert "failed: photos/more/portrait.jpg: boxes.json has no entry" in done.err
+    portrait, wall = json.loads(done.out)
+    assert portrait["faces"] == []
+    assert [face["box"] for face in wall["faces"]] == [box, [1, 1, 60, 60]]
+    assert [face["score"] for face in wall["faces"]] == [0.25, 1]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_own_output_is_accepted_as_boxes(run: Run, photos: Path, kind: str) -> None:
+    assert run("photos/portrait.jpg", f"--{kind}", f"first.{kind}").code == 0
+    first = run("photos/portrait.jpg", "--json", "-")
+    second = run("photos/portrait.jpg", "--boxes", f"first.{kind}", "--json", "-")
+    (before,), (after,) = (json.loads(done.out)[0]["faces"] for done in (first, second))
+    assert (before["box"], before["score"]) == (after["box"], after["score"])
+    # The box went through two decimals; the points move by less than that.
+    np.testing.assert_allclose(before["points"], after["points"], atol=0.05)
+
+
+def test_whole_pictures_and_passes(run: Run, photos: Path) -> None:
+    once, twice = (
+        json.loads(run("photos/portrait.jpg", "--detector", "none", "--passes", passes, "--json", "-").out)[0]
+        for passes in ("1", "2")
+    )
+    assert once["faces"][0]["box"] == twice["faces"][0]["box"] == [0, 0, 256, 300]
+    assert once["faces"][0]["points"] != twice["faces"][0]["points"]
+
+
+def test_threads_do_not_change_the_result(run: Run, photos: Path) -> None:
+    one, two = (run("photos", "--threads", threads, "--json", "-").out for threads in ("1", "2"))
+    assert one == two
+
+
+def test_results_in_the_searched_folder_are_not_found_again(run: Run, photos: Path) -> None:
+    for _ in range(2):
+        done = run("photos", "--out", "photos/out")
+        assert done.err == "3 pictures, 2 faces, 0 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--json", "-", "--csv", "-"), "would mix on standard output"),
+        (("--detector", "haar", "--boxes", "b.json"), "give one of them"),
+        (("--detector", "face.onnx"), "face detectors cannot be read from a file"),
+        (("--detector", "harr"), "Did you mean 'haar'"),
+        (("--model", "missing.onnx"), "missing.onnx: no such file"),
+        (("--boxes", "missing.json"), "missing.json: cannot be read"),
+        (("--threads", "0"), "at least 1 thread"),
+        (("--passes", "0"), "at least 1 pass"),
+        (("--out", "photos"), "would overwrite"),
+        (("--json", "photos"), "photos: cannot be written"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(run: Run, photos: Path, arguments: tuple[str, ...], reason: str) -> None:
+    done = run("photos", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert reason in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_no_input_shows_usage(run: Run) -> None:
+    done = run()
+    assert done.code == 2
+    assert "INPUT" in done.err

@@ -1,0 +1,57 @@
+"""``canthus models`` from the outside; speeds are shown, never judged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import canthus.zoo
+from canthus.cli.main import app
+from canthus.errors import ModelFileError
+
+TinyModel = Callable[..., Path]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["models", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def embedded(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two tiny models in the place of the package's own."""
+    first, _ = tiny_model("pfld_68.onnx"), tiny_model("other.onnx")
+    monkeypatch.setattr(canthus.zoo, "__file__", str(first.with_name("__init__.py")))
+    return first.parent
+
+
+def test_list_names_error_size_speed_scheme_and_terms(embedded: Path) -> None:
+    result = run()
+    assert result.exit_code == 0, result.output
+    for expected in ("pfld_68 (default)", "other", "12.50% drawn", "0.01 MB", "ibug_68", "Apache-2.0", "one thread"):
+        assert expected in result.stdout
+
+
+def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
+    other, default = json.loads(run("--json", "-").stdout)
+    assert (other["name"], other["default"], default["name"], default["default"]) == ("other", False, "pfld_68", True)
+    assert default["size_bytes"] == (embedded / "pfld_68.onnx").stat().st_size
+    assert default["median_ms"] > 0
+    assert default["metrics"] == {"drawn/nme_ion": 0.125}
+    assert {"scheme", "size", "margin", "training_data", "licence", "recipe", "parameters"} <= set(default)
+    assert run("--json", tmp_path / "models.json").stdout == ""
+    assert len(json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))) == 2
+
+
+def test_one_model_shows_its_card(embedded: Path) -> None:
+    for name in ("pfld_68", embedded / "other.onnx"):
+        result = run(name)
+        assert result.exit_code == 0, result.output
+        for expected in ("32 x 32 RGB", "training data", "nothing", "tests/conftest.py", "terms of the weights"):
+            assert expected in result.stdout
+
+
+def test_unknown_model(embedded: Path) -> None:
+    result = run("missing.onnx")
+    assert isinstance(result.exception, ModelFileError)

@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canthus.errors import DataError
+from canthus.runtime.box_files import BoxFile, read_boxes
+
+
+def written(tmp_path: Path, text: str, name: str = "boxes.json") -> BoxFile:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return read_boxes(tmp_path / name)
+
+
+def as_json(*entries: tuple[str, list[list[float]]]) -> str:
+    return json.dumps([{"image": name, "faces": [{"box": box} for box in boxes]} for name, boxes in entries])
+
+
+def test_json_needs_only_image_and_box(tmp_path: Path) -> None:
+    boxes = written(tmp_path, as_json(("a.jpg", [[1, 2, 3, 4], [5, 6, 7.5, 8]]), ("b.jpg", [])))
+    found = boxes.find("a.jpg")
+    assert found.boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7.5, 8]]
+    assert found.boxes.dtype == np.float32
+    assert found.scores.tolist() == [1, 1]
+    assert len(boxes.find("b.jpg")) == 0
+
+
+def test_csv_with_and_without_scores(tmp_path: Path) -> None:
+    text = "image, x1, y1, x2, y2, score\na.jpg,1,2,3,4,0.5\na.jpg,5,6,7.5,8,\nb.jpg,0,0,9,9,1\n"
+    found = written(tmp_path, text, "boxes.csv").find("a.jpg")
+    assert found.boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7.5, 8]]
+    assert found.scores.tolist() == [0.5, 1]
+    assert len(written(tmp_path, "\ufeffimage,x1,y1,x2,y2\r\na.jpg,1,2,3,4\r\n", "b.csv").find("a.jpg")) == 1
+
+
+def test_entries_are_found_from_here_from_the_file_and_by_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists").mkdir()
+    text = as_json(("x/a.jpg", [[0, 0, 1, 1]]), ("../y/a.jpg", [[0, 0, 2, 2]]), ("deep/b.jpg", [[0, 0, 3, 3]]))
+    (tmp_path / "lists/boxes.json").write_text(text, encoding="utf-8")
+    boxes = read_boxes("lists/boxes.json")
+    assert boxes.find("x/a.jpg").boxes[0, 2] == 1
+    assert boxes.find(tmp_path / "x/a.jpg").boxes[0, 2] == 1
+    assert boxes.find("y/a.jpg").boxes[0, 2] == 2
+    assert boxes.find("anywhere/deep/b.jpg").boxes[0, 2] == 3
+
+
+def test_the_longest_fitting_end_wins(tmp_path: Path) -> None:
+    boxes = written(tmp_path, as_json(("a.jpg", [[0, 0, 1, 1]]), ("x/a.jpg", [[0, 0, 2, 2]])))
+    assert boxes.find("/photos/x/a.jpg").boxes[0, 2] == 2
+    assert boxes.find("/photos/y/a.jpg").boxes[0, 2] == 1
+
+
+def test_a_picture_without_entry_is_told(tmp_path: Path) -> None:
+    boxes = written(tmp_path, as_json(("x/a.jpg", [[0, 0, 1, 1]])))
+    for name in ("b.jpg", "y/a.jpg"):
+        with pytest.raises(DataError, match=rf"{name}: .*boxes.json has no entry for this picture"):
+            boxes.find(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[", "not JSON"),
+        ("{}", "expected a list of pictures, found dict"),
+        ("[3]", "entry 0: expected .*found 3"),
+        ('[{"image": 5, "faces": []}]', "entry 0: expected"),
+        ('[{"image": "a"}]', r"entry 0 \(a\): expected a list 'faces', found None"),
+        ('[{"image": "a", "faces": [{}]}]', "entry 0: expected .*box"),
+        ('[{"image": "a", "faces": [{"box": [1, 2, 3]}]}]', "entry 0: expected .*box"),
+        ('[{"image": "a", "faces": [{"box": [1, 2, "x", 4]}]}]', "a box or score is no number"),
+        ('[{"image": "a", "faces": [{"box": [3, 2, 1, 4]}]}]', "expected x1 < x2 and y1 < y2"),
+        ('[{"image": "a", "faces": [{"box": [1, 2, NaN, 4]}]}]', "all finite"),
+        ('[{"image": "a", "faces": []}, {"image": "a", "faces": []}]', "entry 1: a was listed before"),
+        ("", ":1: the header lacks image, x1, y1, x2, y2"),
+        ("image,x1,y1\n", ":1: the header lacks x2, y2"),
+        ("image,x1,y1,x2,y2\na.jpg,1,2,3\n", ":2: a box or score is no number"),
+        ("image,x1,y1,x2,y2\na.jpg,1,2,3,4\na.jpg,1,2,0,4\n", ":3: expected x1 < x2"),
+        ("image,x1,y1,x2,y2\n,1,2,3,4\n", ":2: the column 'image' is empty"),
+    ],
+)
+def test_malformed_files_say_where(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        written(tmp_path, text)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_boxes(tmp_path / "none.json")

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+from canthus.errors import ConfigError
+from canthus.runtime.inputs import find_inputs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "photos/b.jpg",
+        "photos/a.PNG",
+        "photos/notes.txt",
+        "photos/sub/a.PNG",
+        "photos/sub/deep/c.webp",
+        "photos/.hidden.jpg",
+        "photos/.thumbnails/d.jpg",
+        "photos/odd[1].jpg",
+        "other/a.PNG",
+        "empty/readme.txt",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*inputs: str, leave_out: Path | None = None) -> list[str]:
+    return [path.as_posix() for path in find_inputs(inputs, leave_out=leave_out).paths]
+
+
+def overlays(*inputs: str) -> list[str]:
+    return [path.as_posix() for path in find_inputs(inputs).overlay_paths(Path("out"))]
+
+
+def test_folders_are_searched_with_their_sub_folders_and_sorted(here: Path) -> None:
+    found = names("photos")
+    assert found == ["photos/a.PNG", "photos/b.jpg", "photos/odd[1].jpg", "photos/sub/a.PNG", "photos/sub/deep/c.webp"]
+
+
+def test_files_are_taken_whatever_their_name_in_the_order_given(here: Path) -> None:
+    assert names("photos/notes.txt", "photos/b.jpg") == ["photos/notes.txt", "photos/b.jpg"]
+    assert names("photos/odd[1].jpg") == ["photos/odd[1].jpg"]
+
+
+def test_patterns_give_pictures_and_search_folders(here: Path) -> None:
+    assert names("photos/*.jpg") == ["photos/b.jpg", "photos/odd[1].jpg"]
+    assert names("photos/?.*") == ["photos/a.PNG", "photos/b.jpg"]
+    assert names("photos/s*") == ["photos/sub/a.PNG", "photos/sub/deep/c.webp"]
+    assert names("**/a.PNG") == ["other/a.PNG", "photos/a.PNG", "photos/sub/a.PNG"]
+    assert names(f"{here}/oth*/*") == [f"{here.as_posix()}/other/a.PNG"]
+
+
+def test_a_picture_named_twice_comes_once(here: Path) -> None:
+    assert names("photos/b.jpg", "photos/*.jpg", "./photos/../photos/b.jpg") == ["photos/b.jpg", "photos/odd[1].jpg"]
+
+
+def test_inputs_without_pictures_are_told(here: Path) -> None:
+    found = find_inputs(["missing.jpg", "empty", "empty/*.png", "photos/b.jpg"])
+    assert [path.name for path in found.paths] == ["b.jpg"]
+    assert len(found.problems) == 3
+    for problem, start in zip(
+        found.problems,
+        ("missing.jpg: no such file or folder", "empty: no pictures in this folder", "empty/*.png: no file or picture"),
+        strict=True,
+    ):
+        assert problem.startswith(start)
+
+
+def test_the_output_of_an_earlier_run_is_left_out(here: Path) -> None:
+    (here / "photos/out").mkdir()
+    (here / "photos/out/b.jpg").touch()
+    assert "photos/out/b.jpg" in names("photos")
+    assert "photos/out/b.jpg" not in names("photos", leave_out=Path("photos/out"))
+
+
+def test_overlays_mirror_sub_folders(here: Path) -> None:
+    assert overlays("photos") == [
+        "out/a.PNG", "out/b.jpg", "out/odd[1].jpg", "out/sub/a.PNG", "out/sub/deep/c.webp.png",
+    ]  # fmt: skip
+    assert overlays("photos/b.jpg") == ["out/b.jpg"]
+    assert overlays("photos/sub") == ["out/a.PNG", "out/deep/c.webp.png"]
+
+
+def test_overlays_of_equal_names_do_not_collide(here: Path) -> None:
+    assert overlays("photos/a.PNG", "other/a.PNG") == ["out/photos/a.PNG", "out/other/a.PNG"]
+    assert overlays("other", "photos/sub") == [
+        "out/other/a.PNG",
+        "out/photos/sub/a.PNG",
+        "out/photos/sub/deep/c.webp.png",
+    ]
+    assert overlays("**/a.PNG") == ["out/other/a.PNG", "out/photos/a.PNG", "out/photos/sub/a.PNG"]
+    assert overlays("photos/*/*.PNG", "photos/b.jpg") == ["out/sub/a.PNG", "out/b.jpg"]
+
+
+def test_overlays_never_overwrite_what_is_read(here: Path) -> None:
+    with pytest.raises(ConfigError, match="would overwrite photos/a.PNG; give --out another folder"):
+        find_inputs(["photos"]).overlay_paths(Path("photos"))
+
+
+def test_two_pictures_never_share_an_overlay(here: Path) -> None:
+    (here / "other/a.webp").touch()
+    (here / "other/a.webp.png").touch()
+    with pytest.raises(ConfigError, match=r"would share the overlay out/a.webp.png"):
+        find_inputs(["other"]).overlay_paths(Path("out"))

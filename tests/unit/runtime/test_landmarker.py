@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canthus.errors import ConfigError
+from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.session import LandmarkSession
+
+TinyModel = Callable[..., Path]
+
+
+def discs(centres: list[tuple[float, float]], *, radius: float = 6, height: int = 240, width: int = 320) -> np.ndarray:
+    """Soft white discs on black; computed, for drawn circles sit up to a third of a pixel off."""
+    rows, columns = np.mgrid[:height, :width]
+    light = np.zeros((height, width))
+    for x, y in centres:
+        light += np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / radius**2)
+    return np.repeat(np.round(255 * light.clip(0, 1)).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def box_about(x: float, y: float, side: float) -> np.ndarray:
+    return np.array([[x - side / 2, y - side / 2, x + side / 2, y + side / 2]], np.float32)
+
+
+@pytest.mark.parametrize("side", [30, 40, 64, 150, 200])
+@pytest.mark.parametrize("centre", [(100.0, 80.0), (201.5, 120.25)])
+def test_points_come_back_in_the_pixels_of_the_picture(
+    tiny_session: LandmarkSession, centre: tuple[float, float], side: int
+) -> None:
+    image = discs([centre], radius=side / 8)
+    landmarks = Landmarker(tiny_session)(image, box_about(centre[0] + side / 10, centre[1] - side / 12, side))
+    pixels_per_cell = side * tiny_session.card.margin / tiny_session.card.size
+    # The disc is found to a twentieth of a cell of the 32 x 32 crop; half a pixel of shift between frames would show.
+    np.testing.assert_allclose(landmarks.points[0].mean(axis=0), centre, atol=0.05 * pixels_per_cell)
+    np.testing.assert_allclose(np.ptp(landmarks.points[0], axis=0), 0.5 * side * tiny_session.card.margin, rtol=0.01)
+
+
+def test_all_faces_of_a_picture_equal_each_alone(tiny_session: LandmarkSession) -> None:
+    centres = [(40.0, 50.0), (160.0, 90.0), (250.0, 180.0)]
+    image = discs(centres)
+    boxes = np.concatenate([box_about(*centre, 40) for centre in centres])
+    landmarker = Landmarker(tiny_session)
+    together = landmarker(image, boxes).points
+    alone = np.concatenate([landmarker(image, boxes[i : i + 1]).points for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+
+
+def test_no_box_gives_no_landmarks(tiny_session: LandmarkSession) -> None:
+    for passes in (1, 2):
+        landmarks = Landmarker(tiny_session, passes=passes)(discs([]), np.zeros((0, 4), np.float32))
+        assert landmarks.points.shape == (0, 68, 2)
+        assert landmarks.scheme is tiny_session.scheme
+
+
+def test_a_second_pass_centres_the_crop_on_the_first_result(tiny_session: LandmarkSession) -> None:
+    image = discs([(100.0, 80.0)])
+    boxes = box_about(115, 90, 60)
+    once, twice = Landmarker(tiny_session)(image, boxes).points, Landmarker(tiny_session, passes=2)(image, boxes).points
+    first_hull = np.ptp(once[0], axis=0).max()
+    # The ring of the tiny model is half a crop wide, and the crop of pass two is 1.5 hulls of pass one.
+    assert np.ptp(twice[0], axis=0).max() == pytest.approx(0.5 * 1.5 * first_hull, rel=0.01)
+    np.testing.assert_allclose(twice[0].mean(axis=0), (100, 80), atol=0.3)
+
+
+def test_a_collapsed_first_result_keeps_the_box(tiny_model: TinyModel) -> None:
+    landmarker = Landmarker(LandmarkSession.open(tiny_model(spread=0.0)), passes=3)
+    points = landmarker(discs([(100.0, 80.0)]), box_about(104, 82, 40)).points
+    np.testing.assert_allclose(points[0].mean(axis=0), (100, 80), atol=0.3)
+
+
+@pytest.mark.parametrize(
+    "box", [[-300, -300, -200, -200], [300, 200, 900, 900], [-5000, -5000, 5000, 5000], [10, 10, 10.5, 10.5]]
+)
+def test_boxes_beyond_the_picture_give_finite_points(tiny_session: LandmarkSession, box: list[float]) -> None:
+    points = Landmarker(tiny_session, passes=2)(discs([(100.0, 80.0)]), np.array([box], np.float32)).points
+    assert points.shape == (1, 68, 2)
+    assert np.isfinite(points).all()
+
+
+@pytest.mark.parametrize("box", [[10, 10, 10, 20], [10, 10, 20, 5], [0, 0, np.nan, 5], [0, 0, np.inf, 5]])
+def test_impossible_boxes_are_refused(tiny_session: LandmarkSession, box: list[float]) -> None:
+    boxes = np.array([[0, 0, 20, 20], box], np.float32)
+    with pytest.raises(ValueError, match=r"Box 1 is \[.*expected finite x1, y1, x2, y2"):
+        Landmarker(tiny_session)(discs([]), boxes)
+
+
+def test_passes_below_one_are_refused(tiny_session: LandmarkSession) -> None:
+    with pytest.raises(ConfigError, match="at least 1 pass, found 0"):
+        Landmarker(tiny_session, passes=0)

@@ -1,0 +1,96 @@
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import canthus
+from canthus.errors import ConfigError, ModelFileError
+from canthus.images import checked_image
+from canthus.runtime.detector import HaarDetector, WholePicture
+from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.pipeline import Pipeline, load_pipeline
+from canthus.runtime.session import LandmarkSession
+from canthus.types import Faces, Image
+
+TinyModel = Callable[..., Path]
+
+
+def find_nothing(image: Image) -> Faces:
+    return Faces.empty()
+
+
+def picture(value: int) -> np.ndarray:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[8:13, value - 2 : value + 3] = 255
+    return image
+
+
+def test_load_pipeline_is_public_and_takes_names_files_and_detectors(tiny_model: TinyModel) -> None:
+    path = tiny_model()
+    assert isinstance(canthus.load_pipeline(path).detector, HaarDetector)
+    assert isinstance(load_pipeline(str(path), detector="none", passes=2).detector, WholePicture)
+    assert load_pipeline(path, passes=2).landmarker.passes == 2
+    own = load_pipeline(path.read_bytes(), detector=find_nothing)
+    assert own.detector is find_nothing
+
+
+def test_a_frame_holds_faces_and_landmarks(tiny_model: TinyModel) -> None:
+    frame = load_pipeline(tiny_model(), detector="none")(picture(30))
+    assert len(frame) == len(frame.faces) == len(frame.landmarks) == 1
+    assert frame.faces.boxes.tolist() == [[0, 0, 60, 40]]
+    np.testing.assert_allclose(frame.landmarks.points[0].mean(axis=0), (30, 10), atol=1)
+
+
+def test_no_face_gives_an_empty_frame(tiny_session: LandmarkSession) -> None:
+    frame = Pipeline(find_nothing, Landmarker(tiny_session))(picture(3))
+    assert len(frame) == 0
+    assert frame.landmarks.points.shape == (0, 68, 2)
+    assert frame.landmarks.scheme.name == "ibug_68"
+
+
+def test_mark_takes_known_faces(tiny_session: LandmarkSession) -> None:
+    faces = Faces(np.array([[20, 0, 40, 20]], np.float32), np.ones(1, np.float32))
+    frame = Pipeline(find_nothing, Landmarker(tiny_session)).mark(picture(30), faces)
+    assert frame.faces is faces
+    np.testing.assert_allclose(frame.landmarks.points[0].mean(axis=0), (30, 10), atol=0.5)
+
+
+def test_stream_is_lazy_and_keeps_the_order(tiny_session: LandmarkSession) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[np.ndarray]:
+        for value in itertools.count(10):
+            taken.append(value)
+            yield picture(value)
+
+    pipeline = Pipeline(WholePicture(), Landmarker(tiny_session))
+    frames = list(itertools.islice(pipeline.stream(endless()), 4))
+    assert taken == [10, 11, 12, 13]
+    means = [float(frame.landmarks.points[0, :, 0].mean()) for frame in frames]
+    np.testing.assert_allclose(means, [10, 11, 12, 13], atol=1)
+    assert list(pipeline.stream([])) == []
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_rgb_picture_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"Expected an RGB picture, uint8 \(h, w, 3\); found"):
+        checked_image(array)
+
+
+def test_bad_settings_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Unknown detector"):
+        load_pipeline(tiny_model(), detector="dlib")
+    with pytest.raises(ConfigError, match="at least 1 pass"):
+        load_pipeline(tiny_model(), passes=0)
+    with pytest.raises(ModelFileError, match="no such file"):
+        load_pipeline(tmp_path / "none.onnx")

@@ -1,0 +1,72 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from canthus.runtime.records import CsvWriter, JsonWriter, picture_record
+from canthus.schemes import FIVE
+from canthus.types import Faces, Frame, Image, Landmarks
+
+IMAGE: Image = np.zeros((20, 30, 3), np.uint8)
+
+
+def frame(count: int) -> Frame:
+    boxes = np.array([[1.123456, 2, 11, 12]] * count, np.float32).reshape(-1, 4)
+    points = np.arange(count * 10, dtype=np.float32).reshape(count, 5, 2) + np.float32(0.1)
+    return Frame(Faces(boxes, np.full(count, 0.87654321, np.float32)), Landmarks(points, FIVE))
+
+
+def test_a_record_holds_exactly_the_promised_fields() -> None:
+    record = picture_record("a.jpg", IMAGE, frame(1))
+    assert list(record) == ["image", "width", "height", "faces"]
+    assert (record["image"], record["width"], record["height"]) == ("a.jpg", 30, 20)
+    (face,) = record["faces"]
+    assert list(face) == ["box", "score", "scheme", "points"]
+    assert face["box"] == [1.12, 2, 11, 12]
+    assert face["score"] == 0.8765
+    assert face["scheme"] == "five"
+    assert face["points"][0] == [0.1, 1.1]
+    assert len(face["points"]) == 5
+
+
+@pytest.mark.parametrize("counts", [[], [0], [1], [0, 2, 1]])
+def test_json_is_one_list_whatever_is_in_it(counts: list[int]) -> None:
+    file = io.StringIO()
+    with JsonWriter(file) as writer:
+        for number, count in enumerate(counts):
+            writer.write(picture_record(f"{number}.jpg", IMAGE, frame(count)))
+    entries = json.loads(file.getvalue())
+    assert [len(entry["faces"]) for entry in entries] == counts
+    assert [entry["image"] for entry in entries] == [f"{number}.jpg" for number in range(len(counts))]
+    assert file.getvalue().endswith("]\n")
+
+
+def test_json_stays_valid_when_the_run_breaks_off() -> None:
+    file = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), JsonWriter(file) as writer:
+        writer.write(picture_record("a.jpg", IMAGE, frame(1)))
+        raise KeyboardInterrupt
+    assert len(json.loads(file.getvalue())) == 1
+
+
+def test_json_keeps_names_that_are_no_text() -> None:
+    file = io.StringIO()
+    with JsonWriter(file) as writer:
+        writer.write(picture_record("caf\udce9 顔.jpg", IMAGE, frame(0)))
+    assert file.getvalue().isascii()
+    assert json.loads(file.getvalue())[0]["image"] == "caf\udce9 顔.jpg"
+
+
+def test_csv_has_one_row_a_face() -> None:
+    file = io.StringIO()
+    writer = CsvWriter(file, points=5)
+    for name, count in (("a, b.jpg", 2), ("none.jpg", 0), ("c.jpg", 1)):
+        writer.write(picture_record(name, IMAGE, frame(count)))
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1"), ("c.jpg", "0")]
+    assert rows[1]["x1"] == "1.12"
+    assert (rows[1]["scheme"], rows[1]["score"]) == ("five", "0.8765")
+    assert (rows[1]["point_0_x"], rows[1]["point_4_y"]) == ("10.1", "19.1")
+    assert all(None not in row and None not in row.values() for row in rows)
