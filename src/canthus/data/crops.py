@@ -93,7 +93,7 @@ def load_crops(
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as unfinished:
             _build(annotations, Path(unfinished), size=size, margin=margin, progress=progress)
             try:
-                os.rename(unfinished, folder)
+                Path(unfinished).rename(folder)
             except OSError:
                 if not folder.exists():
                     raise

@@ -30,6 +30,7 @@ class ExportView(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
+        """Bytes to points."""
         points: Tensor = self.network(image.permute(0, 3, 1, 2).float() / 255.0).points
         return points
 

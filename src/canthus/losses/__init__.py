@@ -1,18 +1,11 @@
 """Losses for landmark regression: each returns one number a face; the caller weighs and reduces."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from torch import Tensor
 
 from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
 from canthus.losses.wing import wing_loss
-
-
-class PointLoss(Protocol):
-    """``(n, k, 2)`` predicted and true points in pixels of the input to ``(n,)`` losses."""
-
-    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor: ...
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -23,4 +16,4 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 """Name to loss; keyword arguments of the function are the settings a recipe may give."""
 
-__all__ = ["LOSSES", "PointLoss", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]
+__all__ = ["LOSSES", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]

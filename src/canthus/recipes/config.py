@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, final, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
@@ -193,12 +192,6 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(inner, item, f"{where}.{i}") for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
-    if origin in (Union, UnionType):
-        for option in get_args(kind):
-            if option is type(None) and value is None:
-                return None
-            if option is not type(None) and value is not None:
-                return _convert(option, value, where)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and type(value) is kind:

@@ -1,6 +1,6 @@
 """A checkpoint to a verified ONNX file."""
 
-import os
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,17 +91,7 @@ def export(
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
-    names = tuple(dict.fromkeys(s.dataset for s in config.train))
-    card = ModelCard(
-        name=path.stem,
-        architecture=config.model,
-        scheme=config.scheme,
-        size=config.size,
-        margin=config.margin,
-        training_data=names,
-        licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
-        recipe=config.name,
-    )
+    card = _card(config, name=path.stem, licence=licence)
     # Written aside first, so that a file that fails the comparison never lies under the wanted name.
     unchecked = path.with_suffix(".unchecked.onnx")
     try:
@@ -110,7 +100,7 @@ def export(
         crops, real, metrics = _check_material(config, session, roots, cache, progress)
         difference = verify_export(network, session, crops)
         export_onnx(network, replace(card, metrics=metrics), unchecked)
-        os.replace(unchecked, path)
+        unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
     return ExportReport(
@@ -120,6 +110,20 @@ def export(
         real=real,
         difference_px=difference,
         metrics=metrics,
+    )
+
+
+def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:
+    names = tuple(dict.fromkeys(s.dataset for s in config.train))
+    return ModelCard(
+        name=name,
+        architecture=config.model,
+        scheme=config.scheme,
+        size=config.size,
+        margin=config.margin,
+        training_data=names,
+        licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
+        recipe=config.name,
     )
 
 
@@ -135,11 +139,8 @@ def _check_material(
     metrics = {}
     for source in config.validation:
         if source.dataset in roots:
-            pack = load_crops(
-                load_dataset(source.dataset, roots[source.dataset], source.split),
-                cache,
-                progress=lambda done, total, name=source.name: progress(name, done, total),
-            )
+            faces = load_dataset(source.dataset, roots[source.dataset], source.split)
+            pack = load_crops(faces, cache, progress=functools.partial(progress, source.name))
             images, truth = plain_crops(pack, config)
             errors = normalized_error(session(images), truth, inter_ocular(truth, pack.scheme))
             metrics[f"{source.name}/nme_ion"] = round(float(errors.mean()), 6)

@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -12,17 +12,18 @@ from typing import final
 import lightning as L
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from canthus.data import load_dataset
 from canthus.data.crops import CropPack, load_crops
 from canthus.errors import ConfigError
-from canthus.losses import LOSSES
 from canthus.lookup import lookup
+from canthus.losses import LOSSES
 from canthus.models import create_model
 from canthus.recipes.config import TrainConfig, to_values
 from canthus.schemes import find_scheme
-from canthus.training.fit import fit
-from canthus.training.loader import CropDataset, MixtureSampler, Source, plain_loader, train_loader
+from canthus.training.fit import FitSettings, fit
+from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
 from canthus.training.task import RegressionTask
 
 logger = logging.getLogger(__name__)
@@ -83,25 +84,39 @@ def train(
     """
     _refuse_other_run(config, place.out)
     loss = loss_of(config)
-    scheme = find_scheme(config.scheme)
     sources = [
-        Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until)
-        for s in config.train
+        Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until) for s in config.train
     ]
-    validation = {v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation}
+    packs = {v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation}
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
-    network = create_model(config.model, points=scheme.count, size=config.size, settings=config.model_settings)
-    sampler = MixtureSampler(
-        sources,
-        faces=config.faces_per_epoch,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
+    return fit(
+        _task(config, place, loss, list(packs)),
+        _training_batches(config, place, sources),
+        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in packs.values()],
+        out=place.out,
+        config=to_values(config),
+        settings=FitSettings(
+            epochs=config.epochs,
+            monitor=f"{config.validation[0].name}/nme_ion",
+            ema_decay=config.ema_decay,
+            precision=config.precision,
+            clip=config.optimizer.clip,
+            validate_every=config.validate_every,
+            devices=place.devices,
+            accelerator=place.accelerator,
+        ),
+        write=write,
     )
-    task = RegressionTask(
-        network=network,
+
+
+def _task(
+    config: TrainConfig, place: Surroundings, loss: Callable[[Tensor, Tensor], Tensor], validation: Sequence[str]
+) -> RegressionTask:
+    scheme = find_scheme(config.scheme)
+    return RegressionTask(
+        network=create_model(config.model, points=scheme.count, size=config.size, settings=config.model_settings),
         loss=loss,
         size=config.size,
         scheme=scheme,
@@ -110,25 +125,20 @@ def train(
         epochs=config.epochs,
         # The other processes are not up yet when the schedule is made.
         steps=max(1, config.faces_per_epoch // (config.batch_size * place.devices)),
-        validation=list(validation),
+        validation=validation,
+    )
+
+
+def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequence[Source]) -> DataLoader[Batch]:
+    sampler = MixtureSampler(
+        sources,
+        faces=config.faces_per_epoch,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
     )
     dataset = CropDataset(sources, config.augmentation, size=config.size, margin=config.margin, seed=config.seed)
-    return fit(
-        task,
-        train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers),
-        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in validation.values()],
-        out=place.out,
-        config=to_values(config),
-        epochs=config.epochs,
-        monitor=f"{next(iter(validation))}/nme_ion",
-        ema_decay=config.ema_decay,
-        precision=config.precision,
-        clip=config.optimizer.clip,
-        devices=place.devices,
-        accelerator=place.accelerator,
-        validate_every=config.validate_every,
-        write=write,
-    )
+    return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
@@ -156,7 +166,9 @@ def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, pr
     found = {a.scheme.name for a in annotations}
     if found != {config.scheme}:
         raise ConfigError(f"{dataset}/{split} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
-    return load_crops(annotations, place.cache, progress=lambda done, total: progress(f"{dataset}/{split}", done, total))
+    return load_crops(
+        annotations, place.cache, progress=lambda done, total: progress(f"{dataset}/{split}", done, total)
+    )
 
 
 def _refuse_other_run(config: TrainConfig, out: Path) -> None:

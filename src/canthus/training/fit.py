@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +21,13 @@ from canthus.training.loader import Batch
 from canthus.training.record import EpochLines, MetricsRecorder, environment
 
 logger = logging.getLogger(__name__)
+
+HARMLESS = (
+    ".*LeafSpec.*",  # Lightning calls what torch has renamed
+    ".*does not have many workers.*",  # one process makes batches ten times as fast as two cores train on them
+    ".*exists and is not empty.*",  # that is what going on after a stop means
+)
+"""Warnings of Lightning that a user can do nothing about."""
 
 
 @final
@@ -50,6 +58,32 @@ def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: f
     return torch.lerp(current, averaged, min(decay, (1 + t) / (10 + t)))
 
 
+@final
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and on what a task is trained.
+
+    Attributes:
+        epochs: number of epochs.
+        monitor: metric whose least value is the best checkpoint.
+        ema_decay: decay of the averaged weights per step; 0 for no average.
+        precision: as Lightning names it: ``32-true``, ``bf16-mixed``.
+        clip: largest norm of the gradient; 0 for no limit.
+        validate_every: epochs between two validations.
+        devices: processes (CPU) or accelerators on this machine; more than one trains with DDP.
+        accelerator: ``auto``, ``cpu``, ``gpu``.
+    """
+
+    epochs: int
+    monitor: str
+    ema_decay: float = 0.0
+    precision: str = "32-true"
+    clip: float = 0.0
+    validate_every: int = 1
+    devices: int = 1
+    accelerator: str = "auto"
+
+
 def fit(
     task: L.LightningModule,
     train: DataLoader[Batch],
@@ -57,14 +91,7 @@ def fit(
     *,
     out: Path,
     config: Mapping[str, Any],
-    epochs: int,
-    monitor: str,
-    ema_decay: float,
-    precision: str,
-    clip: float,
-    devices: int = 1,
-    accelerator: str = "auto",
-    validate_every: int = 1,
+    settings: FitSettings,
     write: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train a task; go on where an earlier run in ``out`` was cut off.
@@ -76,14 +103,7 @@ def fit(
         out: folder of the run: ``config.json``, ``environment.json``, ``metrics.jsonl``, ``curves.png``,
             ``last.ckpt``, ``best.ckpt``.
         config: the resolved recipe, as plain data.
-        epochs: number of epochs.
-        monitor: metric whose least value is the best checkpoint.
-        ema_decay: decay of the averaged weights per step; 0 for no average.
-        precision: as Lightning names it: ``32-true``, ``bf16-mixed``.
-        clip: largest norm of the gradient; 0 for no limit.
-        devices: processes (CPU) or accelerators on this machine; more than one trains with DDP.
-        accelerator: ``auto``, ``cpu``, ``gpu``.
-        validate_every: epochs between two validations.
+        settings: length, precision, devices.
         write: takes one line an epoch where stderr is no terminal.
 
     Returns:
@@ -91,41 +111,52 @@ def fit(
     """
     out.mkdir(parents=True, exist_ok=True)
     last = out / LAST
-    terminal = sys.stderr.isatty()
-    best = ModelCheckpoint(out, BEST.removesuffix(".ckpt"), monitor=monitor, mode="min", enable_version_counter=False)
-    callbacks: list[Callback] = [
-        MetricsRecorder(out, title=str(config.get("name", out.name))),
-        best,
-        ModelCheckpoint(out, LAST.removesuffix(".ckpt"), every_n_epochs=1, enable_version_counter=False),
-        _ConfigInCheckpoint(config),
-        TQDMProgressBar() if terminal else EpochLines(write),
-    ]
-    if ema_decay > 0:
-        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=functools.partial(moving_average, decay=ema_decay)))
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        max_epochs=epochs,
-        precision=precision,  # type: ignore[arg-type]
-        gradient_clip_val=clip or None,
-        callbacks=callbacks,
-        logger=False,
-        default_root_dir=out,
-        check_val_every_n_epoch=validate_every,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        enable_progress_bar=terminal,
+    best = ModelCheckpoint(
+        out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode="min", enable_version_counter=False
     )
+    callbacks = [best, *_callbacks(out, config, settings, write)]
+    trainer = _trainer(out, settings, callbacks)
     if trainer.is_global_zero:
         (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         (out / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
         if last.exists():
             logger.info("going on from %s", last)
         trainer.fit(task, train, list(validation), ckpt_path=last if last.exists() else None, weights_only=True)
     return Path(best.best_model_path)
+
+
+def _callbacks(
+    out: Path, config: Mapping[str, Any], settings: FitSettings, write: Callable[[str], None]
+) -> list[Callback]:
+    callbacks: list[Callback] = [
+        MetricsRecorder(out, title=str(config.get("name", out.name))),
+        ModelCheckpoint(out, LAST.removesuffix(".ckpt"), every_n_epochs=1, enable_version_counter=False),
+        _ConfigInCheckpoint(config),
+        TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
+    ]
+    if settings.ema_decay > 0:
+        average = functools.partial(moving_average, decay=settings.ema_decay)
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
+    return callbacks
+
+
+def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.Trainer:
+    return L.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy="ddp" if settings.devices > 1 else "auto",
+        max_epochs=settings.epochs,
+        precision=settings.precision,  # type: ignore[arg-type]  # a recipe's text; Lightning refuses unknown ones
+        gradient_clip_val=settings.clip or None,
+        callbacks=callbacks,
+        logger=False,
+        default_root_dir=out,
+        check_val_every_n_epoch=settings.validate_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )

@@ -6,7 +6,7 @@ it would have gone, whatever the number of worker processes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -115,7 +115,9 @@ class MixtureSampler(Sampler[Draw]):
 class CropDataset(Dataset[Batch]):
     """Makes whole batches of augmented crops from draws."""
 
-    def __init__(self, sources: Sequence[Source], settings: Augmentation, *, size: int, margin: float, seed: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], settings: Augmentation, *, size: int, margin: float, seed: int
+    ) -> None:
         self._sources = sources
         self._settings = settings
         self._views = [View(size=size, margin=margin, pack_margin=s.pack.margin) for s in sources]
@@ -167,7 +169,8 @@ def plain_loader(pack: CropPack, *, size: int, margin: float, batch_size: int) -
     )
 
 
-def _already_batched(batch: Batch) -> Batch:
+def _already_batched(batch: Any) -> Any:
+    """``__getitems__`` has made the batch; torch's types know only single items."""
     return batch
 
 

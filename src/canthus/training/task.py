@@ -50,7 +50,7 @@ class RegressionTask(L.LightningModule):
         validation: Sequence[str],
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
         self._loss = loss
         self._size = size
         self._scheme = scheme
