@@ -58,7 +58,7 @@ def main() -> None:
             predicted = network(network_input(batch.image)).points
         value = loss(predicted.float() * config.size, batch.points * config.size).mean()
         optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(value)
         optimizer.step()
     trained = (len(batches) - 3) * config.batch_size / (time.perf_counter() - start)
     cores = os.cpu_count() or 1

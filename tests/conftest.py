@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from canthus.schemes import find_scheme
 
 settings.register_profile("canthus", deadline=None)  # no test depends on how fast the machine is
 settings.load_profile("canthus")
+
+if TYPE_CHECKING:
+    import onnx
 
 TinyModel = Callable[..., Path]
 
@@ -44,6 +48,41 @@ def tiny_card(*, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5) -
     )
 
 
+def _tiny_constants(size: int, count: int, spread: float) -> dict[str, np.ndarray]:
+    grid = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    ring = (spread / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32)
+    return {
+        "gain": np.array(1 / 255, np.float32),
+        "four": np.array(4, np.float32),
+        "tiny": np.array(1e-6, np.float32),
+        "channel": np.array([3]),
+        "place": np.array([1, 2]),
+        "grid": np.stack(np.meshgrid(grid, grid), axis=-1)[None],
+        "ring": ring[None],
+        "flat": np.array([-1, 1, 2]),
+    }
+
+
+def _tiny_nodes(output: str) -> "list[onnx.NodeProto]":
+    """Operations of the tiny model, from ``image`` to its output."""
+    from onnx import TensorProto, helper
+
+    return [
+        helper.make_node("Cast", ["image"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["bytes", "gain"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled", "channel"], ["grey"], keepdims=1),
+        helper.make_node("Pow", ["grey", "four"], ["bright"]),
+        helper.make_node("Add", ["bright", "tiny"], ["weight"]),
+        helper.make_node("Mul", ["weight", "grid"], ["moments"]),
+        helper.make_node("ReduceSum", ["moments", "place"], ["total"], keepdims=0),
+        helper.make_node("ReduceSum", ["weight", "place"], ["mass"], keepdims=0),
+        helper.make_node("Div", ["total", "mass"], ["centre"]),
+        helper.make_node("Reshape", ["centre", "flat"], ["centres"]),
+        helper.make_node("Add", ["centres", "ring"], [output]),
+    ]
+
+
 def write_tiny_model(
     path: Path,
     *,
@@ -62,38 +101,13 @@ def write_tiny_model(
 
     card = card or tiny_card()
     size, count = card.size, find_scheme(card.scheme).count
-    grid = ((np.arange(size) + 0.5) / size).astype(np.float32)
-    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    ring = (spread / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32)
-    constants = {
-        "gain": np.float32(1 / 255),
-        "four": np.float32(4),
-        "tiny": np.float32(1e-6),
-        "channel": np.array([3]),
-        "place": np.array([1, 2]),
-        "grid": np.stack(np.meshgrid(grid, grid), axis=-1)[None],
-        "ring": ring[None],
-        "flat": np.array([-1, 1, 2]),
-    }
-    nodes = [
-        helper.make_node("Cast", ["image"], ["bytes"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["bytes", "gain"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled", "channel"], ["grey"], keepdims=1),
-        helper.make_node("Pow", ["grey", "four"], ["bright"]),
-        helper.make_node("Add", ["bright", "tiny"], ["weight"]),
-        helper.make_node("Mul", ["weight", "grid"], ["moments"]),
-        helper.make_node("ReduceSum", ["moments", "place"], ["total"], keepdims=0),
-        helper.make_node("ReduceSum", ["weight", "place"], ["mass"], keepdims=0),
-        helper.make_node("Div", ["total", "mass"], ["centre"]),
-        helper.make_node("Reshape", ["centre", "flat"], ["centres"]),
-        helper.make_node("Add", ["centres", "ring"], [output]),
-    ]
+    constants = _tiny_constants(size, count, spread)
     graph = helper.make_graph(
-        nodes,
+        _tiny_nodes(output),
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", size, size, 3])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", count, 2])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     if metadata != "":

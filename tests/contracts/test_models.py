@@ -46,7 +46,7 @@ def test_points_have_the_promised_shape(name: str) -> None:
 @every_model
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     network = network_of(name)
-    network(torch.rand(4, 3, SIZE, SIZE)).points.square().sum().backward()
+    torch.autograd.backward(network(torch.rand(4, 3, SIZE, SIZE)).points.square().sum())
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 

@@ -1,7 +1,7 @@
 """Has the output of an embedded model moved?
 
-``face.png`` is a drawn face, kept so that a change of the drawing does not matter here; ``<model>.json`` holds the points
-found on it.  After a new model was released on purpose, write them anew and read the difference:
+``face.png`` is a drawn face, kept so that a change of the drawing does not matter here; ``<model>.json`` holds the
+points found on it.  After a new model was released on purpose, write them anew and read the difference:
 
     pytest tests/golden --update-golden
 """
@@ -40,7 +40,7 @@ def draw_picture() -> None:
 def points_of(name: str, *, passes: int) -> np.ndarray:
     box = np.array([json.loads(BOXES.read_text(encoding="utf-8"))["box"]], np.float32)
     session = LandmarkSession.open(embedded_models()[name])
-    return Landmarker(session, passes=passes)(read_image(PICTURE), box).points[0]
+    return np.asarray(Landmarker(session, passes=passes)(read_image(PICTURE), box).points[0])
 
 
 @pytest.mark.parametrize("name", sorted({DEFAULT, *embedded_models()}))

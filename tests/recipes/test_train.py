@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, load_network
-from canthus.recipes.train import Surroundings, train
+from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.session import LandmarkSession
 from canthus.training.checkpoint import read_checkpoint
 
@@ -71,14 +72,15 @@ def config(recipe: Path) -> TrainConfig:
     return load_recipe(str(recipe))
 
 
-def place(faces: Path, out: Path) -> Surroundings:
-    return Surroundings(roots={"300w": faces}, cache=faces / "cache", out=out, accelerator="cpu")
+def run(config: TrainConfig, faces: Path, out: Path, write: Callable[[str], None] = lambda line: None) -> None:
+    place = Surroundings(roots={"300w": faces}, cache=faces / "cache", out=out, accelerator="cpu")
+    train(config, place, pack_faces(config, place), write=write)
 
 
 @pytest.fixture(scope="module")
 def unbroken(config: TrainConfig, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("unbroken")
-    train(config, place(faces, out))
+    run(config, faces, out)
     return out
 
 
@@ -104,9 +106,9 @@ def test_a_stopped_run_goes_on_as_if_unbroken(config: TrainConfig, faces: Path, 
             raise StopError
 
     with pytest.raises(StopError):
-        train(config, place(faces, tmp_path), write=kill)
+        run(config, faces, tmp_path, kill)
     assert len(rows(tmp_path)) == 3
-    train(config, place(faces, tmp_path))
+    run(config, faces, tmp_path)
     for stopped, whole in zip(rows(tmp_path), rows(unbroken), strict=True):
         for key in whole.keys() - {"seconds"}:
             assert stopped[key] == pytest.approx(whole[key], rel=1e-4), key
@@ -115,12 +117,12 @@ def test_a_stopped_run_goes_on_as_if_unbroken(config: TrainConfig, faces: Path, 
 def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:
     other = load_recipe(str(recipe), ["seed=1", "batch_size=8"])
     with pytest.raises(ConfigError, match="batch_size, seed"):
-        train(other, place(faces, unbroken))
+        run(other, faces, unbroken)
 
 
 def test_a_missing_dataset_says_how_to_name_it(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--root 300w=DIR"):
-        train(config, Surroundings(roots={}, cache=tmp_path, out=tmp_path / "run"))
+        pack_faces(config, Surroundings(roots={}, cache=tmp_path, out=tmp_path / "run"))
 
 
 @pytest.mark.parametrize("best", ["best.ckpt", "last.ckpt"])

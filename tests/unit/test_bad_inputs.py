@@ -33,7 +33,7 @@ def three_colors() -> np.ndarray:
 
 def pillow(kind: str, *, mode: str = "RGB", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Pillow.fromarray(three_colors()).convert(mode).save(buffer, kind, **options)  # type: ignore[arg-type]
+    Pillow.fromarray(three_colors()).convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -63,7 +63,7 @@ def turned(kind: str, orientation: int) -> bytes:
 def noise(kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     picture = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
-    Pillow.fromarray(picture).save(buffer, kind, **options)  # type: ignore[arg-type]
+    Pillow.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

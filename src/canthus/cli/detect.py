@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -120,17 +121,20 @@ def _run(pipeline: "Pipeline", known: "BoxFile | None", found: "Inputs", sinks: 
                 sinks.write(number, str(path), image, frame)
             bar.advance(task)
     pictures = len(found.paths) + len(found.problems) - len(failures)
-    console.print(f"{pictures} pictures, {faces} faces, {len(failures)} failed")
+    console.print(f"{_count(pictures, 'picture')}, {_count(faces, 'face')}, {len(failures)} failed")
     return len(failures)
 
 
 def _print_summary(record: "PictureRecord") -> None:
-    count = len(record["faces"])
-    typer.echo(f"{_readable(record['image'])}: {count or 'no'} face{'' if count == 1 else 's'}")
+    typer.echo(f"{_readable(record['image'])}: {_count(len(record['faces']), 'face')}")
     for number, face in enumerate(record["faces"], start=1):
         x1, y1, x2, y2 = face["box"]
         size = f"{x2 - x1:.0f} x {y2 - y1:.0f} at {x1:.0f}, {y1:.0f}"
         typer.echo(f"  {number}: {size}, score {face['score']:.2f}, {len(face['points'])} points ({face['scheme']})")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _readable(text: str) -> str:
@@ -141,6 +145,8 @@ def _readable(text: str) -> str:
 @contextmanager
 def _opened(name: str) -> Iterator[TextIO]:
     if name == "-":
+        if isinstance(sys.stdout, TextIOWrapper):  # file names may hold bytes that are no text
+            sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
     try:

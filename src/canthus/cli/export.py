@@ -21,8 +21,8 @@ def export(
 
     require("torch", extra="train")
     from rich.console import Console
-    from rich.progress import Progress
 
+    from canthus.cli.packing import packing_bar
     from canthus.cli.train import dataset_roots
     from canthus.recipes.export import export as run
     from canthus.recipes.export import load_network
@@ -32,13 +32,8 @@ def export(
     _, config = load_network(checkpoint)
     path = out or checkpoint.parent / f"{config.name}.onnx"
     roots = dataset_roots(data, root, sorted({v.dataset for v in config.validation}))
-    with Progress(console=console, transient=True) as bar:
-        tasks = {v.name: bar.add_task(f"packing {v.name}", total=None, visible=False) for v in config.validation}
-
-        def packing(what: str, done: int, total: int) -> None:
-            bar.update(tasks[what], completed=done, total=total, visible=True)
-
-        report = run(checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=packing)
+    with packing_bar(console) as progress:
+        report = run(checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=progress)
     kind = "real" if report.real else "drawn (give --data DIR to use the validation faces)"
     console.print(f"{report.path}: {report.size_bytes / 1e6:.2f} MB")
     console.print(

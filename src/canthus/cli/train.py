@@ -28,10 +28,10 @@ def train(
 
     require("lightning", extra="train")
     from rich.console import Console
-    from rich.progress import Progress
 
+    from canthus.cli.packing import packing_bar
     from canthus.recipes.config import load_recipe, recipe_names
-    from canthus.recipes.train import Surroundings, default_cache
+    from canthus.recipes.train import Surroundings, default_cache, pack_faces, refuse_other_run
     from canthus.recipes.train import train as run
 
     console = Console(stderr=True, highlight=False)
@@ -52,17 +52,10 @@ def train(
         workers=workers,
         threads=threads,
     )
-    with Progress(console=console, transient=True) as bar:
-        tasks = {}
-
-        def packing(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(f"packing {what}", total=total)
-            bar.update(tasks[what], completed=done)
-            if done == total and all(t.finished for t in bar.tasks):
-                bar.stop()
-
-        best = run(config, place, progress=packing, write=lambda line: console.print(line, soft_wrap=True))
+    refuse_other_run(config, place.out)
+    with packing_bar(console) as progress:
+        packs = pack_faces(config, place, progress=progress)
+    best = run(config, place, packs, write=lambda line: console.print(line, soft_wrap=True))
     console.print(f"best weights: {best}")
     console.print(f"curves:       {place.out / 'curves.png'}")
 

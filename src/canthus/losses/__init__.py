@@ -7,7 +7,6 @@ from torch import Tensor
 from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
 from canthus.losses.wing import wing_loss
 
-
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "wing": wing_loss,
     "l1": l1_loss,

@@ -60,19 +60,54 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
 
 
+@final
+@dataclass(frozen=True)
+class Packs:
+    """The faces of a recipe, cut out and ready.
+
+    Attributes:
+        train: training sets with their part of an epoch.
+        validation: validation sets by name; the first decides which epoch is best.
+    """
+
+    train: Sequence[Source]
+    validation: Mapping[str, CropPack]
+
+
+def pack_faces(
+    config: TrainConfig, place: Surroundings, *, progress: Progress = lambda what, done, total: None
+) -> Packs:
+    """Cut out the faces of all sets of a recipe, or find them in the cache.
+
+    Args:
+        config: the recipe.
+        place: data and cache folders.
+        progress: called with (what, done, total) while crops are made.
+
+    Raises:
+        ConfigError: unknown names, no validation set, or a dataset without a folder.
+        DataError: a dataset is not there or damaged.
+    """
+    if not config.validation:
+        raise ConfigError("The recipe has no [[validation]] set; the first one decides which epoch is best")
+    return Packs(
+        train=[
+            Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until)
+            for s in config.train
+        ],
+        validation={v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation},
+    )
+
+
 def train(
-    config: TrainConfig,
-    place: Surroundings,
-    *,
-    progress: Progress = lambda what, done, total: None,
-    write: Callable[[str], None] = lambda line: None,
+    config: TrainConfig, place: Surroundings, packs: Packs, *, write: Callable[[str], None] = lambda line: None
 ) -> Path:
     """Train by a recipe; goes on where an earlier run in the same folder was cut off.
 
     Args:
         config: the recipe.
-        place: data, cache and run folders.
-        progress: called with (what, done, total) while crops are packed.
+        place: the run's folder and devices.
+        packs: what ``pack_faces`` made for this recipe.
         write: takes one line an epoch where stderr is no terminal.
 
     Returns:
@@ -80,21 +115,16 @@ def train(
 
     Raises:
         ConfigError: unknown names, or the folder holds a run of another recipe.
-        DataError: a dataset is not there or damaged.
     """
-    _refuse_other_run(config, place.out)
+    refuse_other_run(config, place.out)
     loss = loss_of(config)
-    sources = [
-        Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until) for s in config.train
-    ]
-    packs = {v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation}
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
     return fit(
-        _task(config, place, loss, list(packs)),
-        _training_batches(config, place, sources),
-        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in packs.values()],
+        _task(config, place, loss, list(packs.validation)),
+        _training_batches(config, place, packs.train),
+        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in packs.validation.values()],
         out=place.out,
         config=to_values(config),
         settings=FitSettings(
@@ -171,8 +201,12 @@ def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, pr
     )
 
 
-def _refuse_other_run(config: TrainConfig, out: Path) -> None:
-    """A run folder belongs to one recipe; going on with another would make a curve of two."""
+def refuse_other_run(config: TrainConfig, out: Path) -> None:
+    """A run folder belongs to one recipe; going on with another would make a curve of two.
+
+    Raises:
+        ConfigError: the folder holds a run of another recipe; the message names the settings that differ.
+    """
     path = out / "config.json"
     if not path.exists():
         return

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,8 @@ from canthus.errors import DataError
 from canthus.types import Faces
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
+FAR = 1e7
+"""No picture is as wide; numbers as large are mistakes, and float32 would lose their pixels."""
 
 
 @final
@@ -130,8 +131,8 @@ def _checked_row(values: Iterable[Any], where: str) -> list[float]:
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: a box or score is no number ({error})") from error
     x1, y1, x2, y2, _ = row
-    if not all(math.isfinite(value) for value in row) or x2 <= x1 or y2 <= y1:
-        raise DataError(f"{where}: expected x1 < x2 and y1 < y2, all finite; found box {row[:4]}")
+    if not all(abs(value) < FAR for value in row) or x2 <= x1 or y2 <= y1:  # NaN is not below FAR either
+        raise DataError(f"{where}: expected x1 < x2 and y1 < y2, all finite and below {FAR:g}; found box {row[:4]}")
     return row
 
 

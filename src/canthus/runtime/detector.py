@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable, runtime_checkable
+from typing import Protocol, final, runtime_checkable
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ from canthus.lookup import lookup
 from canthus.types import Faces, Image
 
 
-@runtime_checkable
 @runtime_checkable
 class Detector(Protocol):
     """Anything that finds faces in a picture.

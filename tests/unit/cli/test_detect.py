@@ -98,8 +98,8 @@ def test_summary_without_any_output(run: Run, photos: Path) -> None:
     assert lines[0] == "photos/portrait.jpg: 1 face"
     assert lines[1].startswith("  1: ")
     assert lines[1].endswith("68 points (ibug_68)")
-    assert lines[2] == "photos/wall.png: no faces"
-    assert done.err == "2 pictures, 1 faces, 0 failed\n"
+    assert lines[2] == "photos/wall.png: 0 faces"
+    assert done.err == "2 pictures, 1 face, 0 failed\n"
 
 
 def test_failures_are_told_and_the_rest_goes_on(run: Run, photos: Path) -> None:
