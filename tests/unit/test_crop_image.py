@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from canthus.images import crop_image
 
 
