@@ -125,6 +125,9 @@ def test_fine_tuning_refuses_the_weights_of_another_network(recipe: Path, unbrok
     other = load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}", "model_settings.width=0.5"])
     with pytest.raises(ConfigError, match="another network"):
         start_network(other)
+    missing = load_recipe(str(recipe), ["init=nowhere.ckpt"])
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        start_network(missing)
 
 
 def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:

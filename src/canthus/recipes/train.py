@@ -176,12 +176,17 @@ def start_network(config: TrainConfig) -> nn.Module:
     """The recipe's network with the weights it starts from.
 
     Raises:
-        ConfigError: ``init`` is a checkpoint of another network.
+        ConfigError: there is no checkpoint ``init``, or it is one of another network.
         ModelFileError: ``init`` is no checkpoint.
     """
     points = find_scheme(config.scheme).count
     network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
     if config.init:
+        if not Path(config.init).is_file():
+            raise ConfigError(
+                f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
+                "init=FILE, or start from random weights with --set init="
+            )
         try:
             network.load_state_dict(network_weights(read_checkpoint(Path(config.init))))
         except RuntimeError as error:
