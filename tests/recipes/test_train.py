@@ -130,6 +130,12 @@ def test_fine_tuning_refuses_the_weights_of_another_network(recipe: Path, unbrok
         start_network(missing)
 
 
+def test_a_folder_of_ones_own_serves_as_a_training_set(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    own = load_recipe(str(recipe), ["train.0.dataset=folder", "validation.0.dataset=folder"])
+    packs = pack_faces(own, Surroundings(roots={"folder": faces / "helen" / "trainset"}, cache=tmp_path, out=tmp_path))
+    assert len(packs.train[0].pack) > len(packs.validation["folder/validation"]) > 0
+
+
 def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:
     other = load_recipe(str(recipe), ["seed=1", "batch_size=8"])
     with pytest.raises(ConfigError, match="batch_size, seed"):
