@@ -27,7 +27,7 @@ def project(angles: Float[np.ndarray, "n 3"], *, distance: float = 1000.0) -> Fl
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Absolute difference of angles in degrees, the short way round."""
-    return np.rad2deg(np.abs((a - b + np.pi) % (2 * np.pi) - np.pi))
+    return np.asarray(np.rad2deg(np.abs((a - b + np.pi) % (2 * np.pi) - np.pi)))
 
 
 def test_angles_of_projections_are_found_over_the_whole_grid() -> None:
