@@ -11,6 +11,7 @@ from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
+from canthus.training.pose_guide import PoseConfig
 
 T = TypeVar("T")
 
@@ -60,11 +61,14 @@ class TrainConfig:
         train: training sets.
         validation: validation sets; the first one chooses the best epoch.
         model_settings: the network's own arguments, such as ``width``.
+        start: file of weights the network starts from; random weights where empty.
         scheme: point scheme.
+        conversion: variant by which sets of another scheme are converted; the default one where empty.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
         loss: key of ``LOSSES``.
         loss_settings: the loss's own arguments.
+        pose: what the head's pose does in the training.
         batch_size: faces a step and process.
         seed: of weights, order and augmentation.
         ema_decay: decay of the averaged weights per step; 0 for no average.
@@ -82,11 +86,14 @@ class TrainConfig:
     train: tuple[TrainSource, ...]
     validation: tuple[ValidationSource, ...]
     model_settings: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
     scheme: str = "ibug_68"
+    conversion: str = ""
     size: int = 112
     margin: float = 1.3
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
+    pose: PoseConfig = field(default_factory=PoseConfig)
     batch_size: int = 64
     seed: int = 0
     ema_decay: float = 0.999
