@@ -41,4 +41,4 @@ def create_model(name: str, *, points: int, size: int, settings: Mapping[str, An
         raise ConfigError(f"Model {name!r} cannot be made with {dict(settings or {})}, size {size}: {error}") from error
 
 
-__all__ = ["MODELS", "BlazeGhost", "Output", "Pfld", "ResNet50", "blaze_landmark", "create_model"]
+__all__ = ["MODELS", "Output", "Pfld", "ResNet50", "create_model"]
