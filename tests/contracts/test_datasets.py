@@ -41,7 +41,29 @@ def _write_folder(root: Path) -> None:
         write_pts(root / f"{number}.pts", sample.points)
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {"300w": _write_300w, "ytf": _write_ytf, "folder": _write_folder}
+def _write_wflw(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    lists = root / "WFLW_annotations/list_98pt_rect_attr_train_test"
+    lists.mkdir(parents=True)
+    for part, count in (("train", 20), ("test", 6)):
+        lines = []
+        for number in range(count):
+            sample = draw_face(rng, size=48)
+            # Any 98 points will do that lie in the picture.
+            points = sample.points[np.arange(98) % 68]
+            name = f"{number % 5}--Place/{part}_{number}.png"
+            write_image(root / "WFLW_images" / name, sample.image)
+            flags = ["1" if number == flag else "0" for flag in range(6)]
+            lines.append(" ".join([*(f"{v:.6f}" for v in points.ravel()), "1", "2", "40", "41", *flags, name]))
+        (lists / f"list_98pt_rect_attr_{part}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "300w": _write_300w,
+    "ytf": _write_ytf,
+    "wflw": _write_wflw,
+    "folder": _write_folder,
+}
 EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]
 
 

@@ -1,6 +1,7 @@
 """The same questions to every network of the table."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,12 @@ from canthus.runtime.session import LandmarkSession
 
 POINTS = 68
 SIZE = 64
-SETTINGS = {"pfld": {"width": 0.25}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "blaze_ghost": {"hidden": 32},
+    "blaze_landmark": {"hidden": 32},
+    "pfld": {"width": 0.25},
+    "resnet50": {"width": 8},
+}
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 
@@ -41,6 +47,14 @@ def test_points_have_the_promised_shape(name: str) -> None:
     output = network_of(name).eval()(torch.rand(3, 3, SIZE, SIZE))
     assert isinstance(output, Output)
     assert output.points.shape == (3, POINTS, 2)
+
+
+@every_model
+def test_features_are_a_map_of_the_promised_width(name: str) -> None:
+    network = network_of(name).eval()
+    features = network(torch.rand(2, 3, SIZE, SIZE)).features
+    assert features is not None
+    assert features.shape == (2, network.feature_channels, SIZE // 4, SIZE // 4)
 
 
 @every_model
@@ -94,18 +108,13 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, tmp_path: Path) -
     assert verify_export(network, session, crops) <= TOLERANCE_PX
 
 
-def test_the_quarter_width_pfld_has_the_printed_size() -> None:
-    # Yu et al. (2023), table 5: "Mobilev2 (PFLD)", 1.1 M (bytes, fp32).
-    network = create_model("pfld", points=68, size=112, settings={"width": 0.25})
-    megabytes = 4 * sum(p.numel() for p in network.parameters()) / 1e6
-    assert megabytes == pytest.approx(1.1, rel=0.1)
-
-
 @pytest.mark.parametrize(
     ("name", "size", "settings", "message"),
     [
         ("plfd", 112, {}, "Did you mean 'pfld'"),
         ("pfld", 100, {}, "multiple of 16"),
+        ("blaze_ghost", 100, {}, "multiple of 16"),
+        ("blaze_ghost", 112, {"hidden": 33}, "even number"),
         ("pfld", 112, {"widht": 1.0}, "widht"),
     ],
 )

@@ -145,8 +145,8 @@ def test_pictures_without_points_are_left_out_with_a_warning(root: Path, caplog:
 def test_unknown_split_and_wrong_scheme(root: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'challenging'"):
         load_dataset("300w", root, "challenge")
-    with pytest.raises(ConfigError, match="300w has points of ibug_68, not five"):
-        load_dataset("300w", root, "train", scheme="five")
+    with pytest.raises(ConfigError, match="300w has points of ibug_68, not wflw_98"):
+        load_dataset("300w", root, "train", scheme="wflw_98")
 
 
 @pytest.mark.real_data

@@ -12,7 +12,7 @@ PredictionsOption = Annotated[
     Path | None,
     typer.Option(help="Score this instead of a model: JSON of predictions or of detect, or rows kept by --rows."),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, folder ...")]
+DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, folder ...")]
 RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the predictions' pictures.")]
 SplitOption = Annotated[
     str | None,

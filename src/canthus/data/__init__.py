@@ -6,19 +6,25 @@ needs pixels.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from canthus.data import folder, ibug_300w, ytf
+import numpy as np
+from jaxtyping import Bool
+
+from canthus.conversions import conversion_matrix, convert
+from canthus.data import folder, ibug_300w, wflw, ytf
 from canthus.data.check import PartCount, Report, check_dataset
 from canthus.data.folder import read_folder
 from canthus.data.ibug_300w import read_300w
 from canthus.data.problems import Problem
+from canthus.data.wflw import read_wflw
 from canthus.data.ytf import read_ytf
 from canthus.errors import ConfigError
+from canthus.geometry import hull_box
 from canthus.lookup import lookup
-from canthus.schemes import IBUG_68
+from canthus.schemes import IBUG_68, WFLW_98, Scheme, find_scheme
 from canthus.types import Annotation
 
 __all__ = ["DATASETS", "Dataset", "PartCount", "Problem", "Report", "check_dataset", "load_dataset"]
@@ -43,25 +49,47 @@ class Dataset:
 DATASETS: dict[str, Dataset] = {
     "300w": Dataset(lambda root, split, _: read_300w(root, split), tuple(ibug_300w.SPLITS), IBUG_68.name),
     "ytf": Dataset(lambda root, split, _: read_ytf(root, split), tuple(ytf.SPLITS), IBUG_68.name),
+    "wflw": Dataset(lambda root, split, _: read_wflw(root, split), tuple(wflw.SPLITS), WFLW_98.name),
     "folder": Dataset(lambda root, split, scheme: read_folder(root, split, scheme=scheme), tuple(folder.SPLITS), None),
 }
 """Every dataset by name."""
 
 
-def load_dataset(name: str, root: str | os.PathLike[str], split: str, *, scheme: str | None = None) -> list[Annotation]:
+def load_dataset(
+    name: str, root: str | os.PathLike[str], split: str, *, scheme: str | None = None, variant: str | None = None
+) -> list[Annotation]:
     """Faces of one split of the dataset ``name`` kept below ``root``, sorted by key.
 
     Args:
         name: a key of ``DATASETS``.
         root: where the set lies, in its official layout.
         split: one of the set's splits.
-        scheme: name of the scheme of a ``folder`` whose number of points does not tell it.
+        scheme: the scheme wanted; None for the set's own.  A set of another scheme is converted.  Of a ``folder`` it
+            names the scheme of the files, where the number of points does not tell it.
+        variant: which of several conversions, see ``canthus.conversions``; None is the default one.
 
     Raises:
-        ConfigError: unknown dataset, split or scheme, or a scheme that is not the set's own.
+        ConfigError: unknown dataset, split or scheme, or no such conversion.
         DataError: ``root`` lacks the dataset's layout, or a file is damaged.
     """
     dataset = lookup(DATASETS, name, kind="dataset")
-    if scheme is not None and dataset.scheme not in (None, scheme):
-        raise ConfigError(f"{name} has points of {dataset.scheme}, not {scheme}; read it so and convert the points")
-    return dataset.read(Path(root), split, scheme)
+    if dataset.scheme is None:
+        if variant is not None:
+            raise ConfigError(f"{name} is read as it is, found the variant {variant!r}; leave it out")
+        return dataset.read(Path(root), split, scheme)
+    if scheme in (None, dataset.scheme):
+        # A variant is meant for the sets that need one; here there is nothing to convert.
+        return dataset.read(Path(root), split, dataset.scheme)
+    target = find_scheme(scheme or dataset.scheme)
+    try:
+        used = conversion_matrix(find_scheme(dataset.scheme), target, variant=variant) > 0
+    except ConfigError as error:
+        raise ConfigError(f"{name} has points of {dataset.scheme}, not {target.name}: {error}") from error
+    return [_converted(face, target, variant, used) for face in dataset.read(Path(root), split, dataset.scheme)]
+
+
+def _converted(face: Annotation, target: Scheme, variant: str | None, used: Bool[np.ndarray, "m k"]) -> Annotation:
+    """A face in another scheme; a point is visible where all points behind it are."""
+    points = convert(face.points, face.scheme, target, variant=variant)
+    box = hull_box(points) if target == IBUG_68 else face.box  # what a face box is, is said of these 68 points
+    return replace(face, points=points, scheme=target, box=box, visible=~(used & ~face.visible).any(axis=1))

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import folder, ibug_300w, ytf
+from canthus.data import folder, ibug_300w, wflw, ytf
 from canthus.data.copies import alike, signature
 from canthus.data.problems import Problem, Scan
 from canthus.errors import ConfigError, DataError, ImageError
@@ -100,7 +100,7 @@ def check_dataset(
     """Read every label and open every picture of a dataset.
 
     Args:
-        name: ``300w``, ``ytf`` or ``folder``.
+        name: ``300w``, ``ytf``, ``wflw`` or ``folder``.
         root: where it lies.
         scheme: name of the scheme of a ``folder``, where the number of points does not tell.
         progress: called after each picture.
@@ -141,12 +141,18 @@ def _count_ytf(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
     return [PartCount(part, size, ytf.OFFICIAL[part]) for part, size in sizes.items()], scan
 
 
+def _count_wflw(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = wflw.scan_wflw(root, [part for part in wflw.LISTS if wflw.list_path(root, part).is_file()] or wflw.LISTS)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in wflw.LISTS}
+    return [PartCount(part, size, wflw.OFFICIAL[part]) for part, size in sizes.items()], scan
+
+
 def _count_folder(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
     scan = folder.scan_folder(root, scheme=scheme)
     return [PartCount(root.name, len(scan.faces))], scan
 
 
-_COUNTS = {"300w": _count_300w, "ytf": _count_ytf, "folder": _count_folder}
+_COUNTS = {"300w": _count_300w, "ytf": _count_ytf, "wflw": _count_wflw, "folder": _count_folder}
 
 
 def _check_pictures(faces: Sequence[Annotation], paths: Sequence[Path], found: _Findings, progress: Progress) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from torch import Tensor
 
 from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
-from canthus.losses.wing import wing_loss
+from canthus.losses.wing import huber_wing_loss, wing_loss
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "wing": wing_loss,
+    "huber_wing": huber_wing_loss,
     "l1": l1_loss,
     "l2": l2_loss,
     "smooth_l1": smooth_l1_loss,
 }
 """Name to loss; keyword arguments of the function are the settings a recipe may give."""
 
-__all__ = ["LOSSES", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]
+__all__ = ["LOSSES", "huber_wing_loss", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]

@@ -7,10 +7,18 @@ from torch import nn
 
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
+from canthus.models.blaze_ghost import BlazeGhost
+from canthus.models.blaze_landmark import blaze_landmark
 from canthus.models.output import Output
 from canthus.models.pfld import Pfld
+from canthus.models.resnet import ResNet50
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"pfld": Pfld}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "blaze_ghost": BlazeGhost,
+    "blaze_landmark": blaze_landmark,
+    "pfld": Pfld,
+    "resnet50": ResNet50,
+}
 """Name to network; every one takes ``points`` and ``size``, further keyword arguments are its own settings."""
 
 
@@ -33,4 +41,4 @@ def create_model(name: str, *, points: int, size: int, settings: Mapping[str, An
         raise ConfigError(f"Model {name!r} cannot be made with {dict(settings or {})}, size {size}: {error}") from error
 
 
-__all__ = ["MODELS", "Output", "Pfld", "create_model"]
+__all__ = ["MODELS", "Output", "Pfld", "ResNet50", "create_model"]

@@ -5,11 +5,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, scaled_channels
+from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, points_from_offsets, scaled_channels
 from canthus.models.output import Output
-
-OFFSET = 0.05
-"""Length of one output unit of the last layer, in sides of the crop."""
 
 
 @final
@@ -20,9 +17,7 @@ class Pfld(nn.Module):
     S3 (1x1) are flattened, not pooled, into the fully connected layer: with that reading width 0.25 has the
     1.1 MB that the Blaze_ghost paper prints.
 
-    Differs: the fully connected layer gives offsets from the centre of the crop, in units of ``OFFSET``.
-    Optimizers of the Adam family step by the learning rate whatever the gradient; over thousands of flattened
-    inputs such steps would throw the points about by whole faces.
+    Differs: the fully connected layer gives offsets from the centre of the crop, see ``points_from_offsets``.
 
     Args:
         points: number of landmarks k.
@@ -37,6 +32,7 @@ class Pfld(nn.Module):
         c16, c32, c64, c128 = (scaled_channels(c, width) for c in (16, 32, 64, 128))
         self.points = points
         self.size = size
+        self.feature_channels = c64
         self.stem = nn.Sequential(
             NormalizeInput(),
             conv_bn_relu(3, c64, kernel=3, stride=2),
@@ -63,5 +59,4 @@ class Pfld(nn.Module):
         s2 = self.stage_16(s1)
         s3 = self.stage_global(s2)
         joined = torch.cat([s1.flatten(1), s2.flatten(1), s3.flatten(1)], dim=1)
-        offsets = self.head(joined).reshape(-1, self.points, 2)
-        return Output(points=0.5 + OFFSET * offsets, features=features)
+        return Output(points=points_from_offsets(self.head(joined), self.points), features=features)

@@ -11,6 +11,7 @@ from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
+from canthus.training.pose_guide import PoseConfig
 
 T = TypeVar("T")
 
@@ -61,13 +62,15 @@ class TrainConfig:
         validation: validation sets; the first one chooses the best epoch.
         model_settings: the network's own arguments, such as ``width``.
         scheme: point scheme.
+        conversion: variant by which sets of another scheme are converted; the default one where empty.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
         loss: key of ``LOSSES``.
         loss_settings: the loss's own arguments.
+        pose: what the head's pose does in the training.
         batch_size: faces a step and process.
         seed: of weights, order and augmentation.
-        init: checkpoint whose weights the network starts from, for fine-tuning; random weights unless given.
+        init: checkpoint, or plain file of weights, that the network starts from; random weights where empty.
         ema_decay: decay of the averaged weights per step; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
@@ -84,10 +87,12 @@ class TrainConfig:
     validation: tuple[ValidationSource, ...]
     model_settings: dict[str, Any] = field(default_factory=dict)
     scheme: str = "ibug_68"
+    conversion: str = ""
     size: int = 112
     margin: float = 1.3
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
+    pose: PoseConfig = field(default_factory=PoseConfig)
     batch_size: int = 64
     seed: int = 0
     init: str = ""

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from canthus.data import load_dataset
 from canthus.data.crops import CropPack, load_crops
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import View, plain_view
@@ -19,6 +18,7 @@ from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
 from canthus.models import create_model
 from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
@@ -139,7 +139,7 @@ def _check_material(
     metrics = {}
     for source in config.validation:
         if source.dataset in roots:
-            faces = load_dataset(source.dataset, roots[source.dataset], source.split)
+            faces = load_faces(source.dataset, source.split, config, roots[source.dataset])
             pack = load_crops(faces, cache, progress=functools.partial(progress, source.name))
             images, truth = plain_crops(pack, config)
             errors = normalized_error(session(images), truth, inter_ocular(truth, pack.scheme))

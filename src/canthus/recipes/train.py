@@ -1,5 +1,6 @@
 """Train a network by a recipe."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -7,25 +8,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from canthus.data import load_dataset
+from canthus.data import DATASETS, load_dataset
 from canthus.data.crops import CropPack, load_crops
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses import LOSSES
 from canthus.models import create_model
-from canthus.recipes.config import TrainConfig, to_values
+from canthus.models.weights import load_weights, read_weights_file
+from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import network_weights, read_checkpoint
+from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
+from canthus.training.pose_guide import PoseGuide
 from canthus.training.task import RegressionTask
+from canthus.types import Annotation
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +150,10 @@ def _task(
     config: TrainConfig, place: Surroundings, loss: Callable[[Tensor, Tensor], Tensor], validation: Sequence[str]
 ) -> RegressionTask:
     scheme = find_scheme(config.scheme)
+    network = start_network(config)
     return RegressionTask(
-        network=start_network(config),
+        network=network,
+        guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
         loss=loss,
         size=config.size,
         scheme=scheme,
@@ -168,29 +174,43 @@ def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequenc
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    dataset = CropDataset(sources, config.augmentation, size=config.size, margin=config.margin, seed=config.seed)
+    dataset = CropDataset(
+        sources,
+        config.augmentation,
+        size=config.size,
+        margin=config.margin,
+        seed=config.seed,
+        angles=config.pose.branch,
+    )
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
 def start_network(config: TrainConfig) -> nn.Module:
     """The recipe's network with the weights it starts from.
 
+    A checkpoint of canthus must fit as a whole; of any other file of weights, what fits is taken.
+
     Raises:
-        ConfigError: there is no checkpoint ``init``, or it is one of another network.
-        ModelFileError: ``init`` is no checkpoint.
+        ConfigError: there is no file ``init``, or it is a checkpoint of another network.
+        ModelFileError: ``init`` is no file of weights, or nothing in it fits.
     """
     points = find_scheme(config.scheme).count
     network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
-    if config.init:
-        if not Path(config.init).is_file():
-            raise ConfigError(
-                f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
-                "init=FILE, or start from random weights with --set init="
-            )
-        try:
-            network.load_state_dict(network_weights(read_checkpoint(Path(config.init))))
-        except RuntimeError as error:
-            raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
+    path = Path(config.init)
+    if not config.init:
+        return network
+    if not path.is_file():
+        raise ConfigError(
+            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
+            "init=FILE, or start from random weights with --set init="
+        )
+    if CONFIG_KEY not in read_weights_file(path):
+        load_weights(network, path)
+        return network
+    try:
+        network.load_state_dict(network_weights(read_checkpoint(path)))
+    except RuntimeError as error:
+        raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
     return network
 
 
@@ -215,13 +235,25 @@ def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, pr
             f"The recipe needs the dataset {dataset!r}; say where it is with --data DIR (a folder that holds "
             f"{dataset}/) or --root {dataset}=DIR"
         )
-    annotations = load_dataset(dataset, place.roots[dataset], split)
+    annotations = load_faces(dataset, split, config, place.roots[dataset])
     found = {a.scheme.name for a in annotations}
     if found != {config.scheme}:
         raise ConfigError(f"{dataset}/{split} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
     return load_crops(
         annotations, place.cache, progress=lambda done, total: progress(f"{dataset}/{split}", done, total)
     )
+
+
+def load_faces(dataset: str, split: str, config: TrainConfig, root: Path) -> list[Annotation]:
+    """Faces of a split in the recipe's scheme.
+
+    Raises:
+        ConfigError: unknown names, or the set has another scheme and does not convert.
+        DataError: the dataset is not there or damaged.
+    """
+    if lookup(DATASETS, dataset, kind="dataset").scheme is None:
+        return load_dataset(dataset, root, split)
+    return load_dataset(dataset, root, split, scheme=config.scheme, variant=config.conversion or None)
 
 
 def refuse_other_run(config: TrainConfig, out: Path) -> None:
@@ -233,10 +265,18 @@ def refuse_other_run(config: TrainConfig, out: Path) -> None:
     path = out / "config.json"
     if not path.exists():
         return
-    # Through JSON, because tuples come back as lists.
-    old, new = json.loads(path.read_text()), json.loads(json.dumps(to_values(config)))
+    old, new = json.loads(path.read_text()), _plain(config)
+    # A run of an earlier version lacks the settings that came later; it ran with what are their defaults now.
+    with contextlib.suppress(ConfigError):
+        old = _plain(from_values(TrainConfig, old))
     if old != new:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ConfigError(
             f"{out} holds a run with other settings ({', '.join(changed)}); choose another --out, or delete it"
         )
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists."""
+    values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
+    return values

@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from canthus.errors import ModelFileError
+from canthus.models.weights import read_weights_file
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+CONFIG_KEY = "canthus_config"
+"""Entry of a checkpoint that holds the resolved recipe as JSON."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -21,11 +23,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: no such checkpoint. A run keeps its own as {LAST} and {BEST}")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged byte leads to
-        raise ModelFileError(f"{path}: not a checkpoint that canthus can read safely ({error})") from error
-    if not isinstance(loaded, dict) or "state_dict" not in loaded:
+    loaded = read_weights_file(path)
+    if "state_dict" not in loaded:
         raise ModelFileError(f"{path}: holds no weights under 'state_dict'; is it a canthus checkpoint?")
     return loaded
 
@@ -36,7 +35,7 @@ def checkpoint_config(checkpoint: dict[str, Any], *, source: Path) -> dict[str, 
     Raises:
         ModelFileError: the checkpoint carries none.
     """
-    text = checkpoint.get("canthus_config")
+    text = checkpoint.get(CONFIG_KEY)
     if not isinstance(text, str):
         raise ModelFileError(f"{source}: carries no recipe, so the network cannot be rebuilt from it")
     config: dict[str, Any] = json.loads(text)

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from canthus.training.checkpoint import BEST, LAST
+from canthus.training.checkpoint import BEST, CONFIG_KEY, LAST
 from canthus.training.loader import Batch
 from canthus.training.record import EpochLines, MetricsRecorder, environment
 
@@ -38,7 +38,7 @@ class _ConfigInCheckpoint(Callback):
         self._text = json.dumps(config)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["canthus_config"] = self._text
+        checkpoint[CONFIG_KEY] = self._text
 
 
 def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:

@@ -13,21 +13,26 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from canthus.conversions import convert
 from canthus.data.crops import CropPack
 from canthus.data.transforms import Augmentation, View, augment, plain_view
 from canthus.errors import ConfigError
 from canthus.geometry import pixels_to_unit
+from canthus.pose import head_pose
+from canthus.schemes import IBUG_68
 from canthus.types import Sample
 
 
 class Batch(NamedTuple):
     """Faces as a network takes them.
 
-    ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame.
+    ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame, ``angles`` float32
+    ``(n, 3)`` yaw, pitch and roll in radians, or ``(n, 0)`` where nobody asked for them.
     """
 
     image: Tensor
     points: Tensor
+    angles: Tensor
 
 
 class Draw(NamedTuple):
@@ -113,19 +118,35 @@ class MixtureSampler(Sampler[Draw]):
 
 @final
 class CropDataset(Dataset[Batch]):
-    """Makes whole batches of augmented crops from draws."""
+    """Makes whole batches of augmented crops from draws.
+
+    Args:
+        sources: the packs.
+        settings: strengths of the augmentation.
+        size: side of the input in pixels.
+        margin: side of the crop over the longer side of the face box.
+        seed: of all that is random.
+        angles: whether batches carry the pose of the faces as they are after augmentation.
+    """
 
     def __init__(
-        self, sources: Sequence[Source], settings: Augmentation, *, size: int, margin: float, seed: int
+        self,
+        sources: Sequence[Source],
+        settings: Augmentation,
+        *,
+        size: int,
+        margin: float,
+        seed: int,
+        angles: bool = False,
     ) -> None:
         self._sources = sources
         self._settings = settings
         self._views = [View(size=size, margin=margin, pack_margin=s.pack.margin) for s in sources]
         self._seed = seed
+        self._angles = angles
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
-        samples = [self._draw(draw) for draw in draws]
-        return _as_batch([s.image for s in samples], [s.points for s in samples])
+        return _as_batch([self._draw(draw) for draw in draws], angles=self._angles)
 
     def _draw(self, draw: Draw) -> Sample:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
@@ -145,8 +166,7 @@ class PlainDataset(Dataset[Batch]):
         return len(self._pack)
 
     def __getitems__(self, faces: Sequence[int]) -> Batch:
-        samples = [plain_view(self._pack.sample(face), self._view) for face in faces]
-        return _as_batch([s.image for s in samples], [s.points for s in samples])
+        return _as_batch([plain_view(self._pack.sample(face), self._view) for face in faces])
 
 
 def train_loader(dataset: CropDataset, sampler: MixtureSampler, *, batch_size: int, workers: int) -> DataLoader[Batch]:
@@ -174,10 +194,13 @@ def _already_batched(batch: Any) -> Any:
     return batch
 
 
-def _as_batch(images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> Batch:
-    stacked = np.stack(images)
-    unit = pixels_to_unit(np.stack(points), stacked.shape[1])
-    return Batch(image=torch.from_numpy(stacked), points=torch.from_numpy(unit))
+def _as_batch(samples: Sequence[Sample], *, angles: bool = False) -> Batch:
+    images, points = np.stack([s.image for s in samples]), np.stack([s.points for s in samples])
+    pose = np.zeros((len(samples), 0), np.float32)
+    if angles:
+        pose = head_pose(convert(points, samples[0].scheme, IBUG_68)).angles
+    unit = pixels_to_unit(points, images.shape[1])
+    return Batch(image=torch.from_numpy(images), points=torch.from_numpy(unit), angles=torch.from_numpy(pose))
 
 
 def _processes() -> tuple[int, int]:

@@ -13,6 +13,7 @@ from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.schemes import Scheme
 from canthus.training.loader import Batch
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
+from canthus.training.pose_guide import PoseGuide
 
 
 def network_input(image: Tensor) -> Tensor:
@@ -34,6 +35,7 @@ class RegressionTask(L.LightningModule):
         epochs: length of the training, for the schedule.
         steps: optimizer steps of one epoch.
         validation: names of the validation sets, in the order of their loaders.
+        guide: the pose branch; batches must then carry angles.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class RegressionTask(L.LightningModule):
         epochs: int,
         steps: int,
         validation: Sequence[str],
+        guide: PoseGuide | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
+        self.guide = guide
         self._loss = loss
         self._size = size
         self._scheme = scheme
@@ -63,9 +67,17 @@ class RegressionTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         output = self.network(network_input(batch.image))
-        loss = self._loss(output.points.float() * self._size, batch.points * self._size).mean()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.image), sync_dist=True)
+        losses = self._loss(output.points.float() * self._size, batch.points * self._size)
+        if self.guide is None:
+            loss = losses.mean()
+        else:
+            loss, pose_error = self.guide(output.features, losses, batch.angles)
+            self._log("train/pose_error", pose_error, len(losses))
+        self._log("train/loss", loss, len(losses))
         return loss
+
+    def _log(self, name: str, value: Tensor, faces: int) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=faces, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         self._errors = {name: [] for name in self._validation}
@@ -82,7 +94,7 @@ class RegressionTask(L.LightningModule):
             self.log(f"{name}/nme_ion", float(np.concatenate(errors).mean()), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = create_optimizer(self.network, self._optimizer)
+        optimizer = create_optimizer(self, self._optimizer)
         # A plain function, because of any other callable LambdaLR puts the insides into the checkpoint.
         scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))  # noqa: PLW0108
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,94 @@
+"""ResNet-50 with a fully connected layer for the points; parameters are named as in torchvision."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from canthus.models.layers import points_from_offsets
+from canthus.models.output import Output
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of the colours of ImageNet, which published weights expect to be taken off."""
+
+DEPTHS = (3, 4, 6, 3)
+EXPANSION = 4
+
+
+@final
+class Bottleneck(nn.Module):
+    """1x1, 3x3 with the stride, 1x1 to four times the channels, beside a shortcut: He et al. (2016), figure 5.
+
+    Differs: the stride is on the 3x3 convolution, where published weights of the last years have it.
+
+    Args:
+        inputs: channels in.
+        channels: of the 3x3 convolution.
+        stride: of the block.
+    """
+
+    def __init__(self, inputs: int, channels: int, *, stride: int) -> None:
+        super().__init__()
+        outputs = channels * EXPANSION
+        self.conv1 = nn.Conv2d(inputs, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            if stride != 1 or inputs != outputs
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = functional.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+@final
+class ResNet50(nn.Module):
+    """He et al. (2016), "Deep Residual Learning for Image Recognition", Table 1, with k points as its output.
+
+    ``Output.features`` is the map at 1/4 of the side, 256 channels.
+
+    Args:
+        points: number of landmarks k.
+        size: side of the square input in pixels; any, because the last map is averaged.
+        width: channels of the first layer; published weights need 64.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, *, points: int, size: int = 112, width: int = 64) -> None:
+        super().__init__()
+        self.points = points
+        self.size = size
+        self.feature_channels = width * EXPANSION
+        # Not in the state dict, whose names are to be those of published weights.
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, DEPTHS[0], stride=1)
+        self.layer2 = _stage(width * EXPANSION, width * 2, DEPTHS[1], stride=2)
+        self.layer3 = _stage(width * 2 * EXPANSION, width * 4, DEPTHS[2], stride=2)
+        self.layer4 = _stage(width * 4 * EXPANSION, width * 8, DEPTHS[3], stride=2)
+        self.fc = nn.Linear(width * 8 * EXPANSION, 2 * points)
+
+    def forward(self, image: Tensor) -> Output:
+        x = functional.relu(self.bn1(self.conv1((image - self.mean) / self.deviation)))
+        features = self.layer1(functional.max_pool2d(x, 3, 2, 1))
+        deep = self.layer4(self.layer3(self.layer2(features))).mean(dim=(2, 3))
+        return Output(points=points_from_offsets(self.fc(deep), self.points), features=features)
+
+
+def _stage(inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:
+    first = Bottleneck(inputs, channels, stride=stride)
+    return nn.Sequential(first, *(Bottleneck(channels * EXPANSION, channels, stride=1) for _ in range(depth - 1)))
