@@ -85,7 +85,7 @@ class OneEuroFilter:
         shares = 1 / (1 + 1 / (2 * np.pi * cutoff * step_s))
         smoothed = before + shares * (measured - before)
         self._last = (smoothed, velocity, time_s)
-        return smoothed.astype(np.float32)
+        return np.asarray(smoothed, dtype=np.float32)
 
     def reset(self) -> None:
         """Forget everything, as after a cut."""

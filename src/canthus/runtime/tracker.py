@@ -157,7 +157,7 @@ class Tracker:
             if fits and confirmed and apart:
                 track.points, track.box, track.seen_s = found, box, time_s
                 kept.append(track)
-            elif confirmed:
+            elif apart:
                 self._lost.append(track)
         self._tracks = kept
 

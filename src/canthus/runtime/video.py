@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 import cv2
 import numpy as np
@@ -34,30 +34,6 @@ class VideoFrame(NamedTuple):
 
     image: Image
     time_s: float
-
-
-class VideoSource(Protocol):
-    """Frames one after the other; a context manager that closes what it opened.
-
-    ``problem`` is a line about why the frames ended early, or None; it is known once they have ended.
-    """
-
-    name: str
-    fps: float | None
-    duration_s: float | None
-    problem: str | None
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """The frames, in order; can be walked once."""
-        ...
-
-    def __enter__(self) -> "VideoSource":
-        """Itself."""
-        ...
-
-    def __exit__(self, *error: object) -> None:
-        """Close."""
-        ...
 
 
 @final
@@ -184,6 +160,10 @@ class Camera:
 
     def __exit__(self, *error: object) -> None:
         self._capture.release()
+
+
+VideoSource: TypeAlias = VideoFile | Camera
+"""Frames one after the other; ``problem`` tells why they ended early, once they have."""
 
 
 def open_video(source: str | os.PathLike[str], *, threads: int = 1) -> VideoSource:
