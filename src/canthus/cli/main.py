@@ -12,6 +12,7 @@ from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
 from canthus.cli.export import export
 from canthus.cli.models import models
+from canthus.cli.track import track
 from canthus.cli.train import train
 from canthus.errors import CanthusError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 app.command()(detect)
+app.command()(track)
 app.command()(models)
 app.command()(train)
 app.command()(export)

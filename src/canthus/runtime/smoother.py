@@ -41,9 +41,9 @@ class OneEuroFilter:
     def __init__(
         self,
         *,
-        min_cutoff_hz: float = 1.0,
-        beta: float = 20.0,
-        derivative_cutoff_hz: float = 2.0,
+        min_cutoff_hz: float = 0.5,
+        beta: float = 30.0,
+        derivative_cutoff_hz: float = 4.0,
         reset_s: float = 0.5,
     ) -> None:
         if min(min_cutoff_hz, derivative_cutoff_hz, reset_s) <= 0 or beta < 0:

@@ -20,9 +20,9 @@ from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 class Smoothing:
     """Settings of the ``OneEuroFilter`` of each face."""
 
-    min_cutoff_hz: float = 1.0
-    beta: float = 20.0
-    derivative_cutoff_hz: float = 2.0
+    min_cutoff_hz: float = 0.5
+    beta: float = 30.0
+    derivative_cutoff_hz: float = 4.0
 
     def create(self) -> OneEuroFilter:
         """A filter for one face."""
