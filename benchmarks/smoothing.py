@@ -1,4 +1,4 @@
-"""Lag and jitter of the landmark smoother on motions whose truth is known. Usage: python benchmarks/smoothing.py
+"""Lag and jitter of the landmark smoother on motions whose truth is known. Usage: python benchmarks/smoothing.py.
 
 Sixty-eight points of a face move, white noise of 0.4 % of the face size is added, the filter smooths.  Printed are, for
 each motion and frame rate: the jitter before and after (root mean square over points of the frame-to-frame change of
