@@ -11,6 +11,7 @@ from canthus.cli.data import data_app
 from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
 from canthus.cli.export import export
+from canthus.cli.fatigue import fatigue
 from canthus.cli.models import models
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -27,6 +28,7 @@ app.add_typer(data_app, name="data")
 
 app.command()(detect)
 app.command()(track)
+app.command()(fatigue)
 app.command()(models)
 app.command()(train)
 app.command()(export)
