@@ -87,10 +87,10 @@ def _draw_marks(axes: Any, timeline: Timeline, events: Sequence[Event]) -> None:
     for event in events:
         width = max(event.duration_s, least_s)
         axes.barh(rows.index(event.kind), width, left=event.start_s, height=0.7, color=EVENT_COLORS[event.kind])
-    ends = [time_s for time_s, _ in timeline.changes[1:]] + [end_s]
+    ends = [*(time_s for time_s, _ in timeline.changes), end_s][1:]
     for (start_s, state), until_s in zip(timeline.changes, ends, strict=True):
         axes.barh(0, until_s - start_s, left=start_s, height=0.8, color=STATE_COLORS[state])
     for state, color in STATE_COLORS.items():
         axes.barh(0, 0, color=color, label=state)
     axes.legend(loc="upper right", fontsize=7, ncols=4)
-    axes.set(yticks=range(len(rows)), yticklabels=rows, xlabel="time, s", xlim=(0, end_s), ylim=(len(rows) - 0.4, -1.4))
+    axes.set(yticks=range(len(rows)), yticklabels=rows, xlabel="time, s", xlim=(0, end_s), ylim=(len(rows) - 0.4, -2.2))

@@ -8,6 +8,7 @@ from typing import final
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from canthus.runtime.draw import draw_text
 from canthus.types import Image
@@ -51,7 +52,7 @@ class GaugePanel:
         title: tuple[str, Color],
         gauges: Sequence[Gauge],
         lines: Sequence[str] = (),
-    ) -> Image:
+    ) -> UInt8[np.ndarray, "taller w 3"]:
         """The frame with the panel below it.
 
         Args:
@@ -94,7 +95,7 @@ class GaugePanel:
 
     def _draw_strip(self, panel: Image, time_s: float, *, left: int, mark: float) -> None:
         unit = self.height / 64
-        right, top, bottom = self._width - 5 * unit, 5 * unit, self.height - 12 * unit
+        right, top, bottom = self._width - 5 * unit, 5 * unit, self.height - 14 * unit
         scale = (right - left) / self._window_s
         places = [right - (time_s - past) * scale for past, _, _ in self._past]
         for index, (x, (_, _, color)) in enumerate(zip(places, self._past, strict=True)):
@@ -110,7 +111,7 @@ class GaugePanel:
             elif run:
                 run = _draw_run(panel, run)
         _draw_run(panel, run)
-        draw_text(panel, f"last {self._window_s:.0f} s", (left, self.height - 2), height=5.5 * unit, color=FAINT)
+        draw_text(panel, f"last {self._window_s:.0f} s", (left, self.height - 2 * unit), height=5 * unit, color=FAINT)
 
 
 def _draw_run(panel: Image, run: list[tuple[int, int]]) -> list[tuple[int, int]]:
