@@ -52,11 +52,12 @@ class Event:
 @final
 @dataclass(frozen=True)
 class Span:
-    """A time during which a signal was low, and its lowest value."""
+    """A time during which a signal was low, its lowest value, and whether its beginning was seen."""
 
     start_s: float
     end_s: float
     lowest: float
+    begun: bool = True
 
     @property
     def duration_s(self) -> float:
@@ -83,6 +84,7 @@ class LowSpans:
         self._last: tuple[float, float] | None = None
         self._start_s: float | None = None
         self._lowest = math.inf
+        self._begun = True
 
     @property
     def open_since_s(self) -> float | None:
@@ -95,12 +97,12 @@ class LowSpans:
         if self._start_s is None:
             if value <= self._enter:
                 self._start_s = _crossing(last, (time_s, value), self._enter)
-                self._lowest = value
+                self._lowest, self._begun = value, last is not None
             return None
         if value <= self._leave:
             self._lowest = min(self._lowest, value)
             return None
-        span = Span(self._start_s, _crossing(last, (time_s, value), self._leave), self._lowest)
+        span = Span(self._start_s, _crossing(last, (time_s, value), self._leave), self._lowest, self._begun)
         self._start_s = None
         return span
 
@@ -108,7 +110,7 @@ class LowSpans:
         """The signal is lost: an open span ends at its last sample."""
         last, start_s = self._last, self._start_s
         self._last, self._start_s = None, None
-        return None if last is None or start_s is None else Span(start_s, last[0], self._lowest)
+        return None if last is None or start_s is None else Span(start_s, last[0], self._lowest, self._begun)
 
 
 def _crossing(before: tuple[float, float] | None, after: tuple[float, float], level: float) -> float:

@@ -62,7 +62,7 @@ class FatigueMonitor:
         self._state = StateMachine(rules)
         self._last_s: float | None = None
         self._lids = LowSpans(enter=rules.shut, leave=rules.reopen)
-        self._yawns = LowSpans(enter=-rules.yawn_opening, leave=-rules.yawn_opening / 2)
+        self._yawns = LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening)
         self._nods = LowSpans(enter=-rules.nod, leave=-rules.nod / 2)
         self._away = LowSpans(enter=-rules.away, leave=-0.8 * rules.away)
         self.new_person()
@@ -149,6 +149,8 @@ class FatigueMonitor:
         if span is None:
             return None
         long = span.duration_s > self.settings.closure_s
+        if not (long or span.begun):  # a glimpse of low lids, as in the smeared first frames of a stream
+            return None
         return Event("closure" if long else "blink", span.start_s, span.end_s, min(1 - span.lowest, 1.0))
 
     def _yawn_event(self, span: Span | None) -> Event | None:

@@ -18,7 +18,7 @@ class FatigueSettings:
         reopen: see there.
         closure_s: longer than this a blink is a closure.
         asleep_s: eyes shut for longer.
-        yawn_opening: mouth ratio above the person's closed mouth at which a yawn may begin; half of it ends it.
+        yawn_opening: mouth ratio above the person's closed mouth at which a yawn may begin; two thirds of it end it.
             Laughing is wide and low and stays below.
         yawn_s: shortest yawn; words are shorter.
         nod: drop of the head at which a nod begins; half of it ends it.
@@ -42,13 +42,13 @@ class FatigueSettings:
 
     learn_s: float = 4.0
     adapt_s: float = 60.0
-    closed_share: float = 0.6
+    closed_share: float = 0.5
     shut: float = 0.5
     reopen: float = 0.6
     closure_s: float = 0.5
     asleep_s: float = 2.0
-    yawn_opening: float = 0.3
-    yawn_s: float = 1.5
+    yawn_opening: float = 0.45
+    yawn_s: float = 2.0
     nod: float = 0.3
     nod_s: float = 2.5
     away: float = 0.5
