@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from canthus.errors import DataError as DataError
     from canthus.errors import ImageError as ImageError
     from canthus.errors import ModelFileError as ModelFileError
+    from canthus.errors import VideoError as VideoError
     from canthus.geometry import Affine as Affine
     from canthus.images import read_image as read_image
     from canthus.images import read_images as read_images
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from canthus.runtime.pipeline import Pipeline as Pipeline
     from canthus.runtime.pipeline import load_pipeline as load_pipeline
     from canthus.runtime.session import LandmarkSession as LandmarkSession
+    from canthus.runtime.tracker import Tracker as Tracker
+    from canthus.runtime.video import VideoWriter as VideoWriter
+    from canthus.runtime.video import open_video as open_video
+    from canthus.runtime.video import read_video as read_video
     from canthus.schemes import Scheme as Scheme
     from canthus.schemes import find_scheme as find_scheme
     from canthus.types import Faces as Faces
     from canthus.types import Frame as Frame
     from canthus.types import Image as Image
     from canthus.types import Landmarks as Landmarks
+    from canthus.types import TrackedFrame as TrackedFrame
     from canthus.zoo import embedded_models as embedded_models
 
 # Loaded when first asked for, so that `import canthus` costs next to nothing.
@@ -47,13 +53,19 @@ _HOMES = {
     "ModelFileError": "errors",
     "Pipeline": "runtime.pipeline",
     "Scheme": "schemes",
+    "TrackedFrame": "types",
+    "Tracker": "runtime.tracker",
+    "VideoError": "errors",
+    "VideoWriter": "runtime.video",
     "convert": "conversions",
     "draw_frame": "runtime.draw",
     "embedded_models": "zoo",
     "find_scheme": "schemes",
     "load_pipeline": "runtime.pipeline",
+    "open_video": "runtime.video",
     "read_image": "images",
     "read_images": "images",
+    "read_video": "runtime.video",
     "write_image": "images",
 }
 
@@ -74,13 +86,19 @@ __all__ = [
     "ModelFileError",
     "Pipeline",
     "Scheme",
+    "TrackedFrame",
+    "Tracker",
+    "VideoError",
+    "VideoWriter",
     "convert",
     "draw_frame",
     "embedded_models",
     "find_scheme",
     "load_pipeline",
+    "open_video",
     "read_image",
     "read_images",
+    "read_video",
     "write_image",
 ]
 

@@ -16,6 +16,10 @@ class ImageError(DataError):
     """A picture cannot be read."""
 
 
+class VideoError(DataError):
+    """A video or camera cannot be opened or read, or a video cannot be written."""
+
+
 class ModelFileError(CanthusError):
     """A model file is missing, damaged, or lacks the model card that the runtime reads."""
 

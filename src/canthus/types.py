@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias, final
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.conversions import convert
 from canthus.schemes import Scheme
@@ -72,6 +72,27 @@ class Frame:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+
+@final
+@dataclass(frozen=True)
+class TrackedFrame:
+    """Faces of one frame of a video; row ``i`` of everything is the face ``ids[i]``.
+
+    Attributes:
+        frame: boxes, and landmarks after smoothing; a score is the detector's, from when it last saw the face.
+        ids: numbers that stay with a face while it is followed, from 0 in order of appearance.
+        measured: the points before smoothing, for what must not lag, such as the eyelids.
+        time_s: from the first frame of the video.
+    """
+
+    frame: Frame
+    ids: Int64[np.ndarray, " n"]
+    measured: Float32[np.ndarray, "n k 2"]
+    time_s: float
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @final

@@ -11,7 +11,9 @@ from canthus.cli.data import data_app
 from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
 from canthus.cli.export import export
+from canthus.cli.fatigue import fatigue
 from canthus.cli.models import models
+from canthus.cli.track import track
 from canthus.cli.train import train
 from canthus.errors import CanthusError
 
@@ -25,6 +27,8 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 app.command()(detect)
+app.command()(track)
+app.command()(fatigue)
 app.command()(models)
 app.command()(train)
 app.command()(export)

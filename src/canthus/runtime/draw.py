@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from canthus.schemes import Scheme
-from canthus.types import Frame, Image
+from canthus.types import Frame, Image, TrackedFrame
 
 SHIFT = 4
 """OpenCV draws at sixteenths of a pixel: coordinates are integers with this many binary places."""
@@ -38,6 +38,42 @@ def draw_frame(image: Image, frame: Frame) -> Image:
         draw_box(canvas, frame.faces.boxes[index], width=line_width(size))
         draw_points(canvas, frame.landmarks.points[index], frame.landmarks.scheme, size=size)
     return canvas
+
+
+def draw_tracked(image: Image, tracked: TrackedFrame) -> Image:
+    """A copy of the picture with ``draw_frame``'s drawing and, above each box, the number of the face."""
+    canvas = draw_frame(image, tracked.frame)
+    for identity, box in zip(tracked.ids, tracked.frame.faces.boxes, strict=True):
+        draw_text(
+            canvas, f"#{identity}", (float(box[0]), float(box[1]) - 5), height=max(8.0, 0.09 * float(box[3] - box[1]))
+        )
+    return canvas
+
+
+def draw_text(
+    canvas: Image,
+    text: str,
+    place: tuple[float, float],
+    *,
+    height: float = 12.0,
+    color: tuple[int, int, int] = POINT_COLOR,
+) -> None:
+    """Write one line of ASCII onto ``canvas``, with a dark edge that keeps it readable on anything.
+
+    Args:
+        canvas: changed in place.
+        text: what to write.
+        place: left end of its base line, in pixels; moved into the picture where it lies outside.
+        height: of a capital letter, in pixels.
+        color: RGB.
+    """
+    scale = height / 22  # Hershey's simplex capitals are 22 pixels high at scale 1
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    x = round(min(max(place[0], 2), max(canvas.shape[1] - width - 2, 2)))
+    y = round(min(max(place[1], height + 2), canvas.shape[0] - 3))
+    stroke = max(1, round(height / 10))
+    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, POINT_EDGE, stroke + 2, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, color, stroke, cv2.LINE_AA)
 
 
 def line_width(size: float) -> int:

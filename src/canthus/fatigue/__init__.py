@@ -1,0 +1,1 @@
+"""Signs of tiredness from landmarks: blinks, closures, yawns, nods, PERCLOS; everything in seconds."""

@@ -1,0 +1,169 @@
+"""Watch one person: from observations to events, PERCLOS and a state."""
+
+import math
+from dataclasses import dataclass, field
+from typing import final
+
+from canthus.fatigue.events import Event, LowSpans, Span
+from canthus.fatigue.observation import Observation
+from canthus.fatigue.perclos import Perclos
+from canthus.fatigue.person import Measures, Person
+from canthus.fatigue.settings import FatigueSettings
+from canthus.fatigue.state import State, StateMachine
+
+LONGEST_STEP_S = 0.5
+"""Between two frames further apart nothing is known."""
+
+
+@final
+@dataclass(frozen=True)
+class Status:
+    """How things stand after a frame; NaN is "cannot be told".
+
+    Attributes:
+        time_s: of the frame.
+        state: see ``StateMachine``.
+        measures: of eyes, mouth and head, against the person's own normal.
+        perclos: over the window.
+        face: whether there is a face.
+    """
+
+    time_s: float
+    state: State = "unknown"
+    measures: Measures = field(default_factory=Measures)
+    perclos: float = math.nan
+    face: bool = False
+
+
+@final
+class FatigueMonitor:
+    """Watch one person.
+
+    Example:
+        >>> monitor = FatigueMonitor()
+        >>> for image, time_s in read_video("drive.mp4"):
+        ...     tracked = tracker(image, time_s)
+        ...     seen = observe(tracked.measured[0], time_s) if len(tracked) else Observation(time_s)
+        ...     for event in monitor.update(seen):
+        ...         print(event.to_json(), monitor.status.state)
+
+    Attributes:
+        status: after the last frame.
+        lost_s: time without a face.
+        blinks: how many so far.
+    """
+
+    def __init__(self, settings: FatigueSettings | None = None) -> None:
+        rules = self.settings = settings or FatigueSettings()
+        self.status = Status(0.0)
+        self.lost_s = 0.0
+        self.blinks = 0
+        self.perclos = Perclos(window_s=rules.perclos_window_s, least_s=rules.perclos_least_s)
+        self._state = StateMachine(rules)
+        self._last_s: float | None = None
+        self._lids = LowSpans(enter=rules.shut, leave=rules.reopen)
+        self._yawns = LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening)
+        self._nods = LowSpans(enter=-rules.nod, leave=-rules.nod / 2)
+        self._away = LowSpans(enter=-rules.away, leave=-0.8 * rules.away)
+        self.new_person()
+
+    def new_person(self) -> None:
+        """Forget what is normal: another face is watched from now on."""
+        self._person = Person(self.settings)
+        self._early: list[Observation] = []
+
+    def update(self, seen: Observation) -> list[Event]:
+        """Take in the next frame.
+
+        Args:
+            seen: what was measured; ``Observation(time_s)`` where there is no face.
+
+        Returns:
+            Events that ended with this frame, earliest first.
+
+        Raises:
+            ValueError: time did not advance.
+        """
+        if self._last_s is not None and not seen.time_s > self._last_s:
+            raise ValueError(f"Time must advance: {seen.time_s} s after {self._last_s} s")
+        step_s = 0.0 if self._last_s is None else seen.time_s - self._last_s
+        self._last_s = seen.time_s
+        events = self.finish() if step_s > LONGEST_STEP_S else []
+        if not seen.has_face:
+            self.lost_s += step_s
+            if self._early and self._early[-1].has_face:
+                self._early.append(seen)  # one is enough to part what came before and after
+            return self._noted(events + self._judge(seen))
+        known = self._person.known
+        self._person.learn(seen, min(step_s, LONGEST_STEP_S))
+        if not self._person.known:
+            self._early.append(seen)
+        elif not known:  # what came while learning is judged now
+            for early in self._early:
+                events += self._judge(early)
+            self._early.clear()
+        return self._noted(events + self._judge(seen))
+
+    def finish(self) -> list[Event]:
+        """Events that were going on when the face was lost or the video ended; they end at their last frame."""
+        ended = [
+            self._lid_event(self._lids.interrupt()),
+            self._yawn_event(self._yawns.interrupt()),
+            self._nod_event(self._nods.interrupt()),
+            self._away_event(self._away.interrupt()),
+        ]
+        return sorted((event for event in ended if event), key=lambda event: event.start_s)
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            self._state.note(event)
+            self.blinks += event.kind == "blink"
+        return events
+
+    def _judge(self, seen: Observation) -> list[Event]:
+        """Events that this frame ends; the status after it."""
+        found = self._person.measure(seen) if seen.has_face else Measures()
+        events = self._watch(seen.time_s, found) if seen.has_face else self.finish()
+        self.perclos.update(seen.time_s, found.openness)
+        state = self._state.update(
+            seen.time_s,
+            judged=math.isfinite(found.openness),
+            shut_since_s=self._lids.open_since_s,
+            perclos=self.perclos.value,
+        )
+        self.status = Status(seen.time_s, state, found, self.perclos.value, seen.has_face)
+        return events
+
+    def _watch(self, time_s: float, found: Measures) -> list[Event]:
+        judged = math.isfinite(found.openness)
+        lids = self._lids.update(time_s, found.openness) if judged else self._lids.interrupt()
+        events = [self._lid_event(lids)]
+        if math.isfinite(found.mouth):
+            events.append(self._yawn_event(self._yawns.update(time_s, -found.mouth)))
+        if math.isfinite(found.pitch):
+            events.append(self._nod_event(self._nods.update(time_s, -found.pitch)))
+            events.append(self._away_event(self._away.update(time_s, -math.hypot(found.yaw, found.pitch))))
+        return sorted((event for event in events if event), key=lambda event: event.start_s)
+
+    def _lid_event(self, span: Span | None) -> Event | None:
+        if span is None:
+            return None
+        long = span.duration_s > self.settings.closure_s
+        if not (long or span.begun):  # a glimpse of low lids, as in the smeared first frames of a stream
+            return None
+        return Event("closure" if long else "blink", span.start_s, span.end_s, min(1 - span.lowest, 1.0))
+
+    def _yawn_event(self, span: Span | None) -> Event | None:
+        if span is None or span.duration_s < self.settings.yawn_s:
+            return None
+        return Event("yawn", span.start_s, span.end_s, -span.lowest)
+
+    def _nod_event(self, span: Span | None) -> Event | None:
+        if span is None or span.duration_s > self.settings.nod_s:
+            return None
+        return Event("nod", span.start_s, span.end_s, -span.lowest)
+
+    def _away_event(self, span: Span | None) -> Event | None:
+        if span is None or span.duration_s < self.settings.away_s:
+            return None
+        return Event("away", span.start_s, span.end_s, -span.lowest)

@@ -1,0 +1,110 @@
+"""What is normal for one person, and how far a frame departs from it."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from canthus.fatigue.baseline import Baseline
+from canthus.fatigue.observation import Observation
+from canthus.fatigue.settings import FatigueSettings
+
+CLOSING_S = 0.2
+"""Time constant at which the shut eye's ratio follows eyes that close further than expected."""
+PITCH_SHARE = 0.6
+"""Looking down covers the eyes earlier than looking aside."""
+NORMAL_OPENNESS = 0.75
+"""Eyes open further than this are taken for the person's usual."""
+
+
+@final
+@dataclass(frozen=True)
+class Measures:
+    """A frame against the person's own normal; NaN is "cannot be told".
+
+    Attributes:
+        openness: of the eyes: 1 as usual, 0 shut; NaN where they cannot be judged.
+        mouth: mouth ratio above that of the closed mouth.
+        yaw: from straight ahead, radians.
+        pitch: likewise.
+    """
+
+    openness: float = math.nan
+    mouth: float = math.nan
+    yaw: float = math.nan
+    pitch: float = math.nan
+
+
+@final
+class Person:
+    """Learns what is normal for one person in the first seconds, and adapts slowly.
+
+    Eyes and mouth are measured in the person's own range.  A landmark network never follows the lids all the way, so a
+    shut eye is not at zero but at ``closed_share`` of the open one.
+    """
+
+    def __init__(self, settings: FatigueSettings) -> None:
+        rules = self._rules = settings
+        self._right, self._left = (
+            Baseline(quantile=0.6, learn_s=rules.learn_s, rise_s=rules.adapt_s / 4, fall_s=rules.adapt_s)
+            for _ in range(2)
+        )
+        self._mouth = Baseline(quantile=0.3, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s / 4)
+        self._yaw, self._pitch = (
+            Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
+        )
+        self._closed_share = rules.closed_share
+
+    @property
+    def known(self) -> bool:
+        """Whether enough was seen."""
+        return self._right.known
+
+    def learn(self, seen: Observation, step_s: float) -> None:
+        """Learn in the first seconds; afterwards adapt to what looks normal, never to shut eyes or a yawn."""
+        if step_s <= 0:
+            return
+        openness = self._openness(seen)
+        for baseline, value in ((self._right, seen.right_eye), (self._left, seen.left_eye)):
+            if not baseline.known or openness > NORMAL_OPENNESS:
+                baseline.update(value, step_s)
+        if not self._mouth.known or abs(seen.mouth - self._mouth.value) < self._rules.yawn_opening / 3:
+            self._mouth.update(seen.mouth, step_s)
+        straight = math.hypot(seen.yaw - self._yaw.value, seen.pitch - self._pitch.value) < self._rules.away / 2
+        if not self._yaw.known or straight:
+            self._yaw.update(seen.yaw, step_s)
+            self._pitch.update(seen.pitch, step_s)
+        if self._right.known and openness < 0:
+            share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
+            self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
+
+    def _openness(self, seen: Observation) -> float:
+        """Of both eyes, the one nearer to the camera counting more when the head is turned; NaN while learning."""
+        right, left = self._each_openness(seen)
+        # Positive yaw looks to the subject's right and brings the left eye nearer.
+        share = min(max(0.5 + (seen.yaw - self._yaw.value) / (2 * self._rules.turned), 0.0), 1.0)
+        return (1 - share) * right + share * left
+
+    def _each_openness(self, seen: Observation) -> tuple[float, float]:
+        closed = self._closed_share
+        return (
+            (seen.right_eye / self._right.value - closed) / (1 - closed),
+            (seen.left_eye / self._left.value - closed) / (1 - closed),
+        )
+
+    def measure(self, seen: Observation) -> Measures:
+        """How far a frame with a face departs from normal."""
+        yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
+        openness = self._openness(seen) if self._can_judge(seen, yaw, pitch) else math.nan
+        return Measures(
+            openness=min(max(openness, 0.0), 1.5),
+            mouth=seen.mouth - self._mouth.value,
+            yaw=yaw,
+            pitch=pitch,
+        )
+
+    def _can_judge(self, seen: Observation, yaw: float, pitch: float) -> bool:
+        rules = self._rules
+        if not (self._right.known and math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned):
+            return False
+        right, left = self._each_openness(seen)
+        return abs(right - left) <= rules.disagreement and seen.eye_pixels >= rules.eye_pixels

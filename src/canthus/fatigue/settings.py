@@ -1,0 +1,68 @@
+"""Thresholds of the fatigue monitor, all in seconds, radians and shares of the person's own range."""
+
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class FatigueSettings:
+    """When something counts.
+
+    Attributes:
+        learn_s: time with a usable face from which the person's own open eye, closed mouth and head pose are learned.
+        adapt_s: time constant of the slow adaptation afterwards.
+        closed_share: aspect ratio of a shut eye over that of the open one, as the landmark network sees it; lowered for
+            a person whose eyes are seen to close further.
+        shut: openness at or below which a blink or closure begins, and ``reopen`` above which it ends.
+        reopen: see there.
+        closure_s: longer than this a blink is a closure.
+        asleep_s: eyes shut for longer.
+        yawn_opening: mouth ratio above the person's closed mouth at which a yawn may begin; two thirds of it end it.
+            Laughing is wide and low and stays below.
+        yawn_s: shortest yawn; words are shorter.
+        nod: drop of the head at which a nod begins; half of it ends it.
+        nod_s: longest nod; longer is looking down.
+        away: turn of the head from the person's own straight ahead; four fifths of it ends it.
+        away_s: shortest look away.
+        turned: turn beyond which the eyes are not judged.
+        eye_pixels: least width of an eye that is judged.
+        disagreement: difference in openness of the two eyes, both of them visible, beyond which they are not judged.
+        unknown_s: eyes not judged for longer: the state is unknown.
+        perclos_window_s: window of PERCLOS.
+        perclos_least_s: judged time in it before there is a value.
+        tired_perclos: PERCLOS that makes tired; below ``rested_perclos`` it does no longer.
+        rested_perclos: see there.
+        tired_closures: closures within the window that make tired.
+        tired_yawns: yawns within ``yawns_window_s`` that make tired.
+        yawns_window_s: see there.
+        hold_s: tired lasts at least so long, and asleep ends after the eyes were open for ``awake_s``.
+        awake_s: see there.
+    """
+
+    learn_s: float = 4.0
+    adapt_s: float = 60.0
+    closed_share: float = 0.5
+    shut: float = 0.5
+    reopen: float = 0.6
+    closure_s: float = 0.5
+    asleep_s: float = 2.0
+    yawn_opening: float = 0.45
+    yawn_s: float = 2.0
+    nod: float = 0.3
+    nod_s: float = 2.5
+    away: float = 0.5
+    away_s: float = 1.0
+    turned: float = 0.6
+    eye_pixels: float = 8.0
+    disagreement: float = 0.8
+    unknown_s: float = 1.0
+    perclos_window_s: float = 60.0
+    perclos_least_s: float = 15.0
+    tired_perclos: float = 0.15
+    rested_perclos: float = 0.08
+    tired_closures: int = 2
+    tired_yawns: int = 2
+    yawns_window_s: float = 180.0
+    hold_s: float = 10.0
+    awake_s: float = 1.0

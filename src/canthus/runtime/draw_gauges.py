@@ -1,0 +1,124 @@
+"""Gauges, a strip of the last seconds and lines of text on video frames."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from canthus.runtime.draw import draw_text
+from canthus.types import Image
+
+Color = tuple[int, int, int]
+
+PANEL = (28, 30, 34)
+FAINT = (110, 114, 120)
+
+
+@final
+@dataclass(frozen=True)
+class Gauge:
+    """A bar with a name: ``value`` from 0 to 1 of its length, NaN empty; ``mark`` a threshold on it."""
+
+    name: str
+    value: float
+    color: Color
+    mark: float = math.nan
+
+
+@final
+class GaugePanel:
+    """A panel drawn below the frames: state, gauges, and a strip that shows the last ``window_s`` seconds.
+
+    Args:
+        width: of the frames in pixels.
+        window_s: length of the strip in seconds.
+    """
+
+    def __init__(self, width: int, *, window_s: float = 20.0) -> None:
+        self.height = 2 * round(max(64, 0.2 * width) / 2)
+        self._width, self._window_s = width, window_s
+        self._past: deque[tuple[float, float, Color]] = deque()
+
+    def draw(
+        self,
+        image: Image,
+        time_s: float,
+        *,
+        title: tuple[str, Color],
+        gauges: Sequence[Gauge],
+        lines: Sequence[str] = (),
+    ) -> UInt8[np.ndarray, "taller w 3"]:
+        """The frame with the panel below it.
+
+        Args:
+            image: the frame; not changed.
+            time_s: its time.
+            title: the state and its color, also that of the strip's ground.
+            gauges: the first is drawn over time in the strip as well.
+            lines: short texts on the picture, newest last.
+        """
+        panel = np.full((self.height, self._width, 3), PANEL, np.uint8)
+        unit = self.height / 64
+        split = round(0.42 * self._width)
+        draw_text(panel, title[0], (5 * unit, 14 * unit), height=9 * unit, color=title[1])
+        draw_text(panel, f"{time_s:.1f} s", (split - 44 * unit, 13 * unit), height=6.5 * unit, color=FAINT)
+        for row, gauge in enumerate(gauges):
+            self._draw_gauge(panel, gauge, top=(22 + 14 * row) * unit, right=split - 6 * unit)
+        self._remember(time_s, gauges[0].value if gauges else math.nan, title[1])
+        self._draw_strip(panel, time_s, left=split, mark=gauges[0].mark if gauges else math.nan)
+        canvas = np.vstack([image, panel])
+        for row, line in enumerate(lines):
+            draw_text(canvas, line, (6, 6 + (row + 1) * 12 * unit), height=7.5 * unit)
+        return canvas
+
+    def _draw_gauge(self, panel: Image, gauge: Gauge, *, top: float, right: float) -> None:
+        unit = self.height / 64
+        left, bottom = 46 * unit, top + 9 * unit
+        draw_text(panel, gauge.name, (5 * unit, bottom - 1 * unit), height=6.5 * unit, color=FAINT)
+        cv2.rectangle(panel, _corner(left, top), _corner(right, bottom), FAINT, 1)
+        if math.isfinite(gauge.value):
+            end = left + min(max(gauge.value, 0.0), 1.0) * (right - left)
+            cv2.rectangle(panel, _corner(left, top), _corner(end, bottom), gauge.color, cv2.FILLED)
+        if math.isfinite(gauge.mark):
+            x = left + gauge.mark * (right - left)
+            cv2.line(panel, _corner(x, top - 2), _corner(x, bottom + 2), (255, 255, 255), 1)
+
+    def _remember(self, time_s: float, value: float, color: Color) -> None:
+        self._past.append((time_s, value, color))
+        while self._past[0][0] < time_s - self._window_s:
+            self._past.popleft()
+
+    def _draw_strip(self, panel: Image, time_s: float, *, left: int, mark: float) -> None:
+        unit = self.height / 64
+        right, top, bottom = self._width - 5 * unit, 5 * unit, self.height - 14 * unit
+        scale = (right - left) / self._window_s
+        places = [right - (time_s - past) * scale for past, _, _ in self._past]
+        for index, (x, (_, _, color)) in enumerate(zip(places, self._past, strict=True)):
+            start = places[index - 1] if index else x
+            cv2.rectangle(panel, _corner(start, bottom), _corner(x, bottom + 3 * unit), color, cv2.FILLED)
+        if math.isfinite(mark):
+            y = bottom - mark * (bottom - top)
+            cv2.line(panel, _corner(left, y), _corner(right, y), FAINT, 1)
+        run: list[tuple[int, int]] = []
+        for x, (_, value, _) in zip(places, self._past, strict=True):
+            if math.isfinite(value):
+                run.append(_corner(x, bottom - min(max(value, 0.0), 1.0) * (bottom - top)))
+            elif run:
+                run = _draw_run(panel, run)
+        _draw_run(panel, run)
+        draw_text(panel, f"last {self._window_s:.0f} s", (left, self.height - 2 * unit), height=5 * unit, color=FAINT)
+
+
+def _draw_run(panel: Image, run: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    if len(run) > 1:
+        cv2.polylines(panel, [np.array(run, np.int32)[:, None]], isClosed=False, color=(255, 255, 255), thickness=1)
+    return []
+
+
+def _corner(x: float, y: float) -> tuple[int, int]:
+    return round(x), round(y)

@@ -1,0 +1,160 @@
+"""The same person filmed at another frame rate gives the same events."""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from canthus.fatigue.events import Event
+from canthus.fatigue.monitor import FatigueMonitor, Status
+from canthus.fatigue.observation import Observation
+
+Scene = Callable[[float], Observation]
+
+OPEN, SHUT = 0.3, 0.15
+
+
+def _bump(time_s: float, start_s: float, end_s: float, ramp_s: float) -> float:
+    """0, up to 1 from ``start_s``, and back until ``end_s``, in straight lines."""
+    return float(np.interp(time_s, [start_s, start_s + ramp_s, end_s - ramp_s, end_s], [0, 1, 1, 0]))
+
+
+def _scene(
+    *,
+    lids: tuple[tuple[float, float], ...] = (),
+    mouths: tuple[tuple[float, float, float], ...] = (),
+    pitches: tuple[tuple[float, float, float], ...] = (),
+    yaws: tuple[tuple[float, float, float], ...] = (),
+    missing: tuple[float, float] = (1e9, 1e9),
+) -> Scene:
+    def at(time_s: float) -> Observation:
+        if missing[0] <= time_s < missing[1]:
+            return Observation(time_s)
+        shut = max((_bump(time_s, start, end, 0.08) for start, end in lids), default=0.0)
+        mouth = max((height * _bump(time_s, start, end, 0.3) for start, end, height in mouths), default=0.0)
+        pitch = sum(angle * _bump(time_s, start, end, 0.2) for start, end, angle in pitches)
+        yaw = sum(angle * _bump(time_s, start, end, 0.2) for start, end, angle in yaws)
+        eye = OPEN + (SHUT - OPEN) * shut
+        return Observation(time_s, eye, 1.1 * eye, 0.05 + mouth, 0.1 + yaw, -0.1 + pitch, 30.0)
+
+    return at
+
+
+def _watch(scene: Scene, times: np.ndarray) -> tuple[list[Event], FatigueMonitor, list[Status]]:
+    monitor = FatigueMonitor()
+    events, statuses = [], []
+    for time_s in times:
+        events += monitor.update(scene(float(time_s)))
+        statuses.append(monitor.status)
+    return events + monitor.finish(), monitor, statuses
+
+
+FULL = _scene(
+    lids=((2.0, 2.3), (6.0, 6.25), (10.0, 11.2), (30.0, 33.0)),
+    mouths=((12.0, 16.0, 0.7), (18.0, 18.6, 0.7), (19.0, 19.6, 0.6), (20.0, 23.0, 0.2)),
+    pitches=((25.0, 26.0, 0.45),),
+    yaws=((36.0, 39.0, 0.8),),
+)
+EXPECTED = ["blink", "blink", "closure", "yawn", "nod", "closure", "away"]
+
+
+@cache
+def _finely_sampled() -> list[Event]:
+    return sorted(_watch(FULL, np.arange(0, 45, 1 / 240))[0], key=lambda event: event.start_s)
+
+
+@pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
+def test_events_of_a_scene_at_any_frame_rate(fps: float) -> None:
+    events, monitor, statuses = _watch(FULL, np.arange(0, 45, 1 / fps))
+    events = sorted(events, key=lambda event: event.start_s)
+    assert [event.kind for event in events] == EXPECTED  # neither words nor the laugh of 20 to 23 s are yawns
+    for found, exact in zip(events, _finely_sampled(), strict=True):
+        assert found.start_s == pytest.approx(exact.start_s, abs=1 / fps)
+        assert found.end_s == pytest.approx(exact.end_s, abs=1 / fps)
+    assert events[0].peak > 0.8
+    assert monitor.blinks == 2
+    assert monitor.perclos.total == pytest.approx(0.105, abs=0.02)
+    states = {status.state for status in statuses}
+    assert states == {"unknown", "alert", "tired", "asleep"}
+    (asleep,) = {status.state for status in statuses if 32.5 < status.time_s < 32.7}
+    assert asleep == "asleep"
+    (turned,) = {status.state for status in statuses if 38.0 < status.time_s < 38.5}
+    assert turned == "unknown"
+
+
+@settings(max_examples=15)
+@given(
+    start=st.floats(5, 8),
+    length=st.one_of(st.floats(0.25, 0.42), st.floats(0.75, 4)),
+    seed=st.integers(0, 99),
+)
+def test_lids_at_uneven_frames(start: float, length: float, seed: int) -> None:
+    times = np.cumsum(np.random.default_rng(seed).uniform(0.01, 0.06, 500))
+    (event,), monitor, _ = _watch(_scene(lids=((start, start + length),)), times)
+    assert event.kind == ("blink" if length < 0.5 else "closure")
+    assert event.start_s == pytest.approx(start + 0.05, abs=0.06)
+    assert event.end_s == pytest.approx(start + length - 0.05, abs=0.06)
+    assert monitor.lost_s == 0
+
+
+@settings(max_examples=5)
+@given(scale=st.floats(0.5, 1.5), shift=st.floats(-0.3, 0.3))
+def test_everything_is_relative_to_the_person(scale: float, shift: float) -> None:
+    def other(time_s: float) -> Observation:
+        seen = FULL(time_s)
+        right, left = scale * seen.right_eye, scale * seen.left_eye
+        return Observation(time_s, right, left, seen.mouth + 0.1, seen.yaw + shift, seen.pitch - shift, 20.0)
+
+    times = np.arange(0, 45, 1 / 25)
+    for found, same in zip(_watch(FULL, times)[0], _watch(other, times)[0], strict=True):
+        assert found.kind == same.kind
+        assert found.start_s == pytest.approx(same.start_s, abs=1e-6)
+
+
+def test_lost_face_is_counted_in_seconds_and_makes_unknown() -> None:
+    for fps in (10.0, 50.0):
+        times = np.arange(0, 20, 1 / fps)
+        events, monitor, statuses = _watch(_scene(lids=((9.5, 14.0),), missing=(10.0, 13.0)), times)
+        assert monitor.lost_s == pytest.approx(3.0, abs=0.11)
+        assert [event.kind for event in events] in (["blink", "closure"], ["closure", "closure"])
+        assert events[0].end_s == pytest.approx(10.0, abs=1 / fps)
+        assert {s.state for s in statuses if 11.1 < s.time_s < 12.9} == {"unknown"}
+        assert {s.state for s in statuses if s.time_s > 15} <= {"alert", "tired"}
+
+
+def test_face_lost_while_learning_parts_what_came_before_and_after() -> None:
+    events, monitor, _ = _watch(_scene(lids=((0.9, 3.1),), missing=(1.2, 2.8)), np.arange(0, 8, 0.04))
+    assert [event.kind for event in events] == ["blink"]  # the other half has no beginning
+    assert monitor.perclos.total_judged_s < 6.6
+
+
+def test_small_eyes_and_disagreeing_eyes_are_not_judged() -> None:
+    def tiny(time_s: float) -> Observation:
+        seen = FULL(time_s)
+        return Observation(time_s, seen.right_eye, seen.left_eye, seen.mouth, seen.yaw, seen.pitch, 5.0)
+
+    def wink(time_s: float) -> Observation:
+        right = SHUT if time_s > 5 else OPEN
+        return Observation(time_s, right, OPEN, 0.05, 0.0, 0.0, 30.0)
+
+    times = np.arange(0, 12, 0.04)
+    assert {status.state for status in _watch(tiny, times)[2]} == {"unknown"}
+    statuses = _watch(wink, times)[2]
+    assert {status.state for status in statuses if status.time_s > 6.1} == {"unknown"}
+    assert all(math.isnan(status.measures.openness) for status in statuses if status.time_s > 5.1)
+
+
+def test_another_person_is_learned_anew() -> None:
+    monitor = FatigueMonitor()
+    for time_s in np.arange(0, 6, 0.04):
+        monitor.update(_scene()(float(time_s)))
+    assert monitor.status.state == "alert"
+    monitor.new_person()
+    monitor.update(_scene()(6.0))
+    assert math.isnan(monitor.status.measures.openness)
+    with pytest.raises(ValueError, match="advance"):
+        monitor.update(_scene()(6.0))

@@ -1,0 +1,126 @@
+"""``canthus fatigue`` from the outside, on a short video of a portrait."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import get_data_path
+
+from canthus.cli.main import main
+from canthus.fatigue.events import Event
+from canthus.fatigue.monitor import FatigueMonitor
+from canthus.images import read_image
+from canthus.runtime.video import VideoWriter, read_video
+
+TinyModel = Callable[..., Path]
+PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
+KEYS = ["duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz"]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run ``canthus fatigue`` with the tiny model in an empty folder, as the installed command does."""
+    model = str(tiny_model(spread=2 / 3))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["canthus", "fatigue", "--model", model, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        code = caught.value.code
+        return Done(0 if code is None else int(code), out, err)
+
+    return call
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Two and a half seconds of a portrait, ten frames a second."""
+    image = np.asarray(cv2.resize(read_image(PORTRAIT), (200, 234), interpolation=cv2.INTER_AREA))
+    path = tmp_path / "clip.mkv"
+    with VideoWriter(path, width=200, height=234, fps=10) as writer:
+        for number in range(25):
+            writer.write(image, number / 10)
+    return path
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """Events that the monitor reports at its tenth and at its last frame."""
+    told = [Event("blink", 0.5, 0.7, 0.9), Event("closure", 1.5, 2.4, 1.0)]
+    update, calls = FatigueMonitor.update, iter(range(10_000))
+
+    def reported(self: FatigueMonitor, seen: object) -> list[Event]:
+        update(self, seen)  # type: ignore[arg-type]
+        return told[:1] if next(calls) == 9 else []
+
+    monkeypatch.setattr(FatigueMonitor, "update", reported)
+    monkeypatch.setattr(FatigueMonitor, "finish", lambda _: told[1:])
+    return told
+
+
+def test_all_outputs_in_one_run(run: Run, clip: Path, events: list[Event]) -> None:
+    done = run("clip.mkv", "--json", "r/all.json", "--csv", "r/all.csv", "--plot", "r/all.png", "--out", "r/all.mp4")
+    assert done.code == 0
+    assert [json.loads(line) for line in done.out.splitlines()] == [event.to_json() for event in events]
+    assert "1 blink, 1 closure, 0 yawn" in done.err
+    report = json.loads(Path("r/all.json").read_text(encoding="utf-8"))
+    assert list(report) == KEYS
+    assert (report["frames"], report["fps"], report["duration_s"]) == (25, 10.0, 2.5)
+    assert report["events"] == [event.to_json() for event in events]
+    rows = list(csv.DictReader(Path("r/all.csv").read_text(encoding="utf-8").splitlines()))
+    assert [float(row["time_s"]) for row in rows] == pytest.approx([i / 10 for i in range(25)], abs=2e-3)
+    assert {row["state"] for row in rows} == {"unknown"}  # too short to learn what is normal
+    frames = list(read_video("r/all.mp4"))
+    assert len(frames) == 25
+    assert frames[0].image.shape[0] > 234  # gauges below
+    written = [np.abs(frames[i].image[:30].astype(int) - frames[5].image[:30]).max() for i in (4, 12)]
+    assert written[0] < 40 < written[1]  # the blink's line of text
+    assert read_image("r/all.png").shape[1] > 1000
+
+
+def test_json_on_standard_output_stands_alone(run: Run, clip: Path, events: list[Event]) -> None:
+    done = run(clip, "--json", "-")
+    assert list(json.loads(done.out)) == KEYS
+    done = run(clip, "--csv", "-")
+    assert done.out.startswith("time_s,state,openness")
+    assert "{" not in done.out
+    assert events
+
+
+def test_video_without_a_face(run: Run, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "wall.mp4", width=64, height=48, fps=10) as writer:
+        for number in range(12):
+            writer.write(np.full((48, 64, 3), 128, np.uint8), number / 10)
+    report = json.loads(run("wall.mp4", "--json", "-").out)
+    assert report["events"] == []
+    assert report["faces_lost_s"] == pytest.approx(1.1)
+    assert (report["perclos"], report["blink_rate_hz"]) == (None, None)
+
+
+def test_refusals_end_with_one_line(run: Run, clip: Path) -> None:
+    assert run("none.mp4").code == 2
+    both = run(clip, "--json", "-", "--csv", "-")
+    assert (both.code, "would mix" in both.err) == (2, True)
+    same = run(clip, "--out", clip)
+    assert (same.code, "would overwrite" in same.err) == (2, True)
+    folder = run(clip, "--out", ".")
+    assert (folder.code, "is a folder" in folder.err) == (2, True)

@@ -1,0 +1,151 @@
+"""``canthus track`` from the outside, on a short video of a portrait that moves."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import get_data_path
+
+from canthus.cli.main import main
+from canthus.images import read_image
+from canthus.runtime.video import VideoWriter, read_video
+
+TinyModel = Callable[..., Path]
+PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run ``canthus track`` with the tiny model in an empty folder, as the installed command does."""
+    model = str(tiny_model(spread=2 / 3))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["canthus", "track", "--model", model, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        code = caught.value.code
+        return Done(0 if code is None else int(code), out, err)
+
+    return call
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve frames of a portrait that wanders, at uneven times."""
+    image = np.asarray(cv2.resize(read_image(PORTRAIT), (200, 234), interpolation=cv2.INTER_AREA))
+    path = tmp_path / "clip.mkv"
+    with VideoWriter(path, width=200, height=234, fps=25) as writer:
+        for number in range(12):
+            writer.write(np.roll(image, number, axis=1), number * 0.04 + (0.02 if number % 3 else 0.0))
+    return path
+
+
+def test_video_json_lines_and_csv_in_one_run(run: Run, clip: Path) -> None:
+    done = run("clip.mkv", "--out", "out/seen.mp4", "--json", "out/seen.jsonl", "--csv", "out/seen.csv")
+    assert (done.code, done.out) == (0, "")
+    assert "12 frames" in done.err
+    lines = [json.loads(line) for line in Path("out/seen.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["frame"] for line in lines] == list(range(12))
+    np.testing.assert_allclose([line["time_s"] for line in lines][:4], [0, 0.06, 0.1, 0.12], atol=2e-3)
+    assert all(face["id"] == 0 and len(face["points"]) == 68 for line in lines for face in line["faces"])
+    rows = list(csv.DictReader(Path("out/seen.csv").read_text(encoding="utf-8").splitlines()))
+    faces = [(line["frame"], face) for line in lines for face in line["faces"]]
+    assert len(rows) == len(faces) >= 1
+    assert [int(row["frame"]) for row in rows] == [frame for frame, _ in faces]
+    assert [float(rows[0][name]) for name in ("x1", "y1", "x2", "y2")] == faces[0][1]["box"]
+    assert float(rows[0]["point_67_y"]) == faces[0][1]["points"][67][1]
+    drawn = list(read_video("out/seen.mp4"))
+    assert len(drawn) == 12
+    with_face = lines[0]["faces"] and (np.abs(drawn[0].image.astype(int) - next(read_video(clip)).image) > 90).sum()
+    assert with_face > 50  # points and box are on it
+
+
+def test_json_to_standard_output_and_nothing_else_there(run: Run, clip: Path) -> None:
+    done = run(clip, "--json", "-", "--no-smooth")
+    assert done.code == 0
+    assert [json.loads(line)["frame"] for line in done.out.splitlines()] == list(range(12))
+
+
+def test_cut_video_keeps_what_was_read(run: Run, clip: Path) -> None:
+    data = clip.read_bytes()
+    long = clip.with_name("long.mkv")
+    with VideoWriter(long, width=200, height=234, fps=25) as writer:
+        for number in range(60):
+            writer.write(np.random.default_rng(number).integers(0, 255, (234, 200, 3), dtype=np.uint8), number / 25)
+    data = long.read_bytes()
+    cut = clip.with_name("cut.mkv")
+    cut.write_bytes(data[: len(data) // 2])
+    done = run("cut.mkv", "--json", "kept.jsonl", "--out", "kept.mp4")
+    assert done.code == 1
+    assert "damaged: cut.mkv" in done.err
+    lines = Path("kept.jsonl").read_text(encoding="utf-8").splitlines()
+    assert 5 < len(lines) < 60
+    assert len(list(read_video("kept.mp4"))) == len(lines)
+
+
+def test_refusals_end_with_one_line(run: Run, clip: Path) -> None:
+    assert run("none.mp4") == Done(2, "", "error: none.mp4: no such file; a camera is given by its number, such as 0\n")
+    same = run(clip, "--out", clip)
+    assert (same.code, "would overwrite" in same.err) == (2, True)
+    both = run(clip, "--json", "-", "--csv", "-")
+    assert (both.code, "would mix" in both.err) == (2, True)
+    folder = run(clip, "--json", ".")
+    assert (folder.code, "cannot be written" in folder.err) == (2, True)
+
+
+def test_show_without_windows_says_what_to_do(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_window(*_: object) -> None:
+        raise cv2.error("The function is not implemented")
+
+    monkeypatch.setattr(cv2, "namedWindow", no_window)
+    done = run(clip, "--show")
+    assert done.code == 2
+    assert "Write the pictures with --out instead" in done.err
+
+
+def test_show_ends_when_q_is_pressed(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, ...]] = []
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image.shape))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
+    done = run(clip, "--show", "--json", "-")
+    assert done.code == 0
+    assert shown == [(234, 200, 3)] * 3
+    assert len(done.out.splitlines()) == 3
+
+
+def test_interrupt_keeps_what_was_written(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(100))
+
+    def pressed(*_: object) -> int:
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return -1
+
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "imshow", lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", pressed)
+    done = run(clip, "--show", "--out", "half.mp4", "--json", "half.jsonl")
+    assert done.code == 0
+    assert "everything so far is kept" in done.err
+    assert len(list(read_video("half.mp4"))) == 5
+    assert len(Path("half.jsonl").read_text(encoding="utf-8").splitlines()) == 5

@@ -1,0 +1,133 @@
+"""Baselines, spans, PERCLOS and the state, each alone."""
+
+import math
+
+import numpy as np
+import pytest
+
+from canthus.fatigue.baseline import Baseline
+from canthus.fatigue.events import Event, EventKind, LowSpans
+from canthus.fatigue.perclos import Perclos
+from canthus.fatigue.settings import FatigueSettings
+from canthus.fatigue.state import StateMachine
+
+NAN = math.nan
+
+
+def test_baseline_learns_a_quantile_weighted_by_time() -> None:
+    level = Baseline(quantile=0.6, learn_s=4, rise_s=10, fall_s=40)
+    for value, step_s in ((0.1, 1.0), (0.3, 1.0), (0.3, 1.0)):
+        level.update(value, step_s)
+        assert not level.known
+    level.update(0.4, 1.0)
+    assert level.value == 0.3  # the lowest quarter is a blink, the highest a surprise
+
+
+def test_baseline_adapts_at_two_speeds() -> None:
+    for target, tau in ((0.5, 10.0), (0.1, 40.0)):
+        level = Baseline(quantile=0.5, learn_s=1, rise_s=10, fall_s=40)
+        level.update(0.3, 1.0)
+        for _ in range(500):
+            level.update(target, 0.01)
+        assert level.value == pytest.approx(target + (0.3 - target) * math.exp(-5 / tau), rel=1e-6)
+
+
+def test_spans_cross_between_samples_and_have_hysteresis() -> None:
+    spans = LowSpans(enter=0.5, leave=0.6)
+    values = [1.0, 0.0, 0.55, 0.3, 0.59, 1.0, 1.0]
+    found = [spans.update(0.1 * i, v) for i, v in enumerate(values)]
+    (span,) = [span for span in found if span]
+    assert span.start_s == pytest.approx(0.05)
+    assert span.end_s == pytest.approx(0.4 + 0.1 * 0.01 / 0.41)
+    assert span.lowest == 0
+    assert spans.open_since_s is None
+
+
+def test_span_that_is_interrupted_ends_at_its_last_sample() -> None:
+    spans = LowSpans(enter=0.5, leave=0.6)
+    spans.update(1.0, 0.4)
+    assert spans.open_since_s == 1.0
+    spans.update(1.2, 0.2)
+    span = spans.interrupt()
+    assert span is not None
+    assert (span.start_s, span.end_s, span.lowest) == (1.0, 1.2, 0.2)
+    assert spans.interrupt() is None
+    with pytest.raises(ValueError, match="leave >= enter"):
+        LowSpans(enter=0.5, leave=0.4)
+
+
+@pytest.mark.parametrize("fps", [7.0, 25.0, 111.0])
+def test_perclos_of_a_known_share(fps: float) -> None:
+    share = Perclos(window_s=60, least_s=15)
+    for time_s in np.arange(0, 90, 1 / fps):
+        # Ramps of 1 s and two seconds shut in ten: at or below 0.2 for 2.4 s of them.
+        phase = time_s % 10
+        share.update(float(time_s), float(np.interp(phase, [0, 1, 3, 4, 10], [1, 0, 0, 1, 1])))
+        if time_s < 14.5:
+            assert math.isnan(share.value)
+    assert share.value == pytest.approx(0.24, abs=0.005)
+    assert share.total == pytest.approx(0.24, abs=0.005)
+
+
+def test_perclos_counts_judged_time_only_and_forgets() -> None:
+    share = Perclos(window_s=10, least_s=2)
+    times = np.arange(0, 30, 0.1)
+    for time_s in times:
+        share.update(float(time_s), 0.0 if time_s < 5 else NAN if time_s < 15 else 1.0)
+        if 5 < time_s < 10:
+            assert share.value == 1.0
+        if 13.5 < time_s < 15:
+            assert math.isnan(share.value)
+    assert share.value == 0.0
+    assert share.total == pytest.approx(5 / 20, abs=0.01)
+    assert math.isnan(Perclos().total)
+
+
+def test_event_as_json() -> None:
+    event = Event("blink", 1.23456, 1.4, 0.81234)
+    assert event.to_json() == {"kind": "blink", "start_s": 1.235, "end_s": 1.4, "depth": 0.812}
+    assert event.duration_s == pytest.approx(0.16544)
+    assert "angle_rad" in Event("nod", 0, 1, 0.4).to_json()
+
+
+class TestState:
+    """The machine, frame by frame at ten a second."""
+
+    def run(self, machine: StateMachine, start: float, end: float, **now: float | bool | None) -> list[str]:
+        given: dict[str, float | bool | None] = {"judged": True, "shut_since_s": None, "perclos": NAN, **now}
+        return [machine.update(float(t), **given) for t in np.arange(start, end, 0.1)]  # type: ignore[arg-type]
+
+    def test_unknown_until_judged_and_again_when_not(self) -> None:
+        machine = StateMachine(FatigueSettings(unknown_s=1.0))
+        assert set(self.run(machine, 0, 1, judged=False)) == {"unknown"}
+        assert set(self.run(machine, 1, 2)) == {"alert"}
+        states = self.run(machine, 2, 4, judged=False)
+        assert states[:9] == ["alert"] * 9
+        assert states[-1] == "unknown"
+
+    def test_asleep_then_tired_for_a_while(self) -> None:
+        machine = StateMachine(FatigueSettings(asleep_s=2.0, awake_s=1.0, hold_s=10.0))
+        states = self.run(machine, 0, 3, shut_since_s=0.0)
+        assert states[18] == "alert"
+        assert states[21:] == ["asleep"] * 9
+        states = self.run(machine, 3, 15)
+        assert states[:9] == ["asleep"] * 9
+        assert states[12] == "tired"
+        assert states[-1] == "alert"
+
+    def test_perclos_with_hysteresis(self) -> None:
+        machine = StateMachine(FatigueSettings(tired_perclos=0.15, rested_perclos=0.08, hold_s=1.0))
+        assert set(self.run(machine, 0, 5, perclos=0.12)) == {"alert"}
+        assert set(self.run(machine, 5, 6, perclos=0.16)) == {"tired"}
+        assert set(self.run(machine, 6, 12, perclos=0.12)) == {"tired"}
+        assert self.run(machine, 12, 15, perclos=0.05)[-1] == "alert"
+
+    def test_two_yawns_or_two_closures_make_tired(self) -> None:
+        kinds: tuple[EventKind, ...] = ("yawn", "closure")
+        for kind in kinds:
+            machine = StateMachine(FatigueSettings())
+            machine.note(Event(kind, 0.0, 1.0, 0.5))
+            assert set(self.run(machine, 1, 2)) == {"alert"}
+            machine.note(Event(kind, 2.0, 3.0, 0.5))
+            assert set(self.run(machine, 3, 4)) == {"tired"}
+            assert self.run(machine, 300, 302)[-1] == "alert"
