@@ -153,28 +153,27 @@ def crop_image(
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Affine]:
     """Cut out a square and resample it to ``size x size``; black outside the picture.
 
-    Where the square is more than twice as large as the result, the region is first shrunk by area
-    averaging, so that large faces do not alias.
+    Where the square is more than twice as large as the result, the region is first halved by averaging, as
+    often as it takes, so that large faces do not alias.  Halving costs a tenth of averaging by other factors.
 
     Returns:
         The crop and the map from pixels of ``image`` to pixels of the crop.
     """
     affine = Affine.crop(square, size)
     side = float(square[2] - square[0])
-    shrink = int(side / (2 * size)) + 1 if side > 2 * size else 1
-    if shrink == 1:
+    halvings = max(0, int(np.ceil(np.log2(side / (2 * size))))) if side > 0 else 0
+    if halvings == 0:
         return warp(image, affine, size), affine
+    step = 2**halvings
     height, width = image.shape[:2]
-    x1, y1 = (
-        int(np.clip(np.floor(v) - shrink, 0, limit)) for v, limit in zip(square[:2], (width, height), strict=True)
-    )
-    x2, y2 = (int(np.clip(np.ceil(v) + shrink, 0, limit)) for v, limit in zip(square[2:], (width, height), strict=True))
-    columns, rows = (x2 - x1) // shrink, (y2 - y1) // shrink
+    x1, y1 = (int(np.clip(np.floor(v) - step, 0, end)) for v, end in zip(square[:2], (width, height), strict=True))
+    x2, y2 = (int(np.clip(np.ceil(v) + step, 0, end)) for v, end in zip(square[2:], (width, height), strict=True))
+    columns, rows = (x2 - x1) // step, (y2 - y1) // step
     if columns < 1 or rows < 1:
         return np.zeros((size, size, 3), np.uint8), affine
-    x2, y2 = x1 + columns * shrink, y1 + rows * shrink
-    small = cv2.resize(image[y1:y2, x1:x2], (columns, rows), interpolation=cv2.INTER_AREA)
-    to_small = Affine(
-        np.array([[1 / shrink, 0, (0.5 - x1) / shrink - 0.5], [0, 1 / shrink, (0.5 - y1) / shrink - 0.5]])
-    )
-    return warp(np.asarray(small, dtype=np.uint8), to_small.inverse().then(affine), size), affine
+    small = image[y1 : y1 + rows * step, x1 : x1 + columns * step]
+    for _ in range(halvings):
+        halved = (small.shape[1] // 2, small.shape[0] // 2)
+        small = np.asarray(cv2.resize(small, halved, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    to_small = Affine(np.array([[1 / step, 0, (0.5 - x1) / step - 0.5], [0, 1 / step, (0.5 - y1) / step - 0.5]]))
+    return warp(small, to_small.inverse().then(affine), size), affine

@@ -14,7 +14,7 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, load_network
-from canthus.recipes.train import Surroundings, pack_faces, train
+from canthus.recipes.train import Surroundings, pack_faces, start_network, train
 from canthus.runtime.session import LandmarkSession
 from canthus.training.checkpoint import read_checkpoint
 
@@ -112,6 +112,28 @@ def test_a_stopped_run_goes_on_as_if_unbroken(config: TrainConfig, faces: Path, 
     for stopped, whole in zip(rows(tmp_path), rows(unbroken), strict=True):
         for key in whole.keys() - {"seconds"}:
             assert stopped[key] == pytest.approx(whole[key], rel=1e-4), key
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(recipe: Path, unbroken: Path) -> None:
+    trained, _ = load_network(unbroken / "best.ckpt")
+    start = start_network(load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}"]))
+    for name, value in trained.state_dict().items():
+        torch.testing.assert_close(start.state_dict()[name], value)
+
+
+def test_fine_tuning_refuses_the_weights_of_another_network(recipe: Path, unbroken: Path) -> None:
+    other = load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}", "model_settings.width=0.5"])
+    with pytest.raises(ConfigError, match="another network"):
+        start_network(other)
+    missing = load_recipe(str(recipe), ["init=nowhere.ckpt"])
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        start_network(missing)
+
+
+def test_a_folder_of_ones_own_serves_as_a_training_set(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    own = load_recipe(str(recipe), ["train.0.dataset=folder", "validation.0.dataset=folder"])
+    packs = pack_faces(own, Surroundings(roots={"folder": faces / "helen" / "trainset"}, cache=tmp_path, out=tmp_path))
+    assert len(packs.train[0].pack) > len(packs.validation["folder/validation"]) > 0
 
 
 def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:

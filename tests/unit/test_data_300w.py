@@ -1,6 +1,7 @@
 """300-W in its official layout, written small."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +106,11 @@ def test_mirrored_copies_are_left_out(root: Path) -> None:
     assert len(load_dataset("300w", root, "challenging")) == 2
 
 
-def test_a_root_one_folder_too_high_is_pointed_out(root: Path) -> None:
-    with pytest.raises(DataError, match=rf"expected .pts files in helen/testset/, lfpw/testset/.*Did you mean {root}"):
-        load_dataset("300w", root.parent, "common")
+def test_a_root_one_folder_too_high_is_pointed_out(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    above = tmp_path_factory.mktemp("above")  # the parent of `root` holds the folders of other tests as well
+    inner = Path(shutil.copytree(root, above / "300w"))
+    with pytest.raises(DataError, match=rf"expected .pts files in helen/testset/, lfpw/testset/.*Did you mean {inner}"):
+        load_dataset("300w", above, "common")
     with pytest.raises(DataError, match="no such folder; expected the root of 300-W"):
         load_dataset("300w", root / "none", "train")
 

@@ -33,7 +33,12 @@ def detect(
     boxes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Take face boxes from this JSON or CSV, not from a detector.")
     ] = None,
-    passes: Annotated[int, typer.Option(help="2: cut out again by the points found; bears poor boxes better.")] = 1,
+    passes: Annotated[
+        int | None,
+        typer.Option(
+            help="2: cut out again by the points found; bears poor boxes better. [2 for haar and --boxes, else 1]"
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the detector and of the landmark model.")] = 1,
 ) -> None:
     """Find faces and their landmarks in pictures.
@@ -50,6 +55,8 @@ def detect(
         raise ConfigError("--boxes and --detector both say where faces are; give one of them")
     if json_file == csv_file == "-":
         raise ConfigError("--json - and --csv - would mix on standard output; write one of them to a file")
+    if boxes is not None and passes is None:
+        passes = 2  # boxes of other detectors have other habits
     pipeline = load_pipeline(model, detector=detector or "haar", threads=threads, passes=passes)
     cv2.setNumThreads(threads)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

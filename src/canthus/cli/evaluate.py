@@ -40,7 +40,8 @@ WorstOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the model; 1 if absent.")]
 PassesOption = Annotated[
-    int | None, typer.Option(min=1, help="2 cuts each face out again by the points found first; 1 if absent.")
+    int | None,
+    typer.Option(min=1, help="2 cuts each face out again by the points found first; if absent: haar 2, else 1."),
 ]
 
 

@@ -24,7 +24,7 @@ from canthus.evaluation.rows import BOXES, read_rows
 from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
-from canthus.runtime.detector import create_detector
+from canthus.runtime.detector import create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
@@ -100,8 +100,9 @@ def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
     session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
     name, split, annotations = _truth(request)
-    landmarker = Landmarker(session, passes=request.passes or 1)
-    passes = f"; {request.passes} passes" if (request.passes or 1) > 1 else ""
+    count = request.passes or (usual_passes(request.detector or "haar") if request.boxes == "detector" else 1)
+    landmarker = Landmarker(session, passes=count)
+    passes = f"; {count} passes" if count > 1 else ""
     if request.boxes == "detector":
         min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
         detector = request.detector or "haar"

@@ -37,14 +37,13 @@ def train(
     console = Console(stderr=True, highlight=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if recipe == "list":
-        for name in recipe_names():
-            typer.echo(name)
+        for known in recipe_names():
+            typer.echo(known)
         return
     config = load_recipe(recipe, set_)
+    names = sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
     place = Surroundings(
-        roots=dataset_roots(
-            data, root, sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
-        ),
+        roots=dataset_roots(data, root, names),
         cache=cache or default_cache(),
         out=out or Path("runs") / config.name,
         devices=devices,

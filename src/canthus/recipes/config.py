@@ -67,6 +67,7 @@ class TrainConfig:
         loss_settings: the loss's own arguments.
         batch_size: faces a step and process.
         seed: of weights, order and augmentation.
+        init: checkpoint whose weights the network starts from, for fine-tuning; random weights unless given.
         ema_decay: decay of the averaged weights per step; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
@@ -89,6 +90,7 @@ class TrainConfig:
     loss_settings: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 64
     seed: int = 0
+    init: str = ""
     ema_decay: float = 0.999
     precision: str = "32-true"
     validate_every: int = 1

@@ -11,7 +11,7 @@ from typing import final
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from canthus.data import load_dataset
@@ -22,6 +22,7 @@ from canthus.losses import LOSSES
 from canthus.models import create_model
 from canthus.recipes.config import TrainConfig, to_values
 from canthus.schemes import find_scheme
+from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
 from canthus.training.task import RegressionTask
@@ -146,7 +147,7 @@ def _task(
 ) -> RegressionTask:
     scheme = find_scheme(config.scheme)
     return RegressionTask(
-        network=create_model(config.model, points=scheme.count, size=config.size, settings=config.model_settings),
+        network=start_network(config),
         loss=loss,
         size=config.size,
         scheme=scheme,
@@ -169,6 +170,28 @@ def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequenc
     )
     dataset = CropDataset(sources, config.augmentation, size=config.size, margin=config.margin, seed=config.seed)
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
+
+
+def start_network(config: TrainConfig) -> nn.Module:
+    """The recipe's network with the weights it starts from.
+
+    Raises:
+        ConfigError: there is no checkpoint ``init``, or it is one of another network.
+        ModelFileError: ``init`` is no checkpoint.
+    """
+    points = find_scheme(config.scheme).count
+    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    if config.init:
+        if not Path(config.init).is_file():
+            raise ConfigError(
+                f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
+                "init=FILE, or start from random weights with --set init="
+            )
+        try:
+            network.load_state_dict(network_weights(read_checkpoint(Path(config.init))))
+        except RuntimeError as error:
+            raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
+    return network
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:

@@ -23,20 +23,27 @@ class Inputs:
     Attributes:
         paths: in the order given, each once; sorted within a folder or pattern.
         problems: one line for each input that brought no picture.
+        bases: folder of the input that brought each picture: the folder named, or the one the file lies in.
         root: folder that all pictures lie below.
     """
 
     paths: tuple[Path, ...]
     problems: tuple[str, ...]
+    bases: tuple[Path, ...]
     root: Path
 
     def overlay_paths(self, folder: Path) -> list[Path]:
-        """Where the overlay of each picture goes: ``folder`` mirrors the sub-folders below ``root``.
+        """Where the overlay of each picture goes.
+
+        A file named goes to ``folder`` under its own name; the sub-folders of a folder named are mirrored.  Where two
+        pictures would meet, all are mirrored from the folder that they share instead.
 
         Raises:
             ConfigError: an overlay would overwrite a picture that is read, or another overlay.
         """
-        targets = [_overlay_path(folder, path, self.root) for path in self.paths]
+        targets = [_overlay_path(folder, path, base) for path, base in zip(self.paths, self.bases, strict=True)]
+        if len(set(targets)) < len(targets):
+            targets = [_overlay_path(folder, path, self.root) for path in self.paths]
         sources = {_absolute(path) for path in self.paths}
         for path, target in zip(self.paths, targets, strict=True):
             if _absolute(target) in sources:
@@ -59,18 +66,19 @@ def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Input
         leave_out: a folder never searched, for the output of earlier runs.
     """
     paths: dict[Path, Path] = {}
+    bases: dict[Path, Path] = {}
     problems: list[str] = []
-    bases: list[Path] = []
     hidden = None if leave_out is None else _absolute(leave_out)
     for name in names:
         found, base = _find(name, hidden)
         if not found:
             problems.append(_problem(name))
             continue
-        bases.append(base)
         for path in found:
             paths.setdefault(_absolute(path), path)
-    return Inputs(tuple(paths.values()), tuple(problems), _shared_root([*bases, *(path.parent for path in paths)]))
+            bases.setdefault(_absolute(path), base)
+    root = _shared_root([*bases.values(), *(path.parent for path in paths)])
+    return Inputs(tuple(paths.values()), tuple(problems), tuple(bases.values()), root)
 
 
 def _find(name: str, hidden: Path | None) -> tuple[list[Path], Path]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import final
 
 from canthus.images import checked_image
-from canthus.runtime.detector import Detector, create_detector
+from canthus.runtime.detector import Detector, create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.session import LandmarkSession
 from canthus.types import Faces, Frame, Image
@@ -63,7 +63,7 @@ def load_pipeline(
     *,
     detector: str | Detector = "haar",
     threads: int = 1,
-    passes: int = 1,
+    passes: int | None = None,
 ) -> Pipeline:
     """A pipeline ready to run.
 
@@ -72,11 +72,13 @@ def load_pipeline(
         detector: ``haar`` (OpenCV's cascade for frontal faces), ``none`` (the whole picture is one face), or anything
             that maps a picture to ``Faces``.
         threads: threads of the landmark model.
-        passes: 2 cuts each face out a second time by the points found first; slower, less dependent on the box.
+        passes: 2 cuts each face out a second time by the points found first; slower, less dependent on the box.  What
+            suits the detector unless given: 2 for ``haar``, else 1.
 
     Raises:
         ConfigError: unknown model or detector, or a number below one.
         ModelFileError: the file is missing or no landmark model.
     """
     found = create_detector(detector) if isinstance(detector, str) else detector
-    return Pipeline(found, Landmarker(LandmarkSession.open(model, threads=threads), passes=passes))
+    count = usual_passes(detector) if passes is None else passes
+    return Pipeline(found, Landmarker(LandmarkSession.open(model, threads=threads), passes=count))

@@ -82,6 +82,7 @@ def test_overlays_mirror_sub_folders(here: Path) -> None:
     ]  # fmt: skip
     assert overlays("photos/b.jpg") == ["out/b.jpg"]
     assert overlays("photos/sub") == ["out/a.PNG", "out/deep/c.webp.png"]
+    assert overlays("photos/sub/deep/c.webp", "other/a.PNG") == ["out/c.webp.png", "out/a.PNG"]
 
 
 def test_overlays_of_equal_names_do_not_collide(here: Path) -> None:
