@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32
 from canthus.errors import ConfigError
 from canthus.geometry import box_iou, box_size, hull_box
 from canthus.images import checked_image
+from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.plausibility import Plausibility
 from canthus.runtime.smoother import OneEuroFilter
@@ -114,6 +115,8 @@ class Tracker:
         self.detections = 0
         """How often the detector ran."""
         self._pipeline = pipeline
+        # The hull of the last points is a good box already; second passes are for the detector's boxes.
+        self._follower = Landmarker(pipeline.landmarker.session)
         self._scheme = scheme
         self._tracks: list[_Track] = []
         self._lost: list[_Track] = []
@@ -146,7 +149,7 @@ class Tracker:
         if not self._tracks:
             return
         boxes = np.stack([track.box for track in self._tracks])
-        points = self._pipeline.landmarker(image, boxes).points
+        points = self._follower(image, boxes).points
         good = self._are_faces(image, points)
         kept: list[_Track] = []
         for track, found, plausible in zip(self._tracks, points, good, strict=True):

@@ -122,6 +122,14 @@ def test_drifted_box_is_corrected_by_the_detector(tiny_model: TinyModel, oracle:
     assert {tuple(frame.ids.tolist()) for frame in frames} == {(0,)}
 
 
+def test_second_passes_are_for_detections_only(tiny_model: TinyModel, oracle: Oracle) -> None:
+    # A ring a tenth too small shrinks the box once a pass; the detector runs in the first frame alone.
+    twice = Pipeline(oracle, Landmarker(LandmarkSession.open(tiny_model(spread=0.6)), passes=2))
+    frames = _run(Tracker(twice, TrackerSettings(smoothing=None)), oracle, [[(100.0, 100.0)]] * 3)
+    sizes = [float(np.ptp(frame.measured[0], axis=0).max()) for frame in frames]
+    np.testing.assert_allclose(sizes, 41 * 0.9 ** np.array([2, 3, 4]), rtol=0.03)
+
+
 def test_smoothing_changes_the_points_only(pipeline: Pipeline, oracle: Oracle) -> None:
     rng = np.random.default_rng(0)
     paths: list[Discs] = [[(100 + float(rng.normal()), 100.0)] for _ in range(40)]
