@@ -22,13 +22,9 @@ def track(
     csv_file: Annotated[
         str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row a face and frame.")
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Show frames in a window; needs an OpenCV with windows.")
-    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show a window, where OpenCV has any.")] = False,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
-    detect_every: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Look for new faces this often.")
-    ] = 1.0,
+    detect_every: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Pause between searches.")] = 1.0,
     smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Steady the points (One-Euro filter).")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
 ) -> None:
@@ -56,15 +52,13 @@ def track(
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         watch = Watch(source, verb="track")
         sinks = _Sinks(stack, watch, out=out, fps=source.fps, points=pipeline.landmarker.session.scheme.count)
-        sinks.open_texts(json_file, csv_file)
-        sinks.open_window(show)
+        sinks.open(json_file, csv_file, show=show)
         with watch.until_interrupted():
             for number, (image, time_s) in enumerate(watch):
                 tracked = tracker(image, time_s)
                 faces |= set(tracked.ids.tolist())
                 sinks.write(number, image, tracked)
-    seen = f"{len(faces)} face{'' if len(faces) == 1 else 's'}"
-    if not watch.report(f"{seen}, detector run {tracker.detections} times"):
+    if not watch.report(f"{len(faces)} face{'' if len(faces) == 1 else 's'}, detector run {tracker.detections} times"):
         raise typer.Exit(1)
 
 
@@ -82,18 +76,15 @@ class _Sinks:
         self._csv: TrackCsvWriter | None = None
         self._window: Window | None = None
 
-    def open_texts(self, json_file: str | None, csv_file: str | None) -> None:
+    def open(self, json_file: str | None, csv_file: str | None, *, show: bool) -> None:
         from canthus.cli.output_files import opened_text
+        from canthus.cli.video_run import Window
         from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
 
         if json_file:
             self._json = JsonLinesWriter(self._stack.enter_context(opened_text(json_file)))
         if csv_file:
             self._csv = TrackCsvWriter(self._stack.enter_context(opened_text(csv_file)), points=self._points)
-
-    def open_window(self, show: bool) -> None:
-        from canthus.cli.video_run import Window
-
         self._window = Window("canthus track") if show else None
 
     def write(self, number: int, image: "Image", tracked: "TrackedFrame") -> None:
