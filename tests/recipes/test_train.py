@@ -13,7 +13,7 @@ import torch
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
 from canthus.recipes.config import TrainConfig, load_recipe
-from canthus.recipes.export import export, load_network
+from canthus.recipes.export import export, load_network, training_sets
 from canthus.recipes.train import Surroundings, pack_faces, start_network, train
 from canthus.runtime.session import LandmarkSession
 from canthus.training.checkpoint import read_checkpoint
@@ -128,6 +128,13 @@ def test_fine_tuning_refuses_the_weights_of_another_network(recipe: Path, unbrok
     missing = load_recipe(str(recipe), ["init=nowhere.ckpt"])
     with pytest.raises(ConfigError, match="no such checkpoint"):
         start_network(missing)
+
+
+def test_the_card_names_the_sets_of_all_stages(recipe: Path, unbroken: Path) -> None:
+    second = load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}", "train.0.dataset=folder"])
+    assert training_sets(second) == ("300w", "folder")
+    with pytest.raises(ConfigError, match="cannot name its training sets"):
+        training_sets(load_recipe(str(recipe), ["init=gone.ckpt"]))
 
 
 def test_a_folder_of_ones_own_serves_as_a_training_set(recipe: Path, faces: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from canthus.data.crops import CropPack, load_crops
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import View, plain_view
+from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
@@ -113,8 +114,27 @@ def export(
     )
 
 
+def training_sets(config: TrainConfig) -> tuple[str, ...]:
+    """Names of the sets that weights have learned from, those of the stages before (``init``) first.
+
+    Raises:
+        ConfigError: the checkpoint of a stage before is gone, so that its sets cannot be named.
+    """
+    earlier: tuple[str, ...] = ()
+    if config.init:
+        path = Path(config.init)
+        if not path.is_file():
+            raise ConfigError(
+                f"The network started from {config.init}, not here, so the card cannot name its training sets; "
+                "export where the run was started"
+            )
+        before = checkpoint_config(read_checkpoint(path), source=path)
+        earlier = training_sets(from_values(TrainConfig, before))
+    return tuple(dict.fromkeys([*earlier, *(s.dataset for s in config.train)]))
+
+
 def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:
-    names = tuple(dict.fromkeys(s.dataset for s in config.train))
+    names = training_sets(config)
     return ModelCard(
         name=name,
         architecture=config.model,
