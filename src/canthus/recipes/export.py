@@ -18,12 +18,13 @@ from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
 from canthus.models import create_model
+from canthus.models.weights import read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import checkpoint_config, network_weights, read_checkpoint
+from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
 
@@ -128,8 +129,11 @@ def training_sets(config: TrainConfig) -> tuple[str, ...]:
                 f"The network started from {config.init}, not here, so the card cannot name its training sets; "
                 "export where the run was started"
             )
-        before = checkpoint_config(read_checkpoint(path), source=path)
-        earlier = training_sets(from_values(TrainConfig, before))
+        if CONFIG_KEY in read_weights_file(path):
+            before = checkpoint_config(read_checkpoint(path), source=path)
+            earlier = training_sets(from_values(TrainConfig, before))
+        else:
+            earlier = (f"whatever made {path.name}",)
     return tuple(dict.fromkeys([*earlier, *(s.dataset for s in config.train)]))
 
 
