@@ -153,11 +153,11 @@ def test_a_run_starts_from_a_weight_file(roots: dict[str, Path], tmp_path: Path)
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     """Settings that came later count as their defaults."""
-    config = load_recipe("pfld_68")
+    config = load_recipe("pfld_68_base")
     values = json.loads(json.dumps(to_values(config)))
-    for later in ("pose", "start", "conversion"):
+    for later in ("pose", "init", "conversion"):
         del values[later]
     (tmp_path / "config.json").write_text(json.dumps(values))
     refuse_other_run(config, tmp_path)
     with pytest.raises(ConfigError, match=r"other settings \(pose\)"):
-        refuse_other_run(load_recipe("pfld_68", ["pose.branch=true"]), tmp_path)
+        refuse_other_run(load_recipe("pfld_68_base", ["pose.branch=true"]), tmp_path)
