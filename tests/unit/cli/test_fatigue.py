@@ -2,34 +2,23 @@
 
 import csv
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 from matplotlib import get_data_path
 
-from canthus.cli.main import main
 from canthus.fatigue.events import Event
 from canthus.fatigue.monitor import FatigueMonitor
 from canthus.images import read_image
 from canthus.runtime.video import VideoWriter, read_video
+from command import Run, runner
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
 KEYS = ["duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz"]
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -37,18 +26,7 @@ def run(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
     """Run ``canthus fatigue`` with the tiny model in an empty folder, as the installed command does."""
-    model = str(tiny_model(spread=2 / 3))
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["canthus", "fatigue", "--model", model, *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        code = caught.value.code
-        return Done(0 if code is None else int(code), out, err)
-
-    return call
+    return runner("fatigue", tiny_model(spread=2 / 3), tmp_path, monkeypatch, capfd)
 
 
 @pytest.fixture
