@@ -161,6 +161,7 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
     assert report.real
     assert card.metrics == report.metrics
     assert card.training_data == ("300w",)
+    assert card.licence.startswith("research use only")
     # What the run measured in torch is what the file measures, up to the rounding of the record.
     measured = min(row["300w/validation/nme_ion"] for row in rows(unbroken))
     if best == "best.ckpt":

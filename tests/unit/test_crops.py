@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data.crops import load_crops, open_crops, remove_crops
+from canthus.data.crops import load_crops, open_crops
 from canthus.errors import DataError, ImageError
 from canthus.geometry import hull_box
 from canthus.images import write_image
@@ -61,7 +61,7 @@ def test_changed_points_make_a_new_pack(faces: list[Annotation], tmp_path: Path)
     moved = [replace(face, points=face.points + 1) for face in faces]
     pack = load_crops(moved, tmp_path / "cache")
     assert not np.allclose(pack.points, load_crops(faces, tmp_path / "cache").points)
-    assert remove_crops(tmp_path / "cache") == 2
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_failed_build_leaves_nothing_behind(faces: list[Annotation], tmp_path: Path) -> None:

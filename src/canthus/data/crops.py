@@ -8,7 +8,6 @@ margin makes a new pack and a stale one is never read.
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,14 +123,6 @@ def open_crops(folder: Path) -> CropPack:
         keys=tuple(header["keys"]),
         subsets=tuple(header["subsets"]),
     )
-
-
-def remove_crops(cache: Path) -> int:
-    """Delete all packs in a cache folder; returns how many there were."""
-    packs = [p for p in cache.glob("crops-*") if (p / "pack.json").exists()]
-    for pack in packs:
-        shutil.rmtree(pack)
-    return len(packs)
 
 
 def _fingerprint(annotations: Sequence[Annotation], *, size: int, margin: float) -> str:

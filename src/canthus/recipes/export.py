@@ -27,6 +27,7 @@ from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
+OWN_TERMS = "not stated: trained on a folder of the exporter's own; give them with --licence"
 
 
 @final
@@ -85,7 +86,8 @@ def export(
         path: ONNX file to write.
         roots: folder of each dataset at hand, by name.
         cache: folder of packed crops.
-        licence: terms of the weights; research terms naming the training sets unless given.
+        licence: terms of the weights; unless given, research terms naming the training sets, or for a folder of one's
+            own that none were stated.
         progress: called with (what, done, total) while crops are packed.
 
     Raises:
@@ -146,7 +148,7 @@ def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:
         size=config.size,
         margin=config.margin,
         training_data=names,
-        licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
+        licence=licence or (OWN_TERMS if names == ("folder",) else RESEARCH_TERMS.format(names=", ".join(names))),
         recipe=config.name,
     )
 

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, 
 from canthus.training.pose_guide import PoseGuide
 from canthus.training.task import RegressionTask
 from canthus.types import Annotation
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 
