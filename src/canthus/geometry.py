@@ -109,6 +109,33 @@ def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32
     return np.asarray(ratio, dtype=np.float32)
 
 
+@final
+@dataclass(frozen=True)
+class BoxHabit:
+    """How the boxes of a dataset or detector lie to face boxes (see ``docs/coordinates.md``).
+
+    Attributes:
+        centre: centre of the face box minus centre of the own box, in widths and heights of the own box.
+        size: width and height of the face box in widths and heights of the own box.
+    """
+
+    centre: tuple[float, float] = (0.0, 0.0)
+    size: tuple[float, float] = (1.0, 1.0)
+
+    def face_boxes(self, own: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 4"]:
+        """Face boxes of the boxes that a dataset or detector gives."""
+        side = box_size(own)
+        middle = (own[..., :2] + own[..., 2:]) / 2 + side * np.array(self.centre, np.float32)
+        half = side * np.array(self.size, np.float32) / 2
+        return np.concatenate([middle - half, middle + half], axis=-1).astype(np.float32)
+
+    def own_boxes(self, faces: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 4"]:
+        """The boxes that the dataset or detector would have given these face boxes; undoes ``face_boxes``."""
+        side = box_size(faces) / np.array(self.size, np.float32)
+        middle = (faces[..., :2] + faces[..., 2:]) / 2 - side * np.array(self.centre, np.float32)
+        return np.concatenate([middle - side / 2, middle + side / 2], axis=-1).astype(np.float32)
+
+
 def unit_to_pixels(unit: Float[np.ndarray, "*n 2"], size: int) -> Float32[np.ndarray, "*n 2"]:
     """From the networks' unit frame ``(x + 0.5) / size`` to pixels of the crop."""
     return (unit * size - 0.5).astype(np.float32)

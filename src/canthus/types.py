@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.conversions import convert
+from canthus.geometry import BoxHabit
 from canthus.schemes import Scheme
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
@@ -121,6 +122,40 @@ class Annotation:
     group: str
     subset: str = ""
     attributes: Mapping[str, bool] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Scene:
+    """Truth of all faces of one picture, without pixels: what face detectors learn from and are measured on.
+
+    Attributes:
+        key: unique within the dataset, stable between machines (a relative path, usually).
+        path: the picture.
+        boxes: as the set has them, in pixels of the picture; ``habit`` leads to face boxes.
+        points: the five points of the scheme ``five``; NaN where the set gives none.
+        ignored: faces that need not be found, and may be (too small, unclear); neither hits nor misses.
+        labels: what the set says of each face (``with_mask``), or "".
+        complete: False where faces of the picture may be unlabelled, so that nothing else in it is surely no face.
+        habit: how ``boxes`` lie to face boxes.
+        group: what must stay on one side of a split.
+        subset: part of the set the picture comes from, or "".
+    """
+
+    key: str
+    path: Path
+    boxes: Float32[np.ndarray, "n 4"]
+    points: Float32[np.ndarray, "n 5 2"]
+    ignored: Bool[np.ndarray, " n"]
+    labels: tuple[str, ...]
+    complete: bool
+    habit: BoxHabit
+    group: str
+    subset: str = ""
+
+    def face_boxes(self) -> Float32[np.ndarray, "n 4"]:
+        """Face boxes by the package's one definition."""
+        return self.habit.face_boxes(self.boxes)
 
 
 @final
