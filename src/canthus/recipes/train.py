@@ -72,7 +72,7 @@ class Packs:
         validation: validation sets by name; the first decides which epoch is best.
     """
 
-    train: Sequence[Source]
+    train: Sequence[Source[CropPack]]
     validation: Mapping[str, CropPack]
 
 
@@ -163,7 +163,7 @@ def _task(
     )
 
 
-def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequence[Source]) -> DataLoader[Batch]:
+def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequence[Source[CropPack]]) -> DataLoader[Batch]:
     sampler = MixtureSampler(
         sources,
         faces=config.faces_per_epoch,
