@@ -1,9 +1,10 @@
-"""Augmentation for face detectors: views of scenes at many scales, alone or four in one picture.
+"""Augmentation for face detectors: views of scenes at many scales, alone or several in one picture (a mosaic).
 
 A view is one warp of one scene.  Faces keep the rules of ``docs/coordinates.md``; a face of which too little is left in
 view, or which has become too small to see, is ignored: neither to be found nor background.
 """
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -17,7 +18,7 @@ from canthus.geometry import Affine
 from canthus.schemes import FIVE
 from canthus.types import Image, Sample
 
-KNOWN_SHARE = 0.25
+KNOWN_SHARE = 0.35
 """Of an incomplete picture, the surroundings of a labelled face up to this share of its longer side are known."""
 LEAST_IN_VIEW = 0.5
 """A face is to be found if this share of its box lies in the view."""
@@ -33,7 +34,8 @@ class SceneAugmentation:
         largest: likewise; sizes between are equally frequent on a logarithmic scale.
         zoom: most a picture is enlarged.
         least_face: smaller faces are ignored, longer side in pixels.
-        mosaic: chance of four views in one picture.
+        covered: of a view, least share of each side that the scene fills.
+        mosaic: chances of a picture of 1, 2 x 2, 3 x 3, ... views.
         elsewhere: chance of a view of a random place in place of a face.
         flip: chance of mirroring.
         rotation_deg: half range of the rotation, degrees.
@@ -50,7 +52,8 @@ class SceneAugmentation:
     largest: float = 250.0
     zoom: float = 2.5
     least_face: float = 7.0
-    mosaic: float = 0.5
+    covered: float = 0.75
+    mosaic: tuple[float, ...] = (0.35, 0.35, 0.2, 0.0, 0.1)
     elsewhere: float = 0.1
     flip: float = 0.5
     rotation_deg: float = 20.0
@@ -59,7 +62,7 @@ class SceneAugmentation:
     light: float = 0.4
     grey: float = 0.1
     blur: float = 0.15
-    noise: float = 0.1
+    noise: float = 0.05
     dark: float = 0.05
 
 
@@ -84,10 +87,10 @@ class Scenery:
 def random_scenery(
     scenes: list[SceneSample], rng: np.random.Generator, settings: SceneAugmentation, size: int
 ) -> Scenery:
-    """One training picture out of one scene, or out of four in a mosaic.
+    """One training picture: a square mosaic of views, one of each scene.
 
     Args:
-        scenes: one scene, or four.
+        scenes: a square number of scenes.
         rng: source of all randomness.
         settings: strengths.
         size: side of the picture in pixels.
@@ -95,9 +98,11 @@ def random_scenery(
     image = np.zeros((size, size, 3), np.uint8)
     known = np.ones((size, size), np.bool_)
     boxes, points = [np.zeros((0, 4), np.float32)], [np.zeros((0, 5, 2), np.float32)]
-    x, y = (size, size) if len(scenes) == 1 else (int(v) for v in rng.uniform(0.3, 0.7, size=2) * size)
-    places = [(0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)]
-    for scene, (x1, y1, x2, y2) in zip(scenes, places[: len(scenes)], strict=True):
+    side = math.isqrt(len(scenes))
+    columns, rows = _borders(side, size, rng), _borders(side, size, rng)
+    for index, scene in enumerate(scenes):
+        x1, x2 = columns[index % side : index % side + 2]
+        y1, y2 = rows[index // side : index // side + 2]
         view = random_view(scene, rng, settings, (x2 - x1, y2 - y1))
         image[y1:y2, x1:x2], known[y1:y2, x1:x2] = view.image, view.known
         boxes.append(view.boxes + np.array([x1, y1, x1, y1], np.float32))
@@ -105,6 +110,18 @@ def random_scenery(
     found = np.concatenate(boxes)
     image = _cover_faces(image, found, rng, chance=settings.cover)
     return Scenery(_change_colours(image, rng, settings), found, np.concatenate(points), known)
+
+
+def random_mosaic(rng: np.random.Generator, settings: SceneAugmentation) -> int:
+    """How many views the next picture shall have: a square number."""
+    chances = np.array(settings.mosaic)
+    return int(rng.choice(len(chances), p=chances / chances.sum()) + 1) ** 2
+
+
+def _borders(parts: int, size: int, rng: np.random.Generator) -> list[int]:
+    """Where a side of ``size`` pixels is cut into parts of unequal lengths."""
+    cuts = np.arange(parts + 1) + np.concatenate([[0], rng.uniform(-0.25, 0.25, size=parts - 1), [0]])
+    return [round(cut * size / parts) for cut in cuts]
 
 
 @final
@@ -122,6 +139,7 @@ def random_view(
     scene: SceneSample, rng: np.random.Generator, settings: SceneAugmentation, shape: tuple[int, int]
 ) -> _View:
     """A window of ``shape`` (width, height) into a scene, about one of its faces, at a random scale."""
+    filling = settings.covered * max(shape[0] / scene.image.shape[1], shape[1] / scene.image.shape[0])
     clear = np.flatnonzero(~scene.ignored)
     if len(clear) and rng.random() >= settings.elsewhere:
         box = scene.boxes[rng.choice(clear)]
@@ -129,12 +147,12 @@ def random_view(
         side = float(max(box[2:] - box[:2]))
         largest = min(settings.largest, 0.9 * min(shape))
         wanted = settings.smallest * (largest / settings.smallest) ** rng.random()
-        scale = min(settings.zoom, wanted / side)
+        scale = max(min(settings.zoom, wanted / side), filling)
         reach = np.maximum(np.array(shape) / 2 - 0.55 * side * scale, 0)
         target = (np.array(shape) - 1) / 2 + rng.uniform(-1, 1, size=2) * reach
     else:
         centre = rng.uniform(0, 1, size=2) * scene.image.shape[1::-1]
-        scale = settings.zoom ** rng.uniform(-1, 1)
+        scale = max(settings.zoom ** rng.uniform(-1, 1), filling)
         target = (np.array(shape) - 1) / 2
     angle = np.deg2rad(settings.rotation_deg) * rng.uniform(-1, 1)
     stretch = (1 + settings.stretch) ** rng.uniform(-0.5, 0.5)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from canthus.data.scene_packs import ScenePack
-from canthus.data.scene_transforms import SceneAugmentation, Scenery, random_scenery
+from canthus.data.scene_transforms import SceneAugmentation, Scenery, random_mosaic, random_scenery
 from canthus.training.loader import Draw, MixtureSampler, Source
 
 
@@ -55,10 +55,9 @@ class SceneDataset(Dataset[SceneBatch]):
     def _draw(self, draw: Draw) -> Scenery:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
         scenes = [self._sources[draw.source].pack.sample(draw.face)]
-        if rng.random() < self._settings.mosaic:
-            for source in rng.choice(len(self._sources), size=3, p=self._shares):
-                pack = self._sources[source].pack
-                scenes.append(pack.sample(int(rng.integers(len(pack)))))
+        for source in rng.choice(len(self._sources), size=random_mosaic(rng, self._settings) - 1, p=self._shares):
+            pack = self._sources[source].pack
+            scenes.append(pack.sample(int(rng.integers(len(pack)))))
         return random_scenery(scenes, rng, self._settings, self._size)
 
 
