@@ -24,17 +24,24 @@ class Faces:
     Attributes:
         boxes: face boxes in pixels of the picture; see ``docs/coordinates.md`` for what a face box is.
         scores: confidence of the detector in [0, 1].
+        points: the five points of the scheme ``five`` in pixels of the picture, where the detector finds them.
     """
 
     boxes: Float32[np.ndarray, "n 4"]
     scores: Float32[np.ndarray, " n"]
+    points: Float32[np.ndarray, "n 5 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def take(self, chosen: Int64[np.ndarray, " m"]) -> "Faces":
+        """The faces of these indices, in their order."""
+        points = None if self.points is None else self.points[chosen]
+        return Faces(self.boxes[chosen], self.scores[chosen], points)
+
     @staticmethod
     def empty() -> "Faces":
-        """No face."""
+        """No face, from a detector without points."""
         return Faces(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32))
 
 
