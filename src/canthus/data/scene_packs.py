@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.errors import DataError
+from canthus.geometry import BoxHabit
 from canthus.images import read_image
 from canthus.types import Image, Scene
 
@@ -85,6 +86,22 @@ class ScenePack:
             points=self.points[faces],
             ignored=self.ignored[faces],
             complete=bool(self.complete[index]),
+        )
+
+
+    def scene(self, index: int) -> Scene:
+        """Truth of picture ``index`` in pixels of the packed picture, boxes being face boxes."""
+        sample = self.sample(index)
+        return Scene(
+            key=self.keys[index],
+            path=Path(self.keys[index]),
+            boxes=sample.boxes,
+            points=sample.points,
+            ignored=sample.ignored,
+            labels=("",) * len(sample.boxes),
+            complete=sample.complete,
+            habit=BoxHabit(),
+            group=self.keys[index],
         )
 
 

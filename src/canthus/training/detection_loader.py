@@ -35,30 +35,61 @@ class SceneDataset(Dataset[SceneBatch]):
     Args:
         sources: the packs.
         settings: strengths of the augmentation.
-        size: side of the pictures in pixels.
+        sizes: sides of the pictures in pixels; each batch draws one of them.
         seed: of all that is random.
     """
 
     def __init__(
-        self, sources: Sequence[Source[ScenePack]], settings: SceneAugmentation, *, size: int, seed: int
+        self, sources: Sequence[Source[ScenePack]], settings: SceneAugmentation, *, sizes: Sequence[int], seed: int
     ) -> None:
         self._sources = sources
         self._settings = settings
-        self._size = size
+        self._sizes = tuple(sizes)
         self._seed = seed
         weights = np.array([source.weight for source in sources])
         self._shares = weights / weights.sum()
 
     def __getitems__(self, draws: Sequence[Draw]) -> SceneBatch:
-        return _as_batch([self._draw(draw) for draw in draws])
+        rng = np.random.default_rng((self._seed, draws[0].epoch, draws[0].number, len(draws)))
+        size = int(rng.choice(self._sizes))
+        return _as_batch([self._draw(draw, size) for draw in draws])
 
-    def _draw(self, draw: Draw) -> Scenery:
+    def _draw(self, draw: Draw, size: int) -> Scenery:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
         scenes = [self._sources[draw.source].pack.sample(draw.face)]
         for source in rng.choice(len(self._sources), size=random_mosaic(rng, self._settings) - 1, p=self._shares):
             pack = self._sources[source].pack
             scenes.append(pack.sample(int(rng.integers(len(pack)))))
-        return random_scenery(scenes, rng, self._settings, self._size)
+        return random_scenery(scenes, rng, self._settings, size)
+
+
+class PictureBatch(NamedTuple):
+    """One whole picture as inference sees it: uint8 ``(1, h, w, 3)`` RGB, its scale, and its number in the pack."""
+
+    image: Tensor
+    scale: float
+    number: int
+
+
+@final
+class PictureDataset(Dataset[PictureBatch]):
+    """The pictures of a pack in order, brought to the size of inference."""
+
+    def __init__(self, pack: ScenePack, *, size: int) -> None:
+        self._pack = pack
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._pack)
+
+    def __getitem__(self, number: int) -> PictureBatch:
+        image, scale = fit_picture(self._pack.sample(number).image, size=self._size, multiple=max(STRIDES))
+        return PictureBatch(torch.from_numpy(image[None]), scale, number)
+
+
+def picture_loader(pack: ScenePack, *, size: int) -> DataLoader[PictureBatch]:
+    """Whole pictures, one by one."""
+    return DataLoader(PictureDataset(pack, size=size), batch_size=None, shuffle=False)
 
 
 def scene_loader(

@@ -1,6 +1,6 @@
 """Face detection as a Lightning module: network, losses, optimizer, average precision while it trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -10,11 +10,23 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 
+from canthus.data.scene_packs import ScenePack
+from canthus.evaluation.detection import match_scenes
+from canthus.evaluation.detection_figures import average_precision, recall_at_false_finds
 from canthus.losses.detection import Locations, detection_losses, locations
 from canthus.models.face_detector import STRIDES
-from canthus.training.detection_loader import SceneBatch
+from canthus.runtime.detections import decode
+from canthus.training.detection_loader import PictureBatch, SceneBatch
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
 from canthus.training.task import network_input
+from canthus.types import Faces
+
+LEAST_SCORE = 0.02
+"""Faces scored lower do not count in validation; they would lie at the far end of the precision-recall curve."""
+FALSE_PER_PICTURE = 0.05
+"""Recall is told at this many false finds a picture."""
+MONITOR = "ap_50"
+"""Mean average precision over the validation sets with complete labels."""
 
 
 @final
@@ -44,6 +56,7 @@ class DetectionTask(L.LightningModule):
         schedule: settings.
         epochs: length of the training, for the schedule.
         steps: optimizer steps of one epoch.
+        validation: packs of the validation sets by name, in the order of their loaders.
     """
 
     def __init__(
@@ -55,6 +68,7 @@ class DetectionTask(L.LightningModule):
         schedule: ScheduleConfig,
         epochs: int,
         steps: int,
+        validation: Mapping[str, ScenePack],
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
@@ -63,6 +77,8 @@ class DetectionTask(L.LightningModule):
         self._schedule = schedule
         self._epochs = epochs
         self._steps = steps
+        self._validation = dict(validation)
+        self._found: dict[str, list[Faces]] = {}
         self._places: dict[tuple[int, int], Locations] = {}
 
     def training_step(self, batch: SceneBatch, batch_index: int) -> Tensor:
@@ -83,3 +99,35 @@ class DetectionTask(L.LightningModule):
             sizes = [(least, most) for least, most in self._loss.sizes]
             self._places[height, width] = locations(height, width, strides=STRIDES, sizes=sizes, device=device)
         return self._places[height, width]
+
+    def on_validation_epoch_start(self) -> None:
+        self._found = {name: [] for name in self._validation}
+
+    def validation_step(self, batch: PictureBatch, batch_index: int, dataloader_idx: int = 0) -> None:
+        with torch.autocast(batch.image.device.type, enabled=False):
+            output = self.network(network_input(batch.image))[0].float().cpu().numpy()
+        height, width = batch.image.shape[1:3]
+        faces = decode(output, height, width, STRIDES, LEAST_SCORE)
+        self._found[list(self._validation)[dataloader_idx]].append(Faces(faces.boxes / batch.scale, faces.scores))
+
+    def on_validation_epoch_end(self) -> None:
+        precisions = []
+        for name, found in self._found.items():
+            pack = self._validation[name]
+            rows = match_scenes([pack.scene(i) for i in range(len(pack))], found)
+            recall = recall_at_false_finds(rows, FALSE_PER_PICTURE)
+            self.log(f"{name}/recall", recall, prog_bar=True, sync_dist=True)
+            if pack.complete.all():
+                precisions.append(average_precision(rows))
+                self.log(f"{name}/ap_50", precisions[-1], prog_bar=True, sync_dist=True)
+        self.log(MONITOR, float(np.mean(precisions)) if precisions else 0.0, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = create_optimizer(self, self._optimizer)
+        # A plain function, because of any other callable LambdaLR puts the insides into the checkpoint.
+        scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))  # noqa: PLW0108
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _factor(self, step: int) -> float:
+        """Schedule at an optimizer step."""
+        return learning_rate_factor(step / self._steps, float(self._epochs), self._schedule)
