@@ -22,6 +22,7 @@ from canthus.losses import LOSSES
 from canthus.models import create_model
 from canthus.models.weights import load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values, to_values
+from canthus.recipes.detector_config import DetectorConfig
 from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
@@ -253,7 +254,7 @@ def load_faces(dataset: str, split: str, config: TrainConfig, root: Path) -> lis
     return load_dataset(dataset, root, split, scheme=config.scheme, variant=config.conversion or None)
 
 
-def refuse_other_run(config: TrainConfig, out: Path) -> None:
+def refuse_other_run(config: TrainConfig | DetectorConfig, out: Path) -> None:
     """A run folder belongs to one recipe; going on with another would make a curve of two.
 
     Raises:
@@ -265,7 +266,7 @@ def refuse_other_run(config: TrainConfig, out: Path) -> None:
     old, new = json.loads(path.read_text()), _plain(config)
     # A run of an earlier version lacks the settings that came later; it ran with what are their defaults now.
     with contextlib.suppress(ConfigError):
-        old = _plain(from_values(TrainConfig, old))
+        old = _plain(from_values(type(config), old))
     if old != new:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ConfigError(
@@ -273,7 +274,7 @@ def refuse_other_run(config: TrainConfig, out: Path) -> None:
         )
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
+def _plain(config: TrainConfig | DetectorConfig) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists."""
     values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
     return values

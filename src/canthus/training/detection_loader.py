@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from canthus.data.scene_packs import ScenePack
 from canthus.data.scene_transforms import SceneAugmentation, Scenery, random_mosaic, random_scenery
+from canthus.images import fit_image
+from canthus.models.face_detector import STRIDES
 from canthus.training.loader import Draw, MixtureSampler, Source
 
 
@@ -64,11 +66,13 @@ class SceneDataset(Dataset[SceneBatch]):
 
 
 class PictureBatch(NamedTuple):
-    """One whole picture as inference sees it: uint8 ``(1, h, w, 3)`` RGB, its scale, and its number in the pack."""
+    """One whole picture as inference sees it.
+
+    ``image`` is uint8 ``(1, h, w, 3)`` RGB, ``back`` float64 ``(2, 3)`` the map from its pixels to those of the pack.
+    """
 
     image: Tensor
-    scale: float
-    number: int
+    back: Tensor
 
 
 @final
@@ -83,8 +87,8 @@ class PictureDataset(Dataset[PictureBatch]):
         return len(self._pack)
 
     def __getitem__(self, number: int) -> PictureBatch:
-        image, scale = fit_picture(self._pack.sample(number).image, size=self._size, multiple=max(STRIDES))
-        return PictureBatch(torch.from_numpy(image[None]), scale, number)
+        image, back = fit_image(self._pack.sample(number).image, self._size, multiple=max(STRIDES))
+        return PictureBatch(torch.from_numpy(image[None].copy()), torch.from_numpy(back.matrix))
 
 
 def picture_loader(pack: ScenePack, *, size: int) -> DataLoader[PictureBatch]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 from canthus.data.scene_packs import ScenePack
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_figures import average_precision, recall_at_false_finds
+from canthus.geometry import Affine
 from canthus.losses.detection import Locations, detection_losses, locations
 from canthus.models.face_detector import STRIDES
 from canthus.runtime.detections import decode
@@ -108,7 +109,7 @@ class DetectionTask(L.LightningModule):
             output = self.network(network_input(batch.image))[0].float().cpu().numpy()
         height, width = batch.image.shape[1:3]
         faces = decode(output, height, width, STRIDES, LEAST_SCORE)
-        self._found[list(self._validation)[dataloader_idx]].append(Faces(faces.boxes / batch.scale, faces.scores))
+        self._found[list(self._validation)[dataloader_idx]].append(faces.moved(Affine(batch.back.cpu().numpy())))
 
     def on_validation_epoch_end(self) -> None:
         precisions = []
