@@ -68,7 +68,7 @@ def evaluate(
     from rich.console import Console
 
     from canthus.cli.evaluation_request import Request, make_report, report_notes
-    from canthus.cli.results import error_table, part_table, write_json
+    from canthus.cli.results import error_table, openness_table, part_table, write_json
     from canthus.errors import ConfigError
     from canthus.evaluation.report import report_json
     from canthus.evaluation.rows import check_rows_path, write_rows
@@ -84,7 +84,7 @@ def evaluate(
     errors = Console(stderr=True, highlight=False)
     report = make_report(request, errors)
     console = errors if json == "-" else Console(highlight=False)
-    console.print(error_table(report), part_table(report))
+    console.print(error_table(report), part_table(report), openness_table(report))
     if json is not None:
         write_json(json, report_json(report))
     if rows is not None:

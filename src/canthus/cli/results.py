@@ -13,6 +13,7 @@ from rich.table import Table
 
 from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import Benchmark
+from canthus.evaluation.openness import NARROW
 from canthus.evaluation.report import Report
 from canthus.evaluation.summary import Summary, divide, summarize
 
@@ -80,6 +81,32 @@ def part_table(report: Report) -> Table:
     return table
 
 
+def openness_table(report: Report) -> Table:
+    """How open eyes and mouths are predicted to be, beside how open they are."""
+    table = Table(
+        title="eyes and mouth, open or shut",
+        caption="NME: of the points of both eyes, ION; EAR, MAR: mean height over width\n"
+        f"bias: predicted less true; narrow: eyes with a true EAR below {NARROW}",
+    )
+    table.add_column("faces of")
+    for name in ("eyes\nNME %", "EAR\nerror", "EAR\nbias", "EAR\ncorr.", "narrow\neyes", "bias,\nnarrow", "MAR\nerror"):
+        table.add_column(name, justify="right")
+    for name, rows in {"all": report.rows, **divide(report.rows)}.items():
+        summary = summarize(rows)
+        found = summary.openness
+        table.add_row(
+            escape(name),
+            _percent(summary.nme_eyes, 3),
+            _ratio(found.ear_error),
+            _ratio(found.ear_bias),
+            _ratio(found.ear_correlation),
+            str(found.narrow_eyes),
+            _ratio(found.ear_bias_narrow),
+            _ratio(found.mar_error),
+        )
+    return table
+
+
 def _numbers(summary: Summary) -> tuple[str, ...]:
     return (
         str(summary.faces),
@@ -90,6 +117,10 @@ def _numbers(summary: Summary) -> tuple[str, ...]:
         _percent(summary.fr_10, 3),
         _percent(summary.auc_8, 2),
     )
+
+
+def _ratio(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _percent(fraction: float, digits: int) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from canthus.data.lids import random_closed_eyes
 from canthus.geometry import Affine
 from canthus.images import warp
 from canthus.types import Image, Sample
@@ -31,6 +32,7 @@ class Augmentation:
         blur: chance of Gaussian blur, or of a resolution loss.
         noise: chance of pixel noise.
         occlude: chance of covering parts with one to three boxes.
+        close_eyes: chance of pulling the upper lids down over the eyes, see ``data.lids``.
     """
 
     flip: float = 0.0
@@ -43,6 +45,7 @@ class Augmentation:
     blur: float = 0.0
     noise: float = 0.0
     occlude: float = 0.0
+    close_eyes: float = 0.0
 
 
 @final
@@ -75,6 +78,7 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
         settings: strengths.
         view: what the network sees of the packed crop.
     """
+    sample = random_closed_eyes(sample, rng, chance=settings.close_eyes)
     sample = random_view(sample, rng, settings, view)
     sample = random_flip(sample, rng, chance=settings.flip)
     sample = random_light(sample, rng, amount=settings.light)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +18,7 @@ from canthus.evaluation.summary import Summary, divide, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 
-_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8")
+_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_eyes")
 
 
 @final
@@ -125,7 +125,8 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
     counts = {"faces": summary.faces, "missed": summary.missed}
-    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS}
+    openness = {name: _plain(value) for name, value in asdict(summary.openness).items()}
+    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS} | {"openness": openness}
 
 
 def _plain(value: float) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import box_mean_side, inter_ocular, inter_pupil, normalized_error, part_error
+from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
 from canthus.optional import require
 
@@ -19,6 +20,7 @@ BOXES = ("truth", "detector", "unstated")
 _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
 _NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
+_OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
 
 
 @final
@@ -40,6 +42,8 @@ class FaceError:
         nme_box: error over sqrt(w h) of the truth box.
         parts: error of each part of the face, over the inter-ocular distance.
         attributes: yes/no properties of the face, where the set has them.
+        openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; where the points
+            lead to the 68, also the ratios of eyes and mouth, ``ear_right``, ``ear_left``, ``mar``, and ``..._truth``.
     """
 
     key: str
@@ -55,6 +59,7 @@ class FaceError:
     nme_box: float
     parts: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, bool] = field(default_factory=dict)
+    openness: Mapping[str, float] = field(default_factory=dict)
 
 
 def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
@@ -73,6 +78,7 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
     if prediction.found and math.isnan(errors["ion"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
+    eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
     return FaceError(
         key=truth.key,
         dataset=dataset,
@@ -89,6 +95,7 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
             name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
         },
         attributes=dict(truth.attributes),
+        openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
     )
 
 
@@ -160,6 +167,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
 
 def _flat(row: FaceError) -> dict[str, Any]:
     flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS)}
+    flat |= dict(row.openness)
     flat |= {_PART + name: value for name, value in row.parts.items()}
     return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
 
@@ -184,7 +192,9 @@ def _row(line: Mapping[str, Any]) -> FaceError:
     }
     values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
     values |= {name: float(line[name]) for name in _NUMBERS}
-    return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes)
+    # Rows kept by earlier versions have none of these.
+    openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
+    return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)
 
 
 def _truth(value: Any) -> bool:

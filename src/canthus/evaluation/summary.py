@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from canthus.evaluation.openness import Openness, summarize_openness
 from canthus.evaluation.rows import FaceError
 
 
@@ -84,6 +85,8 @@ class Summary:
         fr_10: share of all faces above 10 % of the inter-ocular distance.
         auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
         parts: mean inter-ocular error of the found faces, for each part of the face.
+        nme_eyes: the same for the points of both eyes together.
+        openness: errors of the ratios of eyes and mouth, of the found faces.
     """
 
     faces: int
@@ -94,6 +97,8 @@ class Summary:
     fr_10: float
     auc_8: float
     parts: Mapping[str, float]
+    nme_eyes: float
+    openness: Openness
 
 
 def summarize(rows: Sequence[FaceError]) -> Summary:
@@ -109,6 +114,8 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
         fr_10=failure_rate(ion, 0.10),
         auc_8=area_under_curve(ion, 0.08),
         parts={name: _mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
+        nme_eyes=_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
+        openness=summarize_openness([row.openness for row in rows if row.found]),
     )
 
 

@@ -19,6 +19,7 @@ from canthus.data.crops import CropPack, load_crops
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses import LOSSES
+from canthus.losses.points import weigh_points
 from canthus.models import create_model
 from canthus.models.weights import load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values, to_values
@@ -222,10 +223,10 @@ def start_network(config: TrainConfig) -> nn.Module:
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss with its settings filled in.
+    """The recipe's loss with its settings filled in and the points weighed.
 
     Raises:
-        ConfigError: unknown loss, or settings it does not take.
+        ConfigError: unknown loss or part of the face, or settings it does not take.
     """
     function = lookup(LOSSES, config.loss, kind="loss")
     loss = functools.partial(function, **config.loss_settings)
@@ -233,7 +234,7 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
         loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    return loss
+    return weigh_points(loss, find_scheme(config.scheme), config.point_weights)
 
 
 def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:
