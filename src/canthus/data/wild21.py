@@ -43,8 +43,8 @@ SPLITS: dict[str, tuple[str, ...]] = {
 
 HABIT = BoxHabit(centre=(-0.009, 0.009), size=(0.977, 0.973))
 """Medians over 1,205 faces of 60 px and more; sigma of the centre 0.083 and 0.038 in widths and heights of the
-rectangle, of the size 0.085 and 0.076 (``benchmarks/fit_box_habits.py``).  Rectangles are squares about the features: of
-a face turned aside the hull lies up to 0.2 widths off, towards the ear that is seen."""
+rectangle, of the size 0.085 and 0.076 (``benchmarks/fit_box_habits.py``).  Rectangles are squares about the features:
+the hull of a face turned aside lies up to 0.2 widths off, towards the ear that is seen."""
 
 FIELDS = 1 + 4 + 2 * WILD_21.count
 
