@@ -4,10 +4,10 @@ Layout: the folders ``I`` and ``II``, each with its pictures and a ``label.txt``
 46 numbers: the rectangle x1 y1 x2 y2 and 21 pairs x y.  Several faces of one picture are several lines.  Rectangles
 and points may reach beyond the picture.
 
-Coordinates count from zero: 0.0 occurs, and over 1,205 faces and their mirrored pictures the points lie 0.28 px right of
-a model's (median); counting from one they would lie a whole pixel of the original to the right.  A quarter of a pixel is
-what remains where pictures were scaled down to about half and whole pixels of the original were scaled along, without
-their half; the original sizes are not in the files, so it is left.
+Coordinates count from zero: 0.0 occurs, and over 1,205 faces and their mirrored pictures the points lie 0.28 px
+(median) right of a model's; counted from one, they would lie a whole pixel of the unscaled picture to the right.  The
+pictures were scaled down to about half with whole pixels of the original scaled along, which explains a quarter of a
+pixel; the original sizes are not in the files, so it is left.
 """
 
 from collections import Counter
@@ -42,8 +42,9 @@ SPLITS: dict[str, tuple[str, ...]] = {
 """The two folders, ``all``, and ``fit``/``validation``: the pictures of ``I`` divided 9 to 1."""
 
 HABIT = BoxHabit(centre=(-0.009, 0.009), size=(0.977, 0.973))
-"""Medians over 1,205 faces of 60 px and more; sigma of the centre 0.083 and 0.038 in widths and heights of the rectangle,
-of the size 0.085 and 0.076 (``benchmarks/fit_box_habits.py``)."""
+"""Medians over 1,205 faces of 60 px and more; sigma of the centre 0.083 and 0.038 in widths and heights of the
+rectangle, of the size 0.085 and 0.076 (``benchmarks/fit_box_habits.py``).  Rectangles are squares about the features:
+the hull of a face turned aside lies up to 0.2 widths off, towards the ear that is seen."""
 
 FIELDS = 1 + 4 + 2 * WILD_21.count
 
