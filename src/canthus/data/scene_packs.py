@@ -88,7 +88,6 @@ class ScenePack:
             complete=bool(self.complete[index]),
         )
 
-
     def scene(self, index: int) -> Scene:
         """Truth of picture ``index`` in pixels of the packed picture, boxes being face boxes."""
         sample = self.sample(index)

@@ -220,9 +220,7 @@ def _fill(mask: Bool[np.ndarray, "h w"], box: tuple[float, float, float, float],
     mask[y1:y2, x1:x2] = value
 
 
-def _cover_faces(
-    image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float
-) -> Image:
+def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> Image:
     """Cover a third to a half of some faces by a rectangle: a mask, a hand, a phone, in the roughest way."""
     for x1, y1, x2, y2 in boxes:
         if rng.random() >= chance:

@@ -170,7 +170,9 @@ def detection_losses(
     side = (truth[:, 2:] - truth[:, :2]).prod(dim=-1).sqrt() / stride
     target = (points[picture, chosen] - places.centres[place][:, None]) / stride[:, None, None]
     labelled = torch.isfinite(target).all(dim=-1)
-    off = (output[picture, place, 5:].reshape(-1, 5, 2) - torch.nan_to_num(target)) / side.clamp(min=1e-3)[:, None, None]
+    off = (output[picture, place, 5:].reshape(-1, 5, 2) - torch.nan_to_num(target)) / side.clamp(min=1e-3)[
+        :, None, None
+    ]
     off = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.05, reduction="none").sum(dim=-1)
     return DetectionLosses(
         score=torch.where(known | answers, score, 0).sum() / count,

@@ -72,6 +72,14 @@ class FaceDetector(nn.Module):
         self.head = nn.Conv2d(c64, OUTPUTS, 1)
         self._start()
 
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The layer that sees the picture."""
+        layer = self.stem[0][0]
+        if not isinstance(layer, nn.Conv2d):
+            raise TypeError(f"The first layer is {type(layer).__name__}, not a convolution")
+        return layer
+
     def _start(self) -> None:
         """Small weights and priors in the biases of the last layer."""
         nn.init.normal_(self.head.weight, std=0.01)

@@ -84,16 +84,29 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
-    """Read a recipe by name or path and apply ``key=value`` changes.
+def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
+    """Read the recipe of a landmark network by name or path and apply ``key=value`` changes.
 
     Args:
         recipe: a name that ``recipe_names`` lists, or the path of a TOML file.
         changes: such as ``optimizer.learning_rate=0.01`` or ``train.0.weight=2``; values are TOML.
 
     Raises:
-        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion) or a value of the wrong type.
+        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion), a value of the wrong type, or the
+            recipe of something else.
     """
+    config = load_any_recipe(recipe, changes)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{recipe} is the recipe of a face detector, not of a landmark network")
+    return config
+
+
+def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
+    """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
+    return read_config(_recipe_values(recipe, changes))
+
+
+def _recipe_values(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -109,7 +122,7 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | Detec
         raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
     for change in changes:
         _apply(values, change)
-    return read_config(values)
+    return values
 
 
 def read_config(values: Mapping[str, Any]) -> TrainConfig | DetectorConfig:

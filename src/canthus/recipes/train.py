@@ -171,7 +171,9 @@ def _task(
     )
 
 
-def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequence[Source[CropPack]]) -> DataLoader[Batch]:
+def _training_batches(
+    config: TrainConfig, place: Surroundings, sources: Sequence[Source[CropPack]]
+) -> DataLoader[Batch]:
     sampler = MixtureSampler(
         sources,
         faces=config.faces_per_epoch,

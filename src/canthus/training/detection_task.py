@@ -87,9 +87,7 @@ class DetectionTask(L.LightningModule):
         height, width = batch.image.shape[1:3]
         places = self._locations(height, width, output.device)
         known = torch.cat([batch.known[:, s // 2 :: s, s // 2 :: s].flatten(1) for s in STRIDES], dim=1)
-        losses = detection_losses(
-            output, batch.boxes, batch.points, present=batch.present, known=known, places=places
-        )
+        losses = detection_losses(output, batch.boxes, batch.points, present=batch.present, known=known, places=places)
         loss = losses.score + self._loss.box * losses.box + self._loss.points * losses.points
         for name, value in (("loss", loss), ("score", losses.score), ("box", losses.box), ("points", losses.points)):
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.image), sync_dist=True)
