@@ -11,7 +11,8 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import load_network
-from canthus.recipes.train import Surroundings, pack_faces, start_network, train
+from canthus.recipes.start import start_network
+from canthus.recipes.train import Surroundings, pack_faces, train
 
 SMALL = [
     "epochs=3", "faces_per_epoch=64", "batch_size=16", "size=64", "init=", "schedule.warmup_epochs=0.5",

@@ -10,7 +10,7 @@ from typing import final
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from canthus.data.scene_packs import SceneSample
 from canthus.data.transforms import random_blur, random_grey, random_light, random_noise

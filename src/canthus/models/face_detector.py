@@ -39,7 +39,8 @@ class FaceDetector(nn.Module):
     features gives score, box and five points of every location.
 
     Differs: no anchors but one box a location, as in FCOS (Tian et al., 2019); one subnet shared by score, box and
-    points; no mean is taken off the picture, which the first batch norm does as well and for nothing; 5x5 kernels deep in the backbone, so that large faces fit into the receptive field of 32-pixel cells.
+    points; no mean is taken off the picture, which the first batch norm does as well and for nothing; 5x5 kernels
+    deep in the backbone, so that large faces fit into the receptive field of 32-pixel cells.
 
     The output ``(n, locations, 15)`` lists the levels one after the other, each row by row.  With the cell (i, j) of
     stride s, a row is: logit of the score; centre of the face box minus ``(i + 0.5, j + 0.5)``, in strides; natural

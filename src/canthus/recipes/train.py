@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,19 +21,20 @@ from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses import LOSSES
 from canthus.losses.points import weigh_points
-from canthus.models import create_model
-from canthus.models.weights import load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.recipes.detector_config import DetectorConfig
+from canthus.recipes.start import start_network
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
 from canthus.training.pose_guide import PoseGuide
-from canthus.training.task import RegressionTask
+from canthus.training.task import RegressionTask, network_input
 from canthus.types import Annotation
 
 Progress = Callable[[str, int, int], None]
+
+INIT_BATCHES = 8
+"""Batches on which the statistics of batch norms are measured where a training starts from an exported model."""
 
 
 @final
@@ -121,13 +123,14 @@ def train(
         ConfigError: unknown names, or the folder holds a run of another recipe.
     """
     refuse_other_run(config, place.out)
-    loss = loss_of(config)
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
+    batches = _training_batches(config, place, packs.train)
+    network = start_network(config, functools.partial(_some_images, batches))
     return fit(
-        _task(config, place, loss, list(packs.validation)),
-        _training_batches(config, place, packs.train),
+        _task(config, place, network, list(packs.validation)),
+        batches,
         [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in packs.validation.values()],
         out=place.out,
         config=to_values(config),
@@ -145,11 +148,8 @@ def train(
     )
 
 
-def _task(
-    config: TrainConfig, place: Surroundings, loss: Callable[[Tensor, Tensor], Tensor], validation: Sequence[str]
-) -> RegressionTask:
+def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validation: Sequence[str]) -> RegressionTask:
     scheme = find_scheme(config.scheme)
-    network = start_network(config)
     if not config.spread_weight > 0:
         raise ConfigError(
             f"spread_weight must be positive, not {config.spread_weight:g}; leave out model_settings.spread to train "
@@ -158,7 +158,7 @@ def _task(
     return RegressionTask(
         network=network,
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
-        loss=loss,
+        loss=loss_of(config),
         size=config.size,
         scheme=scheme,
         optimizer=config.optimizer,
@@ -192,36 +192,9 @@ def _training_batches(
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
-def start_network(config: TrainConfig) -> nn.Module:
-    """The recipe's network with the weights it starts from.
-
-    A checkpoint of canthus must fit as a whole, but for the head of the spread, which may start anew; of any other
-    file of weights, what fits is taken.
-
-    Raises:
-        ConfigError: there is no file ``init``, or it is a checkpoint of another network.
-        ModelFileError: ``init`` is no file of weights, or nothing in it fits.
-    """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
-    path = Path(config.init)
-    if not config.init:
-        return network
-    if not path.is_file():
-        raise ConfigError(
-            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
-            "init=FILE, or start from random weights with --set init="
-        )
-    if CONFIG_KEY not in read_weights_file(path):
-        load_weights(network, path)
-        return network
-    weights = network_weights(read_checkpoint(path))
-    fresh = {name: value for name, value in network.state_dict().items() if name.startswith("spread.")}
-    try:
-        network.load_state_dict(fresh | weights)
-    except RuntimeError as error:
-        raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
-    return network
+def _some_images(batches: DataLoader[Batch]) -> Tensor:
+    """Pictures of the first batches, as the network takes them."""
+    return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:

@@ -18,9 +18,9 @@ from canthus.training.loader import Draw, MixtureSampler, Source
 class SceneBatch(NamedTuple):
     """Pictures as a face detector learns from them.
 
-    ``image`` is uint8 ``(b, s, s, 3)`` RGB; ``boxes`` float32 ``(b, m, 4)`` face boxes in pixels, padded with zeros where
-    ``present`` ``(b, m)`` is False; ``points`` float32 ``(b, m, 5, 2)`` in edge coordinates, NaN where unknown; ``known``
-    bool ``(b, s, s)``, True at pixels that are background wherever no face is.
+    ``image`` is uint8 ``(b, s, s, 3)`` RGB; ``boxes`` float32 ``(b, m, 4)`` face boxes in pixels, padded with zeros
+    where ``present`` ``(b, m)`` is False; ``points`` float32 ``(b, m, 5, 2)`` in edge coordinates, NaN where unknown;
+    ``known`` bool ``(b, s, s)``, True at pixels that are background wherever no face is.
     """
 
     image: Tensor
