@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.conversions import convert
-from canthus.geometry import BoxHabit
+from canthus.geometry import Affine, BoxHabit
 from canthus.schemes import Scheme
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
@@ -38,6 +38,13 @@ class Faces:
         """The faces of these indices, in their order."""
         points = None if self.points is None else self.points[chosen]
         return Faces(self.boxes[chosen], self.scores[chosen], points)
+
+    def moved(self, affine: Affine) -> "Faces":
+        """The same faces in another frame; the map must not turn them, or boxes would be none."""
+        # Corners of boxes are edges, half a pixel from the centres that the map speaks of.
+        corners = affine.apply(self.boxes.reshape(-1, 2, 2) - np.float32(0.5)) + np.float32(0.5)
+        points = None if self.points is None else affine.apply(self.points)
+        return Faces(corners.reshape(-1, 4), self.scores, points)
 
     @staticmethod
     def empty() -> "Faces":
