@@ -12,6 +12,7 @@ from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
+from canthus.cli.fetch import fetch
 from canthus.cli.models import models
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -30,6 +31,7 @@ app.command()(detect)
 app.command()(track)
 app.command()(fatigue)
 app.command()(models)
+app.command()(fetch)
 app.command()(train)
 app.command()(export)
 app.command()(evaluate)

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import itertools
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from canthus.losses.points import weigh_points
 from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.recipes.detector_config import DetectorConfig
 from canthus.recipes.start import start_network
+from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
@@ -63,7 +63,7 @@ class Surroundings:
 
 def default_cache() -> Path:
     """Where packed crops are kept: ``canthus`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
+    return cache_folder()
 
 
 @final

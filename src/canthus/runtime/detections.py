@@ -14,8 +14,8 @@ MOST_OVERLAP = 0.45
 """Of two boxes that overlap by more (intersection over union), the lower score goes."""
 MOST_CANDIDATES = 1000
 """Boxes, best first, that are compared with each other."""
-LARGEST_LOG_SIZE = 10.0
-"""Log sizes are cut here, 22,000 strides, so that no output overflows."""
+LOG_SIZES = (-4.0, 10.0)
+"""Log sizes are cut here, 0.02 and 22,000 strides, so that every box is finite and has an area."""
 
 
 def decode(
@@ -58,7 +58,7 @@ def decode(
     rows = outputs[chosen]
     cells, sizes = _cells(chosen, counts, width, strides)
     centres = (cells + 0.5 + rows[:, 1:3]) * sizes
-    halves = np.exp(np.minimum(rows[:, 3:5], LARGEST_LOG_SIZE)) * (sizes / 2)
+    halves = np.exp(np.clip(rows[:, 3:5], *LOG_SIZES)) * (sizes / 2)
     boxes = np.concatenate([centres - halves, centres + halves], axis=1)
     kept = distinct_boxes(boxes)
     points = (cells[kept, None] + 0.5 + rows[kept, 5:].reshape(-1, 5, 2)) * sizes[kept, None] - 0.5
@@ -67,13 +67,14 @@ def decode(
 
 
 def distinct_boxes(
-    boxes: Float32[np.ndarray, "n 4"], *, most_overlap: float = MOST_OVERLAP
+    boxes: Float32[np.ndarray, "n 4"], *, most_overlap: float = MOST_OVERLAP, most_within: float = 1.0
 ) -> Int64[np.ndarray, " kept"]:
     """Greedy suppression: take the best box, drop those that overlap it by more than ``most_overlap``, repeat.
 
     Args:
         boxes: best first.
         most_overlap: intersection over union that two kept boxes may have.
+        most_within: share of its area that may lie within a better box; 1 allows all of it.
 
     Returns:
         Indices of the kept boxes, ascending.
@@ -92,6 +93,8 @@ def distinct_boxes(
         side_y = np.minimum(table[3], best[3]) - np.maximum(table[1], best[1])
         shared = np.maximum(side_x, 0) * np.maximum(side_y, 0)
         apart = shared <= most_overlap * (table[4] + best[4] - shared)
+        if most_within < 1:
+            apart &= shared <= most_within * table[4]
         if not apart.all():
             table, left = table[:, apart], left[apart]
     return np.array(kept, np.int64)
