@@ -15,10 +15,11 @@ from jaxtyping import Bool
 
 from canthus.conversions import conversion_matrix, convert
 from canthus.data import folder, ibug_300w, wflw, wild21, ytf
-from canthus.data.check import PartCount, Report, check_dataset
+from canthus.data.check import check_dataset
 from canthus.data.folder import read_folder
 from canthus.data.ibug_300w import read_300w
 from canthus.data.problems import Problem
+from canthus.data.report import PartCount, Report
 from canthus.data.wflw import read_wflw
 from canthus.data.wild21 import read_wild21
 from canthus.data.ytf import read_ytf

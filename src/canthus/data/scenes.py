@@ -12,8 +12,10 @@ from typing import final
 import numpy as np
 
 from canthus.conversions import convert
-from canthus.data import DATASETS, facemask, load_dataset, wild21
+from canthus.data import DATASETS, facemask, fddb, load_dataset, widerface, wild21
 from canthus.data.facemask import read_facemask_scenes
+from canthus.data.fddb import read_fddb_scenes
+from canthus.data.widerface import read_widerface_scenes
 from canthus.data.wild21 import read_wild21_scenes
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
@@ -96,5 +98,7 @@ SCENE_SETS: dict[str, SceneSet] = {
     "wflw": _of_landmarks("wflw"),
     "wild21": SceneSet(read_wild21_scenes, tuple(wild21.SPLITS)),
     "facemask": SceneSet(read_facemask_scenes, tuple(facemask.SPLITS)),
+    "widerface": SceneSet(read_widerface_scenes, tuple(widerface.SPLITS)),
+    "fddb": SceneSet(read_fddb_scenes, tuple(fddb.SPLITS)),
 }
 """Every set of scenes by name."""
