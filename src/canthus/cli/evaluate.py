@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from canthus.cli.detector_options import DetectorModelOption, DetectorOption, DetectorSizeOption
+
 ModelOption = Annotated[
     str | None, typer.Option(help="Embedded name, or an ONNX file with a model card; the default model if absent.")
 ]
@@ -13,13 +15,15 @@ PredictionsOption = Annotated[
     typer.Option(help="Score this instead of a model: JSON of predictions or of detect, or rows kept by --rows."),
 ]
 DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, folder ...")]
+TilesOption = Annotated[
+    bool | None, typer.Option("--detector-tiles", help="Look for small faces in tiles of larger pictures as well.")
+]
 RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the predictions' pictures.")]
 SplitOption = Annotated[
     str | None,
     typer.Option(help="common, challenging, full, train, fit, validation ...; what the folder holds if absent."),
 ]
 BoxesOption = Annotated[str | None, typer.Option(help="Face boxes: truth (hull of the true points) or detector.")]
-DetectorOption = Annotated[str | None, typer.Option(help="For --boxes detector: haar (the default) or none.")]
 OverlapOption = Annotated[
     float | None, typer.Option(help="A face is found above this overlap (IoU) of detected and true box; 0.3 if absent.")
 ]
@@ -41,7 +45,9 @@ WorstOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the model; 1 if absent.")]
 PassesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="2 cuts each face out again by the points found first; if absent: haar 2, else 1."),
+    typer.Option(
+        min=1, help="2 cuts each face out again by the points found first; if absent: haar and yunet 2, else 1."
+    ),
 ]
 
 
@@ -53,6 +59,9 @@ def evaluate(
     split: SplitOption = None,
     boxes: BoxesOption = None,
     detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: TilesOption = None,
     min_overlap: OverlapOption = None,
     box_jitter: JitterOption = None,
     seed: SeedOption = None,
@@ -79,7 +88,7 @@ def evaluate(
         check_rows_path(rows)
     request = Request(
         model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
-        min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
+        detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles, min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     report = make_report(request, errors)

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+)
 from canthus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +40,10 @@ def fatigue(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video.")] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
 ) -> None:
     """Blinks, closures, yawns, nods and looks away of the largest face, PERCLOS, and how awake it seems.
@@ -54,7 +64,15 @@ def fatigue(
     if plot is not None:
         require("matplotlib", extra="plots")
     settings = TrackerSettings() if out is not None else TrackerSettings(smoothing=None)
-    tracker = Tracker(load_pipeline(model, threads=threads), settings)
+    pipeline = load_pipeline(
+        model,
+        detector=detector or "default",
+        detector_model=detector_model,
+        detector_size=detector_size,
+        detector_tiles=detector_tiles,
+        threads=threads,
+    )
+    tracker = Tracker(pipeline, settings)
     cv2.setNumThreads(threads)
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         watch = Watch(source, verb="fatigue")

@@ -13,6 +13,7 @@ from canthus.cli.evaluate import evaluate
 from canthus.cli.evaluate_detector import evaluate_detector
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
+from canthus.cli.fetch import fetch
 from canthus.cli.models import models
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -31,6 +32,7 @@ app.command()(detect)
 app.command()(track)
 app.command()(fatigue)
 app.command()(models)
+app.command()(fetch)
 app.command()(train)
 app.command()(export)
 app.command()(evaluate)

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+)
+
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
     from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
@@ -24,6 +31,10 @@ def track(
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Show a window, where OpenCV has any.")] = False,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
     detect_every: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Pause between searches.")] = 1.0,
     smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Steady the points (One-Euro filter).")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
@@ -45,7 +56,14 @@ def track(
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
         smoothing=Smoothing() if smooth else None,
     )
-    pipeline = load_pipeline(model, threads=threads)
+    pipeline = load_pipeline(
+        model,
+        detector=detector or "default",
+        detector_model=detector_model,
+        detector_size=detector_size,
+        detector_tiles=detector_tiles,
+        threads=threads,
+    )
     cv2.setNumThreads(threads)
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()

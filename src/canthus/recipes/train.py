@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from canthus.losses import LOSSES
 from canthus.models import create_model
 from canthus.models.weights import load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values, to_values
+from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
@@ -59,7 +59,7 @@ class Surroundings:
 
 def default_cache() -> Path:
     """Where packed crops are kept: ``canthus`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
+    return cache_folder()
 
 
 @final
