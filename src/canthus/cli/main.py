@@ -10,6 +10,7 @@ from canthus.cli.benchmark import benchmark
 from canthus.cli.data import data_app
 from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
+from canthus.cli.evaluate_detector import evaluate_detector
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
@@ -35,6 +36,7 @@ app.command()(fetch)
 app.command()(train)
 app.command()(export)
 app.command()(evaluate)
+app.command()(evaluate_detector)
 app.command()(benchmark)
 
 

@@ -1,0 +1,170 @@
+"""What ``canthus evaluate-detector`` was asked for, made into reports."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from canthus.cli.results import write_json
+from canthus.data.scenes import SCENE_SETS, load_scenes
+from canthus.errors import ConfigError
+from canthus.evaluation.detection import MIN_OVERLAP, match_scenes
+from canthus.evaluation.detection_plots import plot_detectors
+from canthus.evaluation.detection_report import DetectorReport, detectors_json, write_detection_rows
+from canthus.evaluation.detection_run import detect_scenes
+from canthus.evaluation.detection_worst import worst_pictures_sheet
+from canthus.evaluation.wider_face import LEVELS, WiderPrecision, read_wider_truth, wider_precision
+from canthus.evaluation.wider_files import prediction_key, read_wider_predictions, write_wider_predictions
+from canthus.images import write_image
+from canthus.lookup import lookup
+from canthus.runtime.detector import Detector, HaarDetector, create_detector
+from canthus.types import Faces, Scene
+
+LEAST_SCORE = 0.02
+"""Scores from here on are measured, unless told otherwise: far below what is shown in use."""
+_USUAL_SCORE = 0.5
+"""Of finds that were read from files, which do not say."""
+_SPLITS = {"wild21": "test", "facemask": "test", "wflw": "test", "fddb": "all"}
+"""What is measured where no split is named; validation of other sets."""
+
+
+@final
+@dataclass(frozen=True)
+class DetectorRequest:
+    """Options as they were given; None where they were not."""
+
+    dataset: str
+    root: Path
+    split: str | None = None
+    detectors: Sequence[str] = ()
+    predictions: Sequence[Path] = ()
+    size: int | None = None
+    least_score: float | None = None
+    min_overlap: float | None = None
+    write_predictions: Path | None = None
+    official: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ConfigError: an option is out of range or has no effect.
+        """
+        for name, value in (("least-score", self.least_score), ("min-overlap", self.min_overlap)):
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"--{name} is a fraction from 0 to 1, found {value:g}")
+        if self.min_overlap == 0:
+            raise ConfigError("--min-overlap 0 would take any box for any face; expected a fraction above 0")
+        if not self.detectors and (self.size is not None or self.least_score is not None):
+            given = "--least-score" if self.size is None else "--detector-size"
+            raise ConfigError(f"{given} has no effect with --predictions alone; leave it out")
+        if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
+            raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
+        if self.official is not None and self.dataset != "widerface":
+            raise ConfigError(f"--official is the protocol of widerface; leave it out with {self.dataset}")
+
+
+def make_reports(request: DetectorRequest, console: Console) -> list[DetectorReport]:
+    """Run or read every detector that was asked for; progress goes to ``console``.
+
+    Raises:
+        CanthusError: options contradict each other, or a file cannot be read.
+    """
+    if not request.detectors and not request.predictions:
+        request = replace(request, detectors=("haar",))
+    request.check()
+    split, scenes = _scenes(request)
+    opened = [_opened(name, request) for name in request.detectors]  # all first: a wrong name must not cost a run
+    reports = []
+    for name, (detector, usual) in zip(request.detectors, opened, strict=True):
+        bar = track(detect_scenes(scenes, detector), name, total=len(scenes), console=console, transient=True)
+        found = list(bar)
+        seconds = np.array([detection.seconds for detection in found], np.float64)
+        report = _report(request, split, scenes, [detection.faces for detection in found])
+        reports.append(replace(report, detector=Path(name).stem, usual_score=usual, seconds=seconds))
+    for folder in request.predictions:
+        report = _report(request, split, scenes, read_wider_predictions(folder, scenes))
+        reports.append(replace(report, detector=folder.name))
+    if request.write_predictions is not None:
+        write_wider_predictions(request.write_predictions, scenes, reports[0].found)
+    return reports
+
+
+def official_precision(folder: Path, reports: Sequence[DetectorReport]) -> dict[str, Mapping[str, WiderPrecision]]:
+    """Name of each detector -> level -> average precision by WIDER FACE's own protocol.
+
+    Raises:
+        DataError: the truth of the protocol is missing or damaged.
+    """
+    truth = read_wider_truth(folder)
+    results: dict[str, Mapping[str, WiderPrecision]] = {}
+    for report in reports:
+        found = {prediction_key(scene): faces for scene, faces in zip(report.scenes, report.found, strict=True)}
+        habit = report.scenes[0].habit
+        results[report.detector] = {level: wider_precision(truth, found, level=level, habit=habit) for level in LEVELS}
+    return results
+
+
+def write_folder(
+    folder: Path,
+    reports: Sequence[DetectorReport],
+    levels: Mapping[str, Mapping[str, WiderPrecision]] | None,
+    *,
+    worst: int,
+) -> Iterator[Path]:
+    """Write ``rows.csv``, ``summary.json``, a sheet ``worst_<detector>.png`` each, last ``curves.png`` (extra: plots).
+
+    Yields:
+        Each file once it is written.
+
+    Raises:
+        CanthusError: a file cannot be written, a picture cannot be read, or matplotlib is not installed.
+    """
+    write_detection_rows(folder / "rows.csv", reports)
+    yield folder / "rows.csv"
+    write_json(str(folder / "summary.json"), detectors_json(reports, levels))
+    yield folder / "summary.json"
+    for report in reports if worst else ():
+        path = folder / f"worst_{report.detector}.png"
+        write_image(path, worst_pictures_sheet(report, count=worst))
+        yield path
+    plot_detectors(folder / "curves.png", reports)
+    yield folder / "curves.png"
+
+
+def _scenes(request: DetectorRequest) -> tuple[str, list[Scene]]:
+    """The split, and its pictures."""
+    known = lookup(SCENE_SETS, request.dataset, kind="set of pictures with faces").splits
+    split = request.split or _SPLITS.get(request.dataset, "validation")
+    if request.split is None and split not in known:
+        raise ConfigError(f"Name a split of {request.dataset} by --split: {', '.join(known)}")
+    return split, load_scenes(request.dataset, request.root, split)
+
+
+def _opened(name: str, request: DetectorRequest) -> tuple[Detector, float]:
+    """The detector set to give all scores that are measured, and the score that it shows faces from in use."""
+    detector = create_detector(name)
+    usual = getattr(detector, "least_score", 0.0)
+    least = LEAST_SCORE if request.least_score is None else request.least_score
+    if isinstance(detector, HaarDetector):
+        detector.least_score = least
+    return detector, usual
+
+
+def _report(request: DetectorRequest, split: str, scenes: Sequence[Scene], found: Sequence[Faces]) -> DetectorReport:
+    min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
+    return DetectorReport(
+        detector="",
+        dataset=request.dataset,
+        split=split,
+        min_overlap=min_overlap,
+        usual_score=_USUAL_SCORE,
+        scenes=scenes,
+        found=found,
+        rows=match_scenes(scenes, found, min_overlap=min_overlap),
+        seconds=np.zeros(0),
+    )
