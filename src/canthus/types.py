@@ -170,8 +170,16 @@ class Scene:
 @final
 @dataclass(frozen=True)
 class Sample:
-    """A picture of one face with its points, as augmentation sees it."""
+    """A picture of one face with its points, as augmentation sees it.
+
+    Attributes:
+        image: the crop.
+        points: in pixels of the crop.
+        scheme: the numbering.
+        visible: False for points that something covers; None where nothing is known to.
+    """
 
     image: Image
     points: Float32[np.ndarray, "k 2"]
     scheme: Scheme
+    visible: Bool[np.ndarray, " k"] | None = None
