@@ -10,7 +10,7 @@ from typing import final
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 
 from canthus.data.scene_packs import SceneSample
 from canthus.data.transforms import random_blur, random_grey, random_light, random_noise
@@ -172,7 +172,7 @@ def random_view(
     return _judge(scene, _warp(scene.image, affine, sides.max(), shape), boxes, points, least=settings.least_face)
 
 
-def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) -> Image:
+def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) -> UInt8[np.ndarray, "rows columns 3"]:
     """The picture moved by ``affine`` into a window of ``shape``; halved by averaging first where it shrinks much."""
     small = image
     while scale < 0.6 and min(small.shape[:2]) > 8:

@@ -76,10 +76,7 @@ class FaceDetector(nn.Module):
     @property
     def first_convolution(self) -> nn.Conv2d:
         """The layer that sees the picture."""
-        layer = self.stem[0][0]
-        if not isinstance(layer, nn.Conv2d):
-            raise TypeError(f"The first layer is {type(layer).__name__}, not a convolution")
-        return layer
+        return next(layer for layer in self.stem.modules() if isinstance(layer, nn.Conv2d))
 
     def _start(self) -> None:
         """Small weights and priors in the biases of the last layer."""

@@ -107,7 +107,7 @@ def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> Non
     own_mean.copy_(mean)
     own_variance.copy_(variance)
     norm.weight.copy_((variance + norm.eps).sqrt())
-    norm.bias += mean
+    norm.bias.add_(mean)
 
 
 def _buffers(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,7 @@ class TextTarget(Protocol):
 
 
 class FaceRecord(TypedDict):
-    """One face, in pixels of the upright picture; ``five_points`` of the detector and ``confidence`` of each point where
-    they are known."""
+    """One face, in pixels of the upright picture; ``five_points`` and ``confidence`` where a network gives them."""
 
     box: list[float]
     score: float
