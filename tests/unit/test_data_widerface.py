@@ -205,7 +205,7 @@ def test_damaged_entries_are_listed_with_their_line(root: Path) -> None:
         (6, "promises 2 faces, found 1 lines"),
         (10, "expected 10 numbers, found 3"),
         (13, "expected 10 numbers: could not convert"),
-        (15, "expected the number of faces"),
+        (15, "expected the number of faces, found 'nothing'"),
         (16, "expected finite numbers"),
         (18, "WIDER_train/images/g.jpg is not there"),
     ):
