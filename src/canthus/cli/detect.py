@@ -14,6 +14,7 @@ from canthus.cli.detector_options import (
     DetectorOption,
     DetectorSizeOption,
     DetectorTilesOption,
+    open_pipeline,
 )
 from canthus.errors import CanthusError, ConfigError, DataError
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from canthus.runtime.pipeline import Pipeline
     from canthus.runtime.records import PictureRecord
     from canthus.types import Frame, Image
+
+BoxesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Take face boxes from this JSON or CSV, not from a detector.")
+]
 
 
 def detect(
@@ -37,9 +42,7 @@ def detect(
     detector_model: DetectorModelOption = None,
     detector_size: DetectorSizeOption = None,
     detector_tiles: DetectorTilesOption = False,
-    boxes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take face boxes from this JSON or CSV, not from a detector.")
-    ] = None,
+    boxes: BoxesOption = None,
     passes: Annotated[
         int | None,
         typer.Option(
@@ -56,24 +59,17 @@ def detect(
 
     from canthus.runtime.box_files import read_boxes
     from canthus.runtime.inputs import find_inputs
-    from canthus.runtime.pipeline import load_pipeline
 
     if boxes is not None and (detector or detector_model or detector_size or detector_tiles):
-        raise ConfigError("--boxes and --detector both say where faces are; give one of them")
+        raise ConfigError("--boxes and --detector (-model, -size, -tiles) both say where faces are; give one of them")
     if json_file == csv_file == "-":
         raise ConfigError("--json - and --csv - would mix on standard output; write one of them to a file")
     if boxes is not None and passes is None:
         passes = 2  # boxes of other detectors have other habits
-    pipeline = load_pipeline(
-        model,
-        detector="none" if boxes is not None else detector or "default",
-        detector_model=detector_model,
-        detector_size=detector_size,
-        detector_tiles=detector_tiles,
-        threads=threads,
-        passes=passes,
-    )
-    cv2.setNumThreads(threads)
+    pipeline = open_pipeline(
+        model, detector=detector if boxes is None else "none", detector_model=detector_model,
+        detector_size=detector_size, detector_tiles=detector_tiles, threads=threads, passes=passes,
+    )  # fmt: skip
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     known = None if boxes is None else read_boxes(boxes)
     found = find_inputs(inputs, leave_out=out)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from canthus.cli.detector_options import DetectorModelOption, DetectorOption, DetectorSizeOption
+from canthus.errors import ConfigError
 
 ModelOption = Annotated[
     str | None, typer.Option(help="Embedded name, or an ONNX file with a model card; the default model if absent.")
@@ -78,7 +79,6 @@ def evaluate(
 
     from canthus.cli.evaluation_request import Request, make_report, report_notes
     from canthus.cli.results import error_table, part_table, write_json
-    from canthus.errors import ConfigError
     from canthus.evaluation.report import report_json
     from canthus.evaluation.rows import check_rows_path, write_rows
 
@@ -88,7 +88,8 @@ def evaluate(
         check_rows_path(rows)
     request = Request(
         model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
-        detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles, min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
+        detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles,
+        min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     report = make_report(request, errors)

@@ -11,6 +11,7 @@ from canthus.cli.detector_options import (
     DetectorOption,
     DetectorSizeOption,
     DetectorTilesOption,
+    open_pipeline,
 )
 
 if TYPE_CHECKING:
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from canthus.types import Image, TrackedFrame
 
 
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON line a frame; - is stdout.")
+]
+
+
 def track(
     video: Annotated[str, typer.Argument(metavar="VIDEO|CAMERA", help="A video file, or a camera's number such as 0.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video.")] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON line a frame; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     csv_file: Annotated[
         str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row a face and frame.")
     ] = None,
@@ -43,10 +47,7 @@ def track(
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
-    import cv2
-
     from canthus.cli.video_run import Watch, check_targets
-    from canthus.runtime.pipeline import load_pipeline
     from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
     from canthus.runtime.video import open_video
 
@@ -56,15 +57,10 @@ def track(
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
         smoothing=Smoothing() if smooth else None,
     )
-    pipeline = load_pipeline(
-        model,
-        detector=detector or "default",
-        detector_model=detector_model,
-        detector_size=detector_size,
-        detector_tiles=detector_tiles,
-        threads=threads,
-    )
-    cv2.setNumThreads(threads)
+    pipeline = open_pipeline(
+        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+        detector_tiles=detector_tiles, threads=threads,
+    )  # fmt: skip
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()
     with open_video(video, threads=threads) as source, ExitStack() as stack:

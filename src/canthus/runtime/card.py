@@ -79,15 +79,9 @@ def card_values(text: str, *, kind: str, known: Collection[str], source: str) ->
     Raises:
         ModelFileError: not JSON, of another kind, or fields are missing or unknown.
     """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelFileError(f"{source}: the model card is no JSON object")
-    found = values.get("kind", LANDMARKS)
+    values, found = _json_object(text, source=source), card_kind(text, source=source)
     if found != kind:
-        what = KINDS.get(str(found), f"of the unknown kind {found!r}")
+        what = KINDS.get(found, f"of the unknown kind {found!r}")
         raise ModelFileError(f"{source}: is {what}, expected {KINDS[kind]}")
     if "kind" not in known:
         values.pop("kind", None)
@@ -97,4 +91,23 @@ def card_values(text: str, *, kind: str, known: Collection[str], source: str) ->
     missing = set(known) - set(values) - {"metrics"}
     if missing:
         raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
+    return values
+
+
+def card_kind(text: str, *, source: str) -> str:
+    """What a card describes; one that does not say is of a landmark model.
+
+    Raises:
+        ModelFileError: not JSON.
+    """
+    return str(_json_object(text, source=source).get("kind", LANDMARKS))
+
+
+def _json_object(text: str, *, source: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{source}: the model card is no JSON object")
     return values

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from typing import Any, Protocol, TypedDict, final, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -20,12 +20,13 @@ class TextTarget(Protocol):
 
 
 class FaceRecord(TypedDict):
-    """One face, in pixels of the upright picture."""
+    """One face, in pixels of the upright picture; ``five_points`` are the detector's, where it finds any."""
 
     box: list[float]
     score: float
     scheme: str
     points: list[list[float]]
+    five_points: NotRequired[list[list[float]]]
 
 
 class PictureRecord(TypedDict):
@@ -44,6 +45,9 @@ def picture_record(name: str, image: Image, frame: Frame) -> PictureRecord:
         {"box": _rounded(box, 2), "score": round(float(score), 4), "scheme": scheme, "points": _rounded(points, 2)}
         for box, score, points in zip(frame.faces.boxes, frame.faces.scores, frame.landmarks.points, strict=True)
     ]
+    if frame.faces.points is not None:
+        for face, five in zip(faces, frame.faces.points, strict=True):
+            face["five_points"] = _rounded(five, 2)
     height, width = image.shape[:2]
     return {"image": name, "width": width, "height": height, "faces": faces}
 
