@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import final
 
+import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import track
@@ -51,6 +52,7 @@ class DetectorRequest:
     model: Path | None = None
     size: int | None = None
     tiles: bool = False
+    threads: int = 1
     least_score: float | None = None
     min_overlap: float | None = None
     write_predictions: Path | None = None
@@ -93,6 +95,7 @@ def make_reports(request: DetectorRequest, console: Console) -> list[DetectorRep
     request.check()
     request = replace(request, detectors=tuple(map(detector_name, request.detectors)))
     split, scenes = _scenes(request)
+    cv2.setNumThreads(request.threads)
     opened = [_opened(name, request) for name in request.detectors]  # all first: a wrong name must not cost a run
     reports = []
     for name, (detector, usual) in zip(request.detectors, opened, strict=True):
@@ -162,7 +165,9 @@ def _scenes(request: DetectorRequest) -> tuple[str, list[Scene]]:
 
 def _opened(name: str, request: DetectorRequest) -> tuple[Detector, float]:
     """The detector set to give all scores that are measured, and the score that it shows faces from in use."""
-    create = partial(create_detector, name, model=request.model, size=request.size, tiles=request.tiles)
+    create = partial(
+        create_detector, name, model=request.model, size=request.size, tiles=request.tiles, threads=request.threads
+    )
     usual = create()
     whole = usual.detector if isinstance(usual, TiledDetector) else usual
     if not isinstance(whole, HaarDetector | CanthusDetector | YuNetDetector):

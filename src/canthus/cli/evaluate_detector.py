@@ -14,6 +14,7 @@ DetectorsOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME|FILE", help="canthus, haar, yunet, or a detector's ONNX file; again for one row each."),
 ]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each detector, OpenCV's as well.")]
 LeastScoreOption = Annotated[
     float | None, typer.Option(help="Measure from this score on, below what is shown in use; 0.02 if absent.")
 ]
@@ -50,6 +51,7 @@ def evaluate_detector(
     detector_model: DetectorModelOption = None,
     detector_size: DetectorSizeOption = None,
     detector_tiles: DetectorTilesOption = False,
+    threads: ThreadsOption = 1,
     least_score: LeastScoreOption = None,
     min_overlap: OverlapOption = None,
     predictions: PredictionsOption = None,
@@ -75,7 +77,7 @@ def evaluate_detector(
         raise ConfigError("--worst needs --out DIR, the folder that the sheet of worst pictures goes to")
     request = DetectorRequest(
         dataset=dataset, root=root, split=split, detectors=tuple(detector or ()), model=detector_model,
-        size=detector_size, tiles=detector_tiles,
+        size=detector_size, tiles=detector_tiles, threads=threads,
         least_score=least_score, min_overlap=min_overlap, predictions=tuple(predictions or ()),
         write_predictions=write_predictions, official=official,
     )  # fmt: skip
