@@ -64,7 +64,7 @@ def worst_pictures_sheet(report: DetectorReport, *, count: int, columns: int = 3
     return np.vstack([_legend(width), *lines])
 
 
-def _line(tiles: Sequence[Image], width: int) -> Image:
+def _line(tiles: Sequence[np.ndarray], width: int) -> UInt8[np.ndarray, "h w 3"]:
     """Tiles side by side, as high as the highest, on paper of a given width."""
     paper = np.full((max(len(tile) for tile in tiles), width, 3), _PAPER, np.uint8)
     for number, tile in enumerate(tiles):
