@@ -148,7 +148,7 @@ def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size siz
     return np.asarray(cv2.warpAffine(image, affine.matrix, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def halve_image(image: Image) -> Image:
+def halve_image(image: Image) -> UInt8[np.ndarray, "half_h half_w 3"]:
     """The picture at half its size, by averaging four pixels each; an odd last row or column is left out.
 
     A side of one pixel stays as it is.
@@ -158,7 +158,9 @@ def halve_image(image: Image) -> Image:
     return np.asarray(cv2.resize(image[:rows, :columns], halved, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def fit_image(image: Image, size: int, *, multiple: int = 1, most_growth: float = 2.0) -> tuple[Image, Affine]:
+def fit_image(
+    image: Image, size: int, *, multiple: int = 1, most_growth: float = 2.0
+) -> tuple[UInt8[np.ndarray, "fit_h fit_w 3"], Affine]:
     """Shrink or enlarge a picture so that its longer side is ``size``, then pad it with black to the right and below.
 
     Large pictures are first halved by averaging, as often as it takes, so that small faces do not alias.

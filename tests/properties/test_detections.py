@@ -31,6 +31,15 @@ def test_kept_boxes_are_apart_and_dropped_ones_overlap_a_better_kept_one(corners
 
 
 @given(BOXES, LIMITS)
+def test_no_kept_box_lies_within_a_better_one(corners: np.ndarray, limit: float) -> None:
+    boxes = _boxes(corners)
+    kept = boxes[distinct_boxes(boxes, most_overlap=1.0, most_within=limit)]
+    sides = np.minimum(kept[:, None, 2:], kept[None, :, 2:]) - np.maximum(kept[:, None, :2], kept[None, :, :2])
+    share = np.clip(sides, 0, None).prod(axis=-1) / (kept[:, 2:] - kept[:, :2]).prod(axis=-1)
+    assert (np.triu(share, k=1) <= limit + 1e-6).all()
+
+
+@given(BOXES, LIMITS)
 def test_suppression_of_kept_boxes_changes_nothing(corners: np.ndarray, limit: float) -> None:
     boxes = _boxes(corners)
     kept = distinct_boxes(boxes, most_overlap=limit)

@@ -81,10 +81,11 @@ def find_detector(model: str | os.PathLike[str]) -> Path:
 def _check_values(session: Any, *, source: str) -> None:
     """Refuse a file whose input or output is not a detector's."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    taken = [(value.name, value.type, list(value.shape[3:])) for value in inputs if len(value.shape) == 4]
-    if taken != [("image", "tensor(uint8)", [3])] or len(inputs) != 1:
+    taken = [(value.name, value.type, [side for side in value.shape if isinstance(side, int)]) for value in inputs]
+    if taken != [("image", "tensor(uint8)", [3])] or len(inputs[0].shape) != 4:
         raise ModelFileError(
-            f"{source}: expected one input, image tensor(uint8) [n, h, w, 3]; found {_described(inputs)}"
+            f"{source}: expected one input, image tensor(uint8) [n, h, w, 3] with open n, h and w; "
+            f"found {_described(inputs)}"
         )
     given = [(value.name, value.type, len(value.shape), value.shape[-1:]) for value in outputs]
     if ("faces", "tensor(float)", 3, [ROW]) not in given:

@@ -80,6 +80,8 @@ class HaarDetector:
     """
 
     def __init__(self, *, least_score: float = 0.4, long_side: int = 640) -> None:
+        if long_side < SMALLEST_SIDE:
+            raise ConfigError(f"The cascade looks at no less than {SMALLEST_SIDE} pixels, found size {long_side}")
         self.least_score = least_score
         self.long_side = long_side
         path = Path(cv2.__file__).parent / "data" / CASCADE
