@@ -2,13 +2,15 @@
 
 Run:    python benchmarks/fit_box_habits.py wild21 path/to/wild21
         python benchmarks/fit_box_habits.py facemask path/to/facemask
+        python benchmarks/fit_box_habits.py 300w path/to/300w
 Prints: the habit (medians), what remains after it, and for wild21 where its coordinates have their origin.
 
 Neither set has 68 points, so the embedded landmark model gives them: it cuts a face out by the box, then by the hull of
 its own points, four times in all, and the last hull is taken for the face box.  A face counts if its box measures at
 least 60 px and, in wild21, if the five labelled points lie within 6 % of the box (square root of the area, mean of the
 five) of the model's; in facemask, if it wears no mask and the last pass moved no side of the hull by more than 4 %.
-The habit found is where the model starts in the next of three rounds, so the start does not matter.
+The habit found is where the model starts in the next of three rounds, so the start does not matter.  For ``300w``
+(validation), whose boxes are hulls, the habit found is the model's own bias.
 """
 
 import argparse
@@ -19,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from canthus.conversions import convert
 from canthus.data.scenes import load_scenes
 from canthus.geometry import Affine, BoxHabit, box_size, hull_box
 from canthus.images import read_image
@@ -33,6 +34,8 @@ PASSES = 4
 ROUNDS = 3
 MOST_AWAY = 0.06
 MOST_MOVED = 0.04
+
+SPLITS = {"wild21": "all", "facemask": "all", "300w": "validation"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Measured:
         return np.where(np.isnan(away), self.settled, away < MOST_AWAY)
 
 
-def measure(scenes: Sequence[Scene], landmarker: Landmarker, habit: BoxHabit) -> Measured:
+def measure(scenes: Sequence[Scene], session: LandmarkSession, habit: BoxHabit) -> Measured:
     """Run the model on every face that is large enough and, where the set says so, wears no mask."""
     rows = []
     for scene in scenes:
@@ -61,7 +64,7 @@ def measure(scenes: Sequence[Scene], landmarker: Landmarker, habit: BoxHabit) ->
             label in ("", "without_mask") for label in scene.labels
         ]
         if wanted.any():
-            rows.append(_of_scene(read_image(scene.path), scene.boxes[wanted], scene.points[wanted], landmarker, habit))
+            rows.append(_of_scene(read_image(scene.path), scene.boxes[wanted], scene.points[wanted], session, habit))
     return Measured(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
@@ -69,21 +72,21 @@ def _of_scene(
     image: Image,
     boxes: Float32[np.ndarray, "n 4"],
     truth: Float32[np.ndarray, "n 5 2"],
-    landmarker: Landmarker,
+    session: LandmarkSession,
     habit: BoxHabit,
 ) -> tuple[Float[np.ndarray, "n ..."] | Bool[np.ndarray, " n"], ...]:
     """Columns of ``Measured`` for one picture."""
     starts = habit.face_boxes(boxes)
-    before = hull_box(Landmarker(landmarker.session, passes=landmarker.passes - 1)(image, starts).points)
-    last = landmarker(image, before if landmarker.passes == 1 else starts)
+    before = hull_box(Landmarker(session, passes=PASSES - 1)(image, starts).points)
+    last = Landmarker(session)(image, before)
     hulls = hull_box(last.points)
     settled = np.abs(hulls - before).max(axis=1) < MOST_MOVED * box_size(hulls).max(axis=1)
     # The same on the mirrored picture, mirrored back: what the model does to one side it does here to the other.
     width = image.shape[1]
     mirrored_starts = np.stack([width - starts[:, 2], starts[:, 1], width - starts[:, 0], starts[:, 3]], axis=1)
-    mirrored = landmarker(np.ascontiguousarray(image[:, ::-1]), mirrored_starts).convert(FIVE).points
-    back = Affine.flip(width).apply(mirrored)[:, list(FIVE.mirror)]
-    return boxes, hulls, settled, truth, convert(last.points, last.scheme, FIVE), back
+    mirrored = Landmarker(session, passes=PASSES)(np.ascontiguousarray(image[:, ::-1]), mirrored_starts)
+    back = Affine.flip(width).apply(mirrored.convert(FIVE).points)[:, list(FIVE.mirror)]
+    return boxes, hulls, settled, truth, last.convert(FIVE).points, back
 
 
 def sigma(values: Float[np.ndarray, " n"]) -> float:
@@ -117,14 +120,14 @@ def print_origin(found: Measured) -> None:
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=("wild21", "facemask"))
+    parser.add_argument("name", choices=tuple(SPLITS))
     parser.add_argument("root", type=Path, help="folder of the set")
     arguments = parser.parse_args()
-    scenes = load_scenes(arguments.name, arguments.root, "all")
-    landmarker = Landmarker(LandmarkSession.open("default"), passes=PASSES)
+    scenes = load_scenes(arguments.name, arguments.root, SPLITS[arguments.name])
+    session = LandmarkSession.open("default")
     habit = BoxHabit()
     for _ in range(ROUNDS):
-        found = measure(scenes, landmarker, habit)
+        found = measure(scenes, session, habit)
         shifts, sizes = shifts_and_sizes(found)
         (x, y), (w, h) = (np.median(values, axis=0).tolist() for values in (shifts, sizes))
         habit = BoxHabit(centre=(x, y), size=(w, h))

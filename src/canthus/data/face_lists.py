@@ -89,7 +89,7 @@ def _entries(lines: list[str], names_picture: Callable[[str], bool]) -> Iterator
 def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:
     """The faces of one entry: the line with their number, then one line each."""
     if not body or not body[0].isdecimal():
-        raise _LineError(0, f"expected the number of faces, found {body[0][:60]!r}" if body else "the list ends here")
+        raise _LineError(0, f"expected the number of faces, found {body[0][:60] if body else 'nothing'!r}")
     count, faces = int(body[0]), body[1:]
     if count == 0 and len(faces) == 1:
         faces = []  # WIDER FACE puts one line of zeros where there is no face

@@ -3,7 +3,8 @@
 Layout: ``images/`` with the pictures, ``annotations/`` with an xml of the same stem each, and the lists ``train.txt``,
 ``validate.txt`` and ``test.txt`` with one name of a picture a line.
 
-Some small faces in the background have no box, so a few of the "false" boxes counted on this set are faces.
+Some small faces in the background have no box, so a few of the "false" boxes counted on this set are faces.  Two
+pictures are both in the training and in the test list, under different names.
 """
 
 import xml.etree.ElementTree as ET
