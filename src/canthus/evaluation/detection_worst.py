@@ -33,7 +33,8 @@ def picture_faults(report: DetectorReport) -> Float64[np.ndarray, " p"]:
     costs = np.minimum(truths.sizes[missed] / _CLEAR_SIZE, 1)
     return np.asarray(
         np.bincount(finds.pictures[false], weights=finds.scores[false], minlength=count)
-        + np.bincount(truths.pictures[missed], weights=costs, minlength=count)
+        + np.bincount(truths.pictures[missed], weights=costs, minlength=count),
+        np.float64,
     )
 
 

@@ -13,10 +13,10 @@ from canthus.cli.main import app
 from canthus.data.facemask import HABIT
 from canthus.errors import CanthusError, ConfigError, DataError
 from canthus.images import read_image, write_image
-from tiny_detectors import write_tiny_detector
+from tiny_detectors import tiny_detector_card, write_tiny_detector
 
 CELL = 32
-"""Twice the stride of the network: pictures of 320 pixels are enlarged to 640."""
+"""Half the stride of the network: pictures of 320 pixels are enlarged to 640."""
 PLACES = {"a": [(2, 3), (6, 6)], "b": [(4, 4)], "c": []}
 LABELLED = {"a": [(2, 3), (6, 6)], "b": [(4, 4), (8, 1)], "c": []}
 
@@ -65,7 +65,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
-    return write_tiny_detector(tmp_path / "cells.onnx")
+    return write_tiny_detector(tmp_path / "cells.onnx", card=tiny_detector_card(strides=(2 * CELL,)))
 
 
 @pytest.fixture
