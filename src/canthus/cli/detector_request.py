@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
+import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import track
@@ -21,14 +23,19 @@ from canthus.evaluation.wider_face import LEVELS, WiderPrecision, read_wider_tru
 from canthus.evaluation.wider_files import prediction_key, read_wider_predictions, write_wider_predictions
 from canthus.images import write_image
 from canthus.lookup import lookup
-from canthus.runtime.detector import Detector, HaarDetector, create_detector
+from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.detector import Detector
+from canthus.runtime.detectors import create_detector, detector_name
+from canthus.runtime.haar_detector import HaarDetector
+from canthus.runtime.tiled_detector import TiledDetector
+from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.types import Faces, Scene
 
 LEAST_SCORE = 0.02
 """Scores from here on are measured, unless told otherwise: far below what is shown in use."""
 _USUAL_SCORE = 0.5
 """Of finds that were read from files, which do not say."""
-_SPLITS = {"wild21": "test", "facemask": "test", "wflw": "test", "fddb": "all"}
+_SPLITS = {"wild21": "test", "facemask": "test", "wflw": "test", "fddb": "all", "widerface": "val"}
 """What is measured where no split is named; validation of other sets."""
 
 
@@ -42,11 +49,14 @@ class DetectorRequest:
     split: str | None = None
     detectors: Sequence[str] = ()
     predictions: Sequence[Path] = ()
+    model: Path | None = None
     size: int | None = None
+    tiles: bool = False
+    threads: int = 1
     least_score: float | None = None
     min_overlap: float | None = None
     write_predictions: Path | None = None
-    official: Path | None = None
+    official: bool = False
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -59,13 +69,19 @@ class DetectorRequest:
                 raise ConfigError(f"--{name} is a fraction from 0 to 1, found {value:g}")
         if self.min_overlap == 0:
             raise ConfigError("--min-overlap 0 would take any box for any face; expected a fraction above 0")
-        if not self.detectors and (self.size is not None or self.least_score is not None):
-            given = "--least-score" if self.size is None else "--detector-size"
-            raise ConfigError(f"{given} has no effect with --predictions alone; leave it out")
+        given = {
+            "--detector-model": self.model, "--detector-size": self.size,
+            "--detector-tiles": self.tiles or None, "--least-score": self.least_score,
+        }  # fmt: skip
+        if not self.detectors and any(value is not None for value in given.values()):
+            names = ", ".join(name for name, value in given.items() if value is not None)
+            raise ConfigError(f"{names}: no effect with --predictions alone; leave it out")
+        if self.model is not None and len(self.detectors) > 1:
+            raise ConfigError("--detector-model is the file of one --detector; give files themselves as --detector")
         if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
             raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
-        if self.official is not None and self.dataset != "widerface":
-            raise ConfigError(f"--official is the protocol of widerface; leave it out with {self.dataset}")
+        if self.official and (self.dataset, self.split or "val") != ("widerface", "val"):
+            raise ConfigError("--official is the protocol of --dataset widerface --split val; leave it out here")
 
 
 def make_reports(request: DetectorRequest, console: Console) -> list[DetectorReport]:
@@ -75,9 +91,11 @@ def make_reports(request: DetectorRequest, console: Console) -> list[DetectorRep
         CanthusError: options contradict each other, or a file cannot be read.
     """
     if not request.detectors and not request.predictions:
-        request = replace(request, detectors=("haar",))
+        request = replace(request, detectors=("default",))
     request.check()
+    request = replace(request, detectors=tuple(map(detector_name, request.detectors)))
     split, scenes = _scenes(request)
+    cv2.setNumThreads(request.threads)
     opened = [_opened(name, request) for name in request.detectors]  # all first: a wrong name must not cost a run
     reports = []
     for name, (detector, usual) in zip(request.detectors, opened, strict=True):
@@ -94,13 +112,13 @@ def make_reports(request: DetectorRequest, console: Console) -> list[DetectorRep
     return reports
 
 
-def official_precision(folder: Path, reports: Sequence[DetectorReport]) -> dict[str, Mapping[str, WiderPrecision]]:
+def official_precision(root: Path, reports: Sequence[DetectorReport]) -> dict[str, Mapping[str, WiderPrecision]]:
     """Name of each detector -> level -> average precision by WIDER FACE's own protocol.
 
     Raises:
         DataError: the truth of the protocol is missing or damaged.
     """
-    truth = read_wider_truth(folder)
+    truth = read_wider_truth(root)
     results: dict[str, Mapping[str, WiderPrecision]] = {}
     for report in reports:
         found = {prediction_key(scene): faces for scene, faces in zip(report.scenes, report.found, strict=True)}
@@ -147,12 +165,15 @@ def _scenes(request: DetectorRequest) -> tuple[str, list[Scene]]:
 
 def _opened(name: str, request: DetectorRequest) -> tuple[Detector, float]:
     """The detector set to give all scores that are measured, and the score that it shows faces from in use."""
-    detector = create_detector(name)
-    usual = getattr(detector, "least_score", 0.0)
+    create = partial(
+        create_detector, name, model=request.model, size=request.size, tiles=request.tiles, threads=request.threads
+    )
+    usual = create()
+    whole = usual.detector if isinstance(usual, TiledDetector) else usual
+    if not isinstance(whole, HaarDetector | CanthusDetector | YuNetDetector):
+        return usual, 0.0
     least = LEAST_SCORE if request.least_score is None else request.least_score
-    if isinstance(detector, HaarDetector):
-        detector.least_score = least
-    return detector, usual
+    return create(least_score=least), whole.least_score
 
 
 def _report(request: DetectorRequest, split: str, scenes: Sequence[Scene], found: Sequence[Faces]) -> DetectorReport:

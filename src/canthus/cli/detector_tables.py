@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from canthus.evaluation.detection_report import FALSE_FINDS, DetectorFigures, DetectorReport, detector_figures
+from canthus.evaluation.detection_report import DetectorFigures, DetectorReport, detector_figures
 from canthus.evaluation.wider_face import LEVELS, WiderPrecision
 
 Groups = Callable[[DetectorFigures], Mapping[str, tuple[int, float]]]
@@ -46,34 +46,39 @@ def _whole_table(reports: Sequence[DetectorReport], figures: Mapping[str, Detect
     pictures, complete = first.pictures
     title = f"{reports[0].dataset} {reports[0].split}: {pictures} pictures, {first.faces} faces"
     if complete < pictures:
-        title += f"\n{complete} pictures completely labelled; precision and false finds are of these, recall of all"
+        title += f"\n{complete} pictures completely labelled: AP, precision, false of these; recall of all"
     table = Table(
         title=title,
-        caption=f"AP: all-point interpolated area, overlap from {reports[0].min_overlap:g}\n"
-        "R@f: recall % at f false finds per picture; precision, recall, false (per picture) at the usual score",
+        caption=f"AP: all-point interpolated area; a find is a face from overlap {reports[0].min_overlap:g}\n"
+        "R@f: recall % at f false finds per picture; all else at the usual score\n"
+        "false: per picture; other: finds per picture that are false or not labelled",
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
     table.add_column("detector", overflow="fold")
-    names = [
-        "AP\n%",
-        *(f"R@{allowed:g}" for allowed in FALSE_FINDS),
-        "usual\nscore",
-        "preci-\nsion %",
-        "recall\n%",
-        "false",
-    ]
-    names += ["other"] if complete < pictures else []
-    for name in [*names, "median\nms"]:
+    columns = [_cells(report, figures[report.detector]) for report in reports]
+    # A column that says nothing of any detector is left out.
+    names = [name for name in columns[0] if any(cells[name] != "-" for cells in columns)]
+    for name in names:
         table.add_column(name, justify="right")
-    for report, value in zip(reports, figures.values(), strict=True):
-        cells = [_percent(value.average_precision), *(_percent(recall) for recall in value.recall_at.values())]
-        cells += [f"{report.usual_score:g}", _percent(value.usual.precision), _percent(value.usual.recall)]
-        cells.append(_number(value.usual.false_per_picture, 3))
-        cells += [_number(value.usual.other_per_picture, 3)] if complete < pictures else []
-        table.add_row(escape(report.detector), *cells, _number(value.median_ms, 1))
+    for report, cells in zip(reports, columns, strict=True):
+        table.add_row(escape(report.detector), *(cells[name] for name in names))
     return table
+
+
+def _cells(report: DetectorReport, figures: DetectorFigures) -> dict[str, str]:
+    """Head of the column -> text."""
+    return {
+        "AP\n%": _percent(figures.average_precision),
+        **{f"R@{allowed:g}": _percent(recall) for allowed, recall in figures.recall_at.items()},
+        "usual\nscore": f"{report.usual_score:g}",
+        "preci-\nsion %": _percent(figures.usual.precision),
+        "recall\n%": _percent(figures.usual.recall),
+        "false": _number(figures.usual.false_per_picture, 3),
+        "other": _number(figures.usual.other_per_picture, 3),
+        "median\nms": _number(figures.median_ms, 1),
+    }
 
 
 def _by_size(figures: DetectorFigures) -> Mapping[str, tuple[int, float]]:

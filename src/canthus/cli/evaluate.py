@@ -51,6 +51,11 @@ PassesOption = Annotated[
     ),
 ]
 
+JitterReportOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="Table and plot of the error in true boxes shifted and scaled by 0 to 20 %."),
+]
+
 
 def evaluate(
     model: ModelOption = None,
@@ -73,11 +78,13 @@ def evaluate(
     worst: WorstOption = None,
     threads: ThreadsOption = None,
     passes: PassesOption = None,
+    jitter_report: JitterReportOption = None,
 ) -> None:
     """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
     from rich.console import Console
 
     from canthus.cli.evaluation_request import Request, make_report, report_notes
+    from canthus.cli.jitter_request import check_jitter_request, jitter_table, make_jitter_report, write_jitter_plot
     from canthus.cli.results import error_table, openness_table, part_table, write_json
     from canthus.evaluation.report import report_json
     from canthus.evaluation.rows import check_rows_path, write_rows
@@ -92,9 +99,14 @@ def evaluate(
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
+    check_jitter_request(request, jitter_report)
     report = make_report(request, errors)
     console = errors if json == "-" else Console(highlight=False)
     console.print(error_table(report), part_table(report), openness_table(report))
+    if jitter_report is not None:
+        jitter = make_jitter_report(request, report, errors)
+        console.print(jitter_table(jitter))
+        write_jitter_plot(jitter_report, jitter)
     if json is not None:
         write_json(json, report_json(report))
     if rows is not None:

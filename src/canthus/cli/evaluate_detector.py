@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from canthus.cli.detector_options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
+
 DatasetOption = Annotated[str, typer.Option(help="facemask, wild21, widerface, fddb, 300w, ytf ...")]
 RootOption = Annotated[Path, typer.Option(help="Folder of the dataset.")]
 SplitOption = Annotated[str | None, typer.Option(help="Part of the set; its test or validation part if absent.")]
-DetectorOption = Annotated[
-    list[str] | None, typer.Option(help="canthus, haar, yunet, or a file; give it again for one row each.")
+DetectorsOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME|FILE", help="canthus, haar, yunet, or a detector's ONNX file; again for one row each."),
 ]
-SizeOption = Annotated[int | None, typer.Option(min=1, help="Longer side in pixels to which pictures are brought.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each detector, OpenCV's as well.")]
 LeastScoreOption = Annotated[
     float | None, typer.Option(help="Measure from this score on, below what is shown in use; 0.02 if absent.")
 ]
@@ -24,8 +27,7 @@ PredictionsOption = Annotated[
 ]
 WriteOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the finds as such text files.")]
 OfficialOption = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="WIDER FACE's own protocol; folder of its wider_face_val.mat and three others."),
+    bool, typer.Option("--official", help="WIDER FACE's own protocol as well; its four .mat files lie below --root.")
 ]
 PlotOption = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Draw precision against recall, and recall by size.")
@@ -45,13 +47,16 @@ def evaluate_detector(
     dataset: DatasetOption,
     root: RootOption,
     split: SplitOption = None,
-    detector: DetectorOption = None,
-    detector_size: SizeOption = None,
+    detector: DetectorsOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
+    threads: ThreadsOption = 1,
     least_score: LeastScoreOption = None,
     min_overlap: OverlapOption = None,
     predictions: PredictionsOption = None,
     write_predictions: WriteOption = None,
-    official: OfficialOption = None,
+    official: OfficialOption = False,
     plot: PlotOption = None,
     json: JsonOption = None,
     rows: CsvOption = None,
@@ -71,7 +76,8 @@ def evaluate_detector(
     if worst is not None and out is None:
         raise ConfigError("--worst needs --out DIR, the folder that the sheet of worst pictures goes to")
     request = DetectorRequest(
-        dataset=dataset, root=root, split=split, detectors=tuple(detector or ()), size=detector_size,
+        dataset=dataset, root=root, split=split, detectors=tuple(detector or ()), model=detector_model,
+        size=detector_size, tiles=detector_tiles, threads=threads,
         least_score=least_score, min_overlap=min_overlap, predictions=tuple(predictions or ()),
         write_predictions=write_predictions, official=official,
     )  # fmt: skip
@@ -79,7 +85,7 @@ def evaluate_detector(
     console = errors if json == "-" else Console(highlight=False)
     reports = make_reports(request, errors)
     console.print(*detector_tables(reports))
-    levels = official_precision(official, reports) if official else None
+    levels = official_precision(root, reports) if official else None
     if levels is not None:
         console.print(official_table(levels))
     if json is not None:

@@ -87,6 +87,11 @@ def make_report(request: Request, console: Console) -> Report:
     return _from_model(request, console)
 
 
+def wanted_passes(request: Request) -> int:
+    """How often each face is cut out: as asked for, else as suits where the boxes come from."""
+    return request.passes or (usual_passes(request.detector or "default") if request.boxes == "detector" else 1)
+
+
 def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
     """Write the files of a report, and say which, and which not and why."""
     pictures = bool(report.predictions) and all(p.truth.path.is_file() for p in report.predictions)
@@ -104,7 +109,7 @@ def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
     session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
     name, split, annotations = _truth(request)
-    count = request.passes or (usual_passes(request.detector or "default") if request.boxes == "detector" else 1)
+    count = wanted_passes(request)
     landmarker = Landmarker(session, passes=count)
     passes = f"; {count} passes" if count > 1 else ""
     if request.boxes == "detector":

@@ -13,7 +13,9 @@ from canthus.types import Image
 
 HIT_COLOR, FALSE_COLOR, MISSED_COLOR, NEUTRAL_COLOR = (60, 220, 90), (255, 60, 50), (255, 200, 0), (170, 170, 185)
 _PAPER, _INK = (245, 245, 245), (30, 30, 30)
-_CAPTION, _LEGEND = 38, 28
+_CAPTION = 38
+_LEGEND = 28, 420
+"""Height, and least width."""
 _CLEAR_SIZE = 32.0
 """A missed face of this size or more counts in full, a smaller one in proportion."""
 
@@ -31,7 +33,8 @@ def picture_faults(report: DetectorReport) -> Float64[np.ndarray, " p"]:
     costs = np.minimum(truths.sizes[missed] / _CLEAR_SIZE, 1)
     return np.asarray(
         np.bincount(finds.pictures[false], weights=finds.scores[false], minlength=count)
-        + np.bincount(truths.pictures[missed], weights=costs, minlength=count)
+        + np.bincount(truths.pictures[missed], weights=costs, minlength=count),
+        np.float64,
     )
 
 
@@ -42,7 +45,7 @@ def worst_pictures_sheet(report: DetectorReport, *, count: int, columns: int = 3
         report: of one detector.
         count: how many to show, at least one; pictures without fault are left out.
         columns: tiles side by side.
-        tile: sides of each tile in pixels, without its caption.
+        tile: longer side of each picture in pixels.
 
     Returns:
         The sheet; only a legend where nothing is wrong.
@@ -57,14 +60,18 @@ def worst_pictures_sheet(report: DetectorReport, *, count: int, columns: int = 3
     chosen = [int(number) for number in np.argsort(-faults, kind="stable")[:count] if faults[number] > 0]
     tiles = [_tile(report, number, tile) for number in chosen]
     columns = max(1, min(columns, len(tiles)))
-    tiles += [np.full((tile + _CAPTION, tile, 3), _PAPER, np.uint8)] * (-len(tiles) % columns)
-    lines = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
-    return np.vstack([_legend(max(columns * tile, 420)), *_widened(lines)])
+    width = max(columns * tile, _LEGEND[1])
+    lines = [_line(tiles[start : start + columns], width) for start in range(0, len(tiles), columns)]
+    return np.vstack([_legend(width), *lines])
 
 
-def _widened(lines: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[UInt8[np.ndarray, "h w2 3"]]:
-    """Lines at least as wide as the legend."""
-    return [np.pad(line, ((0, 0), (0, max(0, 420 - line.shape[1])), (0, 0)), constant_values=245) for line in lines]
+def _line(tiles: Sequence[np.ndarray], width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Tiles side by side, as high as the highest, on paper of a given width."""
+    paper = np.full((max(len(tile) for tile in tiles), width, 3), _PAPER, np.uint8)
+    for number, tile in enumerate(tiles):
+        left = number * tile.shape[1]
+        paper[: len(tile), left : left + tile.shape[1]] = tile
+    return paper
 
 
 def _tile(report: DetectorReport, number: int, side: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -74,7 +81,7 @@ def _tile(report: DetectorReport, number: int, side: int) -> UInt8[np.ndarray, "
     scale = side / max(image.shape[:2])
     sides = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    paper = np.full((side + _CAPTION, side, 3), _PAPER, np.uint8)
+    paper = np.full((sides[1] + _CAPTION, side, 3), _PAPER, np.uint8)
     paper[: sides[1], : sides[0]] = cv2.resize(image, sides, interpolation=way)
     finds, truths = report.rows.finds, report.rows.truths
     here = np.flatnonzero((finds.pictures == number) & (finds.scores >= report.usual_score))
@@ -91,8 +98,8 @@ def _tile(report: DetectorReport, number: int, side: int) -> UInt8[np.ndarray, "
         if not found:
             _frame(paper, scale * box, NEUTRAL_COLOR if truths.ignored[row] else MISSED_COLOR)
             missed += not truths.ignored[row]
-    _write(paper, f"{missed} of {int((~scene.ignored).sum())} missed, {false} false", side + 15)
-    _write(paper, _shortened(scene.key, side), side + 31)
+    _write(paper, f"{missed} of {int((~scene.ignored).sum())} missed, {false} false", sides[1] + 15)
+    _write(paper, _shortened(scene.key, side), sides[1] + 31)
     paper[:, -3:] = _PAPER
     return paper
 
@@ -115,7 +122,7 @@ def _shortened(text: str, width: int) -> str:
 
 
 def _legend(width: int) -> UInt8[np.ndarray, "h w 3"]:
-    strip = np.full((_LEGEND, width, 3), _PAPER, np.uint8)
+    strip = np.full((_LEGEND[0], width, 3), _PAPER, np.uint8)
     x = 8
     named = (("found", HIT_COLOR), ("missed", MISSED_COLOR), ("false", FALSE_COLOR), ("not counted", NEUTRAL_COLOR))
     for text, color in named:

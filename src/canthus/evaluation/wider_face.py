@@ -4,28 +4,24 @@ Yang et al., WIDER FACE (2016), and the steps of the evaluation code that its au
 are brought to [0, 1]; a find belongs to the labelled face that it overlaps most; it counts as nothing where that face
 is outside the subset; precision and recall are taken at 1000 evenly spaced scores; the area under the interpolated
 curve is the result.
-
-The subsets are lists of faces in ``wider_easy_val.mat``, ``wider_medium_val.mat`` and ``wider_hard_val.mat``, the boxes
-are in ``wider_face_val.mat``.
 """
 
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from canthus.data.mat_files import MatValue, read_mat
-from canthus.errors import DataError
+from canthus.data.widerface_subsets import SUBSETS, read_subset
 from canthus.evaluation.detection_figures import interpolated_area
 from canthus.geometry import BoxHabit
 from canthus.types import Faces
 
-LEVELS = ("easy", "medium", "hard")
+LEVELS = SUBSETS
 MIN_OVERLAP = 0.5
 THRESHOLDS = 1000
 
@@ -62,25 +58,21 @@ class WiderPrecision:
     faces: int
 
 
-def read_wider_truth(folder: str | os.PathLike[str]) -> list[WiderPicture]:
-    """Read the four files of truth that come with the official evaluation code.
+def read_wider_truth(root: str | os.PathLike[str]) -> list[WiderPicture]:
+    """Read the four files of truth that come with the official evaluation, see ``canthus.data.widerface_subsets``.
 
     Raises:
-        DataError: one of them is missing or damaged, or a subset names a face that is not there.
+        DataError: one of them is missing or damaged, or they do not go together.
+        MissingExtraError: scipy is not installed.
     """
-    folder = Path(folder)
-    path = folder / "wider_face_val.mat"
-    whole = read_mat(path)
-    subsets = {level: _column(read_mat(folder / f"wider_{level}_val.mat"), "gt_list") for level in LEVELS}
-    try:
-        events, files = _column(whole, "event_list"), _column(whole, "file_list")
-        return [
-            _picture(str(event), number, index, whole=whole, subsets=subsets, name=str(name))
-            for number, event in enumerate(events)
-            for index, name in enumerate(np.ravel(files[number]))
-        ]
-    except (IndexError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: its lists do not fit each other or those of the levels ({error})") from error
+    levels = [read_subset(Path(root), level) for level in LEVELS]
+    pictures = []
+    for same in zip(*levels, strict=True):
+        corner, side = same[0].boxes[:, :2], same[0].boxes[:, 2:]
+        counted = {level: picture.counted for level, picture in zip(LEVELS, same, strict=True)}
+        key = str(PurePosixPath(same[0].name).with_suffix(""))
+        pictures.append(WiderPicture(key, np.hstack([corner, corner + side]), counted))
+    return pictures
 
 
 def wider_precision(
@@ -117,28 +109,6 @@ def wider_precision(
         recalled.append(first)
     exact = _exact_sums(np.concatenate(scores), np.concatenate(proposals), np.concatenate(recalled))
     return WiderPrecision(official=_area(sums, faces), exact=_area(exact, faces), faces=faces)
-
-
-def _picture(
-    event: str, number: int, index: int, *, whole: Mapping[str, MatValue], subsets: Mapping[str, np.ndarray], name: str
-) -> WiderPicture:
-    places = np.ravel(_column(whole, "face_bbx_list")[number])[index]
-    sides = np.asarray(places, np.float64).reshape(-1, 4)
-    counted = {}
-    for level, lists in subsets.items():
-        chosen = np.asarray(np.ravel(lists[number])[index], np.int64).ravel()
-        if len(chosen) and not 1 <= chosen.min() <= chosen.max() <= len(sides):
-            raise ValueError(f"{level} names face {chosen.max()} of the {len(sides)} in {event}/{name}")
-        counted[level] = np.isin(np.arange(1, len(sides) + 1), chosen)
-    return WiderPicture(f"{event}/{name}", np.hstack([sides[:, :2], sides[:, :2] + sides[:, 2:]]), counted)
-
-
-def _column(variables: Mapping[str, MatValue], name: str) -> np.ndarray:
-    """A list of values, one for each event."""
-    value = variables.get(name)
-    if not isinstance(value, np.ndarray) or value.dtype != object:
-        raise DataError(f"expected the list {name!r} in a file of the WIDER FACE evaluation, found {sorted(variables)}")
-    return value.ravel()
 
 
 def _score_range(found: Iterable[Faces]) -> tuple[float, float]:

@@ -1,12 +1,12 @@
 """Found faces as text files in the layout of the WIDER FACE evaluation: one file a picture, in a folder per event.
 
 ``<event>/<picture>.txt`` holds the name of the picture, the number of faces, and one line ``x y w h score`` each, with
-boxes in the habit of the set.  The event is the folder that the picture lies in, so other sets fit as well.
+boxes in the habit of the set.  Files of other sets lie in the folders that their pictures lie in.
 """
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from canthus.types import Faces, Scene
 
 
 def prediction_key(scene: Scene) -> str:
-    """Folder and name of a picture without suffix, as files of predictions are called."""
-    return f"{scene.path.parent.name}/{scene.path.stem}"
+    """How the file of a picture is called: its key without suffix, and without the subset where that leads it."""
+    return str(PurePosixPath(scene.key.removeprefix(f"{scene.subset}/")).with_suffix(""))
 
 
 def write_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Scene], found: Iterable[Faces]) -> None:

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
@@ -29,35 +29,43 @@ class _Settings:
     model: str | os.PathLike[str] | None
     size: int | None
     threads: int
+    least_score: float | None = None
 
     def refuse(self, *names: str, detector: str) -> None:
         """Refuse settings that a detector does not have."""
         for name in names:
             if getattr(self, name) is not None:
-                raise ConfigError(f"A {name} of the detector has no effect with {detector!r}; leave it out")
+                raise ConfigError(
+                    f"A {name.replace('_', ' ')} of the detector has no effect with {detector!r}; leave it out"
+                )
 
 
 def _canthus(settings: _Settings) -> tuple[Detector, int]:
     session = DetectorSession.open(settings.model or "default", threads=settings.threads)
-    detector = CanthusDetector(session, size=settings.size)
+    detector = CanthusDetector(session, size=settings.size, least_score=settings.least_score)
     return detector, detector.size
 
 
 def _haar(settings: _Settings) -> tuple[Detector, int]:
     settings.refuse("model", detector="haar")
-    detector = HaarDetector() if settings.size is None else HaarDetector(long_side=settings.size)
+    detector = HaarDetector(**_given(long_side=settings.size, least_score=settings.least_score))
     return detector, detector.long_side
 
 
 def _yunet(settings: _Settings) -> tuple[Detector, int]:
     model = fetched_file(YUNET) if settings.model is None else settings.model
-    detector = YuNetDetector(model) if settings.size is None else YuNetDetector(model, size=settings.size)
+    detector = YuNetDetector(model, **_given(size=settings.size, least_score=settings.least_score))
     return detector, detector.size
 
 
 def _none(settings: _Settings) -> tuple[Detector, None]:
-    settings.refuse("model", "size", detector="none")
+    settings.refuse("model", "size", "least_score", detector="none")
     return WholePicture(), None
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Settings that are not None; the others stay with the detector."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 DETECTORS: dict[str, Callable[[_Settings], tuple[Detector, int | None]]] = {
@@ -93,6 +101,7 @@ def create_detector(
     size: int | None = None,
     tiles: bool = False,
     threads: int = 1,
+    least_score: float | None = None,
 ) -> Detector:
     """A detector ready to run.
 
@@ -104,18 +113,19 @@ def create_detector(
         size: longer side in pixels to which pictures are brought; 640 usually.
         tiles: look at tiles in full resolution as well, where a picture is larger than ``size``.
         threads: of the detector network of canthus.
+        least_score: faces scored lower are left out; the detector's own if None.
 
     Raises:
         ConfigError: the name is unknown, or a setting has no effect with this detector or is out of range.
         ModelFileError: the file is missing or not of this detector.
     """
-    settings = _Settings(model, size, threads)
+    settings = _Settings(model, size, threads, least_score)
     named = detector_name(os.fspath(name))
     if isinstance(name, str) and named in DETECTORS:
         detector, seen = DETECTORS[named](settings)
     elif named in embedded_detectors() or Path(named).suffix or Path(named).exists():
         settings.refuse("model", detector=named)
-        detector, seen = _canthus(_Settings(name, size, threads))
+        detector, seen = _canthus(replace(settings, model=name))
     else:
         raise unknown_name(named, [*DETECTORS, *embedded_detectors()], kind="detector")
     if not tiles:

@@ -42,6 +42,7 @@ class YuNetDetector:
         if size < SMALLEST_SIZE:
             raise ConfigError(f"The detector looks at no less than {SMALLEST_SIZE} pixels, found size {size}")
         self.size = size
+        self.least_score = least_score
         self._source = os.fspath(model)
         if not Path(model).is_file():
             raise ModelFileError(f"{self._source}: no such file, expected the ONNX file of YuNet")

@@ -29,6 +29,8 @@ def cells(values: list[object]) -> np.ndarray:
 
 def write_truth(folder: Path) -> None:
     """The four files as the evaluation code has them: a cell per event, in it a cell per picture."""
+    folder = folder / "ground_truth"
+    folder.mkdir()
     events = list(dict.fromkeys(event for event, _ in BOXES))
     names = {event: [name for at, name in BOXES if at == event] for event in events}
     order = [key for event in events for key in BOXES if key[0] == event]
@@ -166,9 +168,9 @@ def scenes(folder: Path) -> list[Scene]:
     none = np.zeros((0, 4), np.float32)
     return [
         Scene(
-            key=f"images/{event}/{name}.jpg", path=folder / event / f"{name}.jpg", boxes=none,
+            key=f"val/{event}/{name}.jpg", path=folder / event / f"{name}.jpg", boxes=none,
             points=np.zeros((0, 5, 2), np.float32), ignored=np.zeros(0, np.bool_), labels=(), complete=True,
-            habit=habit, group=name,
+            habit=habit, group=name, subset="val",
         )
         for event, name in BOXES
     ]  # fmt: skip
@@ -211,14 +213,14 @@ def test_missing_predictions_and_shared_names_are_refused(tmp_path: Path) -> Non
         write_wider_predictions(tmp_path, [scene, scene], [Faces.empty(), Faces.empty()])
 
 
-def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_truth_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="wider_face_val"):
         read_wider_truth(tmp_path)
+
+
+def test_levels_of_other_pictures_are_refused(tmp_path: Path) -> None:
     write_truth(tmp_path)
-    scipy.io.savemat(tmp_path / "wider_easy_val.mat", {"other": cells(["a"])})
-    with pytest.raises(DataError, match="gt_list"):
-        read_wider_truth(tmp_path)
-    beyond = cells([cells([np.array([[9.0]]), np.zeros((0, 1))]), cells([np.zeros((0, 1))])])
-    scipy.io.savemat(tmp_path / "wider_easy_val.mat", {"gt_list": beyond})
-    with pytest.raises(DataError, match="face 9"):
+    one = cells([cells([np.array([[1.0]])])])
+    scipy.io.savemat(tmp_path / "ground_truth" / "wider_hard_val.mat", {"gt_list": one})
+    with pytest.raises(DataError, match="wider_hard_val"):
         read_wider_truth(tmp_path)
