@@ -207,17 +207,15 @@ def _judge(
     found = ~scene.ignored & (shown >= LEAST_IN_VIEW) & (side.max(axis=1, initial=0) >= least)
     known = np.full((height, width), scene.complete)
     if not scene.complete:
-        for (x1, y1, x2, y2), (w, h) in zip(boxes[found], side[found], strict=True):
-            pad = KNOWN_SHARE * max(w, h)
-            _fill(known, (x1 - pad, y1 - pad, x2 + pad, y2 + pad), True)
-    for box in boxes[~found & (shown > 0)]:
-        _fill(known, tuple(float(v) for v in box), False)
+        pad = KNOWN_SHARE * side[found].max(axis=1, initial=0)[:, None] * np.array([-1, -1, 1, 1], np.float32)
+        _fill(known, boxes[found] + pad, True)
+    _fill(known, boxes[~found & (shown > 0)], False)
     return _View(picture, boxes[found], points[found], known)
 
 
-def _fill(mask: Bool[np.ndarray, "h w"], box: tuple[float, float, float, float], value: bool) -> None:
-    x1, y1, x2, y2 = (max(0, round(v)) for v in box)
-    mask[y1:y2, x1:x2] = value
+def _fill(mask: Bool[np.ndarray, "h w"], boxes: Float32[np.ndarray, "n 4"], value: bool) -> None:
+    for x1, y1, x2, y2 in np.maximum(np.rint(boxes), 0).astype(int):
+        mask[y1:y2, x1:x2] = value
 
 
 def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> Image:

@@ -29,6 +29,7 @@ class DetectorConfig:
         score: least score of a face in use.
         batch_size: pictures a step and process.
         seed: of weights, order and augmentation.
+        init: checkpoint of a face detector that the network starts from; random weights where empty.
         ema_decay: decay of the averaged weights per step; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
@@ -50,6 +51,7 @@ class DetectorConfig:
     score: float = 0.5
     batch_size: int = 32
     seed: int = 0
+    init: str = ""
     ema_decay: float = 0.998
     precision: str = "32-true"
     validate_every: int = 1

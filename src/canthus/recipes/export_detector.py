@@ -114,7 +114,7 @@ def export_detector(
 
 
 def _card(config: DetectorConfig, *, name: str, licence: str | None) -> DetectorCard:
-    names = tuple(dict.fromkeys(source.dataset for source in config.train))
+    names = detector_training_sets(config)
     return DetectorCard(
         name=name,
         architecture="face_detector",
@@ -125,6 +125,25 @@ def _card(config: DetectorConfig, *, name: str, licence: str | None) -> Detector
         licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
         recipe=config.name,
     )
+
+
+def detector_training_sets(config: DetectorConfig) -> tuple[str, ...]:
+    """Names of the sets that weights have learned from, those of the stages before (``init``) first.
+
+    Raises:
+        ConfigError: the checkpoint of a stage before is gone, so that its sets cannot be named.
+    """
+    earlier: tuple[str, ...] = ()
+    if config.init:
+        path = Path(config.init)
+        if not path.is_file():
+            raise ConfigError(
+                f"The network started from {config.init}, not here, so the card cannot name its training sets; "
+                "export where the run was started"
+            )
+        before = checkpoint_config(read_checkpoint(path), source=path)
+        earlier = detector_training_sets(from_values(DetectorConfig, before))
+    return tuple(dict.fromkeys([*earlier, *(source.dataset for source in config.train)]))
 
 
 def _pictures(config: DetectorConfig, roots: Mapping[str, Path]) -> list[Image]:

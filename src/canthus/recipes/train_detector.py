@@ -17,6 +17,7 @@ from canthus.recipes.config import to_values
 from canthus.recipes.detector_config import DetectorConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.recipes.train import Progress, Surroundings, refuse_other_run
+from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.detection_loader import SceneDataset, picture_loader, scene_loader
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.fit import FitSettings, fit
@@ -111,7 +112,7 @@ def train_detector(
     )
     dataset = SceneDataset(packs.train, config.augmentation, sizes=config.sizes, seed=config.seed)
     task = DetectionTask(
-        network=create_detector_network(config),
+        network=start_detector(config),
         loss=config.loss,
         optimizer=config.optimizer,
         schedule=config.schedule,
@@ -150,3 +151,25 @@ def create_detector_network(config: DetectorConfig) -> FaceDetector:
         return FaceDetector(**config.model_settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The face detector cannot be made with {config.model_settings}: {error}") from error
+
+
+def start_detector(config: DetectorConfig) -> FaceDetector:
+    """The recipe's network with the weights it starts from.
+
+    Raises:
+        ConfigError: a setting it does not take, or ``init`` is no checkpoint of such a network.
+        ModelFileError: ``init`` is no file of weights.
+    """
+    network = create_detector_network(config)
+    if not config.init:
+        return network
+    if not Path(config.init).is_file():
+        raise ConfigError(
+            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
+            "init=FILE, or start from random weights with --set init="
+        )
+    try:
+        network.load_state_dict(network_weights(read_checkpoint(Path(config.init))))
+    except RuntimeError as error:
+        raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
+    return network
