@@ -23,12 +23,14 @@ class Measures:
 
     Attributes:
         openness: of the eyes: 1 as usual, 0 shut; NaN where they cannot be judged.
+        lids: aspect ratio of the eyes over that of the person's open eyes; NaN likewise.
         mouth: mouth ratio above that of the closed mouth.
         yaw: from straight ahead, radians.
         pitch: likewise.
     """
 
     openness: float = math.nan
+    lids: float = math.nan
     mouth: float = math.nan
     yaw: float = math.nan
     pitch: float = math.nan
@@ -63,7 +65,7 @@ class Person:
         """Learn in the first seconds; afterwards adapt to what looks normal, never to shut eyes or a yawn."""
         if step_s <= 0:
             return
-        openness = self._openness(seen)
+        openness = self._openness(self._lids(seen))
         for baseline, value in ((self._right, seen.right_eye), (self._left, seen.left_eye)):
             if not baseline.known or openness > NORMAL_OPENNESS:
                 baseline.update(value, step_s)
@@ -77,26 +79,23 @@ class Person:
             share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
 
-    def _openness(self, seen: Observation) -> float:
+    def _lids(self, seen: Observation) -> float:
         """Of both eyes, the one nearer to the camera counting more when the head is turned; NaN while learning."""
-        right, left = self._each_openness(seen)
+        right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
         # Positive yaw looks to the subject's right and brings the left eye nearer.
         share = min(max(0.5 + (seen.yaw - self._yaw.value) / (2 * self._rules.turned), 0.0), 1.0)
         return (1 - share) * right + share * left
 
-    def _each_openness(self, seen: Observation) -> tuple[float, float]:
-        closed = self._closed_share
-        return (
-            (seen.right_eye / self._right.value - closed) / (1 - closed),
-            (seen.left_eye / self._left.value - closed) / (1 - closed),
-        )
+    def _openness(self, lids: float) -> float:
+        return (lids - self._closed_share) / (1 - self._closed_share)
 
     def measure(self, seen: Observation) -> Measures:
         """How far a frame with a face departs from normal."""
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
-        openness = self._openness(seen) if self._can_judge(seen, yaw, pitch) else math.nan
+        lids = self._lids(seen) if self._can_judge(seen, yaw, pitch) else math.nan
         return Measures(
-            openness=min(max(openness, 0.0), 1.5),
+            openness=min(max(self._openness(lids), 0.0), 1.5),
+            lids=lids,
             mouth=seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
@@ -106,5 +105,7 @@ class Person:
         rules = self._rules
         if not (self._right.known and math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned):
             return False
-        right, left = self._each_openness(seen)
+        right, left = (
+            self._openness(ratio) for ratio in (seen.right_eye / self._right.value, seen.left_eye / self._left.value)
+        )
         return abs(right - left) <= rules.disagreement and seen.eye_pixels >= rules.eye_pixels

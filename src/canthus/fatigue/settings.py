@@ -16,6 +16,9 @@ class FatigueSettings:
             a person whose eyes are seen to close further.
         shut: openness at or below which a blink or closure begins, and ``reopen`` above which it ends.
         reopen: see there.
+        blink_dip: quick fall of the ratio, as a share of the open eye's, from which a blink may begin ...
+        blink_noise: ... and the same in units of the mean noise; the larger of the two counts.
+        blink_s: shortest blink.
         closure_s: longer than this a blink is a closure.
         asleep_s: eyes shut for longer.
         yawn_opening: mouth ratio above the person's closed mouth at which a yawn may begin; two thirds of it end it.
@@ -45,6 +48,9 @@ class FatigueSettings:
     closed_share: float = 0.5
     shut: float = 0.5
     reopen: float = 0.6
+    blink_dip: float = 0.12
+    blink_noise: float = 6.0
+    blink_s: float = 0.08
     closure_s: float = 0.5
     asleep_s: float = 2.0
     yawn_opening: float = 0.45
