@@ -55,7 +55,7 @@ class FatigueSettings:
     asleep_s: float = 2.0
     yawn_opening: float = 0.45
     yawn_s: float = 2.0
-    nod: float = 0.3
+    nod: float = 0.25
     nod_s: float = 2.5
     away: float = 0.5
     away_s: float = 1.0
