@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -211,3 +212,23 @@ def test_what_trembles_needs_deeper_dips(fps: float) -> None:
 def test_a_slow_reopening_is_one_closure() -> None:
     events = _course(lambda t: float(np.interp(t, [5, 5.1, 5.3, 6.4, 6.6], [1, 0.4, 0.4, 0.7, 1])), 25)
     assert [event.kind for event in events] == ["closure"]
+
+
+@pytest.mark.parametrize("fps", [15, 60])
+def test_covered_eyes_are_not_judged_where_the_model_tells(fps: float) -> None:
+    """Confidence falls for good when a hand covers the eyes, and for a moment in each blink."""
+    scene = _scene(lids=((6.0, 6.3), (8.0, 8.3), (16.0, 16.3)), yaws=((20.0, 24.0, 0.5),))
+
+    def at(time_s: float) -> Observation:
+        seen = scene(time_s)
+        covered = 10 < time_s < 14
+        blinks = any(start < time_s < start + 0.3 for start in (6.0, 8.0, 16.0))
+        right = 0.1 if covered or blinks else 0.9
+        return replace(seen, right_confidence=0.05 if time_s > 20 else right, left_confidence=right)
+
+    events, _, statuses = _watch(at, np.arange(0, 26, 1 / fps))
+    assert [event.kind for event in events] == ["blink", "blink", "blink"]
+    assert {s.state for s in statuses if 11.6 < s.time_s < 14} == {"unknown"}
+    # Turned aside, only the nearer eye must be seen; looking ahead with one eye covered, neither is judged.
+    assert {s.state for s in statuses if 21 < s.time_s < 23.5} == {"alert"}
+    assert math.isnan(statuses[-1].measures.openness)

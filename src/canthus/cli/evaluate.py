@@ -44,6 +44,14 @@ PassesOption = Annotated[
     typer.Option(min=1, help="2 cuts each face out again by the points found first; if absent: haar 2, else 1."),
 ]
 
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="For --predictions with confidence: a point is right within this part of the face box's longer side; what "
+        "the file says, or 0.05, if absent."
+    ),
+]
+
 
 def evaluate(
     model: ModelOption = None,
@@ -63,12 +71,13 @@ def evaluate(
     worst: WorstOption = None,
     threads: ThreadsOption = None,
     passes: PassesOption = None,
+    tolerance: ToleranceOption = None,
 ) -> None:
     """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
     from rich.console import Console
 
     from canthus.cli.evaluation_request import Request, make_report, report_notes
-    from canthus.cli.results import error_table, openness_table, part_table, write_json
+    from canthus.cli.results import report_tables, write_json
     from canthus.errors import ConfigError
     from canthus.evaluation.report import report_json
     from canthus.evaluation.rows import check_rows_path, write_rows
@@ -80,11 +89,12 @@ def evaluate(
     request = Request(
         model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
+        tolerance=tolerance,
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     report = make_report(request, errors)
     console = errors if json == "-" else Console(highlight=False)
-    console.print(error_table(report), part_table(report), openness_table(report))
+    console.print(*report_tables(report))
     if json is not None:
         write_json(json, report_json(report))
     if rows is not None:

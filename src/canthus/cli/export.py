@@ -41,3 +41,10 @@ def export(
     )
     for name, value in report.metrics.items():
         console.print(f"{name}: {100 * value:.2f} % (truth boxes)")
+    if report.calibration:
+        tolerance = 100 * report.calibration.tolerance
+        console.print(f"confidence: that a point is right within {tolerance:g} % of the face box's longer side")
+    elif report.tells_spread:
+        console.print(
+            f"no confidence: it is calibrated on {config.validation[0].name}; give --data DIR or --root to add it"
+        )

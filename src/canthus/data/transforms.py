@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from canthus.data.lids import random_closed_eyes
+from canthus.data.occlusion import random_cover, seen_points
 from canthus.geometry import Affine
 from canthus.images import warp
 from canthus.types import Image, Sample
@@ -33,6 +34,8 @@ class Augmentation:
         noise: chance of pixel noise.
         occlude: chance of covering parts with one to three boxes.
         close_eyes: chance of pulling the upper lids down over the eyes, see ``data.lids``.
+        cover: chance of covering parts with things of many shapes, see ``data.occlusion``.
+        cover_most: largest share of the face that ``cover`` hides.
     """
 
     flip: float = 0.0
@@ -46,6 +49,8 @@ class Augmentation:
     noise: float = 0.0
     occlude: float = 0.0
     close_eyes: float = 0.0
+    cover: float = 0.0
+    cover_most: float = 0.6
 
 
 @final
@@ -84,6 +89,8 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
     sample = random_light(sample, rng, amount=settings.light)
     sample = random_grey(sample, rng, chance=settings.grey)
     sample = random_occlusion(sample, rng, chance=settings.occlude)
+    if settings.cover > 0:  # no draw where unused, so that recipes without it see the pictures they always saw
+        sample = random_cover(sample, rng, chance=settings.cover, most=settings.cover_most)
     sample = random_blur(sample, rng, chance=settings.blur)
     return random_noise(sample, rng, chance=settings.noise)
 
@@ -121,6 +128,7 @@ def random_flip(sample: Sample, rng: np.random.Generator, *, chance: float = 0.5
         sample,
         image=np.ascontiguousarray(sample.image[:, ::-1]),
         points=mirrored[list(sample.scheme.mirror)],
+        visible=None if sample.visible is None else sample.visible[list(sample.scheme.mirror)],
     )
 
 
@@ -151,12 +159,14 @@ def random_occlusion(sample: Sample, rng: np.random.Generator, *, chance: float)
         return sample
     image = sample.image.copy()
     size = image.shape[0]
+    hidden = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 4)):
         w, h = (rng.uniform(0.1, 0.45, size=2) * size).astype(int)
         x, y = int(rng.uniform(-w / 2, size - w / 2)), int(rng.uniform(-h / 2, size - h / 2))
         target = image[max(y, 0) : y + h, max(x, 0) : x + w]
         target[:] = _cover(sample.image, target.shape[:2], rng)
-    return replace(sample, image=image)
+        hidden[max(y, 0) : y + h, max(x, 0) : x + w] = 255
+    return replace(sample, image=image, visible=seen_points(sample, hidden))
 
 
 def _cover(image: Image, shape: tuple[int, int], rng: np.random.Generator) -> UInt8[np.ndarray, "..."]:

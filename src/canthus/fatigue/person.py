@@ -10,6 +10,8 @@ from canthus.fatigue.settings import FatigueSettings
 
 CLOSING_S = 0.2
 """Time constant at which the shut eye's ratio follows eyes that close further than expected."""
+COVERED_S = 0.3
+"""Time constant of the eyes' confidence, which may fall for the moment of a blink."""
 PITCH_SHARE = 0.6
 """Looking down covers the eyes earlier than looking aside."""
 NORMAL_OPENNESS = 0.75
@@ -55,6 +57,7 @@ class Person:
             Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
         )
         self._closed_share = rules.closed_share
+        self._confidence = math.nan
 
     @property
     def known(self) -> bool:
@@ -63,7 +66,8 @@ class Person:
 
     def learn(self, seen: Observation, step_s: float) -> None:
         """Learn in the first seconds; afterwards adapt to what looks normal, never to shut eyes or a yawn."""
-        if step_s <= 0:
+        self._follow_confidence(seen, step_s)
+        if step_s <= 0 or self._confidence < self._rules.eye_confidence:  # NaN is not
             return
         openness = self._openness(self._lids(seen))
         for baseline, value in ((self._right, seen.right_eye), (self._left, seen.left_eye)):
@@ -79,11 +83,24 @@ class Person:
             share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
 
-    def _lids(self, seen: Observation) -> float:
-        """Of both eyes, the one nearer to the camera counting more when the head is turned; NaN while learning."""
-        right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
+    def _follow_confidence(self, seen: Observation, step_s: float) -> None:
+        """Of the less certain eye of those that count; NaN where the model gives none."""
+        share = self._left_share(seen)
+        eyes = ((seen.right_confidence, 1 - share), (seen.left_confidence, share))
+        least = min(confidence for confidence, part in eyes if part >= 0.25)
+        before = self._confidence if math.isfinite(self._confidence) else least
+        self._confidence = before + (least - before) * -math.expm1(-step_s / COVERED_S)
+
+    def _left_share(self, seen: Observation) -> float:
+        """Weight of the left eye: the one nearer to the camera counts more when the head is turned."""
         # Positive yaw looks to the subject's right and brings the left eye nearer.
-        share = min(max(0.5 + (seen.yaw - self._yaw.value) / (2 * self._rules.turned), 0.0), 1.0)
+        yaw = seen.yaw - self._yaw.value if self._yaw.known else 0.0
+        return min(max(0.5 + yaw / (2 * self._rules.turned), 0.0), 1.0)
+
+    def _lids(self, seen: Observation) -> float:
+        """Of both eyes; NaN while learning."""
+        right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
+        share = self._left_share(seen)
         return (1 - share) * right + share * left
 
     def _openness(self, lids: float) -> float:
@@ -103,6 +120,8 @@ class Person:
 
     def _can_judge(self, seen: Observation, yaw: float, pitch: float) -> bool:
         rules = self._rules
+        if self._confidence < rules.eye_confidence:  # NaN is not
+            return False
         if not (self._right.known and math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned):
             return False
         right, left = (

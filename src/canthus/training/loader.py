@@ -27,12 +27,14 @@ class Batch(NamedTuple):
     """Faces as a network takes them.
 
     ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame, ``angles`` float32
-    ``(n, 3)`` yaw, pitch and roll in radians, or ``(n, 0)`` where nobody asked for them.
+    ``(n, 3)`` yaw, pitch and roll in radians, or ``(n, 0)`` where nobody asked for them.  ``visible`` is bool
+    ``(n, k)``: False for points that augmentation covered; a point outside the crop is not covered.
     """
 
     image: Tensor
     points: Tensor
     angles: Tensor
+    visible: Tensor
 
 
 class Draw(NamedTuple):
@@ -200,7 +202,13 @@ def _as_batch(samples: Sequence[Sample], *, angles: bool = False) -> Batch:
     if angles:
         pose = head_pose(convert(points, samples[0].scheme, IBUG_68)).angles
     unit = pixels_to_unit(points, images.shape[1])
-    return Batch(image=torch.from_numpy(images), points=torch.from_numpy(unit), angles=torch.from_numpy(pose))
+    seen = [np.ones(len(s.points), bool) if s.visible is None else s.visible for s in samples]
+    return Batch(
+        image=torch.from_numpy(images),
+        points=torch.from_numpy(unit),
+        angles=torch.from_numpy(pose),
+        visible=torch.from_numpy(np.stack(seen)),
+    )
 
 
 def _processes() -> tuple[int, int]:

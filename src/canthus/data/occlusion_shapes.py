@@ -1,0 +1,230 @@
+"""Shapes of occluders: each draws its random numbers once and can then be drawn at any level of cover.
+
+A shape is a function that paints 255 into a mask.  At level 0 it hides as little of the face as such a thing may,
+mostly nothing, at level 1 as much as it can; between the two the share grows, so that bisection finds a wanted share.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from canthus.data.occlusion_face import BITS, FacePlace
+
+Mask: TypeAlias = UInt8[np.ndarray, "s s"]
+Shape: TypeAlias = Callable[[Mask, float], None]
+"""(mask to paint into, level in [0, 1])."""
+
+
+def strokes(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """One to four wandering brush strokes; they grow wider."""
+    lines = []
+    for _ in range(rng.integers(1, 5)):
+        turns = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.8, rng.integers(4, 10)))
+        steps = rng.uniform(0.2, 0.7, (len(turns), 1)) * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+        lines.append((rng.uniform(-0.9, 0.9, 2) + np.cumsum(steps, axis=0), rng.uniform(0.5, 1.0)))
+
+    def draw(mask: Mask, level: float) -> None:
+        for line, part in lines:
+            _line(mask, face, line, 1.6 * level * part)
+
+    return draw
+
+
+def blob(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """A smooth closed curve about a place in the face."""
+    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    radius = np.ones_like(angle)
+    for wave in range(1, 6):
+        radius += rng.normal(0, 0.45 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
+    return _growing(rng, face, np.maximum(radius, 0.25)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1))
+
+
+def polygon(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """A shape of three to eight corners about a place in the face."""
+    angle = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
+    radius = rng.uniform(0.5, 1.3, (len(angle), 1))
+    return _growing(rng, face, radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
+
+
+def box(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """A turned rectangle: a phone, a book, a sign."""
+    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * (1, rng.uniform(0.4, 1.0))
+    return _growing(rng, face, corners @ _turn(rng.uniform(-np.pi, np.pi)))
+
+
+def bar(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """A strip across the whole face: a pole, a strap, a censor's bar."""
+    ends = np.array([[-4.0, rng.uniform(0.7, 1.0)], [4.0, rng.uniform(0.7, 1.0)]])
+    turn, place = _turn(rng.uniform(-np.pi / 2, np.pi / 2)), rng.uniform(-0.8, 0.8, 2)
+
+    def draw(mask: Mask, level: float) -> None:
+        upper, lower = ends * (1, -1.1 * level), ends[::-1] * (1, 1.1 * level)
+        _polygon(mask, face, place + np.concatenate([upper, lower]) @ turn)
+
+    return draw
+
+
+def side(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """Something that reaches in from one side with a wavy edge: hair, a scarf, a wall, somebody's shoulder."""
+    t = np.linspace(-4, 4, 60)
+    edge = sum(rng.normal(0, 0.22 / wave) * np.sin(1.7 * wave * t + rng.uniform(0, 2 * np.pi)) for wave in (1, 2, 4))
+    far = np.array([[4.0, 9.0], [-4.0, 9.0]])
+    turn = _turn(rng.uniform(-np.pi, np.pi))
+
+    def draw(mask: Mask, level: float) -> None:
+        curve = np.stack([t, 1.5 - 3.0 * level + edge], axis=1)
+        _polygon(mask, face, np.concatenate([curve, far]) @ turn)
+
+    return draw
+
+
+def hand(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """Palm, forearm, four fingers and a thumb; the hand moves in from outside."""
+    spread, bent = rng.uniform(0.0, 0.24), rng.uniform(0.55, 1.0, 4)
+    bent = np.maximum(bent, rng.uniform(0.3, 1.0))
+    thumb = float(rng.choice([-1.0, 1.0]))
+    angles = (np.arange(4) - 1.5) * spread + rng.normal(0, 0.04, 4)
+    roots = np.stack([(np.arange(4) - 1.5) * 0.25, np.array([-0.48, -0.55, -0.55, -0.46])], axis=1)
+    lengths = np.array([0.75, 0.95, 0.9, 0.7]) * bent
+    tips = roots + lengths[:, None] * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    out = rng.uniform(0.5, 1.1)
+    thumb_line = np.array([[0.3, 0.25], [0.62, -0.1], [0.62 + 0.4 * np.sin(out), -0.1 - 0.45 * np.cos(out)]])
+    palm = np.array([[-0.42, -0.5], [0.42, -0.5], [0.4, 0.2], [0.25, 0.55], [-0.25, 0.55], [-0.4, 0.2]])
+    arm = np.array([[-0.27, 0.3], [0.27, 0.3], [0.36, 5.0], [-0.36, 5.0]])
+    # In half widths of the face; a hand is about as long as a face from brow to chin.
+    larger = rng.uniform(0.8, 1.2)
+    direction = rng.uniform(-0.75 * np.pi, 0.75 * np.pi)
+    turn, aim = _turn(direction), rng.uniform(-0.5, 0.5, 2)
+
+    def draw(mask: Mask, level: float) -> None:
+        def at(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+            return np.asarray(aim + larger * (points + np.array([0.0, 3.2 * (1 - level)])) @ turn, np.float64)
+
+        _polygon(mask, face, at(arm))
+        _polygon(mask, face, at(palm))
+        _line(mask, face, at(np.concatenate([palm, palm[:1]])), 0.2 * larger)
+        for root, tip in zip(roots, tips, strict=True):
+            _line(mask, face, at(np.stack([root, tip])), 0.235 * larger)
+        _line(mask, face, at(thumb_line * (thumb, 1)), 0.26 * larger)
+
+    return draw
+
+
+def face_mask(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """A mask of cloth over chin and mouth, with straps; its upper edge rises from the mouth over the nose."""
+    wide = face.hull * (1.05, 1.04) + (0, 0.02)
+    t = np.linspace(-1.6, 1.6, 25)
+    rise, tilt = rng.uniform(0.05, 0.35), rng.normal(0, 0.06)
+    nose = float(np.clip(face.eyes.mean(axis=0)[0], -0.9, 0.9))
+    bow = rise * np.exp(-np.square((t - nose) / 0.45)) + tilt * t
+    above = np.array([[1.6, -3.0], [-1.6, -3.0]])
+    straps = rng.random() < 0.7
+
+    def draw(mask: Mask, level: float) -> None:
+        own = np.zeros_like(mask)
+        top = 0.25 - 0.95 * level
+        _polygon(own, face, wide)
+        _polygon(own, face, np.concatenate([np.stack([t, top - bow], axis=1), above]), 0)
+        if straps:
+            ends = (top + 0.25, -0.45)
+            for outward in (-1.0, 1.0):
+                _line(own, face, np.array([[outward * 0.93, ends[0]], [outward * 1.15, ends[1]]]), 0.03)
+        np.maximum(mask, own, out=mask)
+
+    return draw
+
+
+def glasses(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """Two dark lenses with bridge and arms, or one visor over both eyes."""
+    right, left = face.eyes
+    apart = max(float(np.linalg.norm(left - right)), 0.3)
+    high, square = rng.uniform(0.6, 1.0), rng.uniform(2.0, 5.0)
+    visor = rng.random() < 0.25
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    round_ = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    lens = np.sign(round_) * np.abs(round_) ** (2 / square)
+    arm = np.array([[0.35 * apart, 0.0], [2.0 * apart, 0.05]])
+    lines = (right + arm * (-1, 1), left + arm, face.eyes)
+
+    def draw(mask: Mask, level: float) -> None:
+        reach = (0.25 + 0.37 * level) * apart
+        if visor:
+            _polygon(mask, face, (right + left) / 2 + lens * (0.5 * apart + 1.2 * reach, 1.3 * high * reach))
+            return
+        for eye in face.eyes:
+            _polygon(mask, face, eye + (0, 0.15 * reach) + lens * (reach, high * reach))
+        for line in lines:
+            _line(mask, face, line - (0, 0.2 * reach), 0.05 + 0.05 * level)
+
+    return draw
+
+
+def clouds(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """Patches where a smooth random field is high: leaves, spray, dirt on the lens."""
+    cells = int(rng.integers(4, 11))
+    field = cv2.resize(rng.random((cells, cells), np.float32), (face.size, face.size), interpolation=cv2.INTER_CUBIC)
+    low, high = float(field.min()), float(field.max())
+
+    def draw(mask: Mask, level: float) -> None:
+        mask[field > high - level * (high - low)] = 255
+
+    return draw
+
+
+def centre_square(rng: np.random.Generator, face: FacePlace) -> Shape:
+    """An upright square about the centre of the face; ``rng`` decides nothing."""
+
+    def draw(mask: Mask, level: float) -> None:
+        half = level * float(np.linalg.norm(face.axes, axis=1).max())
+        (x1, y1), (x2, y2) = (np.rint(face.centre + sign * half).astype(int) for sign in (-1, 1))
+        mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 255
+
+    return draw
+
+
+def _growing(rng: np.random.Generator, face: FacePlace, outline: Float64[np.ndarray, "n 2"]) -> Shape:
+    """An outline about a random place in the face, growing until it hides all of it."""
+    centre = rng.uniform(-0.9, 0.9, 2)
+
+    def draw(mask: Mask, level: float) -> None:
+        _polygon(mask, face, centre + 4.0 * level * outline)
+
+    return draw
+
+
+def _polygon(mask: Mask, face: FacePlace, points: Float64[np.ndarray, "n 2"], value: int = 255) -> None:
+    cv2.fillPoly(mask, [face.to_pixels(points)], value, cv2.LINE_AA, BITS)
+
+
+def _line(mask: Mask, face: FacePlace, points: Float64[np.ndarray, "n 2"], width: float) -> None:
+    cv2.polylines(mask, [face.to_pixels(points)], False, 255, face.width(width), cv2.LINE_AA, BITS)
+
+
+def _turn(angle: float) -> Float64[np.ndarray, "2 2"]:
+    """Rotation for points kept in rows."""
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, FacePlace], Shape]] = {
+    "strokes": strokes,
+    "blob": blob,
+    "polygon": polygon,
+    "box": box,
+    "bar": bar,
+    "side": side,
+    "hand": hand,
+    "face_mask": face_mask,
+    "glasses": glasses,
+    "clouds": clouds,
+    "centre_square": centre_square,
+}
+"""Every shape by name."""
+
+IRREGULAR = ("strokes", "blob", "polygon", "clouds")
+"""Masks without meaning, as inpainting papers use them."""
+
+NATURAL = ("hand", "face_mask", "glasses", "side", "bar", "box", "blob", "polygon", "strokes", "clouds")
+"""What hides faces in the wild, most likely first, and the irregular masks beside it."""
