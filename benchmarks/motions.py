@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from canthus.data.synthetic import draw_face
@@ -26,7 +27,7 @@ from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.types import Image
 
 KINDS = ("yawn", "nod", "away")
-SIZE = 240
+SIZE = 180
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,29 @@ def course(rng: np.random.Generator) -> list[Motion]:
 
 
 def frames(motions: list[Motion], seed: int) -> Iterator[tuple[Image, float]]:
-    """The drawn head, and the time."""
+    """The drawn head, swaying a little, with noise; and the time."""
     rng = np.random.default_rng(seed)
     rate_hz = float(rng.choice([15.0, 25.0]))
     still = FaceShape(eyes=0.7, width=rng.uniform(0.93, 1.07), length=rng.uniform(0.93, 1.08))
     noise = rng.normal(scale=3, size=(2 * SIZE, 2 * SIZE, 3)).round().astype(np.int16)
+    drawn: dict[tuple[tuple[str, float], ...], Image] = {}  # drawing takes long; steps of a fiftieth are not seen
     for index in range(round((motions[-1].end_s + 3) * rate_hz)):
         now = index / rate_hz
-        sway = {
-            "yaw": 0.03 * np.sin(0.9 * now),
-            "pitch": 0.02 * np.sin(1.3 * now + 1),
-            "roll": 0.02 * np.sin(0.7 * now),
-        }
-        change = Counter[str]()
+        change: dict[str, float] = {}
         for motion in motions:
             if motion.start_s < now < motion.end_s:
-                change.update({name: motion.strength(now) * value for name, value in motion.change.items()})
-        fields = {name: getattr(still, name) + sway.get(name, 0.0) + change[name] for name in {*sway, *change}}
-        shape = replace(still, **(fields | {"eyes": max(fields.get("eyes", still.eyes), 0.0)}))
-        picture = draw_face(np.random.default_rng(seed), size=SIZE, shape=shape).image
+                strength = round(50 * motion.strength(now)) / 50
+                change |= {name: strength * value for name, value in motion.change.items()}
+        key = tuple(sorted(change.items()))
+        if key not in drawn:
+            fields = {name: getattr(still, name) + value for name, value in change.items()}
+            shape = replace(still, **(fields | {"eyes": max(fields.get("eyes", still.eyes), 0.0)}))
+            drawn[key] = draw_face(np.random.default_rng(seed), size=SIZE, shape=shape).image
+        sway = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), 2 * np.sin(0.7 * now), 1 + 0.01 * np.sin(1.3 * now))
+        sway[:, 2] += 0.015 * SIZE * np.array([np.sin(0.9 * now), np.sin(1.6 * now)])
+        moved = cv2.warpAffine(drawn[key], sway, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
         x, y = rng.integers(0, SIZE, 2)
-        yield np.clip(picture + noise[y : y + SIZE, x : x + SIZE], 0, 255).astype(np.uint8), now
+        yield np.clip(moved + noise[y : y + SIZE, x : x + SIZE], 0, 255).astype(np.uint8), now
 
 
 def watch(pipeline: Pipeline, pictures: Iterator[tuple[Image, float]]) -> Iterator[Observation]:

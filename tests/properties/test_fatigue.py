@@ -232,3 +232,15 @@ def test_covered_eyes_are_not_judged_where_the_model_tells(fps: float) -> None:
     # Turned aside, only the nearer eye must be seen; looking ahead with one eye covered, neither is judged.
     assert {s.state for s in statuses if 21 < s.time_s < 23.5} == {"alert"}
     assert math.isnan(statuses[-1].measures.openness)
+
+
+def test_nothing_is_judged_behind_dark_glasses() -> None:
+    scene = _scene(lids=((6.0, 6.3), (9.0, 9.3), (16.0, 16.3)))
+
+    def at(time_s: float) -> Observation:
+        return replace(scene(time_s), under_eyes=0.15 if 8 < time_s < 12 else 0.9)
+
+    events, _, statuses = _watch(at, np.arange(0, 20, 0.04))
+    assert [round(event.start_s) for event in events] == [6, 16]
+    assert {s.state for s in statuses if 9.5 < s.time_s < 12} == {"unknown"}
+    assert statuses[-1].state == "alert"

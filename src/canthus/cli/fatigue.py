@@ -110,7 +110,7 @@ class _Session:
             if marks.scheme is not IBUG_68:
                 marks = marks.convert(IBUG_68)
             scores = None if marks.scores is None else marks.scores[index]
-            seen = observe(marks.points[index], tracked.time_s, scores)
+            seen = observe(marks.points[index], tracked.time_s, scores=scores, image=image)
         self._pass_on(self._monitor.update(seen))
         status = self._monitor.status
         self._timeline.add(status)

@@ -1,6 +1,7 @@
 """Watch one person: from observations to events, PERCLOS and a state."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import final
 
@@ -14,6 +15,8 @@ from canthus.fatigue.state import State, StateMachine
 
 LONGEST_STEP_S = 0.5
 """Between two frames further apart nothing is known."""
+EARLY_S = 20.0
+"""Until somebody's normal is known, so much is kept to be judged afterwards."""
 
 
 @final
@@ -71,7 +74,7 @@ class FatigueMonitor:
     def new_person(self) -> None:
         """Forget what is normal: another face is watched from now on."""
         self._person = Person(self.settings)
-        self._early: list[Observation] = []
+        self._early: deque[Observation] = deque()
 
     def update(self, seen: Observation) -> list[Event]:
         """Take in the next frame.
@@ -99,6 +102,8 @@ class FatigueMonitor:
         self._person.learn(seen, min(step_s, LONGEST_STEP_S))
         if not self._person.known:
             self._early.append(seen)
+            while seen.time_s - self._early[0].time_s > EARLY_S:  # eyes that cannot be learned, for hours
+                self._early.popleft()
         elif not known:  # what came while learning is judged now
             for early in self._early:
                 events += self._judge(early)

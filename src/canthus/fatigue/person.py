@@ -84,10 +84,13 @@ class Person:
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
 
     def _follow_confidence(self, seen: Observation, step_s: float) -> None:
-        """Of the less certain eye of those that count; NaN where the model gives none."""
+        """Of the less certain eye of those that count, none behind dark glasses; NaN where nothing is known."""
         share = self._left_share(seen)
         eyes = ((seen.right_confidence, 1 - share), (seen.left_confidence, share))
         least = min(confidence for confidence, part in eyes if part >= 0.25)
+        if math.isfinite(seen.under_eyes):
+            bare = float(seen.under_eyes >= self._rules.dark_glasses)
+            least = min(least, bare) if math.isfinite(least) else bare
         before = self._confidence if math.isfinite(self._confidence) else least
         self._confidence = before + (least - before) * -math.expm1(-step_s / COVERED_S)
 

@@ -32,6 +32,7 @@ class FatigueSettings:
         eye_pixels: least width of an eye that is judged.
         eye_confidence: least confidence of the eyes' points, over a third of a second, where the model gives any;
             below it the eyes are taken for covered.
+        dark_glasses: brightness under the eyes over that of the cheeks, below which the eyes are taken for covered.
         disagreement: difference in openness of the two eyes, both of them visible, beyond which they are not judged.
         unknown_s: eyes not judged for longer: the state is unknown.
         perclos_window_s: window of PERCLOS.
@@ -64,6 +65,7 @@ class FatigueSettings:
     turned: float = 0.6
     eye_pixels: float = 8.0
     eye_confidence: float = 0.3
+    dark_glasses: float = 0.3
     disagreement: float = 0.8
     unknown_s: float = 1.0
     perclos_window_s: float = 60.0
