@@ -56,6 +56,14 @@ JitterReportOption = Annotated[
     typer.Option(metavar="FILE.png", help="Table and plot of the error in true boxes shifted and scaled by 0 to 20 %."),
 ]
 
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="For --predictions with confidence: a point is right within this part of the face box's longer side; what "
+        "the file says, or 0.05, if absent."
+    ),
+]
+
 
 def evaluate(
     model: ModelOption = None,
@@ -79,13 +87,14 @@ def evaluate(
     threads: ThreadsOption = None,
     passes: PassesOption = None,
     jitter_report: JitterReportOption = None,
+    tolerance: ToleranceOption = None,
 ) -> None:
     """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
     from rich.console import Console
 
     from canthus.cli.evaluation_request import Request, make_report, report_notes
     from canthus.cli.jitter_request import check_jitter_request, jitter_table, make_jitter_report, write_jitter_plot
-    from canthus.cli.results import error_table, openness_table, part_table, write_json
+    from canthus.cli.results import report_tables, write_json
     from canthus.evaluation.report import report_json
     from canthus.evaluation.rows import check_rows_path, write_rows
 
@@ -97,12 +106,13 @@ def evaluate(
         model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
+        tolerance=tolerance,
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     check_jitter_request(request, jitter_report)
     report = make_report(request, errors)
     console = errors if json == "-" else Console(highlight=False)
-    console.print(error_table(report), part_table(report), openness_table(report))
+    console.print(*report_tables(report))
     if jitter_report is not None:
         jitter = make_jitter_report(request, report, errors)
         console.print(jitter_table(jitter))

@@ -24,6 +24,7 @@ from canthus.evaluation.rows import BOXES, read_rows
 from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
+from canthus.runtime.confidence import TOLERANCE
 from canthus.runtime.detectors import create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.session import LandmarkSession
@@ -57,6 +58,7 @@ class Request:
     scheme: str | None = None
     threads: int | None = None
     passes: int | None = None
+    tolerance: float | None = None
 
     def refuse(self, names: Iterable[str], *, because: str) -> None:
         """Refuse options that would have no effect.
@@ -81,6 +83,8 @@ def make_report(request: Request, console: Console) -> Report:
         logging.getLogger("canthus.data").setLevel(logging.INFO)
     if request.boxes is not None and request.boxes not in BOXES:
         raise unknown_name(request.boxes, BOXES, kind="source of boxes")
+    if request.tolerance is not None and not request.tolerance > 0:
+        raise ConfigError(f"--tolerance is a positive fraction of the face box, found {request.tolerance:g}")
     if request.predictions is not None:
         request.refuse(("model", *_DETECTOR, "box_jitter", "seed", "threads", "passes"), because="with --predictions")
         return _from_file(request, request.predictions)
@@ -107,6 +111,7 @@ def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
 
 def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
+    request.refuse(("tolerance",), because="with a model, whose file states it")
     session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
     name, split, annotations = _truth(request)
     count = wanted_passes(request)
@@ -132,8 +137,15 @@ def _from_model(request: Request, console: Console) -> Report:
         moved = f", moved by up to {100 * jitter.fraction:g} % (seed {jitter.seed})" if jitter else ""
         protocol = f"truth{moved}{passes}"
     bar = track(found, "predicting", total=len(annotations), console=console, transient=True)
+    calibration = session.card.calibration
     return score(
-        list(bar), model=session.card.name, dataset=name, split=split, boxes=request.boxes or "truth", protocol=protocol
+        list(bar),
+        model=session.card.name,
+        dataset=name,
+        split=split,
+        boxes=request.boxes or "truth",
+        protocol=protocol,
+        tolerance=calibration.tolerance if calibration else TOLERANCE,
     )
 
 
@@ -163,7 +175,7 @@ def _checked(request: Request) -> Request:
 
 def _from_file(request: Request, path: Path) -> Report:
     if path.suffix in (".csv", ".parquet"):
-        request.refuse(("dataset", "root", "split", "min_overlap", "scheme"), because="with kept rows")
+        request.refuse(("dataset", "root", "split", "min_overlap", "scheme", "tolerance"), because="with kept rows")
         return _from_rows(request, path)
     entries = read_json_list(path)
     if not carries_truth(entries):
@@ -172,7 +184,16 @@ def _from_file(request: Request, path: Path) -> Report:
     scheme = find_scheme(request.scheme or str(entries[0].get("scheme", "ibug_68")))
     boxes = request.boxes or str(entries[0].get("boxes", "unstated"))
     found = parse_predictions(entries, scheme, root=request.root or Path(), source=str(path))
-    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes)
+    tolerance = request.tolerance or _stated_tolerance(entries[0], path)
+    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes, tolerance=tolerance)
+
+
+def _stated_tolerance(entry: Mapping[str, Any], path: Path) -> float:
+    """What a file of predictions counts as right, where it says so."""
+    stated = entry.get("tolerance", TOLERANCE)
+    if not isinstance(stated, int | float) or not stated > 0:
+        raise DataError(f"{path}: expected a positive number 'tolerance', found {stated!r}")
+    return float(stated)
 
 
 def _from_rows(request: Request, path: Path) -> Report:
@@ -191,7 +212,8 @@ def _from_detections(request: Request, path: Path, entries: Sequence[Mapping[str
     found = match_detections(entries, annotations, root=request.root, min_overlap=min_overlap, source=str(path))
     boxes = request.boxes or "detector"
     protocol = f"{boxes} of {path.name}, overlap above {min_overlap:g}; missed faces are failures, outside NME"
-    return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol)
+    tolerance = request.tolerance or TOLERANCE
+    return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol, tolerance=tolerance)
 
 
 def _truth(request: Request) -> tuple[str, str, list[Annotation]]:

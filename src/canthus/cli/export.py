@@ -46,19 +46,26 @@ def export(
             lines = _landmark_lines(
                 export_landmarks(
                     checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=progress
-                )
+                ),
+                config.validation[0].name,
             )
     for line in lines:
         console.print(line)
 
 
-def _landmark_lines(report: "ExportReport") -> list[str]:
+def _landmark_lines(report: "ExportReport", faces: str) -> list[str]:
     kind = "real" if report.real else "drawn (give --data DIR to use the validation faces)"
-    return [
+    lines = [
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB",
         f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}",
         *(f"{name}: {100 * value:.2f} % (truth boxes)" for name, value in report.metrics.items()),
     ]
+    if report.calibration:
+        tolerance = 100 * report.calibration.tolerance
+        lines.append(f"confidence: that a point is right within {tolerance:g} % of the face box's longer side")
+    elif report.tells_spread:
+        lines.append(f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it")
+    return lines
 
 
 def _detector_lines(report: "DetectorExportReport") -> list[str]:

@@ -117,11 +117,11 @@ class _Session:
         if index is None:
             seen = Observation(tracked.time_s)
         else:
-            points = tracked.measured
-            scheme = tracked.frame.landmarks.scheme
-            if scheme is not IBUG_68:
-                points = Landmarks(points, scheme).convert(IBUG_68).points
-            seen = observe(points[index], tracked.time_s)
+            marks = Landmarks(tracked.measured, tracked.frame.landmarks.scheme, tracked.frame.landmarks.scores)
+            if marks.scheme is not IBUG_68:
+                marks = marks.convert(IBUG_68)
+            scores = None if marks.scores is None else marks.scores[index]
+            seen = observe(marks.points[index], tracked.time_s, scores=scores, image=image)
         self._pass_on(self._monitor.update(seen))
         status = self._monitor.status
         self._timeline.add(status)

@@ -14,6 +14,7 @@ from rich.table import Table
 from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.openness import NARROW
+from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
 from canthus.evaluation.summary import Summary, divide, summarize
 
@@ -54,6 +55,12 @@ def cost_table(result: Benchmark) -> Table:
             f"{100 * cost.peak_share:.1f}" if cost.peak_share is not None else "-",
         )
     return table
+
+
+def report_tables(report: Report) -> list[Table]:
+    """All tables of a report."""
+    tables = [error_table(report), part_table(report), openness_table(report)]
+    return [*tables, confidence_table(report.reliability)] if report.reliability else tables
 
 
 def error_table(report: Report) -> Table:
@@ -104,6 +111,30 @@ def openness_table(report: Report) -> Table:
             _ratio(found.ear_bias_narrow),
             _ratio(found.mar_error),
         )
+    return table
+
+
+def confidence_table(found: Reliability) -> Table:
+    """Whether the confidence of the points keeps its word."""
+    table = Table(
+        title=f"confidence: right within {100 * found.tolerance:g} % of the face box",
+        caption="ECE: mean gap between confidence and share of right points\n"
+        "AUROC: chance that a wrong point has less confidence than a right one\n"
+        "rank: correlation of confidence with the error, -1 at best",
+    )
+    columns = {
+        "points": str(found.points),
+        "right\n%": _percent(found.right, 2),
+        "confidence\n%": _percent(found.confidence, 2),
+        "of seen\n%": _percent(found.seen, 2),
+        "of hidden\n%": _percent(found.hidden, 2),
+        "ECE\n%": _percent(found.ece, 2),
+        "AUROC\n%": _percent(found.auroc, 2),
+        "rank": "-" if math.isnan(found.rank_correlation) else f"{found.rank_correlation:.3f}",
+    }
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_row(*columns.values())
     return table
 
 
