@@ -40,9 +40,9 @@ def predict_on_truth(
         ConfigError: the network's point scheme is not that of the truth.
         ImageError: a picture cannot be read.
     """
-    for image, truths in _pictures(annotations):
+    for image, truths in pictures_of(annotations):
         boxes = np.stack([jitter.apply(truth.box, truth.key) if jitter else truth.box for truth in truths])
-        points = _predict(predictor, image, boxes, truths[0])
+        points = predict(predictor, image, boxes, truths[0])
         for truth, box, found in zip(truths, boxes, points, strict=True):
             overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
             yield Prediction(truth, found, found=True, box=box, overlap=overlap)
@@ -67,11 +67,11 @@ def predict_on_detected(
         ConfigError: the network's point scheme is not that of the truth.
         ImageError: a picture cannot be read.
     """
-    for image, truths in _pictures(annotations):
+    for image, truths in pictures_of(annotations):
         detected = detector(image).boxes
         matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
         boxes = detected[[match.index for match in matches if match.found]]
-        points = iter(_predict(predictor, image, boxes, truths[0]))
+        points = iter(predict(predictor, image, boxes, truths[0]))
         for truth, match in zip(truths, matches, strict=True):
             if match.found:
                 box = detected[match.index]
@@ -80,7 +80,8 @@ def predict_on_detected(
                 yield Prediction.missed(truth, overlap=match.overlap)
 
 
-def _pictures(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
+def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
+    """Each picture, read once, with its faces."""
     by_path: dict[str, list[Annotation]] = {}
     for annotation in annotations:
         by_path.setdefault(str(annotation.path), []).append(annotation)
@@ -88,9 +89,14 @@ def _pictures(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[A
         yield read_image(path), truths
 
 
-def _predict(
+def predict(
     predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation
 ) -> Float32[np.ndarray, "n k 2"]:
+    """Points of the faces in ``boxes``, in the scheme of ``truth``.
+
+    Raises:
+        ConfigError: the network has another scheme.
+    """
     if len(boxes) == 0:
         return np.zeros((0, truth.scheme.count, 2), np.float32)
     landmarks = predictor(image, boxes)
