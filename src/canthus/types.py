@@ -46,10 +46,13 @@ class Landmarks:
     Attributes:
         points: in pixels of the picture; may lie outside it.
         scheme: the numbering.
+        scores: confidence of each point in [0, 1]: the probability that it is right, see ``docs/confidence.md``; None
+            where the model gives none.
     """
 
     points: Float32[np.ndarray, "n k 2"]
     scheme: Scheme
+    scores: Float32[np.ndarray, "n k"] | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -57,10 +60,16 @@ class Landmarks:
     def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
         """The same faces in another scheme; see ``canthus.conversions`` for what exists.
 
+        A point made of several has the mean of their scores, weighted as their positions are.
+
         Raises:
             ConfigError: no such conversion or variant.
         """
-        return Landmarks(convert(self.points, self.scheme, target, variant=variant), target)
+        points = convert(self.points, self.scheme, target, variant=variant)
+        if self.scores is None:
+            return Landmarks(points, target)
+        twice = np.stack([self.scores, self.scores], axis=-1)
+        return Landmarks(points, target, convert(twice, self.scheme, target, variant=variant)[..., 0])
 
 
 @final

@@ -28,9 +28,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
-def network_of(name: str) -> nn.Module:
+def network_of(name: str, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
-    return create_model(name, points=POINTS, size=SIZE, settings=SETTINGS.get(name))
+    return create_model(name, points=POINTS, size=SIZE, settings=SETTINGS.get(name, {}) | settings)
 
 
 def trained_a_little(network: nn.Module) -> nn.Module:
@@ -85,8 +85,51 @@ def test_the_picture_matters(name: str) -> None:
 
 
 @every_model
-def test_the_onnx_file_computes_what_torch_computes(name: str, tmp_path: Path) -> None:
-    network = trained_a_little(network_of(name))
+def test_without_being_asked_no_network_tells_a_spread(name: str) -> None:
+    assert network_of(name).eval()(torch.rand(2, 3, SIZE, SIZE)).spread is None
+
+
+@every_model
+def test_spread_is_one_finite_number_a_point_that_the_picture_changes(name: str) -> None:
+    network = trained_a_little(network_of(name, spread=True))
+    with torch.no_grad():
+        spread = network(torch.rand(3, 3, SIZE, SIZE)).spread
+        alone = network(torch.zeros(1, 3, SIZE, SIZE)).spread
+    assert spread.shape == (3, POINTS)
+    assert torch.isfinite(spread).all()
+    assert (spread[0] - alone[0]).abs().max() > 0
+
+
+@every_model
+def test_spread_leaves_the_points_as_they_are(name: str) -> None:
+    image = torch.rand(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        plain, spread = (network_of(name, **settings).eval()(image) for settings in ({}, {"spread": True}))
+    torch.testing.assert_close(spread.points, plain.points, rtol=0, atol=0)
+
+
+@every_model
+def test_every_parameter_of_the_spread_receives_a_gradient(name: str) -> None:
+    network = network_of(name, spread=True)
+    torch.autograd.backward(network(torch.rand(4, 3, SIZE, SIZE)).spread.square().sum())
+    own = {key: p for key, p in network.named_parameters() if key.startswith("spread.")}
+    assert own
+    assert [key for key, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+@every_model
+def test_spread_costs_little(name: str) -> None:
+    plain, spread = (
+        sum(p.numel() for p in create_model(name, points=POINTS, size=112, settings=settings).parameters())
+        for settings in ({}, {"spread": True})
+    )
+    assert plain < spread < 1.03 * plain
+
+
+@every_model
+@pytest.mark.parametrize("spread", [False, True])
+def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp_path: Path) -> None:
+    network = trained_a_little(network_of(name, spread=spread))
     card = ModelCard(
         name="test",
         architecture=name,
@@ -104,6 +147,7 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, tmp_path: Path) -
     assert onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
     session = LandmarkSession.open(path)
     assert session.card == card
+    assert session.tells_spread == spread
     crops = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
     assert verify_export(network, session, crops) <= TOLERANCE_PX
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from canthus.runtime.inputs import Inputs
     from canthus.runtime.pipeline import Pipeline
     from canthus.runtime.records import PictureRecord
+    from canthus.runtime.session import LandmarkSession
     from canthus.types import Frame, Image
 
 
@@ -64,7 +65,7 @@ def detect(
     found = find_inputs(inputs, leave_out=out)
     targets = [] if out is None else found.overlay_paths(out)
     with ExitStack() as stack:
-        sinks = _Sinks(stack, json_file, csv_file, targets, points=pipeline.landmarker.session.scheme.count)
+        sinks = _Sinks(stack, json_file, csv_file, targets, session=pipeline.landmarker.session)
         failed = _run(pipeline, known, found, sinks)
     if failed:
         raise typer.Exit(1)
@@ -74,12 +75,21 @@ class _Sinks:
     """Where results go; opened before the first picture, so that a bad path is told at once."""
 
     def __init__(
-        self, stack: ExitStack, json_file: str | None, csv_file: str | None, overlays: list[Path], *, points: int
+        self,
+        stack: ExitStack,
+        json_file: str | None,
+        csv_file: str | None,
+        overlays: list[Path],
+        *,
+        session: "LandmarkSession",
     ) -> None:
         from canthus.runtime.records import CsvWriter, JsonWriter
 
         self._json = stack.enter_context(JsonWriter(stack.enter_context(_opened(json_file)))) if json_file else None
-        self._csv = CsvWriter(stack.enter_context(_opened(csv_file)), points=points) if csv_file else None
+        self._csv = None
+        if csv_file:
+            points, confidence = session.scheme.count, session.gives_scores
+            self._csv = CsvWriter(stack.enter_context(_opened(csv_file)), points=points, confidence=confidence)
         self._overlays = overlays
         self._summary = not (json_file or csv_file or overlays)
 

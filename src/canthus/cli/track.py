@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
+    from canthus.runtime.session import LandmarkSession
     from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
     from canthus.runtime.video import VideoWriter
     from canthus.types import Image, TrackedFrame
@@ -51,7 +52,7 @@ def track(
     faces: set[int] = set()
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         watch = Watch(source, verb="track")
-        sinks = _Sinks(stack, watch, out=out, fps=source.fps, points=pipeline.landmarker.session.scheme.count)
+        sinks = _Sinks(stack, watch, out=out, fps=source.fps, session=pipeline.landmarker.session)
         sinks.open(json_file, csv_file, show=show)
         with watch.until_interrupted():
             for number, (image, time_s) in enumerate(watch):
@@ -65,12 +66,14 @@ def track(
 class _Sinks:
     """Where results go; all but the video, whose size only the first frame tells, are open before the first frame."""
 
-    def __init__(self, stack: ExitStack, watch: "Watch", *, out: Path | None, fps: float | None, points: int) -> None:
+    def __init__(
+        self, stack: ExitStack, watch: "Watch", *, out: Path | None, fps: float | None, session: "LandmarkSession"
+    ) -> None:
         from canthus.optional import require
 
         if out is not None:
             require("av", extra="video")
-        self._stack, self._watch, self._out, self._fps, self._points = stack, watch, out, fps, points
+        self._stack, self._watch, self._out, self._fps, self._session = stack, watch, out, fps, session
         self._video: VideoWriter | None = None
         self._json: JsonLinesWriter | None = None
         self._csv: TrackCsvWriter | None = None
@@ -84,7 +87,9 @@ class _Sinks:
         if json_file:
             self._json = JsonLinesWriter(self._stack.enter_context(opened_text(json_file)))
         if csv_file:
-            self._csv = TrackCsvWriter(self._stack.enter_context(opened_text(csv_file)), points=self._points)
+            points, confidence = self._session.scheme.count, self._session.gives_scores
+            file = self._stack.enter_context(opened_text(csv_file))
+            self._csv = TrackCsvWriter(file, points=points, confidence=confidence)
         self._window = Window("canthus track") if show else None
 
     def write(self, number: int, image: "Image", tracked: "TrackedFrame") -> None:

@@ -15,11 +15,13 @@ from canthus.optional import require
 from canthus.runtime.card import METADATA_KEY, ModelCard
 
 OPSET = 20
+OUTPUTS = ["points", "spread"]
+"""Names in the file; the second only where the network tells it."""
 
 
 @final
 class ExportView(nn.Module):
-    """The network as the runtime calls it: uint8 ``(n, s, s, 3)`` RGB in, points of the unit frame out.
+    """The network as the runtime calls it: uint8 ``(n, s, s, 3)`` RGB in; points of the unit frame and spread out.
 
     Differs: the change from bytes to floats is part of the file, so that callers in any language hand over plain
     pictures and cannot normalise wrongly.
@@ -29,10 +31,10 @@ class ExportView(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Bytes to points."""
-        points: Tensor = self.network(image.permute(0, 3, 1, 2).float() / 255.0).points
-        return points
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Bytes to points ``(n, k, 2)`` and, where the network tells it, their spread ``(n, k)``."""
+        output = self.network(image.permute(0, 3, 1, 2).float() / 255.0)
+        return (output.points,) if output.spread is None else (output.points, output.spread)
 
 
 def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
@@ -69,6 +71,8 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
 def _trace(view: nn.Module, example: Tensor) -> Any:
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
+    with torch.no_grad():
+        outputs = OUTPUTS[: len(view(example))]
     exporter.setLevel(logging.ERROR)
     try:
         # The exporter prints its steps and warns about its own insides; neither helps a user.
@@ -80,7 +84,7 @@ def _trace(view: nn.Module, example: Tensor) -> Any:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["image"],
-                output_names=["points"],
+                output_names=outputs,
                 dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
                 external_data=False,
                 verbose=False,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
+from canthus.losses.spread import spread_loss
 from canthus.losses.wing import huber_wing_loss, wing_loss
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -16,4 +17,4 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 """Name to loss; keyword arguments of the function are the settings a recipe may give."""
 
-__all__ = ["LOSSES", "huber_wing_loss", "l1_loss", "l2_loss", "smooth_l1_loss", "wing_loss"]
+__all__ = ["LOSSES", "huber_wing_loss", "l1_loss", "l2_loss", "smooth_l1_loss", "spread_loss", "wing_loss"]

@@ -15,6 +15,7 @@ from canthus.models.layers import (
     points_from_offsets,
 )
 from canthus.models.output import Output
+from canthus.models.spread import spread_of_map
 
 DILATIONS = (2, 3, 5)
 
@@ -37,9 +38,12 @@ class BlazeGhost(nn.Module):
         size: side of the square input in pixels, a multiple of 16.
         hidden: channels inside a Double BlazeBlock.
         ghost: whether Ghost modules replace the pointwise convolutions; without them the net is BlazeLandmark.
+        spread: whether the network also tells the expected error of each point.
     """
 
-    def __init__(self, *, points: int, size: int = 112, hidden: int = 624, ghost: bool = True) -> None:
+    def __init__(
+        self, *, points: int, size: int = 112, hidden: int = 624, ghost: bool = True, spread: bool = False
+    ) -> None:
         super().__init__()
         if size % 16:
             raise ValueError(f"Blaze_ghost needs an input side that is a multiple of 16, not {size}")
@@ -67,8 +71,13 @@ class BlazeGhost(nn.Module):
         )
         self.pyramid = AtrousPyramid(96, dilations=DILATIONS)
         self.head = nn.Linear(96 * (size // 16) ** 2, 2 * points)
+        self.spread = spread_of_map(96, size // 16, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
         features = self.stage_4(self.stem(image))
         deep = self.pyramid(self.stage_16(self.stage_8(features)))
-        return Output(points=points_from_offsets(self.head(deep.flatten(1)), self.points), features=features)
+        return Output(
+            points=points_from_offsets(self.head(deep.flatten(1)), self.points),
+            features=features,
+            spread=None if self.spread is None else self.spread(deep),
+        )

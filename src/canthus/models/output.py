@@ -10,8 +10,10 @@ class Output(NamedTuple):
 
     ``points`` is ``(n, k, 2)`` in the unit frame of the crop: ``(x + 0.5) / size``, so that 0 and 1 are the
     crop's outer edges.  ``features`` is the map that a training-only branch reads (the pose branch of PFLD,
-    say), or ``None`` where the network offers none.
+    say), or ``None`` where the network offers none.  ``spread`` is ``(n, k)``, the logarithm of the error that the
+    network expects of each point, in sides of the crop, or ``None`` where it expects nothing.
     """
 
     points: Tensor
     features: Tensor | None = None
+    spread: Tensor | None = None

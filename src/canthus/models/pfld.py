@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, points_from_offsets, scaled_channels
 from canthus.models.output import Output
+from canthus.models.spread import SpreadHead
 
 
 @final
@@ -23,9 +24,10 @@ class Pfld(nn.Module):
         points: number of landmarks k.
         width: channel multiplier; the paper prints 1.0 and 0.25.
         size: side of the square input in pixels, a multiple of 16.
+        spread: whether the network also tells the expected error of each point, from S2 and S3.
     """
 
-    def __init__(self, *, points: int, width: float = 1.0, size: int = 112) -> None:
+    def __init__(self, *, points: int, width: float = 1.0, size: int = 112, spread: bool = False) -> None:
         super().__init__()
         if size % 16:
             raise ValueError(f"PFLD needs an input side that is a multiple of 16, not {size}")
@@ -52,11 +54,17 @@ class Pfld(nn.Module):
         side = size // 16
         self.stage_global = nn.Sequential(nn.Conv2d(c32, c128, side), nn.ReLU(inplace=True))
         self.head = nn.Linear(c16 * (size // 8) ** 2 + c32 * side**2 + c128, 2 * points)
+        self.spread = SpreadHead(c32 * side**2 + c128, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
         features = self.stage_4(self.stem(image))
         s1 = self.stage_8(features)
         s2 = self.stage_16(s1)
         s3 = self.stage_global(s2)
-        joined = torch.cat([s1.flatten(1), s2.flatten(1), s3.flatten(1)], dim=1)
-        return Output(points=points_from_offsets(self.head(joined), self.points), features=features)
+        coarse = torch.cat([s2.flatten(1), s3.flatten(1)], dim=1)
+        joined = torch.cat([s1.flatten(1), coarse], dim=1)
+        return Output(
+            points=points_from_offsets(self.head(joined), self.points),
+            features=features,
+            spread=None if self.spread is None else self.spread(coarse),
+        )

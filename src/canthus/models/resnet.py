@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from canthus.models.layers import points_from_offsets
 from canthus.models.output import Output
+from canthus.models.spread import SpreadHead
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -61,12 +62,13 @@ class ResNet50(nn.Module):
         points: number of landmarks k.
         size: side of the square input in pixels; any, because the last map is averaged.
         width: channels of the first layer; published weights need 64.
+        spread: whether the network also tells the expected error of each point.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, points: int, size: int = 112, width: int = 64) -> None:
+    def __init__(self, *, points: int, size: int = 112, width: int = 64, spread: bool = False) -> None:
         super().__init__()
         self.points = points
         self.size = size
@@ -81,12 +83,17 @@ class ResNet50(nn.Module):
         self.layer3 = _stage(width * 2 * EXPANSION, width * 4, DEPTHS[2], stride=2)
         self.layer4 = _stage(width * 4 * EXPANSION, width * 8, DEPTHS[3], stride=2)
         self.fc = nn.Linear(width * 8 * EXPANSION, 2 * points)
+        self.spread = SpreadHead(width * 8 * EXPANSION, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
         x = functional.relu(self.bn1(self.conv1((image - self.mean) / self.deviation)))
         features = self.layer1(functional.max_pool2d(x, 3, 2, 1))
         deep = self.layer4(self.layer3(self.layer2(features))).mean(dim=(2, 3))
-        return Output(points=points_from_offsets(self.fc(deep), self.points), features=features)
+        return Output(
+            points=points_from_offsets(self.fc(deep), self.points),
+            features=features,
+            spread=None if self.spread is None else self.spread(deep),
+        )
 
 
 def _stage(inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:

@@ -67,6 +67,7 @@ class TrainConfig:
         margin: side of the crop over the longer side of the face box.
         loss: key of ``LOSSES``.
         loss_settings: the loss's own arguments.
+        spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
         batch_size: faces a step and process.
         seed: of weights, order and augmentation.
@@ -92,6 +93,7 @@ class TrainConfig:
     margin: float = 1.3
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
+    spread_weight: float = 1.0
     pose: PoseConfig = field(default_factory=PoseConfig)
     batch_size: int = 64
     seed: int = 0

@@ -148,6 +148,11 @@ def _task(
 ) -> RegressionTask:
     scheme = find_scheme(config.scheme)
     network = start_network(config)
+    if not config.spread_weight > 0:
+        raise ConfigError(
+            f"spread_weight must be positive, not {config.spread_weight:g}; leave out model_settings.spread to train "
+            "without expected errors"
+        )
     return RegressionTask(
         network=network,
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
@@ -160,6 +165,7 @@ def _task(
         # The other processes are not up yet when the schedule is made.
         steps=max(1, config.faces_per_epoch // (config.batch_size * place.devices)),
         validation=validation,
+        spread_weight=config.spread_weight,
     )
 
 
@@ -185,7 +191,8 @@ def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequenc
 def start_network(config: TrainConfig) -> nn.Module:
     """The recipe's network with the weights it starts from.
 
-    A checkpoint of canthus must fit as a whole; of any other file of weights, what fits is taken.
+    A checkpoint of canthus must fit as a whole, but for the head of the spread, which may start anew; of any other
+    file of weights, what fits is taken.
 
     Raises:
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
@@ -204,8 +211,10 @@ def start_network(config: TrainConfig) -> nn.Module:
     if CONFIG_KEY not in read_weights_file(path):
         load_weights(network, path)
         return network
+    weights = network_weights(read_checkpoint(path))
+    fresh = {name: value for name, value in network.state_dict().items() if name.startswith("spread.")}
     try:
-        network.load_state_dict(network_weights(read_checkpoint(path)))
+        network.load_state_dict(fresh | weights)
     except RuntimeError as error:
         raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
     return network

@@ -7,6 +7,7 @@ from typing import final
 
 from canthus.errors import ModelFileError
 from canthus.lookup import unknown_name
+from canthus.runtime.confidence import Calibration
 from canthus.schemes import Scheme, find_scheme
 
 METADATA_KEY = "canthus"
@@ -28,6 +29,7 @@ class ModelCard:
         licence: terms of the weights.
         recipe: the command or recipe that made the file.
         metrics: measured numbers, such as ``300w/validation/nme_ion``; fractions, not percent.
+        calibration: how the file's expected errors become confidence; None where it gives none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelCard:
     licence: str
     recipe: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def find_scheme(self) -> Scheme:
         """The point scheme itself."""
@@ -46,7 +49,10 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The card as JSON text."""
-        return json.dumps(asdict(self), indent=1)
+        values = asdict(self)
+        if self.calibration is None:  # so that versions that do not know the field read the file
+            del values["calibration"]
+        return json.dumps(values, indent=1)
 
     @staticmethod
     def from_json(text: str, *, source: str) -> "ModelCard":
@@ -63,8 +69,21 @@ class ModelCard:
         for name in values:
             if name not in known:
                 raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
-        missing = known - set(values) - {"metrics"}
+        missing = known - set(values) - {"metrics", "calibration"}
         if missing:
             raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
         values["training_data"] = tuple(values["training_data"])
+        if values.get("calibration") is not None:
+            values["calibration"] = _calibration(values["calibration"], source=source)
         return ModelCard(**values)
+
+
+def _calibration(values: object, *, source: str) -> Calibration:
+    names = [f.name for f in fields(Calibration)]
+    if (
+        not isinstance(values, dict)
+        or set(values) != set(names)
+        or any(type(v) not in (int, float) for v in values.values())
+    ):
+        raise ModelFileError(f"{source}: the calibration must hold the numbers {', '.join(names)}; found {values!r}")
+    return Calibration(**values)

@@ -23,6 +23,10 @@ GROUP_COLORS = {
     "mouth": (255, 120, 140),
 }
 """Part of a group's name -> color of its line, RGB."""
+DOUBT_COLORS = ((235, 40, 40), (255, 150, 40), POINT_COLOR)
+"""Points of confidence 0, 0.5 and 1, RGB; between them in proportion."""
+HOLLOW_BELOW = 0.5
+"""Points of less confidence are drawn as rings."""
 OTHER_COLOR = (230, 230, 230)
 CLOSED = ("eye", "mouth")
 """Groups whose name ends so are drawn as closed lines, if they have four points or more."""
@@ -36,7 +40,9 @@ def draw_frame(image: Image, frame: Frame) -> Image:
     for index in np.argsort(-sides, kind="stable"):
         size = float(sides[index])
         draw_box(canvas, frame.faces.boxes[index], width=line_width(size))
-        draw_points(canvas, frame.landmarks.points[index], frame.landmarks.scheme, size=size)
+        marks = frame.landmarks
+        scores = None if marks.scores is None else marks.scores[index]
+        draw_points(canvas, marks.points[index], marks.scheme, size=size, scores=scores)
     return canvas
 
 
@@ -97,23 +103,45 @@ def draw_box(
         _line(canvas, np.array([ends[0], corner, ends[1]]), color, width=width + 1, closed=False)
 
 
-def draw_points(canvas: Image, points: Float[np.ndarray, "k 2"], scheme: Scheme, *, size: float) -> None:
+def draw_points(
+    canvas: Image,
+    points: Float[np.ndarray, "k 2"],
+    scheme: Scheme,
+    *,
+    size: float,
+    scores: Float[np.ndarray, " k"] | None = None,
+) -> None:
     """Draw contour lines per group of the scheme, then the points, onto ``canvas``.
+
+    Points turn from white over orange to red as their confidence falls; below ``HOLLOW_BELOW`` they are rings.
 
     Args:
         canvas: changed in place.
         points: in its pixels.
         scheme: numbering of the points.
         size: of the face in pixels; sets the widths.
+        scores: confidence of each point in [0, 1]; None draws all alike.
     """
     for name, indices in scheme.groups.items():
         closed = name.endswith(CLOSED) and len(indices) >= 4
         _line(canvas, points[list(indices)], group_color(name), width=line_width(size), closed=closed)
     radius = max(0.5, size / 140)
-    for x, y in points:
+    for index, (x, y) in enumerate(points):
+        score = 1.0 if scores is None else float(scores[index])
+        place = (float(x), float(y))
+        if score < HOLLOW_BELOW:
+            _ring(canvas, place, 1.7 * radius, doubt_color(score), width=line_width(size))
+            continue
         if radius > 1:  # on small faces dark edges would run together
-            _dot(canvas, float(x), float(y), 1.4 * radius, POINT_EDGE)
-        _dot(canvas, float(x), float(y), radius, POINT_COLOR)
+            _dot(canvas, place, 1.4 * radius, POINT_EDGE)
+        _dot(canvas, place, radius, doubt_color(score))
+
+
+def doubt_color(score: float) -> tuple[int, int, int]:
+    """Color of a point of some confidence, RGB."""
+    channels = np.array(DOUBT_COLORS, np.float64).T
+    red, green, blue = (round(float(np.interp(score, (0.0, 0.5, 1.0), channel))) for channel in channels)
+    return red, green, blue
 
 
 def group_color(name: str) -> tuple[int, int, int]:
@@ -130,8 +158,19 @@ def _line(
     cv2.polylines(canvas, [fixed[:, None]], closed, color, width, cv2.LINE_AA, SHIFT)
 
 
-def _dot(canvas: Image, x: float, y: float, radius: float, color: tuple[int, int, int]) -> None:
+def _dot(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int]) -> None:
+    _circle(canvas, place, radius, color, cv2.FILLED)
+
+
+def _ring(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int], *, width: int) -> None:
+    if radius > 1.7:  # a dark line under the bright one, as the dots have an edge
+        _circle(canvas, place, radius, POINT_EDGE, width + 2)
+    _circle(canvas, place, radius, color, width)
+
+
+def _circle(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int], width: int) -> None:
+    x, y = place
     if not max(abs(x), abs(y)) < FAR:
         return
     centre = (round(x * 2**SHIFT), round(y * 2**SHIFT))
-    cv2.circle(canvas, centre, round(radius * 2**SHIFT), color, cv2.FILLED, cv2.LINE_AA, SHIFT)
+    cv2.circle(canvas, centre, round(radius * 2**SHIFT), color, width, cv2.LINE_AA, SHIFT)

@@ -1,5 +1,6 @@
 """From a picture and face boxes to landmarks in the picture's pixels."""
 
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float32, Shaped
 from canthus.errors import ConfigError
 from canthus.geometry import box_size, crop_square, hull_box
 from canthus.images import crop_image
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.session import Answer, LandmarkSession
 from canthus.types import Image, Landmarks
 
 
@@ -42,23 +43,25 @@ class Landmarker:
             ValueError: a box is not finite, or has no area.
         """
         check_boxes(boxes)
-        points = self._points(image, boxes)
+        answer = self._answer(image, boxes)
         for _ in range(1, self.passes):
-            boxes = _hulls_or_boxes(points, boxes)
-            points = self._points(image, boxes)
-        return Landmarks(points, self.session.scheme)
+            boxes = _hulls_or_boxes(answer.points, boxes)
+            answer = self._answer(image, boxes)
+        return Landmarks(answer.points, self.session.scheme, answer.scores)
 
-    def _points(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n k 2"]:
+    def _answer(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Answer:
+        """The model's answer with points in pixels of the picture."""
         size = self.session.card.size
         crops = np.empty((len(boxes), size, size, 3), np.uint8)
         affines = []
         for index, square in enumerate(crop_square(boxes, self.session.card.margin)):
             crops[index], affine = crop_image(image, square, size)
             affines.append(affine)
-        points = self.session(crops)
+        answer = self.session.answer(crops)
+        points = answer.points.copy()
         for index, affine in enumerate(affines):
             points[index] = affine.inverse().apply(points[index])
-        return points
+        return replace(answer, points=points)
 
 
 def check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:

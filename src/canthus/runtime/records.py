@@ -2,7 +2,7 @@
 
 import csv
 import json
-from typing import Any, Protocol, TypedDict, final, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -20,12 +20,13 @@ class TextTarget(Protocol):
 
 
 class FaceRecord(TypedDict):
-    """One face, in pixels of the upright picture."""
+    """One face, in pixels of the upright picture; ``confidence`` of each point where the model gives it."""
 
     box: list[float]
     score: float
     scheme: str
     points: list[list[float]]
+    confidence: NotRequired[list[float]]
 
 
 class PictureRecord(TypedDict):
@@ -39,13 +40,34 @@ class PictureRecord(TypedDict):
 
 def picture_record(name: str, image: Image, frame: Frame) -> PictureRecord:
     """What is written about one picture; coordinates to a hundredth of a pixel, scores to 1e-4."""
-    scheme = frame.landmarks.scheme.name
-    faces: list[FaceRecord] = [
-        {"box": _rounded(box, 2), "score": round(float(score), 4), "scheme": scheme, "points": _rounded(points, 2)}
-        for box, score, points in zip(frame.faces.boxes, frame.faces.scores, frame.landmarks.points, strict=True)
-    ]
     height, width = image.shape[:2]
+    faces = [face_record(frame, index) for index in range(len(frame))]
     return {"image": name, "width": width, "height": height, "faces": faces}
+
+
+def face_record(frame: Frame, index: int) -> FaceRecord:
+    """What is written about one face of a frame."""
+    marks = frame.landmarks
+    record: FaceRecord = {
+        "box": _rounded(frame.faces.boxes[index], 2),
+        "score": round(float(frame.faces.scores[index]), 4),
+        "scheme": marks.scheme.name,
+        "points": _rounded(marks.points[index], 2),
+    }
+    if marks.scores is not None:
+        record["confidence"] = _rounded(marks.scores[index], 4)
+    return record
+
+
+def point_columns(points: int, *, confidence: bool) -> list[str]:
+    """Names of the columns that ``point_values`` fills."""
+    places = [f"point_{index}_{axis}" for index in range(points) for axis in "xy"]
+    return places + [f"point_{index}_confidence" for index in range(points) if confidence]
+
+
+def point_values(face: FaceRecord) -> list[float]:
+    """The values x, y of every point, then, where the model gives it, the confidence of every point."""
+    return [value for point in face["points"] for value in point] + face.get("confidence", [])
 
 
 @final
@@ -71,24 +93,24 @@ class JsonWriter:
 
 @final
 class CsvWriter:
-    """One row a face: picture, its sides, index of the face, box, score, scheme, then x and y of every point.
+    """One row a face: picture, its sides, index of the face, box, score, scheme, then ``point_values``.
 
     Args:
         file: opened with ``newline=""``.
         points: number of points, for the header.
+        confidence: whether faces carry the confidence of their points, for the header.
     """
 
-    def __init__(self, file: TextTarget, *, points: int) -> None:
+    def __init__(self, file: TextTarget, *, points: int, confidence: bool = False) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         columns = ["image", "width", "height", "face", "x1", "y1", "x2", "y2", "score", "scheme"]
-        self._rows.writerow(columns + [f"point_{index}_{axis}" for index in range(points) for axis in "xy"])
+        self._rows.writerow(columns + point_columns(points, confidence=confidence))
 
     def write(self, record: PictureRecord) -> None:
         """Add the faces of one picture; a picture without faces adds no row."""
         start: list[Any] = [record["image"], record["width"], record["height"]]
         for index, face in enumerate(record["faces"]):
-            flat = [value for point in face["points"] for value in point]
-            self._rows.writerow([*start, index, *face["box"], face["score"], face["scheme"], *flat])
+            self._rows.writerow([*start, index, *face["box"], face["score"], face["scheme"], *point_values(face)])
 
 
 def _rounded(values: Float[np.ndarray, "..."], digits: int) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -32,6 +33,22 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 
 MAX_BATCH = 32
 """Crops in one run; larger sets go in several, so that memory stays bounded in a crowd."""
+
+
+@final
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of some crops.
+
+    Attributes:
+        points: in pixels of the crops.
+        spread: logarithm of the expected error of each point, in sides of the crop; None where the file tells none.
+        scores: confidence of each point in [0, 1], see ``Calibration``; None without spread or calibration.
+    """
+
+    points: Float32[np.ndarray, "n k 2"]
+    spread: Float32[np.ndarray, "n k"] | None = None
+    scores: Float32[np.ndarray, "n k"] | None = None
 
 
 @final
@@ -66,7 +83,9 @@ class LandmarkSession:
         self.source = source
         self.size_bytes = len(data)
         self._input = _checked_input(self._session, self.card, source=source)
-        self._output = _checked_output(self._session, self.scheme.count, source=source)
+        self._outputs = _checked_outputs(self._session, self.scheme.count, source=source)
+        if self.card.calibration and not self.tells_spread:
+            raise ModelFileError(f"{source}: the card has a calibration, but there is no output 'spread' to calibrate")
         logger.debug("opened %s: %s, %d threads", source, self.card.name, threads)
 
     @staticmethod
@@ -90,6 +109,16 @@ class LandmarkSession:
             raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
         return LandmarkSession(data, source=os.fspath(path), threads=threads)
 
+    @property
+    def tells_spread(self) -> bool:
+        """Whether the file has the output ``spread``."""
+        return "spread" in self._outputs
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether answers have confidence: the file has a spread, and its card a calibration."""
+        return self.card.calibration is not None
+
     def __call__(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
         """Points of each crop.
 
@@ -99,13 +128,25 @@ class LandmarkSession:
         Returns:
             Points in pixels of the crops.
         """
+        return self.answer(crops).points
+
+    def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
+        """Points of each crop and, where the model tells them, their spread and confidence.
+
+        Args:
+            crops: RGB squares of ``card.size`` pixels; n may be 0.
+        """
+        count = self.scheme.count
         runs = [
-            self._session.run([self._output], {self._input: crops[first : first + MAX_BATCH]})[0]
+            self._session.run(self._outputs, {self._input: crops[first : first + MAX_BATCH]})
             for first in range(0, len(crops), MAX_BATCH)
-        ]
-        if not runs:
-            return np.zeros((0, self.scheme.count, 2), np.float32)
-        return unit_to_pixels(runs[0] if len(runs) == 1 else np.concatenate(runs), self.card.size)
+        ] or [[np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)]]
+        outputs = runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+        points = unit_to_pixels(outputs[0], self.card.size)
+        if not self.tells_spread:
+            return Answer(points)
+        calibration, spread = self.card.calibration, outputs[1]
+        return Answer(points, spread, calibration.scores(spread, margin=self.card.margin) if calibration else None)
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
@@ -157,10 +198,15 @@ def _checked_input(session: Any, card: ModelCard, *, source: str) -> str:
     raise ModelFileError(f"{source}: expected one input, tensor(uint8) [n, {card.size}, {card.size}, 3]; found {found}")
 
 
-def _checked_output(session: Any, count: int, *, source: str) -> str:
+def _checked_outputs(session: Any, count: int, *, source: str) -> list[str]:
+    """Names of the outputs to ask for: ``points``, and ``spread`` where there is one."""
     outputs = session.get_outputs()
-    for value in outputs:
-        if value.name == "points" and value.type == "tensor(float)" and list(value.shape[1:]) == [count, 2]:
-            return "points"
-    found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in outputs)
-    raise ModelFileError(f"{source}: expected an output 'points', tensor(float) [n, {count}, 2]; found {found}")
+    shapes = {value.name: list(value.shape[1:]) for value in outputs if value.type == "tensor(float)"}
+    with_spread = any(value.name == "spread" for value in outputs)
+    wanted = {"points": [count, 2]} | ({"spread": [count]} if with_spread else {})
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in outputs)
+            expected = ", ".join(str(side) for side in ("n", *shape))
+            raise ModelFileError(f"{source}: expected an output {name!r}, tensor(float) [{expected}]; found {found}")
+    return list(wanted)

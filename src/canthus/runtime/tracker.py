@@ -74,6 +74,8 @@ class _Track:
 
     number: int
     points: Float32[np.ndarray, "k 2"]
+    confidence: Float32[np.ndarray, " k"] | None
+    """Of the points, where the model gives it."""
     box: Float32[np.ndarray, " 4"]
     score: float
     seen_s: float
@@ -149,16 +151,16 @@ class Tracker:
         if not self._tracks:
             return
         boxes = np.stack([track.box for track in self._tracks])
-        points = self._follower(image, boxes).points
-        good = self._are_faces(image, points)
+        marks = self._follower(image, boxes)
+        good = self._are_faces(image, marks.points)
         kept: list[_Track] = []
-        for track, found, plausible in zip(self._tracks, points, good, strict=True):
+        for index, (track, found, plausible) in enumerate(zip(self._tracks, marks.points, good, strict=True)):
             box = hull_box(found)
             fits = plausible and self.settings.plausibility.follows(box, track.box, step_s=time_s - track.seen_s)
             confirmed = time_s - track.confirmed_s <= self.settings.unconfirmed_s
             apart = not any(_overlap(box, other.box) > self.settings.drift_overlap for other in kept)
             if fits and confirmed and apart:
-                track.points, track.box, track.seen_s = found, box, time_s
+                track.points, track.confidence, track.box, track.seen_s = found, _row(marks, index), box, time_s
                 kept.append(track)
             elif apart:
                 self._lost.append(track)
@@ -186,12 +188,14 @@ class Tracker:
         fresh = [index for index in range(len(faces)) if index not in taken]
         if not fresh:
             return
-        points = self._pipeline.landmarker(image, faces.boxes[fresh]).points
-        good = self._are_faces(image, points)
-        for index, found, plausible in zip(fresh, points, good, strict=True):
-            box = hull_box(found)
+        marks = self._pipeline.landmarker(image, faces.boxes[fresh])
+        good = self._are_faces(image, marks.points)
+        for place, (index, plausible) in enumerate(zip(fresh, good, strict=True)):
+            box = hull_box(marks.points[place])
             if plausible and not any(_overlap(box, track.box) > self.settings.drift_overlap for track in self._tracks):
-                self._tracks.append(self._take_up(found, box, float(faces.scores[index]), time_s))
+                track = self._take_up(marks.points[place], box, float(faces.scores[index]), time_s)
+                track.confidence = _row(marks, place)
+                self._tracks.append(track)
 
     def _confirm(self, image: Image, faces: Faces, time_s: float) -> set[int]:
         """Match detections to followed faces, best overlap first; indices of the detections used up."""
@@ -214,9 +218,9 @@ class Tracker:
 
     def _correct(self, image: Image, track: _Track, box: Float32[np.ndarray, " 4"]) -> None:
         """The landmark box has drifted from the detector's: mark anew from the latter if that gives a face."""
-        points = self._pipeline.landmarker(image, box[None]).points
-        if self._are_faces(image, points)[0]:
-            track.points, track.box = points[0], hull_box(points[0])
+        marks = self._pipeline.landmarker(image, box[None])
+        if self._are_faces(image, marks.points)[0]:
+            track.points, track.confidence, track.box = marks.points[0], _row(marks, 0), hull_box(marks.points[0])
 
     def _take_up(
         self, points: Float32[np.ndarray, "k 2"], box: Float32[np.ndarray, " 4"], score: float, time_s: float
@@ -228,7 +232,7 @@ class Tracker:
             number = self._lost.pop(int(np.argmax(overlaps))).number
         else:
             number, self._next_number = self._next_number, self._next_number + 1
-        return _Track(number, points, box, score, time_s, time_s, smoothing)
+        return _Track(number, points, None, box, score, time_s, time_s, smoothing)
 
     def _result(self, time_s: float) -> TrackedFrame:
         tracks = sorted(self._tracks, key=lambda track: track.number)
@@ -241,7 +245,19 @@ class Tracker:
                 smoothed[index] = track.filter(track.points, time_s, size=float(box_size(track.box).max()))
         faces = Faces(boxes, np.array([track.score for track in tracks], np.float32))
         numbers = np.array([track.number for track in tracks], np.int64)
-        return TrackedFrame(Frame(faces, Landmarks(smoothed, self._scheme)), numbers, measured, time_s)
+        landmarks = Landmarks(smoothed, self._scheme, self._scores(tracks))
+        return TrackedFrame(Frame(faces, landmarks), numbers, measured, time_s)
+
+    def _scores(self, tracks: list[_Track]) -> Float32[np.ndarray, "n k"] | None:
+        """Confidence of the points as measured in this frame; smoothing leaves it alone."""
+        if not self._follower.session.gives_scores:
+            return None
+        rows = [track.confidence for track in tracks if track.confidence is not None]
+        return np.stack(rows) if rows else np.zeros((0, self._scheme.count), np.float32)
+
+
+def _row(marks: Landmarks, index: int) -> Float32[np.ndarray, " k"] | None:
+    return None if marks.scores is None else marks.scores[index]
 
 
 def _overlap(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:

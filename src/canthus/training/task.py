@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 
 from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.losses import spread_loss
 from canthus.schemes import Scheme
 from canthus.training.loader import Batch
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
@@ -36,6 +37,7 @@ class RegressionTask(L.LightningModule):
         steps: optimizer steps of one epoch.
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then carry angles.
+        spread_weight: factor of the loss of the expected errors, where the network tells any.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class RegressionTask(L.LightningModule):
         steps: int,
         validation: Sequence[str],
         guide: PoseGuide | None = None,
+        spread_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
         self.guide = guide
         self._loss = loss
+        self._spread_weight = spread_weight
         self._size = size
         self._scheme = scheme
         self._optimizer = optimizer
@@ -74,6 +78,12 @@ class RegressionTask(L.LightningModule):
             loss, pose_error = self.guide(output.features, losses, batch.angles)
             self._log("train/pose_error", pose_error, len(losses))
         self._log("train/loss", loss, len(losses))
+        if output.spread is not None:
+            # Errors without gradient: the points learn from their own loss alone.
+            errors = torch.linalg.vector_norm(output.points.detach().float() - batch.points, dim=2)
+            spread = spread_loss(output.spread.float(), errors).mean()
+            self._log("train/spread_loss", spread, len(losses))
+            loss = loss + self._spread_weight * spread
         return loss
 
     def _log(self, name: str, value: Tensor, faces: int) -> None:

@@ -1,0 +1,63 @@
+"""Training with expected errors on drawn faces."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from canthus.data.synthetic import write_synthetic_300w
+from canthus.errors import ConfigError
+from canthus.recipes.config import TrainConfig, load_recipe
+from canthus.recipes.export import load_network
+from canthus.recipes.train import Surroundings, pack_faces, start_network, train
+
+SMALL = [
+    "epochs=3", "faces_per_epoch=64", "batch_size=16", "size=64", "init=", "schedule.warmup_epochs=0.5",
+    "precision=32-true", "validation.1.dataset=300w", "ema_decay=0.5",
+]  # fmt: skip
+SPREAD = [*SMALL, "model_settings={width=0.25, spread=true}"]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 60, np.random.default_rng(0))
+    return folder
+
+
+def run(config: TrainConfig, faces: Path, out: Path) -> list[dict[str, float]]:
+    place = Surroundings(roots={"300w": faces}, cache=faces / "cache", out=out, accelerator="cpu")
+    train(config, place, pack_faces(config, place))
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    run(load_recipe("pfld_68", SPREAD), faces, out)
+    return out
+
+
+def test_the_expected_errors_learn_beside_the_points(trained: Path) -> None:
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["train/spread_loss"] < rows[0]["train/spread_loss"]
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+    network, _ = load_network(trained / "best.ckpt")
+    assert network(torch.rand(1, 3, 64, 64)).spread.shape == (1, 68)
+
+
+def test_a_training_with_expected_errors_may_start_from_one_without(faces: Path, trained: Path, tmp_path: Path) -> None:
+    run(load_recipe("pfld_68", [*SMALL, "model_settings={width=0.25}", "epochs=1"]), faces, tmp_path / "plain")
+    before, _ = load_network(tmp_path / "plain/best.ckpt")
+    second = start_network(load_recipe("pfld_68", [*SPREAD, f"init={tmp_path / 'plain/best.ckpt'}"]))
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value)
+    with pytest.raises(ConfigError, match="another network"):  # the other way round would lose what was learned
+        start_network(load_recipe("pfld_68", [*SMALL, "model_settings={width=0.25}", f"init={trained / 'best.ckpt'}"]))
+
+
+def test_a_weight_of_zero_is_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="spread_weight must be positive"):
+        run(load_recipe("pfld_68", [*SPREAD, "spread_weight=0"]), faces, tmp_path)
