@@ -61,6 +61,8 @@ def test_a_report_says_how_well_confidence_keeps_its_word(faces: list[Annotation
     found = report.reliability
     assert found is not None
     assert (found.points, found.right, found.auroc) == (68, 0.5, 1.0)
+    assert report.rows[0].confidence == pytest.approx(0.55)
+    assert np.isnan([row.confidence for row in report.rows[1:]]).all()
     assert found.ece == pytest.approx(0.5 * 0.2 + 0.5 * 0.1)
     # The truth marks the first 17 points as hidden; these are among the doubted ones.
     assert found.hidden == pytest.approx(0.2)
