@@ -140,16 +140,8 @@ def export(
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
-    return ExportReport(
-        path=path,
-        size_bytes=path.stat().st_size,
-        crops=len(crops),
-        real=bool(held),
-        difference_px=difference,
-        metrics=metrics,
-        calibration=calibration,
-        tells_spread=session.tells_spread,
-    )
+    checked = (path, path.stat().st_size, len(crops), bool(held), difference)
+    return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
 def training_sets(config: TrainConfig) -> tuple[str, ...]:
