@@ -82,7 +82,7 @@ def is_usable(face: Annotation) -> bool:
     if not (box_size(face.box).max() >= 100 and min(right, left) > 0.22 and turned < 0.2):
         return False
     _, shut = close_eyes(read_image(face.path), face.points, IBUG_68, (1.0, 1.0))
-    return max(eye_aspect_ratio(shut[list(eye)]) for eye in (RIGHT_EYE, LEFT_EYE)) < 0.1
+    return all(float(eye_aspect_ratio(shut[list(eye)])) < 0.1 for eye in (RIGHT_EYE, LEFT_EYE))
 
 
 def closings(rng: np.random.Generator) -> tuple[list[Closing], list[Closing], list[float]]:

@@ -106,7 +106,7 @@ def frames(motions: list[Motion], seed: int) -> Iterator[tuple[Image, float]]:
             shape = replace(still, **(fields | {"eyes": max(fields.get("eyes", still.eyes), 0.0)}))
             drawn[key] = draw_face(np.random.default_rng(seed), size=SIZE, shape=shape).image
         sway = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), 2 * np.sin(0.7 * now), 1 + 0.01 * np.sin(1.3 * now))
-        sway[:, 2] += 0.015 * SIZE * np.array([np.sin(0.9 * now), np.sin(1.6 * now)])
+        sway[:, 2] += (0.015 * SIZE * np.sin(0.9 * now), 0.015 * SIZE * np.sin(1.6 * now))
         moved = cv2.warpAffine(drawn[key], sway, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
         x, y = rng.integers(0, SIZE, 2)
         yield np.clip(moved + noise[y : y + SIZE, x : x + SIZE], 0, 255).astype(np.uint8), now
