@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from canthus.cli.detector_options import DetectorModelOption, DetectorOption, DetectorSizeOption
-from canthus.errors import ConfigError
 
 ModelOption = Annotated[
     str | None, typer.Option(help="Embedded name, or an ONNX file with a model card; the default model if absent.")
@@ -81,36 +80,13 @@ def evaluate(
     jitter_report: JitterReportOption = None,
 ) -> None:
     """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
-    from rich.console import Console
+    from canthus.cli.evaluation_output import Outputs, run_evaluation
+    from canthus.cli.evaluation_request import Request
 
-    from canthus.cli.evaluation_request import Request, make_report, report_notes
-    from canthus.cli.jitter_request import check_jitter_request, jitter_table, make_jitter_report, write_jitter_plot
-    from canthus.cli.results import error_table, part_table, write_json
-    from canthus.evaluation.report import report_json
-    from canthus.evaluation.rows import check_rows_path, write_rows
-
-    if worst is not None and out is None:
-        raise ConfigError("--worst needs --out DIR, the folder that the sheet of worst faces goes to")
-    if rows is not None:
-        check_rows_path(rows)
     request = Request(
         model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
     )  # fmt: skip
-    errors = Console(stderr=True, highlight=False)
-    check_jitter_request(request, jitter_report)
-    report = make_report(request, errors)
-    console = errors if json == "-" else Console(highlight=False)
-    console.print(error_table(report), part_table(report))
-    if jitter_report is not None:
-        jitter = make_jitter_report(request, report, errors)
-        console.print(jitter_table(jitter))
-        write_jitter_plot(jitter_report, jitter)
-    if json is not None:
-        write_json(json, report_json(report))
-    if rows is not None:
-        write_rows(rows, report.rows)
-    if out is not None:
-        for note in report_notes(out, report, worst):
-            errors.print(note, soft_wrap=True, markup=False)
+    outputs = Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
+    run_evaluation(request, outputs)
