@@ -65,6 +65,15 @@ class DetectorRequest:
                 raise ConfigError(f"--{name} is a fraction from 0 to 1, found {value:g}")
         if self.min_overlap == 0:
             raise ConfigError("--min-overlap 0 would take any box for any face; expected a fraction above 0")
+        self._check_settings()
+        _check_names([Path(name).stem for name in self.detectors] + [folder.name for folder in self.predictions])
+        if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
+            raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
+        if self.official and (self.dataset, self.split or "val") != ("widerface", "val"):
+            raise ConfigError("--official is the protocol of --dataset widerface --split val; leave it out here")
+
+    def _check_settings(self) -> None:
+        """Refuse settings that no detector, or more than one, would get."""
         given = {
             "--detector-model": self.model, "--detector-size": self.size,
             "--detector-tiles": self.tiles or None, "--least-score": self.least_score,
@@ -74,16 +83,6 @@ class DetectorRequest:
             raise ConfigError(f"{names}: no effect with --predictions alone; leave it out")
         if self.model is not None and len(self.detectors) > 1:
             raise ConfigError("--detector-model is the file of one --detector; give files themselves as --detector")
-        names = [Path(name).stem for name in self.detectors] + [folder.name for folder in self.predictions]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError(
-                f"Two rows would be called {twice[0]!r}; give each detector or folder once, under one name"
-            )
-        if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
-            raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
-        if self.official and (self.dataset, self.split or "val") != ("widerface", "val"):
-            raise ConfigError("--official is the protocol of --dataset widerface --split val; leave it out here")
 
 
 def _check_names(names: Sequence[str]) -> None:
