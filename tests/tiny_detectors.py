@@ -107,11 +107,12 @@ def write_tiny_yunet(path: Path) -> Path:
         sides = [stride, stride]
         nodes.append(helper.make_node("AveragePool", ["grey"], [f"cells_{stride}"], kernel_shape=sides, strides=sides))
         heads: dict[str, tuple[list[float], list[float]]] = {
-            "cls": ([stride == 16], [0]),
+            "cls": ([float(stride == 16)], [0]),
             "obj": ([0], [1]),
             "bbox": ([0] * 4, [0.5, 0.5, 0, 0]),
+            "kps": ([0] * 10, points.tolist()),
         }
-        for head, (weights, bias) in {**heads, "kps": ([0] * 10, points.tolist())}.items():
+        for head, (weights, bias) in heads.items():
             name, count = f"{head}_{stride}", len(weights)
             constants |= {
                 f"weights_{name}": np.array(weights, np.float32).reshape(count, 1, 1, 1),

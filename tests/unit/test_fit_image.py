@@ -15,7 +15,7 @@ def _blob(height: int, width: int, x: float, y: float, *, radius: float = 12) ->
 def _centre(image: np.ndarray) -> np.ndarray:
     weight = image[..., 0].astype(float)
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+    return np.asarray(np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum())
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (481, 643), (1080, 1920), (1301, 977), (200, 300), (640, 100)])

@@ -114,4 +114,4 @@ def test_settings_without_effect_are_refused(bare: Path) -> None:
         ("haar", {"size": 10}, "no less than 24 pixels, found size 10"),
     ):
         with pytest.raises(ConfigError, match=reason):
-            create_detector(name, **settings)  # type: ignore[arg-type]
+            create_detector(name, **settings)

@@ -89,7 +89,7 @@ def test_every_face_of_any_size_is_found_once(seed: int) -> None:
         room = np.array([[box[0] - 30, box[1] - 30, box[2] + 30, box[3] + 30]], np.float32)
         if not boxes or box_iou(room, np.array(boxes, np.float32)).max() == 0:
             boxes.append(box)
-    image = picture(2400, 3840, *[tuple(int(v) for v in box) for box in boxes])  # type: ignore[misc]
+    image = picture(2400, 3840, *[(int(x1), int(y1), int(x2), int(y2)) for x1, y1, x2, y2 in boxes])
     detector = BlobDetector(320)
     found = TiledDetector(detector, size=320)(image)
     overlap = box_iou(np.array(boxes, np.float32), found.boxes)
