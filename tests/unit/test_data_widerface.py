@@ -71,10 +71,11 @@ def write_evaluation(folder: Path) -> None:
         cells(np.array([[20.0, 5, 30, 40]])),
     )
     savemat(folder / "wider_face_val.mat", {**events, "face_bbx_list": boxes})
-    empty = np.zeros((0, 0), np.uint8)
-    counted = {"easy": [[1], empty, empty], "medium": [[1], [2], empty], "hard": [[1], [1, 2], [1]]}
+    counted: dict[str, list[list[int]]] = {"easy": [[1], [], []], "medium": [[1], [2], []], "hard": [[1], [1, 2], [1]]}
     for subset, numbers in counted.items():
-        column = cells(*(cells(np.array(entry, np.uint8).reshape(-1, 1) if len(entry) else empty) for entry in numbers))
+        # An empty list is 0 x 0 in MATLAB.
+        columns = [np.array(faces, np.uint8).reshape(len(faces), min(1, len(faces))) for faces in numbers]
+        column = cells(*(cells(faces) for faces in columns))
         savemat(folder / f"wider_{subset}_val.mat", {**events, "gt_list": column})
 
 
