@@ -1,6 +1,6 @@
 """What ``canthus evaluate-detector`` was asked for, made into reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from canthus.cli.results import write_json
 from canthus.data.scenes import SCENE_SETS, load_scenes
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP, match_scenes
-from canthus.evaluation.detection_plots import plot_detectors
-from canthus.evaluation.detection_report import DetectorReport, detectors_json, write_detection_rows
+from canthus.evaluation.detection_report import DetectorReport
 from canthus.evaluation.detection_run import detect_scenes
-from canthus.evaluation.detection_worst import worst_pictures_sheet
 from canthus.evaluation.wider_face import LEVELS, WiderPrecision, read_wider_truth, wider_precision
 from canthus.evaluation.wider_files import prediction_key, read_wider_predictions, write_wider_predictions
-from canthus.images import write_image
 from canthus.lookup import lookup
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detector import Detector
@@ -69,6 +65,15 @@ class DetectorRequest:
                 raise ConfigError(f"--{name} is a fraction from 0 to 1, found {value:g}")
         if self.min_overlap == 0:
             raise ConfigError("--min-overlap 0 would take any box for any face; expected a fraction above 0")
+        self._check_settings()
+        _check_names([Path(name).stem for name in self.detectors] + [folder.name for folder in self.predictions])
+        if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
+            raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
+        if self.official and (self.dataset, self.split or "val") != ("widerface", "val"):
+            raise ConfigError("--official is the protocol of --dataset widerface --split val; leave it out here")
+
+    def _check_settings(self) -> None:
+        """Refuse settings that no detector, or more than one, would get."""
         given = {
             "--detector-model": self.model, "--detector-size": self.size,
             "--detector-tiles": self.tiles or None, "--least-score": self.least_score,
@@ -78,10 +83,12 @@ class DetectorRequest:
             raise ConfigError(f"{names}: no effect with --predictions alone; leave it out")
         if self.model is not None and len(self.detectors) > 1:
             raise ConfigError("--detector-model is the file of one --detector; give files themselves as --detector")
-        if self.write_predictions is not None and (len(self.detectors) != 1 or self.predictions):
-            raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
-        if self.official and (self.dataset, self.split or "val") != ("widerface", "val"):
-            raise ConfigError("--official is the protocol of --dataset widerface --split val; leave it out here")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"Two rows would be called {twice[0]!r}; give each detector and each folder its own name")
 
 
 def make_reports(request: DetectorRequest, console: Console) -> list[DetectorReport]:
@@ -125,33 +132,6 @@ def official_precision(root: Path, reports: Sequence[DetectorReport]) -> dict[st
         habit = report.scenes[0].habit
         results[report.detector] = {level: wider_precision(truth, found, level=level, habit=habit) for level in LEVELS}
     return results
-
-
-def write_folder(
-    folder: Path,
-    reports: Sequence[DetectorReport],
-    levels: Mapping[str, Mapping[str, WiderPrecision]] | None,
-    *,
-    worst: int,
-) -> Iterator[Path]:
-    """Write ``rows.csv``, ``summary.json``, a sheet ``worst_<detector>.png`` each, last ``curves.png`` (extra: plots).
-
-    Yields:
-        Each file once it is written.
-
-    Raises:
-        CanthusError: a file cannot be written, a picture cannot be read, or matplotlib is not installed.
-    """
-    write_detection_rows(folder / "rows.csv", reports)
-    yield folder / "rows.csv"
-    write_json(str(folder / "summary.json"), detectors_json(reports, levels))
-    yield folder / "summary.json"
-    for report in reports if worst else ():
-        path = folder / f"worst_{report.detector}.png"
-        write_image(path, worst_pictures_sheet(report, count=worst))
-        yield path
-    plot_detectors(folder / "curves.png", reports)
-    yield folder / "curves.png"
 
 
 def _scenes(request: DetectorRequest) -> tuple[str, list[Scene]]:

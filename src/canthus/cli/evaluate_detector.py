@@ -64,36 +64,12 @@ def evaluate_detector(
     worst: WorstOption = None,
 ) -> None:
     """Precision and recall of face detectors on a set of pictures with labelled faces."""
-    from rich.console import Console
+    from canthus.cli.detector_output import DetectorOutputs, run_detector_evaluation
+    from canthus.cli.detector_request import DetectorRequest
 
-    from canthus.cli.detector_request import DetectorRequest, make_reports, official_precision, write_folder
-    from canthus.cli.detector_tables import detector_tables, official_table
-    from canthus.cli.results import write_json
-    from canthus.errors import ConfigError
-    from canthus.evaluation.detection_plots import plot_detectors
-    from canthus.evaluation.detection_report import detectors_json, write_detection_rows
-
-    if worst is not None and out is None:
-        raise ConfigError("--worst needs --out DIR, the folder that the sheet of worst pictures goes to")
     request = DetectorRequest(
         dataset=dataset, root=root, split=split, detectors=tuple(detector or ()), model=detector_model,
-        size=detector_size, tiles=detector_tiles, threads=threads,
-        least_score=least_score, min_overlap=min_overlap, predictions=tuple(predictions or ()),
-        write_predictions=write_predictions, official=official,
+        size=detector_size, tiles=detector_tiles, threads=threads, least_score=least_score, min_overlap=min_overlap,
+        predictions=tuple(predictions or ()), write_predictions=write_predictions, official=official,
     )  # fmt: skip
-    errors = Console(stderr=True, highlight=False)
-    console = errors if json == "-" else Console(highlight=False)
-    reports = make_reports(request, errors)
-    console.print(*detector_tables(reports))
-    levels = official_precision(root, reports) if official else None
-    if levels is not None:
-        console.print(official_table(levels))
-    if json is not None:
-        write_json(json, detectors_json(reports, levels))
-    if rows is not None:
-        write_detection_rows(rows, reports)
-    if plot is not None:
-        plot_detectors(plot, reports)
-    if out is not None:
-        for path in write_folder(out, reports, levels, worst=12 if worst is None else worst):
-            errors.print(f"wrote {path}", soft_wrap=True, markup=False)
+    run_detector_evaluation(request, DetectorOutputs(json=json, rows=rows, plot=plot, out=out, worst=worst))

@@ -88,7 +88,9 @@ def plot_jitter(
         axes.plot(x, errors, marker="o", linewidth=1.8, label=name)
     for number, (name, error) in enumerate(lines.items()):
         axes.axhline(100 * error, color=f"C{len(curves) + number}", linestyle="--", linewidth=1.4, label=name)
-    axes.set(ylim=(0, None), xlabel="boxes set off by up to, % of their longer side", title=title)
+    everything = [error for levels in curves.values() for error in levels.values()] + list(lines.values())
+    axes.set(ylim=(0, 110 * max(everything)), xlabel="boxes set off by up to, % of their longer side", title=title)
+    axes.set_xticks([100 * value for value in next(iter(curves.values()))])
     axes.set_ylabel("mean error, % of the inter-ocular distance")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)

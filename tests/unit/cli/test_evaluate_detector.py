@@ -2,15 +2,18 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
 from canthus.data.facemask import HABIT
+from canthus.data.widerface import HABIT as WIDER_HABIT
 from canthus.errors import CanthusError, ConfigError, DataError
 from canthus.images import read_image, write_image
 from tiny_detectors import tiny_detector_card, write_tiny_detector
@@ -142,6 +145,7 @@ def test_overlap_and_least_score_have_their_effect(on_set: tuple[str, ...], netw
         (("--detector", "haar", "--detector", "none", "--detector-model", "x.onnx"), "one --detector"),
         (("--detector", "hare"), "haar"),
         (("--split", "tests"), "test"),
+        (("--detector", "haar", "--detector", "haar"), "'haar'"),
     ],
 )
 def test_what_contradicts_itself_is_refused(on_set: tuple[str, ...], extra: tuple[str, ...], message: str) -> None:
@@ -153,3 +157,56 @@ def test_what_contradicts_itself_is_refused(on_set: tuple[str, ...], extra: tupl
 def test_unknown_sets_and_missing_files_are_refused(tmp_path: Path) -> None:
     assert "facemask" in str(error_of("--dataset", "facemasks", "--root", tmp_path))
     assert isinstance(error_of("--dataset", "facemask", "--root", tmp_path), DataError)
+
+
+def write_widerface(root: Path) -> None:
+    """Two pictures of one event; one face of each is labelled and drawn, a third is labelled and not drawn."""
+    places = {"a": [(2, 3), (8, 8)], "b": [(4, 4)]}
+    lines, boxes, names = [], [], []
+    for name, cells in places.items():
+        image = np.zeros((320, 320, 3), np.uint8)
+        column, row = cells[0]
+        image[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = 255
+        write_image(root / "WIDER_val" / "images" / "0--Parade" / f"{name}.jpg", image)
+        corners = CELL * np.array(cells, np.float32)
+        own = WIDER_HABIT.own_boxes(np.hstack([corners, corners + CELL])).round()
+        table = np.hstack([own[:, :2], own[:, 2:] - own[:, :2]])
+        lines += [f"0--Parade/{name}.jpg", str(len(table))]
+        lines += [" ".join(f"{value:.0f}" for value in [*side, 0, 0, 0, 0, 0, 0]) for side in table]
+        boxes.append(table.astype(np.float64))
+        names.append(name)
+    path = root / "wider_face_split" / "wider_face_val_bbx_gt.txt"
+    path.parent.mkdir()
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder = root / "ground_truth"
+    folder.mkdir()
+    lists = {"event_list": cells_of(["0--Parade"]), "file_list": cells_of([cells_of(names)])}
+    scipy.io.savemat(folder / "wider_face_val.mat", {**lists, "face_bbx_list": cells_of([cells_of(boxes)])})
+    for level, members in {"easy": ([1], [1]), "medium": ([1], [1]), "hard": ([1, 2], [1])}.items():
+        numbers = [np.array(member, np.float64).reshape(-1, 1) for member in members]
+        scipy.io.savemat(folder / f"wider_{level}_val.mat", {"gt_list": cells_of([cells_of(numbers)])})
+
+
+def cells_of(values: Sequence[object]) -> np.ndarray:
+    column = np.empty((len(values), 1), object)
+    for index, value in enumerate(values):
+        column[index, 0] = value
+    return column
+
+
+def test_the_protocol_of_widerface(tmp_path: Path, network: Path) -> None:
+    root = tmp_path / "wider"
+    root.mkdir()
+    write_widerface(root)
+    on_set = ("--dataset", "widerface", "--root", root, "--official")
+    finds = tmp_path / "finds"
+    (value,) = numbers(*on_set, "--detector", network, "--write-predictions", finds)
+    assert value["average_precision"] == pytest.approx(2 / 3)
+    easy, hard = value["wider_face"]["easy"], value["wider_face"]["hard"]
+    assert easy == {"official": pytest.approx(1), "exact": pytest.approx(1), "faces": 2}
+    assert hard == {"official": pytest.approx(2 / 3), "exact": pytest.approx(2 / 3), "faces": 3}
+    assert sorted(path.name for path in (finds / "0--Parade").iterdir()) == ["a.txt", "b.txt"]
+    assert numbers(*on_set, "--predictions", finds)[0]["wider_face"] == value["wider_face"]
+    assert "WIDER FACE protocol" in run(*on_set, "--predictions", finds).stdout
+    subset = numbers("--dataset", "widerface", "--root", root, "--split", "easy", "--predictions", finds)
+    assert (subset[0]["average_precision"], subset[0]["faces"]) == (1.0, 2)
