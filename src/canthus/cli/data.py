@@ -8,12 +8,12 @@ import typer
 if TYPE_CHECKING:
     from canthus.data import Report
 
-data_app = typer.Typer(help="Check datasets before training on them.", no_args_is_help=True)
+data_app = typer.Typer(help="Look after datasets: check, look, label.", no_args_is_help=True)
 
 
 @data_app.callback()
 def data() -> None:
-    """Check datasets before training on them."""
+    """Look after datasets: check, look, label."""
 
 
 @data_app.command()
@@ -48,6 +48,37 @@ def check(
         write_json(json_file, report.to_json())
     if not report.clean:
         raise typer.Exit(1)
+
+
+@data_app.command()
+def masks(
+    out: Annotated[Path, typer.Option(help="Folder that the sheets are written to.")],
+    dataset: Annotated[str | None, typer.Option(help="Faces of this dataset; drawn faces if absent.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Part of the dataset.")] = None,
+    faces: Annotated[int, typer.Option(min=1, help="Rows of each sheet.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of the masks, and of drawn faces.")] = 0,
+) -> None:
+    """Show how faces are covered, in evaluation and in training: one sheet of pictures each, covered points in red."""
+    import numpy as np
+
+    from canthus.errors import ConfigError
+    from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
+    from canthus.images import write_image
+
+    if dataset is None and (root is not None or split is not None):
+        raise ConfigError("--root and --split need --dataset; of one's own pictures that is --dataset folder")
+    if dataset is None:
+        chosen = list(drawn_faces(faces, np.random.default_rng(seed)))
+    else:
+        from canthus.cli.evaluation_request import Request, truth_of
+
+        _, _, annotations = truth_of(Request(dataset=dataset, root=root, split=split))
+        chosen = list(pictured_faces(annotations[:: max(1, len(annotations) // faces)][:faces]))
+    for name, picture in mask_sheets(chosen, seed=seed):
+        path = out / f"{name}.png"
+        write_image(path, picture)
+        typer.echo(f"wrote {path}")
 
 
 def _print(report: "Report") -> None:

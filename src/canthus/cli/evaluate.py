@@ -1,16 +1,26 @@
 """``canthus evaluate``: errors of a network, or of anybody's predictions, with their protocol."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from canthus.cli.evaluation_request import Request
+
 ModelOption = Annotated[
-    str | None, typer.Option(help="Embedded name, or an ONNX file with a model card; the default model if absent.")
+    list[str] | None,
+    typer.Option(
+        help="Embedded name, or an ONNX file with a model card; the default model if absent. "
+        "Several with --occlusion, once each."
+    ),
 ]
 PredictionsOption = Annotated[
-    Path | None,
-    typer.Option(help="Score this instead of a model: JSON of predictions or of detect, or rows kept by --rows."),
+    list[Path] | None,
+    typer.Option(
+        help="Score this instead of a model: JSON of predictions or of detect, or rows kept by --rows. "
+        "Several files of rows with --occlusion."
+    ),
 ]
 DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, folder ...")]
 RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the predictions' pictures.")]
@@ -26,7 +36,7 @@ OverlapOption = Annotated[
 JitterOption = Annotated[
     float | None, typer.Option(help="Shift and scale truth boxes by up to this fraction, to test robustness.")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Of --box-jitter; 0 if absent.")]
+SeedOption = Annotated[int | None, typer.Option(help="Of --box-jitter or --occlusion; 0 if absent.")]
 SchemeOption = Annotated[
     str | None, typer.Option(help="Numbering of predictions or of a folder; ibug_68 for predictions that do not say.")
 ]
@@ -43,7 +53,10 @@ PassesOption = Annotated[
     int | None,
     typer.Option(min=1, help="2 cuts each face out again by the points found first; if absent: haar 2, else 1."),
 ]
-
+OcclusionOption = Annotated[
+    str | None,
+    typer.Option(help="Cover faces on purpose: paper_c (six classes of covered share, two squares) or natural."),
+]
 ToleranceOption = Annotated[
     float | None,
     typer.Option(
@@ -72,25 +85,42 @@ def evaluate(
     threads: ThreadsOption = None,
     passes: PassesOption = None,
     tolerance: ToleranceOption = None,
+    occlusion: OcclusionOption = None,
 ) -> None:
     """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
-    from rich.console import Console
-
-    from canthus.cli.evaluation_request import Request, make_report, report_notes
-    from canthus.cli.results import report_tables, write_json
+    from canthus.cli.evaluation_request import Request
     from canthus.errors import ConfigError
-    from canthus.evaluation.report import report_json
-    from canthus.evaluation.rows import check_rows_path, write_rows
+    from canthus.evaluation.rows import check_rows_path
 
+    models, files = model or [], predictions or []
     if worst is not None and out is None:
         raise ConfigError("--worst needs --out DIR, the folder that the sheet of worst faces goes to")
     if rows is not None:
         check_rows_path(rows)
+    if occlusion is None and max(len(models), len(files)) > 1:
+        raise ConfigError("Several --model or --predictions are compared with --occlusion only; give one")
     request = Request(
-        model=model, predictions=predictions, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
+        model=next(iter(models), None), predictions=next(iter(files), None),
+        dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
         tolerance=tolerance,
     )  # fmt: skip
+    if occlusion is None:
+        _plain(request, json, out, rows, worst)
+    elif worst is not None:
+        raise ConfigError("--worst has no effect with --occlusion; leave it out")
+    else:
+        _covered(request, occlusion, (models, files), json, out, rows)
+
+
+def _plain(request: "Request", json: str | None, out: Path | None, rows: Path | None, worst: int | None) -> None:
+    from rich.console import Console
+
+    from canthus.cli.evaluation_request import make_report, report_notes
+    from canthus.cli.results import report_tables, write_json
+    from canthus.evaluation.report import report_json
+    from canthus.evaluation.rows import write_rows
+
     errors = Console(stderr=True, highlight=False)
     report = make_report(request, errors)
     console = errors if json == "-" else Console(highlight=False)
@@ -101,4 +131,36 @@ def evaluate(
         write_rows(rows, report.rows)
     if out is not None:
         for note in report_notes(out, report, worst):
+            errors.print(note, soft_wrap=True, markup=False)
+
+
+def _covered(
+    request: "Request",
+    occlusion: str,
+    sources: tuple[list[str], list[Path]],
+    json: str | None,
+    out: Path | None,
+    rows: Path | None,
+) -> None:
+    from rich.console import Console
+
+    from canthus.cli.evaluation_occlusion import cover_notes, cover_rows, cover_tables
+    from canthus.cli.results import write_json
+    from canthus.errors import ConfigError
+    from canthus.evaluation.occlusion_report import cover_json
+    from canthus.evaluation.rows import write_rows
+
+    models, files = sources
+    if rows is not None and len(models) + len(files) > 1:
+        raise ConfigError("--rows holds one model; with several, --out DIR writes one file a model")
+    errors = Console(stderr=True, highlight=False)
+    found = cover_rows(request, occlusion, models, files, errors)
+    console = errors if json == "-" else Console(highlight=False)
+    console.print(*cover_tables(found, protocol=occlusion))
+    if json is not None:
+        write_json(json, cover_json(found))
+    if rows is not None:
+        write_rows(rows, next(iter(found.values())))
+    if out is not None:
+        for note in cover_notes(out, found, protocol=occlusion):
             errors.print(note, soft_wrap=True, markup=False)

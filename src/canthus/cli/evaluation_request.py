@@ -104,7 +104,7 @@ def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
     request.refuse(("tolerance",), because="with a model, whose file states it")
     session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
-    name, split, annotations = _truth(request)
+    name, split, annotations = truth_of(request)
     count = request.passes or (usual_passes(request.detector or "haar") if request.boxes == "detector" else 1)
     landmarker = Landmarker(session, passes=count)
     passes = f"; {count} passes" if count > 1 else ""
@@ -179,7 +179,7 @@ def _from_rows(request: Request, path: Path) -> Report:
 def _from_detections(request: Request, path: Path, entries: Sequence[Mapping[str, Any]]) -> Report:
     if request.dataset is None or request.root is None:
         raise ConfigError(f"{path} holds no truth; name the dataset it belongs to by --dataset and --root")
-    name, split, annotations = _truth(request)
+    name, split, annotations = truth_of(request)
     min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
     found = match_detections(entries, annotations, root=request.root, min_overlap=min_overlap, source=str(path))
     boxes = request.boxes or "detector"
@@ -188,8 +188,13 @@ def _from_detections(request: Request, path: Path, entries: Sequence[Mapping[str
     return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol, tolerance=tolerance)
 
 
-def _truth(request: Request) -> tuple[str, str, list[Annotation]]:
-    """Name of the dataset, split, and its faces."""
+def truth_of(request: Request) -> tuple[str, str, list[Annotation]]:
+    """Name of the dataset, split, and its faces.
+
+    Raises:
+        ConfigError: no dataset is named, or no split where one must be.
+        DataError: the folder holds none of it.
+    """
     if request.dataset is None or request.root is None:
         raise ConfigError("Name the dataset and its folder: --dataset 300w --root DIR")
     dataset = lookup(DATASETS, request.dataset, kind="dataset")

@@ -83,6 +83,28 @@ def normalized_error(
     return np.asarray(np.divide(total, lengths, out=np.full(len(total), np.nan), where=valid), np.float64)
 
 
+def normalized_squared_error(
+    predicted: Float[np.ndarray, "n k 2"], truth: Float[np.ndarray, "n k 2"], scale: Float[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Mean over the points of the squared distance between prediction and truth, over the squared scale.
+
+    Args:
+        predicted: same unit as ``truth``.
+        truth: NaN where the set gives no position; such points are left out of the mean.
+        scale: the length, from one of the functions above.
+
+    Returns:
+        Fractions of the squared scale; NaN as for ``normalized_error``.
+    """
+    squared = np.square(_distance(predicted, truth))
+    known = np.isfinite(np.asarray(truth)).all(axis=-1)
+    count = known.sum(axis=-1)
+    areas = count * np.square(np.asarray(scale, np.float64))
+    total = np.where(known, squared, 0.0).sum(axis=-1)
+    valid = (count > 0) & (scale > 0)
+    return np.asarray(np.divide(total, areas, out=np.full(len(total), np.nan), where=valid), np.float64)
+
+
 def part_error(
     predicted: Float[np.ndarray, "n k 2"],
     truth: Float[np.ndarray, "n k 2"],

@@ -61,3 +61,34 @@ def plot_error_curves(
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def plot_error_by_cover(
+    path: str | os.PathLike[str], models: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str
+) -> None:
+    """Write the mean error against the covered share of the face, one line a model.
+
+    Args:
+        path: file to write; its suffix names the format.
+        models: for each model, condition -> (mean covered share, mean error over the inter-ocular distance), fractions.
+            Conditions called ``centre ...`` are marks beside the line.
+        title: what was measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.0), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for index, (name, places) in enumerate(models.items()):
+        line = sorted(place for condition, place in places.items() if not condition.startswith("centre"))
+        marks = [place for condition, place in places.items() if condition.startswith("centre")]
+        color = f"C{index % 10}"
+        axes.plot(*zip(*((100 * x, 100 * y) for x, y in line), strict=True), "o-", color=color, label=name)
+        for (x, y), shape in zip(marks, "sD", strict=False):
+            axes.plot(100 * x, 100 * y, shape, color=color, fillstyle="none")
+    axes.set(xlabel="mean covered share of the face, %", ylabel="mean error in % of the inter-ocular distance")
+    axes.set(title=f"{title}\nsquare: centre 25 % of the face; diamond: of the picture", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from canthus.errors import ConfigError, DataError
-from canthus.evaluation.errors import box_mean_side, inter_ocular, inter_pupil, normalized_error, part_error
+from canthus.evaluation.errors import (
+    box_mean_side,
+    inter_ocular,
+    inter_pupil,
+    normalized_error,
+    normalized_squared_error,
+    part_error,
+)
 from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
 from canthus.optional import require
@@ -21,6 +30,8 @@ _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
 _NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
 _OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
+_LATER = ("nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence")
+"""Numbers that files of earlier versions lack."""
 
 
 @final
@@ -40,6 +51,13 @@ class FaceError:
         nme_ion: error over the inter-ocular distance.
         nme_ipn: error over the inter-pupil distance.
         nme_box: error over sqrt(w h) of the truth box.
+        nme_visible: error of the points that the truth marks as visible, over the inter-ocular distance.
+        nme_hidden: the same of the hidden ones; NaN where there are none.
+        nmse_ipn_squared: mean squared error over the squared inter-pupil distance.
+        occlusion: name of the condition under which the face was covered on purpose, or "".
+        covered: share of the face that was covered on purpose.
+        yaw: of the head in radians, from the true points, where the evaluation needs it.
+        confidence: mean over the points, where the model gives it.
         parts: error of each part of the face, over the inter-ocular distance.
         attributes: yes/no properties of the face, where the set has them.
         openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; where the points
@@ -57,6 +75,13 @@ class FaceError:
     nme_ion: float
     nme_ipn: float
     nme_box: float
+    nme_visible: float = math.nan
+    nme_hidden: float = math.nan
+    nmse_ipn_squared: float = math.nan
+    occlusion: str = ""
+    covered: float = 0.0
+    yaw: float = math.nan
+    confidence: float = math.nan
     parts: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, bool] = field(default_factory=dict)
     openness: Mapping[str, float] = field(default_factory=dict)
@@ -78,7 +103,12 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
     if prediction.found and math.isnan(errors["ion"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
-    eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
+    visible, hidden = (
+        _number(part_error(predicted, points, ion, np.flatnonzero(which).tolist())[0])
+        for which in (truth.visible, ~truth.visible)
+    )
+    openness = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
+    openness |= opening_row(prediction.points, truth.points, truth.scheme)
     return FaceError(
         key=truth.key,
         dataset=dataset,
@@ -91,11 +121,15 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         nme_ion=errors["ion"],
         nme_ipn=errors["ipn"],
         nme_box=errors["box"],
+        nme_visible=visible,
+        nme_hidden=hidden,
+        nmse_ipn_squared=float(normalized_squared_error(predicted, points, scales["ipn"])[0]),
+        confidence=math.nan if prediction.scores is None else float(prediction.scores.mean(dtype=np.float64)),
         parts={
             name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
         },
         attributes=dict(truth.attributes),
-        openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
+        openness={name: _number(value) for name, value in openness.items()},
     )
 
 
@@ -166,7 +200,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
 
 
 def _flat(row: FaceError) -> dict[str, Any]:
-    flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS)}
+    flat: dict[str, Any] = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS, *_LATER, "occlusion")}
     flat |= dict(row.openness)
     flat |= {_PART + name: value for name, value in row.parts.items()}
     return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
@@ -191,10 +225,16 @@ def _row(line: Mapping[str, Any]) -> FaceError:
         name.removeprefix(_ATTRIBUTE): _truth(value) for name, value in line.items() if name.startswith(_ATTRIBUTE)
     }
     values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
-    values |= {name: float(line[name]) for name in _NUMBERS}
+    values |= {name: _number(line[name]) for name in (*_NUMBERS, *_LATER) if line.get(name) is not None}
+    values |= {"occlusion": str(line["occlusion"])} if line.get("occlusion") is not None else {}
     # Rows kept by earlier versions have none of these.
-    openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
+    openness = {name: _number(line[name]) for name in _OPENNESS if line.get(name) is not None}
     return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    return math.nan if math.isnan(number) else number  # the one NaN, so that rows read twice are equal
 
 
 def _truth(value: Any) -> bool:

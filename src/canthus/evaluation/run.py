@@ -40,9 +40,9 @@ def predict_on_truth(
         ConfigError: the network's point scheme is not that of the truth.
         ImageError: a picture cannot be read.
     """
-    for image, truths in _pictures(annotations):
+    for image, truths in pictures_of(annotations):
         boxes = np.stack([jitter.apply(truth.box, truth.key) if jitter else truth.box for truth in truths])
-        faces = _faces(_predict(predictor, image, boxes, truths[0]))
+        faces = predict(predictor, image, boxes, truths[0])
         for truth, box, (points, scores) in zip(truths, boxes, faces, strict=True):
             overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
             yield Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
@@ -67,11 +67,11 @@ def predict_on_detected(
         ConfigError: the network's point scheme is not that of the truth.
         ImageError: a picture cannot be read.
     """
-    for image, truths in _pictures(annotations):
+    for image, truths in pictures_of(annotations):
         detected = detector(image).boxes
         matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
         boxes = detected[[match.index for match in matches if match.found]]
-        faces = iter(_faces(_predict(predictor, image, boxes, truths[0])))
+        faces = iter(predict(predictor, image, boxes, truths[0]))
         for truth, match in zip(truths, matches, strict=True):
             if match.found:
                 points, scores = next(faces)
@@ -81,7 +81,8 @@ def predict_on_detected(
                 yield Prediction.missed(truth, overlap=match.overlap)
 
 
-def _pictures(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
+def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
+    """Each picture, read once, with its faces."""
     by_path: dict[str, list[Annotation]] = {}
     for annotation in annotations:
         by_path.setdefault(str(annotation.path), []).append(annotation)
@@ -89,21 +90,21 @@ def _pictures(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[A
         yield read_image(path), truths
 
 
-def _predict(predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation) -> Landmarks:
+def predict(
+    predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation
+) -> list[tuple[Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"] | None]]:
+    """Points of each face in ``boxes``, in the scheme of ``truth``, and their confidence where the network gives it.
+
+    Raises:
+        ConfigError: the network has another scheme.
+    """
     if len(boxes) == 0:
-        return Landmarks(np.zeros((0, truth.scheme.count, 2), np.float32), truth.scheme)
+        return []
     landmarks = predictor(image, boxes)
     if landmarks.scheme.name != truth.scheme.name:
         raise ConfigError(
             f"The model predicts {landmarks.scheme.name}, the truth of {truth.key} is {truth.scheme.name}; "
             "choose a model and a dataset of the same scheme"
         )
-    return landmarks
-
-
-def _faces(
-    landmarks: Landmarks,
-) -> list[tuple[Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"] | None]]:
-    """Points and confidence of each face."""
     scores = [None] * len(landmarks) if landmarks.scores is None else list(landmarks.scores)
     return list(zip(landmarks.points, scores, strict=True))

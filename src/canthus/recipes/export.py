@@ -134,25 +134,13 @@ def export(
         held = _held_out(config, roots, cache, progress)
         crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
         difference = verify_export(network, session, crops)
-        metrics = {f"{part.name}/nme_ion": _error(session, part) for part in held}
-        calibration = None
-        if session.tells_spread and held and held[0].name == config.validation[0].name:
-            calibration, measured = calibrate(session, held[0].samples, held[0].groups)
-            metrics |= {f"{held[0].name}/{name}": value for name, value in measured.items()}
+        calibration, metrics = _scored(config, session, held)
         export_onnx(network, replace(card, metrics=metrics, calibration=calibration), unchecked)
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
-    return ExportReport(
-        path=path,
-        size_bytes=path.stat().st_size,
-        crops=len(crops),
-        real=bool(held),
-        difference_px=difference,
-        metrics=metrics,
-        calibration=calibration,
-        tells_spread=session.tells_spread,
-    )
+    checked = (path, path.stat().st_size, len(crops), bool(held), difference)
+    return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
 def training_sets(config: TrainConfig) -> tuple[str, ...]:
@@ -202,6 +190,17 @@ def _held_out(
             pack = load_crops(faces, cache, progress=functools.partial(progress, source.name))
             held.append(_Held(source.name, plain_samples(pack, config), [face.group for face in faces]))
     return held
+
+
+def _scored(
+    config: TrainConfig, session: LandmarkSession, held: Sequence[_Held]
+) -> tuple[Calibration | None, dict[str, float]]:
+    """The calibration of a file that tells a spread, where the first validation set is at hand; what was measured."""
+    metrics = {f"{part.name}/nme_ion": _error(session, part) for part in held}
+    if not session.tells_spread or not held or held[0].name != config.validation[0].name:
+        return None, metrics
+    calibration, measured = calibrate(session, held[0].samples, held[0].groups)
+    return calibration, metrics | {f"{held[0].name}/{name}": value for name, value in measured.items()}
 
 
 def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:

@@ -61,6 +61,8 @@ def test_a_report_says_how_well_confidence_keeps_its_word(faces: list[Annotation
     found = report.reliability
     assert found is not None
     assert (found.points, found.right, found.auroc) == (68, 0.5, 1.0)
+    assert report.rows[0].confidence == pytest.approx(0.55)
+    assert np.isnan([row.confidence for row in report.rows[1:]]).all()
     assert found.ece == pytest.approx(0.5 * 0.2 + 0.5 * 0.1)
     # The truth marks the first 17 points as hidden; these are among the doubted ones.
     assert found.hidden == pytest.approx(0.2)
@@ -98,7 +100,7 @@ def test_written_predictions_and_detections_come_back_with_their_confidence(
     assert entries[0]["tolerance"] == 0.07
     back = parse_predictions(entries, IBUG_68, root=tmp_path, source="p.json")
     assert back[0].scores is not None
-    np.testing.assert_allclose(back[0].scores, given[0].scores, atol=1e-4)
+    np.testing.assert_allclose(back[0].scores, np.where(np.arange(68) < 34, 0.2, 0.9), atol=1e-4)
     assert (back[1].scores, back[2].scores) == (None, None)
     face = {"points": faces[0].points.tolist(), "confidence": [0.25] * 68}
     (matched,) = match_detections(
