@@ -14,7 +14,8 @@ from canthus.errors import ConfigError
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, load_network
-from canthus.recipes.train import Surroundings, pack_faces, start_network, train
+from canthus.recipes.start import start_network
+from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.session import LandmarkSession
 
 SMALL = [

@@ -18,7 +18,12 @@ def data() -> None:
 
 @data_app.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="300w, ytf, wflw or folder (one's own pictures with landmarks).")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="300w, ytf, wflw, wild21, facemask, widerface, fddb or folder (one's own pictures with landmarks)."
+        ),
+    ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; '-' is stdout.")

@@ -25,13 +25,14 @@ from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
 from canthus.runtime.confidence import TOLERANCE
-from canthus.runtime.detector import create_detector, usual_passes
+from canthus.runtime.detectors import create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
 from canthus.types import Annotation
 
 _WORST = 16
+_DETECTOR = ("detector", "detector_model", "detector_size", "detector_tiles")
 _SPLITS_TRIED = {"300w": ("full", "common", "challenging", "validation"), "ytf": ("validation",), "folder": ("all",)}
 """What is scored where no split is named: the first of these that the folder holds."""
 
@@ -48,6 +49,9 @@ class Request:
     split: str | None = None
     boxes: str | None = None
     detector: str | None = None
+    detector_model: Path | None = None
+    detector_size: int | None = None
+    detector_tiles: bool | None = None
     min_overlap: float | None = None
     box_jitter: float | None = None
     seed: int | None = None
@@ -82,9 +86,14 @@ def make_report(request: Request, console: Console) -> Report:
     if request.tolerance is not None and not request.tolerance > 0:
         raise ConfigError(f"--tolerance is a positive fraction of the face box, found {request.tolerance:g}")
     if request.predictions is not None:
-        request.refuse(("model", "detector", "box_jitter", "seed", "threads", "passes"), because="with --predictions")
+        request.refuse(("model", *_DETECTOR, "box_jitter", "seed", "threads", "passes"), because="with --predictions")
         return _from_file(request, request.predictions)
     return _from_model(request, console)
+
+
+def wanted_passes(request: Request) -> int:
+    """How often each face is cut out: as asked for, else as suits where the boxes come from."""
+    return request.passes or (usual_passes(request.detector or "default") if request.boxes == "detector" else 1)
 
 
 def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
@@ -105,14 +114,23 @@ def _from_model(request: Request, console: Console) -> Report:
     request.refuse(("tolerance",), because="with a model, whose file states it")
     session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
     name, split, annotations = truth_of(request)
-    count = request.passes or (usual_passes(request.detector or "haar") if request.boxes == "detector" else 1)
+    count = wanted_passes(request)
     landmarker = Landmarker(session, passes=count)
     passes = f"; {count} passes" if count > 1 else ""
     if request.boxes == "detector":
         min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
-        detector = request.detector or "haar"
-        found = predict_on_detected(annotations, landmarker, create_detector(detector), min_overlap=min_overlap)
-        protocol = f"detector {detector}, overlap above {min_overlap:g}; missed faces are failures, outside NME{passes}"
+        detector = create_detector(
+            request.detector or "default",
+            model=request.detector_model,
+            size=request.detector_size,
+            tiles=bool(request.detector_tiles),
+            threads=request.threads or 1,
+        )
+        found = predict_on_detected(annotations, landmarker, detector, min_overlap=min_overlap)
+        protocol = (
+            f"detector {_detector(request)}, overlap above {min_overlap:g}; "
+            f"missed faces are failures, outside NME{passes}"
+        )
     else:
         jitter = None if request.box_jitter is None else BoxJitter(request.box_jitter, request.seed or 0)
         found = predict_on_truth(annotations, landmarker, jitter=jitter)
@@ -131,11 +149,21 @@ def _from_model(request: Request, console: Console) -> Report:
     )
 
 
+def _detector(request: Request) -> str:
+    """Name or file of the detector with its settings."""
+    words = [detector_name(request.detector or "default")]
+    if request.detector_model is not None:
+        words.append(str(request.detector_model))
+    if request.detector_size is not None:
+        words.append(f"at {request.detector_size} px")
+    return " ".join(words + ["with tiles"] * bool(request.detector_tiles))
+
+
 def _checked(request: Request) -> Request:
     if request.boxes == "detector":
         request.refuse(("box_jitter", "seed"), because="with --boxes detector")
     elif request.boxes in (None, "truth"):
-        request.refuse(("detector", "min_overlap"), because="without --boxes detector")
+        request.refuse((*_DETECTOR, "min_overlap"), because="without --boxes detector")
         if request.box_jitter is None:
             request.refuse(("seed",), because="without --box-jitter")
         elif not 0 <= request.box_jitter < 1:

@@ -29,9 +29,9 @@ BOXES = ("truth", "detector", "unstated")
 _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
 _NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
-_OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
 _LATER = ("nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence")
-"""Numbers that files of earlier versions lack."""
+_OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
+"""Like ``_LATER``, numbers that files of earlier versions lack."""
 
 
 @final
@@ -103,12 +103,11 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
     if prediction.found and math.isnan(errors["ion"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
+    eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
     visible, hidden = (
         _number(part_error(predicted, points, ion, np.flatnonzero(which).tolist())[0])
         for which in (truth.visible, ~truth.visible)
     )
-    openness = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
-    openness |= opening_row(prediction.points, truth.points, truth.scheme)
     return FaceError(
         key=truth.key,
         dataset=dataset,
@@ -129,7 +128,7 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
             name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
         },
         attributes=dict(truth.attributes),
-        openness={name: _number(value) for name, value in openness.items()},
+        openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
     )
 
 
@@ -200,7 +199,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
 
 
 def _flat(row: FaceError) -> dict[str, Any]:
-    flat: dict[str, Any] = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS, *_LATER, "occlusion")}
+    flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS, *_LATER, "occlusion")}
     flat |= dict(row.openness)
     flat |= {_PART + name: value for name, value in row.parts.items()}
     return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
@@ -227,8 +226,7 @@ def _row(line: Mapping[str, Any]) -> FaceError:
     values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
     values |= {name: _number(line[name]) for name in (*_NUMBERS, *_LATER) if line.get(name) is not None}
     values |= {"occlusion": str(line["occlusion"])} if line.get("occlusion") is not None else {}
-    # Rows kept by earlier versions have none of these.
-    openness = {name: _number(line[name]) for name in _OPENNESS if line.get(name) is not None}
+    openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
     return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)
 
 

@@ -10,42 +10,12 @@ from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hin
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
+from canthus.recipes.detector_config import TASK, DetectorConfig
+from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.pose_guide import PoseConfig
 
 T = TypeVar("T")
-
-
-@final
-@dataclass(frozen=True)
-class TrainSource:
-    """One training set.
-
-    Attributes:
-        dataset: key of ``DATASETS``.
-        split: name of the split.
-        weight: part of an epoch, relative to the other sets that are active.
-        until: share of the training after which the set is no longer visited.
-    """
-
-    dataset: str
-    split: str
-    weight: float = 1.0
-    until: float = 1.0
-
-
-@final
-@dataclass(frozen=True)
-class ValidationSource:
-    """One validation set; the first of a recipe decides which checkpoint is best."""
-
-    dataset: str
-    split: str
-
-    @property
-    def name(self) -> str:
-        """``dataset/split``."""
-        return f"{self.dataset}/{self.split}"
 
 
 @final
@@ -115,15 +85,28 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
-    """Read a recipe by name or path and apply ``key=value`` changes.
+    """Read the recipe of a landmark network by name or path and apply ``key=value`` changes.
 
     Args:
         recipe: a name that ``recipe_names`` lists, or the path of a TOML file.
         changes: such as ``optimizer.learning_rate=0.01`` or ``train.0.weight=2``; values are TOML.
 
     Raises:
-        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion) or a value of the wrong type.
+        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion), a value of the wrong type, or the
+            recipe of something else.
     """
+    config = load_any_recipe(recipe, changes)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{recipe} is the recipe of a face detector, not of a landmark network")
+    return config
+
+
+def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
+    """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
+    return read_config(_recipe_values(recipe, changes))
+
+
+def _recipe_values(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -139,6 +122,17 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
         raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
     for change in changes:
         _apply(values, change)
+    return values
+
+
+def read_config(values: Mapping[str, Any]) -> TrainConfig | DetectorConfig:
+    """The recipe that plain data stands for: of a face detector where it says so, else of a landmark network.
+
+    Raises:
+        ConfigError: see ``from_values``.
+    """
+    if values.get("task") == TASK:
+        return from_values(DetectorConfig, values)
     return from_values(TrainConfig, values)
 
 

@@ -21,6 +21,7 @@ from canthus.models import create_model
 from canthus.models.weights import read_weights_file
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.start import init_file
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
 from canthus.runtime.confidence import Calibration
@@ -151,13 +152,16 @@ def training_sets(config: TrainConfig) -> tuple[str, ...]:
     """
     earlier: tuple[str, ...] = ()
     if config.init:
-        path = Path(config.init)
-        if not path.is_file():
+        try:
+            path = init_file(config)
+        except ConfigError as error:
             raise ConfigError(
                 f"The network started from {config.init}, not here, so the card cannot name its training sets; "
                 "export where the run was started"
-            )
-        if CONFIG_KEY in read_weights_file(path):
+            ) from error
+        if path.suffix == ".onnx":
+            earlier = LandmarkSession.open(path).card.training_data
+        elif CONFIG_KEY in read_weights_file(path):
             before = checkpoint_config(read_checkpoint(path), source=path)
             earlier = training_sets(from_values(TrainConfig, before))
         else:

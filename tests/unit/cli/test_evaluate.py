@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, DataError
-from canthus.images import write_image
+from canthus.images import read_image, write_image
 from canthus.runtime.session import LandmarkSession
 
 KEYS = {"faces", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "boxes"}
@@ -220,3 +220,17 @@ def test_tolerance_is_for_predictions_and_positive(root: Path, model: Path, tmp_
     entries = json.loads((tmp_path / "out/predictions.json").read_text())
     (tmp_path / "p.json").write_text(json.dumps([entries[0] | {"tolerance": "wide"}]))
     assert "positive number 'tolerance'" in str(error_of("--predictions", tmp_path / "p.json"))
+
+
+def test_jitter_report_is_a_table_and_a_picture(root: Path, model: Path, tmp_path: Path) -> None:
+    on_set = ("--model", model, "--dataset", "300w", "--root", root, "--split", "common")
+    result = run(*on_set, "--jitter-report", tmp_path / "jitter.png")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    (shift,) = [line for line in lines if line[:1] == ["shift"]]
+    (scale,) = [line for line in lines if line[:1] == ["scale"]]
+    assert len(shift) == len(scale) == 6
+    assert float(shift[1]) == float(scale[1]), "true boxes in both"
+    assert (read_image(tmp_path / "jitter.png") < 128).any()
+    for extra in (("--box-jitter", "0.1"), ("--boxes", "unstated", "--predictions", tmp_path / "p.json")):
+        assert "jitter-report" in str(error_of(*on_set, *extra, "--jitter-report", tmp_path / "j.png"))

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,13 @@ def test_a_record_holds_exactly_the_promised_fields() -> None:
     assert face["scheme"] == "five"
     assert face["points"][0] == [0.1, 1.1]
     assert len(face["points"]) == 5
+
+
+def test_the_five_points_of_a_detector_are_written_where_there_are_any() -> None:
+    found = frame(2)
+    points = np.arange(20, dtype=np.float32).reshape(2, 5, 2)
+    record = picture_record("a.jpg", IMAGE, replace(found, faces=replace(found.faces, points=points)))
+    assert [face["five_points"][0] for face in record["faces"]] == [[0, 1], [10, 11]]
 
 
 @pytest.mark.parametrize("counts", [[], [0], [1], [0, 2, 1]])
