@@ -172,8 +172,11 @@ def _course(ratio_at: Callable[[float], float], fps: float, until_s: float = 20.
 @pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
 def test_one_frame_alone_is_no_blink(fps: float) -> None:
     for lowest in (0.1, 0.5, 0.8):
-        dipped = round(10 * fps)
-        assert _course(lambda time_s, at=dipped, low=lowest: low if round(time_s * fps) == at else 1.0, fps) == []
+
+        def at(time_s: float, low: float = lowest) -> float:
+            return low if round(time_s * fps) == round(10 * fps) else 1.0
+
+        assert _course(at, fps) == []
 
 
 @pytest.mark.parametrize("fps", [15, 25, 30, 60])
