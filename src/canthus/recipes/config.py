@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
+from canthus.data.crops import PACK_SIZE
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
@@ -65,7 +66,8 @@ class TrainConfig:
         conversion: variant by which sets of another scheme are converted; the default one where empty.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
-        loss: key of ``LOSSES``.
+        pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
+        loss: key of ``LOSSES``, or of ``HEATMAP_LOSSES`` for networks that draw heatmaps.
         loss_settings: the loss's own arguments.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
@@ -91,6 +93,7 @@ class TrainConfig:
     conversion: str = ""
     size: int = 112
     margin: float = 1.3
+    pack_size: int = PACK_SIZE
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
     spread_weight: float = 1.0

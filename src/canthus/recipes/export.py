@@ -166,7 +166,7 @@ def _check_material(
     for source in config.validation:
         if source.dataset in roots:
             faces = load_faces(source.dataset, source.split, config, roots[source.dataset])
-            pack = load_crops(faces, cache, progress=functools.partial(progress, source.name))
+            pack = load_crops(faces, cache, size=config.pack_size, progress=functools.partial(progress, source.name))
             images, truth = plain_crops(pack, config)
             errors = normalized_error(session(images), truth, inter_ocular(truth, pack.scheme))
             metrics[f"{source.name}/nme_ion"] = round(float(errors.mean()), 6)
