@@ -18,7 +18,7 @@ from canthus.evaluation.summary import Summary, divide, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 
-_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8")
+_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden")
 
 
 @final
