@@ -18,7 +18,9 @@ def data() -> None:
 
 @data_app.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="300w, ytf, wflw or folder (one's own pictures with landmarks).")],
+    dataset: Annotated[
+        str, typer.Argument(help="300w, ytf, wflw, cofw, celeba_hq, or folder (one's own pictures with landmarks).")
+    ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; '-' is stdout.")
@@ -79,6 +81,40 @@ def masks(
         path = out / f"{name}.png"
         write_image(path, picture)
         typer.echo(f"wrote {path}")
+
+
+@data_app.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
+    out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],
+    model: Annotated[str, typer.Option(help="Embedded name, ONNX file, or .npz of 'canthus fit'.")] = "default",
+    detector: Annotated[str, typer.Option(help="haar, or none where each picture is one face.")] = "haar",
+    passes: Annotated[int | None, typer.Option(min=1, help="2 if absent; cuts the face out again.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
+) -> None:
+    """Let a model label pictures: a line for the largest face of each, as the readers of datasets take them.
+
+    Such labels are a model's opinion; a network that learns from them learns its errors too.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from canthus.evaluation.pseudo_labels import check_label_path, label_pictures, pictures_below, write_labels
+    from canthus.runtime.pipeline import load_pipeline
+
+    check_label_path(out)
+    console = Console(stderr=True, highlight=False)
+    pipeline = load_pipeline(model, detector=detector, threads=threads, passes=passes or 2)
+    paths = pictures_below(folder)
+    found = label_pictures(folder, paths, pipeline)
+    labels = list(track(found, "labelling", total=len(paths), console=console, transient=True))
+    for entry in labels:
+        if entry.points is None:
+            console.print(f"left out: {entry.name}: {entry.reason}", soft_wrap=True, markup=False)
+    count = write_labels(out, labels)
+    typer.echo(f"wrote {out}: {count} of {len(labels)} pictures")
+    if not count:
+        raise typer.Exit(1)
 
 
 def _print(report: "Report") -> None:

@@ -13,10 +13,10 @@ from canthus.errors import CanthusError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from canthus.runtime.box_files import BoxFile
+    from canthus.runtime.crop_model import CropModel
     from canthus.runtime.inputs import Inputs
     from canthus.runtime.pipeline import Pipeline
     from canthus.runtime.records import PictureRecord
-    from canthus.runtime.session import LandmarkSession
     from canthus.types import Frame, Image
 
 
@@ -81,7 +81,7 @@ class _Sinks:
         csv_file: str | None,
         overlays: list[Path],
         *,
-        session: "LandmarkSession",
+        session: "CropModel",
     ) -> None:
         from canthus.runtime.records import CsvWriter, JsonWriter
 

@@ -22,7 +22,7 @@ PredictionsOption = Annotated[
         "Several files of rows with --occlusion."
     ),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, folder ...")]
+DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, cofw, celeba_hq, folder.")]
 RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the predictions' pictures.")]
 SplitOption = Annotated[
     str | None,

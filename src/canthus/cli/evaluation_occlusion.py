@@ -16,8 +16,8 @@ from canthus.evaluation.occlusion import PROTOCOLS, score_covered
 from canthus.evaluation.occlusion_report import PROFILE_YAW, CoverLine, cover_lines, write_cover_report
 from canthus.evaluation.rows import FaceError, read_rows
 from canthus.lookup import lookup
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 
 Rows = Mapping[str, Sequence[FaceError]]
 
@@ -48,7 +48,7 @@ def cover_rows(
         return rows
     name, split, annotations = truth_of(request)
     for model in models or ["default"]:
-        session = LandmarkSession.open(model, threads=request.threads or 1)
+        session = open_model(model, threads=request.threads or 1)
         if session.card.name in rows:
             raise ConfigError(f"Two models or files are called {session.card.name!r}; rename one")
         landmarker = Landmarker(session, passes=request.passes or 1)

@@ -12,6 +12,7 @@ from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
+from canthus.cli.fit import fit
 from canthus.cli.models import models
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -31,6 +32,7 @@ app.command()(track)
 app.command()(fatigue)
 app.command()(models)
 app.command()(train)
+app.command()(fit)
 app.command()(export)
 app.command()(evaluate)
 app.command()(benchmark)

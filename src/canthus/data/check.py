@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import folder, ibug_300w, wflw, ytf
+from canthus.data import celeba_hq, cofw, folder, ibug_300w, wflw, ytf
 from canthus.data.copies import alike, signature
 from canthus.data.problems import Problem, Scan
 from canthus.errors import ConfigError, DataError, ImageError
@@ -100,7 +100,7 @@ def check_dataset(
     """Read every label and open every picture of a dataset.
 
     Args:
-        name: ``300w``, ``ytf``, ``wflw`` or ``folder``.
+        name: a key of ``DATASETS``.
         root: where it lies.
         scheme: name of the scheme of a ``folder``, where the number of points does not tell.
         progress: called after each picture.
@@ -152,7 +152,26 @@ def _count_folder(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan
     return [PartCount(root.name, len(scan.faces))], scan
 
 
-_COUNTS = {"300w": _count_300w, "ytf": _count_ytf, "wflw": _count_wflw, "folder": _count_folder}
+def _count_cofw(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = cofw.scan_cofw(root, [part for part, name in cofw.FILES.items() if (root / name).is_file()] or cofw.FILES)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in cofw.FILES}
+    return [PartCount(part, size, cofw.OFFICIAL[part]) for part, size in sizes.items()], scan
+
+
+def _count_celeba_hq(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = celeba_hq.scan_celeba_hq(root)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in celeba_hq.PARTS}
+    return [PartCount(part, size, len(celeba_hq.PARTS[part])) for part, size in sizes.items()], scan
+
+
+_COUNTS = {
+    "300w": _count_300w,
+    "ytf": _count_ytf,
+    "wflw": _count_wflw,
+    "cofw": _count_cofw,
+    "celeba_hq": _count_celeba_hq,
+    "folder": _count_folder,
+}
 
 
 def _check_pictures(faces: Sequence[Annotation], paths: Sequence[Path], found: _Findings, progress: Progress) -> None:

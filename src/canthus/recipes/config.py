@@ -7,9 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
+from canthus.data.crops import PACK_SIZE
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
+from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.pose_guide import PoseConfig
 
@@ -65,7 +67,8 @@ class TrainConfig:
         conversion: variant by which sets of another scheme are converted; the default one where empty.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
-        loss: key of ``LOSSES``.
+        pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
+        loss: key of ``LOSSES``, or of ``HEATMAP_LOSSES`` for networks that draw heatmaps.
         loss_settings: the loss's own arguments.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
@@ -91,6 +94,7 @@ class TrainConfig:
     conversion: str = ""
     size: int = 112
     margin: float = 1.3
+    pack_size: int = PACK_SIZE
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
     spread_weight: float = 1.0
@@ -106,10 +110,42 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = files("canthus.recipes")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+@final
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that shapes a cascade of ferns, which is fitted in one go.
+
+    Attributes:
+        name: of the model.
+        train: sets to learn from; ``weight`` and ``until`` do not apply.
+        validation: sets whose errors go into the model card.
+        scheme: point scheme.
+        size: side of the crop in pixels.
+        margin: side of the crop over the longer side of the face box.
+        seed: of all that is random.
+        augmentation: what each picture and its mirror image go through once; ``flip`` must stay 0.
+        cascade: sizes.
+    """
+
+    name: str
+    train: tuple[TrainSource, ...]
+    validation: tuple[ValidationSource, ...] = ()
+    scheme: str = "ibug_68"
+    size: int = 128
+    margin: float = 1.3
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    cascade: EsrSettings = field(default_factory=EsrSettings)
+
+
+FITTED = "fitted"
+"""Folder of the recipes that ``canthus fit`` takes, below those of ``canthus train``."""
+
+
+def recipe_names(folder: str = "") -> list[str]:
+    """Names of the recipes that come with the package; ``folder`` is empty or ``FITTED``."""
+    place = files("canthus.recipes") / folder if folder else files("canthus.recipes")
+    return sorted(entry.name.removesuffix(".toml") for entry in place.iterdir() if entry.name.endswith(".toml"))
 
 
 def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
@@ -122,22 +158,35 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: no such recipe, not TOML, an unknown field (with a suggestion) or a value of the wrong type.
     """
+    return from_values(TrainConfig, _read_values(recipe, changes, ""))
+
+
+def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
+    """``load_recipe`` for a cascade of ferns.
+
+    Raises:
+        ConfigError: as ``load_recipe``.
+    """
+    return from_values(FitConfig, _read_values(recipe, changes, FITTED))
+
+
+def _read_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
             raise ConfigError(f"{recipe}: no such recipe file")
         text = path.read_text()
-    elif recipe in recipe_names():
-        text = (files("canthus.recipes") / f"{recipe}.toml").read_text()
+    elif recipe in recipe_names(folder):
+        text = (files("canthus.recipes") / folder / f"{recipe}.toml").read_text()
     else:
-        raise unknown_name(recipe, recipe_names(), kind="recipe")
+        raise unknown_name(recipe, recipe_names(folder), kind="recipe")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
     for change in changes:
         _apply(values, change)
-    return from_values(TrainConfig, values)
+    return values
 
 
 def to_values(config: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import final
 
 from canthus.images import checked_image
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.detector import Detector, create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 from canthus.types import Faces, Frame, Image
 
 
@@ -68,7 +68,8 @@ def load_pipeline(
     """A pipeline ready to run.
 
     Args:
-        model: ``default``, a name that ``canthus models`` lists, or an ONNX file made by ``canthus export``.
+        model: ``default``, a name that ``canthus models`` lists, an ONNX file of ``canthus export``, or an ``.npz``
+            of ``canthus fit``.
         detector: ``haar`` (OpenCV's cascade for frontal faces), ``none`` (the whole picture is one face), or anything
             that maps a picture to ``Faces``.
         threads: threads of the landmark model.
@@ -81,4 +82,4 @@ def load_pipeline(
     """
     found = create_detector(detector) if isinstance(detector, str) else detector
     count = usual_passes(detector) if passes is None else passes
-    return Pipeline(found, Landmarker(LandmarkSession.open(model, threads=threads), passes=count))
+    return Pipeline(found, Landmarker(open_model(model, threads=threads), passes=count))
