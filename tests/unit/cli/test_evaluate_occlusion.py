@@ -40,6 +40,9 @@ def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_p
                "--predictions", tmp_path / "other.csv", "--json", "-")  # fmt: skip
     assert kept.exit_code == 0, kept.output
     assert json.loads(kept.stdout)["models"]["one"] == values["models"]["tiny"]
+    (tmp_path / "less.csv").write_text("".join((tmp_path / "one.csv").read_text().splitlines(True)[:-9]))
+    less = ("--predictions", tmp_path / "one.csv", "--predictions", tmp_path / "less.csv")
+    assert "do not compare" in str(run("evaluate", "--occlusion", "paper_c", *less).exception)
 
 
 @pytest.mark.parametrize(
