@@ -59,7 +59,9 @@ def test_pixels_move_with_the_shape() -> None:
     near, offsets = np.array([0, 1], np.int16), np.array([0, 2j], np.complex64)
     owner = np.zeros(2, np.int64)
     turned = (mean - 5 - 5j) * 1j + 12 + 5j
-    values, frame = look(picture, owner, np.stack([mean, turned]).astype(np.complex64), near, offsets, mean)
+    values, frame = look(
+        picture, owner, np.stack([mean, turned]).astype(np.complex64), near=near, offsets=offsets, mean=mean
+    )
     np.testing.assert_allclose(frame, [1, 1j], atol=1e-5)
     assert values[0].tolist() == [picture[0, 5, 5], picture[0, 7, 9]]
     assert values[1].tolist() == [picture[0, 5, 12], picture[0, 9, 10]]  # the offset turns with the face

@@ -24,7 +24,7 @@ def test_cells_are_where_the_unit_frame_has_them() -> None:
     maps[0, 2, 5] = 1
     np.testing.assert_allclose(decode_heatmaps(maps), [[5.5 / 8, 2.5 / 8]])
     drawn = draw_heatmaps(np.array([[5.5 / 8, 2.5 / 8]], np.float32), 8, sigma=1.0)
-    assert np.unravel_index(drawn.argmax(), drawn.shape) == (0, 2, 5)
+    assert drawn.argmax() == 2 * 8 + 5
     assert drawn.max() == 1
 
 

@@ -60,8 +60,17 @@ def fit_cascade(
         pupils=float(inter_pupil(truth, scheme).mean()),
         progress=lambda done, total: progress("fitting stages", done, total),
     )
+    card = _card(config, licence)
+    metrics = {}
+    for held in config.validation:
+        pack = _pack(held, config, roots, cache, progress)
+        metrics[f"{held.name}/nme_ion"] = _error(EsrModel(card, shapes, stages), pack, config)
+    return EsrModel(replace(card, metrics=metrics), shapes, stages)
+
+
+def _card(config: FitConfig, licence: str | None) -> ModelCard:
     names = tuple(dict.fromkeys(source.dataset for source in config.train))
-    card = ModelCard(
+    return ModelCard(
         name=config.name,
         architecture="esr",
         scheme=config.scheme,
@@ -71,11 +80,6 @@ def fit_cascade(
         licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
         recipe=config.name,
     )
-    metrics = {}
-    for held in config.validation:
-        pack = _pack(held, config, roots, cache, progress)
-        metrics[f"{held.name}/nme_ion"] = _error(EsrModel(card, shapes, stages), pack, config)
-    return EsrModel(replace(card, metrics=metrics), shapes, stages)
 
 
 def _material(

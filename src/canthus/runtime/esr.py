@@ -97,7 +97,7 @@ class EsrModel:
         owner = np.repeat(np.arange(len(crops)), len(starts))
         moving = np.tile(starts, (len(crops), 1))
         for stage in self.stages:
-            values, frame = look(pictures, owner, moving, stage.near, stage.offsets, self.shapes.mean)
+            values, frame = look(pictures, owner, moving, near=stage.near, offsets=stage.offsets, mean=self.shapes.mean)
             moving = moving + frame[:, None] * fern_sum(stage, values)
         each = moving.reshape(len(crops), len(starts), -1)
         return np.stack([np.median(each.real, axis=1), np.median(each.imag, axis=1)], axis=-1).astype(np.float32)
@@ -174,6 +174,7 @@ def look(
     pictures: UInt8[np.ndarray, "m s s"],
     owner: Int64[np.ndarray, " n"],
     shapes: Complex64[np.ndarray, "n k"],
+    *,
     near: Int16[np.ndarray, " p"],
     offsets: Complex64[np.ndarray, " p"],
     mean: Complex64[np.ndarray, " k"],
@@ -204,7 +205,5 @@ def fern_cells(bits: Bool[np.ndarray, "*n f"]) -> Int64[np.ndarray, "*n"]:
 def fern_sum(stage: EsrStage, values: Float32[np.ndarray, "n p"]) -> Complex64[np.ndarray, "n k"]:
     """Movement that all ferns of a stage ask for together."""
     cells = fern_cells(values[:, stage.first] - values[:, stage.second] > stage.thresholds)
-    total = np.zeros((len(values), stage.outputs.shape[2]), np.complex64)
-    for number, outputs in enumerate(stage.outputs):
-        total += outputs[cells[:, number]]
-    return total
+    moves = stage.outputs[np.arange(len(stage.outputs)), cells]
+    return np.asarray(moves.sum(axis=1), np.complex64)

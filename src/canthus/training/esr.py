@@ -104,7 +104,7 @@ def _fit_stage(
     near = rng.integers(0, len(mean), settings.pixels).astype(np.int16)
     angle, length = rng.uniform(0, 2 * np.pi, settings.pixels), reach * np.sqrt(rng.random(settings.pixels))
     offsets = (length * np.exp(1j * angle)).astype(np.complex64)
-    values, frame = look(samples.pictures, samples.owner, moving, near, offsets, mean)
+    values, frame = look(samples.pictures, samples.owner, moving, near=near, offsets=offsets, mean=mean)
     wanted = (samples.truth - moving) / frame[:, None]
     # Real numbers from here on: x and y side by side.
     left = np.concatenate([wanted.real, wanted.imag], axis=1).astype(np.float32)

@@ -18,10 +18,11 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> tuple[str | Path, ...]:
-    write_synthetic_300w(tmp_path / "300w", 10, np.random.default_rng(0))
-    return ("--dataset", "300w", "--root", tmp_path / "300w", "--split", "common")
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[str | Path, ...]:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 10, np.random.default_rng(0), size=96)
+    return ("--dataset", "300w", "--root", folder, "--split", "common")
 
 
 def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_path: Path) -> None:
