@@ -33,13 +33,12 @@ def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any], *,
     if len(parts) == 1:
         return loss
     total = sum(weight * len(indices) for weight, indices in parts)
-    before = (slice(None),) * axis
 
     def weighted(predicted: Tensor, target: Tensor) -> Tensor:
-        terms = [
-            loss(predicted[(*before, indices)], target[:, indices]) * (weight * len(indices) / total)
-            for weight, indices in parts
-        ]
+        terms = []
+        for weight, indices in parts:
+            of_part = predicted.index_select(axis, torch.tensor(indices, device=predicted.device))
+            terms.append(loss(of_part, target[:, indices]) * (weight * len(indices) / total))
         return torch.stack(terms).sum(dim=0)
 
     return weighted
