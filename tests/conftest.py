@@ -112,7 +112,9 @@ def write_tiny_model(
     size, count = card.size, find_scheme(card.scheme).count
     constants = _tiny_constants(size, count, spread)
     tells_spread = card.calibration is not None if tells_spread is None else tells_spread
-    shapes = {output: ["n", count, 2]} | ({"spread": ["n", count]} if tells_spread else {})
+    shapes: dict[str, list[str | int | None]] = {output: ["n", count, 2]}
+    if tells_spread:
+        shapes["spread"] = ["n", count]
     if not tells_spread:
         del constants["ramp"]
     graph = helper.make_graph(

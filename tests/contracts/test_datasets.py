@@ -72,11 +72,38 @@ def _write_wild21(root: Path) -> None:
         (root / part / "label.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def _write_cofw(root: Path) -> None:
+    """As MATLAB 7.3 stores cells and matrices: axes turned round, cells by reference."""
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    for name, ending, count in (("train", "Tr", 20), ("test", "T", 3)):
+        with h5py.File(root / f"COFW_{name}_color.mat", "w") as file:
+            cells = file.create_dataset(f"Is{ending}", (1, count), dtype=h5py.ref_dtype)
+            labels = []
+            for number in range(count):
+                sample = draw_face(rng, size=48)
+                cells[0, number] = file.create_dataset(f"#refs#/{number}", data=sample.image.T).ref
+                labels.append(np.concatenate([*(sample.points[:29] + 1).T, np.arange(29) % 2]))
+            file.create_dataset(f"phis{ending}", data=np.stack(labels, axis=1))
+
+
+def _write_celeba_hq(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in (0, 1, 2, 29_500, 29_700):
+        sample = draw_face(rng, size=48)
+        write_image(root / "CelebA-HQ-img" / f"{number}.png", sample.image)
+        lines.append(" ".join([f"{number}.png", *(f"{v:.4f}" for v in sample.points.ravel())]))
+    (root / "points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "300w": _write_300w,
     "ytf": _write_ytf,
     "wflw": _write_wflw,
     "wild21": _write_wild21,
+    "cofw": _write_cofw,
+    "celeba_hq": _write_celeba_hq,
     "folder": _write_folder,
 }
 EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from canthus.errors import ConfigError
-from canthus.losses import LOSSES
+from canthus.losses import HEATMAP_LOSSES, LOSSES
 from canthus.losses.points import weigh_points
 from canthus.schemes import IBUG_68
 
@@ -76,6 +76,16 @@ def test_weighed_points_are_a_weighted_mean(name: str) -> None:
     alone = torch.stack([LOSSES[name](predicted[:, [k]], truth[:, [k]]) for k in range(68)], dim=1)
     weighed = weigh_points(LOSSES[name], IBUG_68, {"eyes": 3, "outer_mouth": 0.5})
     torch.testing.assert_close(weighed(predicted, truth), (alone * weights).sum(dim=1) / weights.sum())
+
+
+def test_weighed_maps_are_a_weighted_mean() -> None:
+    maps, truth = torch.rand(2, 3, 68, 8, 8), torch.rand(2, 68, 2)
+    loss = HEATMAP_LOSSES["heatmap_l2"]
+    weights = torch.ones(68)
+    weights[36:48] = 3.0
+    alone = torch.stack([loss(maps[:, :, [k]], truth[:, [k]]) for k in range(68)], dim=1)
+    weighed = weigh_points(loss, IBUG_68, {"eyes": 3}, axis=2)
+    torch.testing.assert_close(weighed(maps, truth), (alone * weights).sum(dim=1) / weights.sum())
 
 
 def test_weights_that_are_all_the_same_change_nothing() -> None:

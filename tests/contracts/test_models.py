@@ -21,6 +21,7 @@ SIZE = 64
 SETTINGS: dict[str, dict[str, Any]] = {
     "blaze_ghost": {"hidden": 32},
     "blaze_landmark": {"hidden": 32},
+    "fan": {"stacks": 2, "depth": 3, "channels": 32},
     "pfld": {"width": 0.25},
     "resnet50": {"width": 8},
 }
@@ -60,7 +61,9 @@ def test_features_are_a_map_of_the_promised_width(name: str) -> None:
 @every_model
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     network = network_of(name)
-    torch.autograd.backward(network(torch.rand(4, 3, SIZE, SIZE)).points.square().sum())
+    output = network(torch.rand(4, 3, SIZE, SIZE))
+    learned = output.points if output.heatmaps is None else output.heatmaps
+    torch.autograd.backward(learned.square().sum())
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -159,6 +162,7 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp
         ("pfld", 100, {}, "multiple of 16"),
         ("blaze_ghost", 100, {}, "multiple of 16"),
         ("blaze_ghost", 112, {"hidden": 33}, "even number"),
+        ("fan", 60, {}, "multiple of 4 from 64 on"),
         ("pfld", 112, {"widht": 1.0}, "widht"),
     ],
 )

@@ -103,7 +103,7 @@ def test_a_pack_gives_back_pictures_and_truth(tmp_path: Path) -> None:
     assert told[-1] == (4, 4)
     for index, scene in enumerate(scenes):
         sample = pack.sample(index)
-        assert np.array_equal(sample.image[..., ::-1], cv2.imread(str(scene.path)))
+        assert np.array_equal(sample.image[..., ::-1], np.asarray(cv2.imread(str(scene.path))))
         assert sample.boxes == pytest.approx(scene.face_boxes())
         assert pack.scene(index).face_boxes() == pytest.approx(scene.face_boxes())
     again = load_scene_pack(scenes, tmp_path / "cache", progress=lambda done, total: pytest.fail("built twice"))
@@ -113,7 +113,7 @@ def test_a_pack_gives_back_pictures_and_truth(tmp_path: Path) -> None:
 def test_large_pictures_are_shrunk_with_their_boxes(tmp_path: Path) -> None:
     write_scenes(tmp_path / "facemask", train=1, validation=1)
     picture = next((tmp_path / "facemask/images").glob("scene0.*"))
-    image = cv2.imread(str(picture))
+    image = np.asarray(cv2.imread(str(picture)))
     cv2.imwrite(str(picture), cv2.resize(image, None, fx=8, fy=8))
     scenes = load_scenes("facemask", tmp_path / "facemask", "train")
     pack = load_scene_pack(scenes, tmp_path / "cache")

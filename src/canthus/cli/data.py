@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import DetectorOption
+
 if TYPE_CHECKING:
     from canthus.data import Report
 
@@ -21,7 +23,8 @@ def check(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="300w, ytf, wflw, wild21, facemask, widerface, fddb or folder (one's own pictures with landmarks)."
+            help="300w, ytf, wflw, wild21, cofw, celeba_hq, facemask, widerface, fddb or folder (one's own pictures "
+            "with landmarks)."
         ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
@@ -84,6 +87,40 @@ def masks(
         path = out / f"{name}.png"
         write_image(path, picture)
         typer.echo(f"wrote {path}")
+
+
+@data_app.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
+    out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],
+    model: Annotated[str, typer.Option(help="Embedded name, ONNX file, or .npz of 'canthus fit'.")] = "default",
+    detector: DetectorOption = None,
+    passes: Annotated[int | None, typer.Option(min=1, help="2 if absent; cuts the face out again.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
+) -> None:
+    """Let a model label pictures: a line for the largest face of each, as the readers of datasets take them.
+
+    Such labels are a model's opinion; a network that learns from them learns its errors too.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from canthus.evaluation.pseudo_labels import check_label_path, label_pictures, pictures_below, write_labels
+    from canthus.runtime.pipeline import load_pipeline
+
+    check_label_path(out)
+    console = Console(stderr=True, highlight=False)
+    pipeline = load_pipeline(model, detector=detector or "default", threads=threads, passes=passes or 2)
+    paths = pictures_below(folder)
+    found = label_pictures(folder, paths, pipeline)
+    labels = list(track(found, "labelling", total=len(paths), console=console, transient=True))
+    for entry in labels:
+        if entry.points is None:
+            console.print(f"left out: {entry.name}: {entry.reason}", soft_wrap=True, markup=False)
+    count = write_labels(out, labels)
+    typer.echo(f"wrote {out}: {count} of {len(labels)} pictures")
+    if not count:
+        raise typer.Exit(1)
 
 
 def _print(report: "Report") -> None:

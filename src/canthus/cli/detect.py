@@ -20,10 +20,10 @@ from canthus.errors import CanthusError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from canthus.runtime.box_files import BoxFile
+    from canthus.runtime.crop_model import CropModel
     from canthus.runtime.inputs import Inputs
     from canthus.runtime.pipeline import Pipeline
     from canthus.runtime.records import PictureRecord
-    from canthus.runtime.session import LandmarkSession
     from canthus.types import Frame, Image
 
 BoxesOption = Annotated[
@@ -92,7 +92,7 @@ class _Sinks:
         csv_file: str | None,
         overlays: list[Path],
         *,
-        session: "LandmarkSession",
+        session: "CropModel",
     ) -> None:
         from canthus.runtime.records import CsvWriter, JsonWriter
 

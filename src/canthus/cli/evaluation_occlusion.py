@@ -16,8 +16,8 @@ from canthus.evaluation.occlusion import PROTOCOLS, score_covered
 from canthus.evaluation.occlusion_report import PROFILE_YAW, CoverLine, cover_lines, write_cover_report
 from canthus.evaluation.rows import FaceError, read_rows
 from canthus.lookup import lookup
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 
 Rows = Mapping[str, Sequence[FaceError]]
 
@@ -45,10 +45,10 @@ def cover_rows(
     rows = {path.stem.removeprefix("rows_"): _kept(path) for path in kept}
     if kept and not models:
         request.refuse(("dataset", "root", "split", "seed", "threads", "passes", "scheme"), because="with kept rows")
-        return rows
+        return _of_one_set(rows)
     name, split, annotations = truth_of(request)
     for model in models or ["default"]:
-        session = LandmarkSession.open(model, threads=request.threads or 1)
+        session = open_model(model, threads=request.threads or 1)
         if session.card.name in rows:
             raise ConfigError(f"Two models or files are called {session.card.name!r}; rename one")
         landmarker = Landmarker(session, passes=request.passes or 1)
@@ -56,7 +56,7 @@ def cover_rows(
         total = len(annotations) * len(conditions)
         bar = track(found, session.card.name, total=total, console=console, transient=True)
         rows[session.card.name] = list(bar)
-    return rows
+    return _of_one_set(rows)
 
 
 def cover_tables(models: Rows, *, protocol: str) -> Iterator[Table]:
@@ -95,6 +95,18 @@ def cover_notes(out: Path, models: Rows, *, protocol: str) -> Iterator[str]:
             yield f"wrote {path}"
     except MissingExtraError as error:
         yield f"no plot: {error}"
+
+
+def _of_one_set(models: dict[str, list[FaceError]]) -> dict[str, list[FaceError]]:
+    """The same, unless some were measured on other faces or under other conditions."""
+    kinds = {name: {(row.dataset, row.split, row.key, row.occlusion) for row in rows} for name, rows in models.items()}
+    first, *others = kinds
+    for other in others:
+        if kinds[other] != kinds[first]:
+            raise ConfigError(
+                f"{first} and {other} were measured on different faces or conditions; they do not compare"
+            )
+    return models
 
 
 def _kept(path: Path) -> list[FaceError]:

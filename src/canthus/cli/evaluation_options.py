@@ -19,7 +19,7 @@ PredictionsOption = Annotated[
         "Several files of rows with --occlusion."
     ),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, folder ...")]
+DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, wild21, cofw, celeba_hq, folder.")]
 TilesOption = Annotated[
     bool | None, typer.Option("--detector-tiles", help="Look for small faces in tiles of larger pictures as well.")
 ]
@@ -35,7 +35,7 @@ OverlapOption = Annotated[
 JitterOption = Annotated[
     float | None, typer.Option(help="Shift and scale truth boxes by up to this fraction, to test robustness.")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Of --box-jitter; 0 if absent.")]
+SeedOption = Annotated[int | None, typer.Option(help="Of --box-jitter or --occlusion; 0 if absent.")]
 SchemeOption = Annotated[
     str | None, typer.Option(help="Numbering of predictions or of a folder; ibug_68 for predictions that do not say.")
 ]

@@ -25,9 +25,9 @@ from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
 from canthus.runtime.confidence import TOLERANCE
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.detectors import create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
 from canthus.types import Annotation
 
@@ -112,7 +112,7 @@ def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
 def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
     request.refuse(("tolerance",), because="with a model, whose file states it")
-    session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
+    session = open_model(request.model or "default", threads=request.threads or 1)
     name, split, annotations = truth_of(request)
     count = wanted_passes(request)
     landmarker = Landmarker(session, passes=count)

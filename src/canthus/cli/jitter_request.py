@@ -12,8 +12,8 @@ from canthus.cli.evaluation_request import Request, wanted_passes
 from canthus.evaluation.jitter import FRACTIONS, JITTER_LEVELS, JitterReport, measure_jitter
 from canthus.evaluation.plots import plot_jitter
 from canthus.evaluation.report import Report
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 
 
 def check_jitter_request(request: Request, path: Path | None) -> None:
@@ -33,7 +33,7 @@ def make_jitter_report(request: Request, report: Report, console: Console) -> Ji
     Raises:
         CanthusError: a picture cannot be read.
     """
-    session = LandmarkSession.open(request.model or "default", threads=request.threads or 1)
+    session = open_model(request.model or "default", threads=request.threads or 1)
     passes = wanted_passes(request)
     faces = [prediction.truth for prediction in report.predictions]
     levels = measure_jitter(faces, Landmarker(session, passes=passes), dataset=report.dataset, split=report.split)

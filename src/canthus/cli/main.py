@@ -14,6 +14,7 @@ from canthus.cli.evaluate_detector import evaluate_detector
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
+from canthus.cli.fit import fit
 from canthus.cli.models import models
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -34,6 +35,7 @@ app.command()(fatigue)
 app.command()(models)
 app.command()(fetch)
 app.command()(train)
+app.command()(fit)
 app.command()(export)
 app.command()(evaluate)
 app.command()(evaluate_detector)

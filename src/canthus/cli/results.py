@@ -79,12 +79,17 @@ def error_table(report: Report) -> Table:
 
 
 def part_table(report: Report) -> Table:
-    """Mean error of each part of the face."""
+    """Mean error of each part of the face; where the set marks hidden points, of these and the others."""
     table = Table(title="by part of the face")
     table.add_column("part")
     table.add_column("NME ION %", justify="right")
-    for name, value in summarize(report.rows).parts.items():
+    summary = summarize(report.rows)
+    for name, value in summary.parts.items():
         table.add_row(name.replace("_", " "), _percent(value, 3))
+    if not math.isnan(summary.nme_hidden):
+        table.add_section()
+        table.add_row("visible points", _percent(summary.nme_visible, 3))
+        table.add_row("hidden points", _percent(summary.nme_hidden, 3))
     return table
 
 

@@ -16,7 +16,7 @@ from canthus.cli.detector_options import (
 
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
-    from canthus.runtime.session import LandmarkSession
+    from canthus.runtime.crop_model import CropModel
     from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
     from canthus.runtime.video import VideoWriter
     from canthus.types import Image, TrackedFrame
@@ -81,7 +81,7 @@ class _Sinks:
     """Where results go; all but the video, whose size only the first frame tells, are open before the first frame."""
 
     def __init__(
-        self, stack: ExitStack, watch: "Watch", *, out: Path | None, fps: float | None, session: "LandmarkSession"
+        self, stack: ExitStack, watch: "Watch", *, out: Path | None, fps: float | None, session: "CropModel"
     ) -> None:
         from canthus.optional import require
 

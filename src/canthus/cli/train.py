@@ -3,9 +3,16 @@
 import functools
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from canthus.recipes.config import TrainConfig
+    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.train import Surroundings
 
 
 def train(
@@ -30,12 +37,8 @@ def train(
     require("lightning", extra="train")
     from rich.console import Console
 
-    from canthus.cli.packing import packing_bar
     from canthus.recipes.config import load_any_recipe, recipe_names
-    from canthus.recipes.detector_config import DetectorConfig
-    from canthus.recipes.train import Surroundings, default_cache, pack_faces, refuse_other_run
-    from canthus.recipes.train import train as train_landmarks
-    from canthus.recipes.train_detector import pack_scenes, train_detector
+    from canthus.recipes.train import Surroundings, default_cache, refuse_other_run
 
     console = Console(stderr=True, highlight=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -55,17 +58,26 @@ def train(
         threads=threads,
     )
     refuse_other_run(config, place.out)
+    best = _train(config, place, console)
+    console.print(f"best weights: {best}")
+    console.print(f"curves:       {place.out / 'curves.png'}")
+
+
+def _train(config: "TrainConfig | DetectorConfig", place: "Surroundings", console: "Console") -> Path:
+    from canthus.cli.packing import packing_bar
+    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.train import pack_faces
+    from canthus.recipes.train import train as train_landmarks
+    from canthus.recipes.train_detector import pack_scenes, train_detector
+
     write = functools.partial(console.print, soft_wrap=True)
     if isinstance(config, DetectorConfig):
         with packing_bar(console) as progress:
             scenes = pack_scenes(config, place, progress=progress)
-        best = train_detector(config, place, scenes, write=write)
-    else:
-        with packing_bar(console) as progress:
-            packs = pack_faces(config, place, progress=progress)
-        best = train_landmarks(config, place, packs, write=write)
-    console.print(f"best weights: {best}")
-    console.print(f"curves:       {place.out / 'curves.png'}")
+        return train_detector(config, place, scenes, write=write)
+    with packing_bar(console) as progress:
+        packs = pack_faces(config, place, progress=progress)
+    return train_landmarks(config, place, packs, write=write)
 
 
 def dataset_roots(data: Path | None, roots: list[str], names: list[str]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import folder, ibug_300w, wflw, wild21, ytf
+from canthus.data import celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
 from canthus.data.check_scenes import SCENE_COUNTS, check_scenes
 from canthus.data.copies import alike, signature
 from canthus.data.problems import Problem, Scan
@@ -30,7 +30,7 @@ def check_dataset(
     """Read every label and open every picture of a dataset.
 
     Args:
-        name: ``300w``, ``ytf``, ``wflw``, ``wild21``, ``facemask``, ``widerface``, ``fddb`` or ``folder``.
+        name: a key of ``DATASETS`` or of ``SCENE_SETS``.
         root: where it lies.
         scheme: name of the scheme of a ``folder``, where the number of points does not tell.
         progress: called after each picture.
@@ -87,11 +87,25 @@ def _count_folder(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan
     return [PartCount(root.name, len(scan.faces))], scan
 
 
+def _count_cofw(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = cofw.scan_cofw(root, [part for part, name in cofw.FILES.items() if (root / name).is_file()] or cofw.FILES)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in cofw.FILES}
+    return [PartCount(part, size, cofw.OFFICIAL[part]) for part, size in sizes.items()], scan
+
+
+def _count_celeba_hq(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = celeba_hq.scan_celeba_hq(root)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in celeba_hq.PARTS}
+    return [PartCount(part, size, len(celeba_hq.PARTS[part])) for part, size in sizes.items()], scan
+
+
 _COUNTS = {
     "300w": _count_300w,
     "ytf": _count_ytf,
     "wflw": _count_wflw,
     "wild21": _count_wild21,
+    "cofw": _count_cofw,
+    "celeba_hq": _count_celeba_hq,
     "folder": _count_folder,
 }
 

@@ -85,6 +85,8 @@ class Summary:
         fr_10: share of all faces above 10 % of the inter-ocular distance.
         auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
         parts: mean inter-ocular error of the found faces, for each part of the face.
+        nme_visible: mean inter-ocular error of the points that the truth marks as visible.
+        nme_hidden: the same of the hidden points, over the faces that have any.
         nme_eyes: the same for the points of both eyes together.
         openness: errors of the ratios of eyes and mouth, of the found faces.
     """
@@ -97,6 +99,8 @@ class Summary:
     fr_10: float
     auc_8: float
     parts: Mapping[str, float]
+    nme_visible: float
+    nme_hidden: float
     nme_eyes: float
     openness: Openness
 
@@ -114,6 +118,8 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
         fr_10=failure_rate(ion, 0.10),
         auc_8=area_under_curve(ion, 0.08),
         parts={name: _mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
+        nme_visible=_mean(row.nme_visible for row in rows if row.found),
+        nme_hidden=_mean(row.nme_hidden for row in rows if row.found),
         nme_eyes=_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
         openness=summarize_openness([row.openness for row in rows if row.found]),
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from canthus.losses.heatmaps import HEATMAP_LOSSES, heatmap_l2_loss
 from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
 from canthus.losses.spread import spread_loss
 from canthus.losses.wing import huber_wing_loss, wing_loss
@@ -17,4 +18,14 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 """Name to loss; keyword arguments of the function are the settings a recipe may give."""
 
-__all__ = ["LOSSES", "huber_wing_loss", "l1_loss", "l2_loss", "smooth_l1_loss", "spread_loss", "wing_loss"]
+__all__ = [
+    "HEATMAP_LOSSES",
+    "LOSSES",
+    "heatmap_l2_loss",
+    "huber_wing_loss",
+    "l1_loss",
+    "l2_loss",
+    "smooth_l1_loss",
+    "spread_loss",
+    "wing_loss",
+]

@@ -11,19 +11,20 @@ from canthus.errors import ConfigError
 from canthus.schemes import Scheme
 
 PointLoss = Callable[[Tensor, Tensor], Tensor]
-"""From predicted and true points, ``(n, k, 2)``, to a loss for each face, ``(n,)``: a mean over the points."""
+"""From what is predicted of each point and the true points, ``(n, k, 2)``, to a loss for each face, ``(n,)``."""
 
 
-def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any]) -> PointLoss:
+def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any], *, axis: int = 1) -> PointLoss:
     """The loss as a weighted mean over the points: sum w_k L_k / sum w_k, where L_k is the loss of point k alone.
 
-    Holds for every loss that is a mean over the points, which ``LOSSES`` are: points of one weight are given to it
-    together.  Weights that are all the same change nothing.
+    Holds for every loss that is a mean over the points, which ``LOSSES`` and ``HEATMAP_LOSSES`` are: points of one
+    weight are given to it together.  Weights that are all the same change nothing.
 
     Args:
         loss: of all points alike.
         scheme: numbering of the points.
         weights: by group of the scheme, or by ``eyes``, ``brows``, ``mouth``; the other points weigh 1.
+        axis: of the points in what is predicted; 2 for heatmaps.
 
     Raises:
         ConfigError: no such part, a point is named twice, or a weight is no finite number above zero.
@@ -34,10 +35,10 @@ def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any]) ->
     total = sum(weight * len(indices) for weight, indices in parts)
 
     def weighted(predicted: Tensor, target: Tensor) -> Tensor:
-        terms = [
-            loss(predicted[:, indices], target[:, indices]) * (weight * len(indices) / total)
-            for weight, indices in parts
-        ]
+        terms = []
+        for weight, indices in parts:
+            of_part = predicted.index_select(axis, torch.tensor(indices, device=predicted.device))
+            terms.append(loss(of_part, target[:, indices]) * (weight * len(indices) / total))
         return torch.stack(terms).sum(dim=0)
 
     return weighted

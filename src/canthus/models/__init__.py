@@ -9,6 +9,8 @@ from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.models.blaze_ghost import BlazeGhost
 from canthus.models.blaze_landmark import blaze_landmark
+from canthus.models.fan import Fan
+from canthus.models.mobilenet_l import MobileNetL
 from canthus.models.output import Output
 from canthus.models.pfld import Pfld
 from canthus.models.resnet import ResNet50
@@ -16,6 +18,8 @@ from canthus.models.resnet import ResNet50
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "blaze_ghost": BlazeGhost,
     "blaze_landmark": blaze_landmark,
+    "fan": Fan,
+    "mobilenet_l": MobileNetL,
     "pfld": Pfld,
     "resnet50": ResNet50,
 }

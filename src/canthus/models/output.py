@@ -11,9 +11,11 @@ class Output(NamedTuple):
     ``points`` is ``(n, k, 2)`` in the unit frame of the crop: ``(x + 0.5) / size``, so that 0 and 1 are the
     crop's outer edges.  ``features`` is the map that a training-only branch reads (the pose branch of PFLD,
     say), or ``None`` where the network offers none.  ``spread`` is ``(n, k)``, the logarithm of the error that the
-    network expects of each point, in sides of the crop, or ``None`` where it expects nothing.
+    network expects of each point, in sides of the crop, or ``None`` where it expects nothing.  ``heatmaps`` is
+    ``(n, s, k, h, h)``, the maps of each of s stages, of which the last gave the points, or ``None``.
     """
 
     points: Tensor
     features: Tensor | None = None
     spread: Tensor | None = None
+    heatmaps: Tensor | None = None

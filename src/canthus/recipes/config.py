@@ -7,11 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
+from canthus.data.crops import PACK_SIZE
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
 from canthus.recipes.detector_config import TASK, DetectorConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
+from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.pose_guide import PoseConfig
 
@@ -35,7 +37,8 @@ class TrainConfig:
         conversion: variant by which sets of another scheme are converted; the default one where empty.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
-        loss: key of ``LOSSES``.
+        pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
+        loss: key of ``LOSSES``, or of ``HEATMAP_LOSSES`` for networks that draw heatmaps.
         loss_settings: the loss's own arguments.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
@@ -62,6 +65,7 @@ class TrainConfig:
     conversion: str = ""
     size: int = 112
     margin: float = 1.3
+    pack_size: int = PACK_SIZE
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
     point_weights: dict[str, Any] = field(default_factory=dict)
@@ -78,10 +82,42 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = files("canthus.recipes")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+@final
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that shapes a cascade of ferns, which is fitted in one go.
+
+    Attributes:
+        name: of the model.
+        train: sets to learn from; ``weight`` and ``until`` do not apply.
+        validation: sets whose errors go into the model card.
+        scheme: point scheme.
+        size: side of the crop in pixels.
+        margin: side of the crop over the longer side of the face box.
+        seed: of all that is random.
+        augmentation: what each picture and its mirror image go through once; ``flip`` must stay 0.
+        cascade: sizes.
+    """
+
+    name: str
+    train: tuple[TrainSource, ...]
+    validation: tuple[ValidationSource, ...] = ()
+    scheme: str = "ibug_68"
+    size: int = 128
+    margin: float = 1.3
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    cascade: EsrSettings = field(default_factory=EsrSettings)
+
+
+FITTED = "fitted"
+"""Folder of the recipes that ``canthus fit`` takes, below those of ``canthus train``."""
+
+
+def recipe_names(folder: str = "") -> list[str]:
+    """Names of the recipes that come with the package; ``folder`` is empty or ``FITTED``."""
+    place = files("canthus.recipes") / folder if folder else files("canthus.recipes")
+    return sorted(entry.name.removesuffix(".toml") for entry in place.iterdir() if entry.name.endswith(".toml"))
 
 
 def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
@@ -103,19 +139,28 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
 
 def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
     """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
-    return read_config(_recipe_values(recipe, changes))
+    return read_config(_recipe_values(recipe, changes, ""))
 
 
-def _recipe_values(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
+def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
+    """``load_recipe`` for a cascade of ferns.
+
+    Raises:
+        ConfigError: as ``load_recipe``.
+    """
+    return from_values(FitConfig, _recipe_values(recipe, changes, FITTED))
+
+
+def _recipe_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
             raise ConfigError(f"{recipe}: no such recipe file")
         text = path.read_text()
-    elif recipe in recipe_names():
-        text = (files("canthus.recipes") / f"{recipe}.toml").read_text()
+    elif recipe in recipe_names(folder):
+        text = (files("canthus.recipes") / folder / f"{recipe}.toml").read_text()
     else:
-        raise unknown_name(recipe, recipe_names(), kind="recipe")
+        raise unknown_name(recipe, recipe_names(folder), kind="recipe")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from canthus.data.scenes import load_scenes
+from canthus.errors import ConfigError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_figures import average_precision
 from canthus.export.detector_onnx import export_detector_onnx, verify_detector_export

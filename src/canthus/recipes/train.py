@@ -18,7 +18,7 @@ from canthus.data import DATASETS, load_dataset
 from canthus.data.crops import CropPack, load_crops
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
-from canthus.losses import LOSSES
+from canthus.losses import HEATMAP_LOSSES, LOSSES
 from canthus.losses.points import weigh_points
 from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.recipes.detector_config import DetectorConfig
@@ -131,7 +131,7 @@ def train(
     return fit(
         _task(config, place, network, list(packs.validation)),
         batches,
-        [plain_loader(p, size=config.size, margin=config.margin, batch_size=128) for p in packs.validation.values()],
+        [_validation_batches(config, pack) for pack in packs.validation.values()],
         out=place.out,
         config=to_values(config),
         settings=FitSettings(
@@ -168,6 +168,7 @@ def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validati
         steps=max(1, config.faces_per_epoch // (config.batch_size * place.devices)),
         validation=validation,
         spread_weight=config.spread_weight,
+        on_heatmaps=config.loss in HEATMAP_LOSSES,
     )
 
 
@@ -192,6 +193,12 @@ def _training_batches(
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
+def _validation_batches(config: TrainConfig, pack: CropPack) -> DataLoader[Batch]:
+    """Faces in order; fewer a batch where they are large, so that memory stays bounded."""
+    batch = max(8, min(128, 128 * 112**2 // config.size**2))
+    return plain_loader(pack, size=config.size, margin=config.margin, batch_size=batch)
+
+
 def _some_images(batches: DataLoader[Batch]) -> Tensor:
     """Pictures of the first batches, as the network takes them."""
     return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
@@ -203,13 +210,15 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
     Raises:
         ConfigError: unknown loss or part of the face, or settings it does not take.
     """
-    function = lookup(LOSSES, config.loss, kind="loss")
+    function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
     loss = functools.partial(function, **config.loss_settings)
+    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
     try:
-        loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))
+        loss(predicted, torch.zeros(1, 1, 2))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    return weigh_points(loss, find_scheme(config.scheme), config.point_weights)
+    axis = 2 if config.loss in HEATMAP_LOSSES else 1
+    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
 
 
 def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:
@@ -223,7 +232,10 @@ def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, pr
     if found != {config.scheme}:
         raise ConfigError(f"{dataset}/{split} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
     return load_crops(
-        annotations, place.cache, progress=lambda done, total: progress(f"{dataset}/{split}", done, total)
+        annotations,
+        place.cache,
+        size=config.pack_size,
+        progress=lambda done, total: progress(f"{dataset}/{split}", done, total),
     )
 
 

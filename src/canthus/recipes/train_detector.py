@@ -8,6 +8,7 @@ from typing import final
 
 import lightning as L
 import torch
+from torch.utils.data import DataLoader
 
 from canthus.data.scene_packs import ScenePack, load_scene_pack
 from canthus.data.scenes import load_scenes
@@ -18,7 +19,7 @@ from canthus.recipes.detector_config import DetectorConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.recipes.train import Progress, Surroundings, refuse_other_run
 from canthus.training.checkpoint import network_weights, read_checkpoint
-from canthus.training.detection_loader import SceneDataset, picture_loader, scene_loader
+from canthus.training.detection_loader import SceneBatch, SceneDataset, picture_loader, scene_loader
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import MixtureSampler, Source
@@ -103,26 +104,9 @@ def train_detector(
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
-    sampler = MixtureSampler(
-        packs.train,
-        faces=config.pictures_per_epoch,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-    )
-    dataset = SceneDataset(packs.train, config.augmentation, sizes=config.sizes, seed=config.seed)
-    task = DetectionTask(
-        network=start_detector(config),
-        loss=config.loss,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        epochs=config.epochs,
-        steps=max(1, config.pictures_per_epoch // (config.batch_size * place.devices)),
-        validation=packs.validation,
-    )
     return fit(
-        task,
-        scene_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers),
+        _task(config, place, packs.validation),
+        _training_batches(config, place, packs.train),
         [picture_loader(pack, size=config.inference_size) for pack in packs.validation.values()],
         out=place.out,
         config=to_values(config),
@@ -139,6 +123,32 @@ def train_detector(
         ),
         write=write,
     )
+
+
+def _task(config: DetectorConfig, place: Surroundings, validation: Mapping[str, ScenePack]) -> DetectionTask:
+    return DetectionTask(
+        network=start_detector(config),
+        loss=config.loss,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        epochs=config.epochs,
+        steps=max(1, config.pictures_per_epoch // (config.batch_size * place.devices)),
+        validation=validation,
+    )
+
+
+def _training_batches(
+    config: DetectorConfig, place: Surroundings, sources: Sequence[Source[ScenePack]]
+) -> DataLoader[SceneBatch]:
+    sampler = MixtureSampler(
+        sources,
+        faces=config.pictures_per_epoch,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    dataset = SceneDataset(sources, config.augmentation, sizes=config.sizes, seed=config.seed)
+    return scene_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
 def create_detector_network(config: DetectorConfig) -> FaceDetector:

@@ -9,7 +9,8 @@ from jaxtyping import Float32, Shaped
 from canthus.errors import ConfigError
 from canthus.geometry import box_size, crop_square, hull_box
 from canthus.images import crop_image
-from canthus.runtime.session import Answer, LandmarkSession
+from canthus.runtime.crop_model import CropModel
+from canthus.runtime.session import Answer
 from canthus.types import Image, Landmarks
 
 
@@ -26,7 +27,7 @@ class Landmarker:
         ConfigError: ``passes`` is below one.
     """
 
-    def __init__(self, session: LandmarkSession, *, passes: int = 1) -> None:
+    def __init__(self, session: CropModel, *, passes: int = 1) -> None:
         if passes < 1:
             raise ConfigError(f"Expected at least 1 pass, found {passes}")
         self.session = session

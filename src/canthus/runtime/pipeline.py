@@ -6,10 +6,10 @@ from typing import final
 
 from canthus.errors import ConfigError
 from canthus.images import checked_image
+from canthus.runtime.crop_model import open_model
 from canthus.runtime.detector import Detector
 from canthus.runtime.detectors import create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
 from canthus.types import Faces, Frame, Image
 
 
@@ -73,7 +73,8 @@ def load_pipeline(
     """A pipeline ready to run.
 
     Args:
-        model: ``default``, a name that ``canthus models`` lists, or an ONNX file made by ``canthus export``.
+        model: ``default``, a name that ``canthus models`` lists, an ONNX file of ``canthus export``, or an ``.npz``
+            of ``canthus fit``.
         detector: a name or file that ``create_detector`` takes, or anything that maps a picture to ``Faces``.
         detector_model: file of the detector ``yunet``, or of ``canthus``.
         detector_size: longer side in pixels to which the detector brings pictures.
@@ -95,4 +96,4 @@ def load_pipeline(
     else:
         found = detector
     count = usual_passes(detector) if passes is None else passes
-    return Pipeline(found, Landmarker(LandmarkSession.open(model, threads=threads), passes=count))
+    return Pipeline(found, Landmarker(open_model(model, threads=threads), passes=count))

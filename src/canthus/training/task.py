@@ -9,8 +9,10 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 
+from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.losses import spread_loss
+from canthus.models.output import Output
 from canthus.schemes import Scheme
 from canthus.training.loader import Batch
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
@@ -28,7 +30,8 @@ class RegressionTask(L.LightningModule):
 
     Args:
         network: returns ``Output``.
-        loss: ``(n, k, 2)`` points in pixels of the input to ``(n,)`` losses.
+        loss: ``(n, k, 2)`` points in pixels of the input to ``(n,)`` losses; with ``on_heatmaps`` it takes the maps
+            of ``Output`` and the points in the unit frame.
         size: side of the input in pixels; turns the unit frame into the pixels that the loss is given in.
         scheme: numbering of the points.
         optimizer: settings.
@@ -38,6 +41,7 @@ class RegressionTask(L.LightningModule):
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then carry angles.
         spread_weight: factor of the loss of the expected errors, where the network tells any.
+        on_heatmaps: whether the network learns from its heatmaps, not from its points.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class RegressionTask(L.LightningModule):
         validation: Sequence[str],
         guide: PoseGuide | None = None,
         spread_weight: float = 1.0,
+        on_heatmaps: bool = False,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
         self.guide = guide
         self._loss = loss
         self._spread_weight = spread_weight
+        self._on_heatmaps = on_heatmaps
         self._size = size
         self._scheme = scheme
         self._optimizer = optimizer
@@ -71,7 +77,7 @@ class RegressionTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         output = self.network(network_input(batch.image))
-        losses = self._loss(output.points.float() * self._size, batch.points * self._size)
+        losses = self._face_losses(output, batch)
         if self.guide is None:
             loss = losses.mean()
         else:
@@ -85,6 +91,20 @@ class RegressionTask(L.LightningModule):
             self._log("train/spread_loss", spread, len(losses))
             loss = loss + self._spread_weight * spread
         return loss
+
+    def _face_losses(self, output: Output, batch: Batch) -> Tensor:
+        """Loss of each face.
+
+        Raises:
+            ConfigError: the loss is for networks with heatmaps and this one has none, or the other way round.
+        """
+        if self._on_heatmaps:
+            if output.heatmaps is None:
+                raise ConfigError("This loss is for networks that draw heatmaps; choose another loss, or the model fan")
+            return self._loss(output.heatmaps.float(), batch.points)
+        if not output.points.requires_grad:
+            raise ConfigError("This network learns from its heatmaps; set loss = 'heatmap_l2'")
+        return self._loss(output.points.float() * self._size, batch.points * self._size)
 
     def _log(self, name: str, value: Tensor, faces: int) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=faces, sync_dist=True)

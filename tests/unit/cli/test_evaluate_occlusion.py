@@ -18,10 +18,11 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> tuple[str | Path, ...]:
-    write_synthetic_300w(tmp_path / "300w", 10, np.random.default_rng(0))
-    return ("--dataset", "300w", "--root", tmp_path / "300w", "--split", "common")
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[str | Path, ...]:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 10, np.random.default_rng(0), size=96)
+    return ("--dataset", "300w", "--root", folder, "--split", "common")
 
 
 def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_path: Path) -> None:
@@ -40,6 +41,9 @@ def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_p
                "--predictions", tmp_path / "other.csv", "--json", "-")  # fmt: skip
     assert kept.exit_code == 0, kept.output
     assert json.loads(kept.stdout)["models"]["one"] == values["models"]["tiny"]
+    (tmp_path / "less.csv").write_text("".join((tmp_path / "one.csv").read_text().splitlines(True)[:-9]))
+    less = ("--predictions", tmp_path / "one.csv", "--predictions", tmp_path / "less.csv")
+    assert "do not compare" in str(run("evaluate", "--occlusion", "paper_c", *less).exception)
 
 
 @pytest.mark.parametrize(

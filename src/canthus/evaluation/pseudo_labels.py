@@ -1,0 +1,98 @@
+"""Labels made by a model, in the files that dataset readers take."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32
+
+from canthus.errors import ConfigError, DataError, ImageError
+from canthus.geometry import box_size
+from canthus.images import IMAGE_SUFFIXES, read_images
+from canthus.runtime.pipeline import Pipeline
+
+_SEPARATORS = {".csv": ",", ".txt": " "}
+
+
+@final
+@dataclass(frozen=True)
+class PseudoLabel:
+    """What a model said of a picture.
+
+    Attributes:
+        name: path of the picture from the folder.
+        points: of its largest face, in pixels; None where there is none.
+        reason: why there is none, or "".
+    """
+
+    name: str
+    points: Float32[np.ndarray, "k 2"] | None
+    reason: str = ""
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Every picture below a folder, by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not paths:
+        raise DataError(f"{folder}: expected a folder with pictures, found none")
+    return paths
+
+
+def label_pictures(folder: Path, paths: Sequence[Path], pipeline: Pipeline) -> Iterator[PseudoLabel]:
+    """Points of the largest face of each picture, in order; one that cannot be read or shows no face says so."""
+    for path, image in read_images(paths):
+        name = Path(path).relative_to(folder).as_posix()
+        if isinstance(image, ImageError):
+            yield PseudoLabel(name, None, str(image))
+            continue
+        frame = pipeline(image)
+        if len(frame) == 0:
+            yield PseudoLabel(name, None, "no face found")
+            continue
+        largest = int(box_size(frame.faces.boxes).prod(axis=1).argmax())
+        yield PseudoLabel(name, frame.landmarks.points[largest])
+
+
+def check_label_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that ``write_labels`` could not write, before an hour is spent on its labels.
+
+    Raises:
+        ConfigError: the suffix is neither ``.csv`` nor ``.txt``.
+    """
+    if Path(path).suffix not in _SEPARATORS:
+        raise ConfigError(f"{path}: labels are written as .csv or .txt, found {Path(path).suffix!r}")
+
+
+def write_labels(path: str | os.PathLike[str], labels: Sequence[PseudoLabel]) -> int:
+    """Write name and coordinates, a line a face, counted from zero; missing folders are made.
+
+    Returns:
+        Number of lines.
+
+    Raises:
+        ConfigError: another suffix, or a name with a blank in a ``.txt`` or a comma in a ``.csv``.
+        DataError: the file cannot be written.
+    """
+    check_label_path(path)
+    path = Path(path)
+    separator = _SEPARATORS[path.suffix]
+    lines = []
+    for label in labels:
+        if label.points is None:
+            continue
+        if separator in label.name:
+            raise ConfigError(f"{label.name!r} holds a {separator!r}, which parts the fields of {path.suffix} files")
+        lines.append(separator.join([label.name, *(f"{value:.3f}" for value in label.points.ravel())]))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    return len(lines)

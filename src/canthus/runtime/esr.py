@@ -1,0 +1,209 @@
+"""Explicit shape regression: random ferns that move a shape step by step to the face; numpy only.
+
+Cao et al. (2014), "Face Alignment by Explicit Shape Regression", IJCV 107.  Shapes are rows of complex numbers
+x + iy, so that a turn and zoom is one factor.
+"""
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Complex64, Float32, Int16, Int64, UInt8
+
+from canthus.errors import ModelFileError
+from canthus.runtime.card import ModelCard
+from canthus.runtime.session import Answer
+
+FORMAT = 1
+"""Version of the file's layout."""
+
+_CROPS_AT_ONCE = 16
+
+
+@final
+@dataclass(frozen=True)
+class EsrStage:
+    """One outer stage: shape-indexed pixels, and the ferns that read them.
+
+    Attributes:
+        near: landmark that each pixel is bound to.
+        offsets: from that landmark, in the frame of the mean shape.
+        first: pixel of each fern's features.
+        second: pixel that is taken off it.
+        thresholds: a feature above its threshold is one bit of the fern's cell.
+        outputs: movement of the shape for each fern and cell, in the frame of the mean shape.
+    """
+
+    near: Int16[np.ndarray, " p"]
+    offsets: Complex64[np.ndarray, " p"]
+    first: Int16[np.ndarray, "ferns f"]
+    second: Int16[np.ndarray, "ferns f"]
+    thresholds: Float32[np.ndarray, "ferns f"]
+    outputs: Complex64[np.ndarray, "ferns cells k"]
+
+
+@final
+@dataclass(frozen=True)
+class EsrShapes:
+    """Shapes in pixels of the crop.
+
+    Attributes:
+        mean: of the training faces.
+        starts: where a test begins; the answer is the median over them.
+    """
+
+    mean: Complex64[np.ndarray, " k"]
+    starts: Complex64[np.ndarray, "r k"]
+
+
+@final
+class EsrModel:
+    """A fitted cascade, called like a network.
+
+    Attributes:
+        card: what the file says about itself.
+        scheme: numbering of the points.
+        size_bytes: of the file; 0 where it was not read from one.
+        gives_scores: False; ferns tell no confidence.
+    """
+
+    gives_scores = False
+
+    def __init__(
+        self, card: ModelCard, shapes: EsrShapes, stages: tuple[EsrStage, ...], *, size_bytes: int = 0
+    ) -> None:
+        self.card = card
+        self.scheme = card.find_scheme()
+        self.shapes = shapes
+        self.stages = stages
+        self.size_bytes = size_bytes
+
+    def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
+        """Points of each crop: the median over the starts.
+
+        Args:
+            crops: RGB squares of ``card.size`` pixels; n may be 0.
+        """
+        parts = [self._points(crops[i : i + _CROPS_AT_ONCE]) for i in range(0, len(crops), _CROPS_AT_ONCE)]
+        return Answer(np.concatenate(parts) if parts else np.zeros((0, self.scheme.count, 2), np.float32))
+
+    def _points(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
+        pictures = np.stack([grey(crop) for crop in crops])
+        starts = self.shapes.starts
+        owner = np.repeat(np.arange(len(crops)), len(starts))
+        moving = np.tile(starts, (len(crops), 1))
+        for stage in self.stages:
+            values, frame = look(pictures, owner, moving, near=stage.near, offsets=stage.offsets, mean=self.shapes.mean)
+            moving = moving + frame[:, None] * fern_sum(stage, values)
+        each = moving.reshape(len(crops), len(starts), -1)
+        return np.stack([np.median(each.real, axis=1), np.median(each.imag, axis=1)], axis=-1).astype(np.float32)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write card and arrays as one ``.npz``, nothing of it pickled; movements are kept in half precision.
+
+        Returns:
+            The file.
+
+        Raises:
+            ModelFileError: it cannot be written.
+        """
+        arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "card": np.array(self.card.to_json())}
+        arrays |= {"mean": self.shapes.mean, "starts": self.shapes.starts, "stages": np.array(len(self.stages))}
+        for number, stage in enumerate(self.stages):
+            values = {name: getattr(stage, name) for name in EsrStage.__dataclass_fields__}
+            outputs = values["outputs"]
+            values["outputs"] = np.stack([outputs.real, outputs.imag], axis=-1).astype(np.float16)
+            arrays |= {f"{name}_{number}": value for name, value in values.items()}
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stub takes them for its own flag
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be written ({error.strerror})") from error
+        return path
+
+    @staticmethod
+    def open(path: str | os.PathLike[str]) -> "EsrModel":
+        """Read a file that ``save`` wrote.
+
+        Raises:
+            ModelFileError: missing, damaged, or no such file.
+        """
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return _read(dict(file), path)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelFileError(f"{path}: no cascade that 'canthus fit' wrote ({error})") from error
+
+
+def _read(arrays: dict[str, Any], path: Path) -> EsrModel:
+    if int(arrays["format"]) != FORMAT:
+        raise ValueError(f"format {arrays['format']}, expected {FORMAT}")
+    stages = []
+    for number in range(int(arrays["stages"])):
+        values = {name: arrays[f"{name}_{number}"] for name in EsrStage.__dataclass_fields__}
+        parts = values["outputs"].astype(np.float32)
+        values["outputs"] = (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
+        stages.append(EsrStage(**values))
+    card = ModelCard.from_json(str(arrays["card"]), source=str(path))
+    shapes = EsrShapes(arrays["mean"], arrays["starts"])
+    return EsrModel(card, shapes, tuple(stages), size_bytes=path.stat().st_size)
+
+
+def grey(crop: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarray, "s s"]:
+    """Brightness, slightly smoothed, because single pixels are compared."""
+    return np.asarray(cv2.blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (3, 3)), np.uint8)
+
+
+def turn_and_zoom(
+    shapes: Complex64[np.ndarray, "n k"], mean: Complex64[np.ndarray, " k"]
+) -> Complex64[np.ndarray, " n"]:
+    """The factor that turns and zooms the mean shape onto each shape, least squares, about the centres."""
+    centred = mean - mean.mean()
+    moved = shapes - shapes.mean(axis=1, keepdims=True)
+    factor = moved @ centred.conj() / np.vdot(centred, centred).real
+    return np.asarray(factor, np.complex64)
+
+
+def look(
+    pictures: UInt8[np.ndarray, "m s s"],
+    owner: Int64[np.ndarray, " n"],
+    shapes: Complex64[np.ndarray, "n k"],
+    *,
+    near: Int16[np.ndarray, " p"],
+    offsets: Complex64[np.ndarray, " p"],
+    mean: Complex64[np.ndarray, " k"],
+) -> tuple[Float32[np.ndarray, "n p"], Complex64[np.ndarray, " n"]]:
+    """Brightness at shape-indexed places, and the frame of each shape.
+
+    Args:
+        pictures: grey crops.
+        owner: picture of each shape.
+        shapes: as they are by now.
+        near: landmark of each place.
+        offsets: from it, in the frame of the mean shape.
+        mean: the mean shape.
+    """
+    frame = turn_and_zoom(shapes, mean)
+    places = shapes[:, near] + frame[:, None] * offsets
+    side = pictures.shape[1]
+    x = np.clip(np.rint(places.real), 0, side - 1).astype(np.int32)
+    y = np.clip(np.rint(places.imag), 0, side - 1).astype(np.int32)
+    return pictures[owner[:, None], y, x].astype(np.float32), frame
+
+
+def fern_cells(bits: Bool[np.ndarray, "*n f"]) -> Int64[np.ndarray, "*n"]:
+    """Number of the cell that some bits lead to."""
+    return np.asarray(bits @ (1 << np.arange(bits.shape[-1])), np.int64)
+
+
+def fern_sum(stage: EsrStage, values: Float32[np.ndarray, "n p"]) -> Complex64[np.ndarray, "n k"]:
+    """Movement that all ferns of a stage ask for together."""
+    cells = fern_cells(values[:, stage.first] - values[:, stage.second] > stage.thresholds)
+    moves = stage.outputs[np.arange(len(stage.outputs)), cells]
+    return np.asarray(moves.sum(axis=1), np.complex64)
