@@ -177,16 +177,11 @@ def _dip(frame: int, fps: float, lowest: float) -> Callable[[float], float]:
 @pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
 def test_one_frame_alone_is_no_blink(fps: float) -> None:
     for lowest in (0.1, 0.5, 0.8):
-<<<<<<< HEAD
 
         def at(time_s: float, low: float = lowest) -> float:
             return low if round(time_s * fps) == round(10 * fps) else 1.0
 
         assert _course(at, fps) == []
-=======
-        dipped = round(10 * fps)
-        assert _course(_dip(dipped, fps, lowest), fps) == []
->>>>>>> merge
 
 
 @pytest.mark.parametrize("fps", [15, 25, 30, 60])
