@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Float64
 from canthus.data import load_dataset
 from canthus.geometry import hull_box
 from canthus.images import read_image
-from canthus.runtime.detector import MARGIN_ORIGIN, HaarDetector, HaarSightings
+from canthus.runtime.haar_detector import MARGIN_ORIGIN, HaarDetector, HaarSightings
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from canthus.data.synthetic import draw_face
 from canthus.evaluation.cost import latency, open_candidate, run_of, time_in_turns
 from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
-from canthus.runtime.detector import HaarDetector
+from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.session import LandmarkSession, find_model
 

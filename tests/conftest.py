@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.runtime.confidence import Calibration
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
 
@@ -34,7 +35,9 @@ def shared_data() -> Path:
     return folder
 
 
-def tiny_card(*, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5) -> ModelCard:
+def tiny_card(
+    *, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5, calibration: Calibration | None = None
+) -> ModelCard:
     return ModelCard(
         name="tiny",
         architecture="none",
@@ -45,6 +48,7 @@ def tiny_card(*, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5) -
         licence="Apache-2.0",
         recipe="tests/conftest.py",
         metrics={"drawn/nme_ion": 0.125},
+        calibration=calibration,
     )
 
 
@@ -61,11 +65,12 @@ def _tiny_constants(size: int, count: int, spread: float) -> dict[str, np.ndarra
         "grid": np.stack(np.meshgrid(grid, grid), axis=-1)[None],
         "ring": ring[None],
         "flat": np.array([-1, 1, 2]),
+        "ramp": np.linspace(-2, 0, count, dtype=np.float32)[None],
     }
 
 
-def _tiny_nodes(output: str) -> "list[onnx.NodeProto]":
-    """Operations of the tiny model, from ``image`` to its output."""
+def _tiny_nodes(output: str, *, tells_spread: bool) -> "list[onnx.NodeProto]":
+    """Operations of the tiny model, from ``image`` to its outputs."""
     from onnx import TensorProto, helper
 
     return [
@@ -80,7 +85,9 @@ def _tiny_nodes(output: str) -> "list[onnx.NodeProto]":
         helper.make_node("Div", ["total", "mass"], ["centre"]),
         helper.make_node("Reshape", ["centre", "flat"], ["centres"]),
         helper.make_node("Add", ["centres", "ring"], [output]),
-    ]
+        helper.make_node("Log", ["mass"], ["light"]),
+        helper.make_node("Sub", ["ramp", "light"], ["spread"]),
+    ][: None if tells_spread else -2]
 
 
 def write_tiny_model(
@@ -90,11 +97,13 @@ def write_tiny_model(
     metadata: str | None = None,
     output: str = "points",
     spread: float = 0.5,
+    tells_spread: bool | None = None,
 ) -> Path:
     """Write a landmark model without training: a ring of points about the brightest place of the crop.
 
     The centre is the mean position weighted by the fourth power of brightness, so a bright disc on black is found to a
-    fraction of a pixel; ``spread`` is the diameter of the ring in crops.
+    fraction of a pixel; ``spread`` is the diameter of the ring in crops.  With ``tells_spread``, or a calibration in
+    the card, it also has the output of that name: the darker the crop, the more, and more from point to point.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -102,11 +111,15 @@ def write_tiny_model(
     card = card or tiny_card()
     size, count = card.size, find_scheme(card.scheme).count
     constants = _tiny_constants(size, count, spread)
+    tells_spread = card.calibration is not None if tells_spread is None else tells_spread
+    shapes = {output: ["n", count, 2]} | ({"spread": ["n", count]} if tells_spread else {})
+    if not tells_spread:
+        del constants["ramp"]
     graph = helper.make_graph(
-        _tiny_nodes(output),
+        _tiny_nodes(output, tells_spread=tells_spread),
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", size, size, 3])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", count, 2])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -131,3 +144,10 @@ def tiny_model(tmp_path: Path) -> TinyModel:
 def tiny_session(tiny_model: TinyModel) -> LandmarkSession:
     """The tiny model, open."""
     return LandmarkSession.open(tiny_model())
+
+
+@pytest.fixture
+def confident_session(tiny_model: TinyModel) -> LandmarkSession:
+    """A tiny model that gives confidence, open."""
+    card = tiny_card(calibration=Calibration(tolerance=0.05, slope=1.0, offset=1.5))
+    return LandmarkSession.open(tiny_model("confident.onnx", card=card))

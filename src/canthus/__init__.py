@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from canthus.images import write_image as write_image
     from canthus.runtime.card import ModelCard as ModelCard
     from canthus.runtime.detector import Detector as Detector
+    from canthus.runtime.detectors import create_detector as create_detector
     from canthus.runtime.draw import draw_frame as draw_frame
     from canthus.runtime.landmarker import Landmarker as Landmarker
     from canthus.runtime.pipeline import Pipeline as Pipeline
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from canthus.types import Image as Image
     from canthus.types import Landmarks as Landmarks
     from canthus.types import TrackedFrame as TrackedFrame
+    from canthus.zoo import embedded_detectors as embedded_detectors
     from canthus.zoo import embedded_models as embedded_models
 
 # Loaded when first asked for, so that `import canthus` costs next to nothing.
@@ -58,7 +60,9 @@ _HOMES = {
     "VideoError": "errors",
     "VideoWriter": "runtime.video",
     "convert": "conversions",
+    "create_detector": "runtime.detectors",
     "draw_frame": "runtime.draw",
+    "embedded_detectors": "zoo",
     "embedded_models": "zoo",
     "find_scheme": "schemes",
     "load_pipeline": "runtime.pipeline",
@@ -91,7 +95,9 @@ __all__ = [
     "VideoError",
     "VideoWriter",
     "convert",
+    "create_detector",
     "draw_frame",
+    "embedded_detectors",
     "embedded_models",
     "find_scheme",
     "load_pipeline",

@@ -148,6 +148,50 @@ def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size siz
     return np.asarray(cv2.warpAffine(image, affine.matrix, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
+def halve_image(image: Image) -> UInt8[np.ndarray, "half_h half_w 3"]:
+    """The picture at half its size, by averaging four pixels each; an odd last row or column is left out.
+
+    A side of one pixel stays as it is.
+    """
+    rows, columns = (side - side % 2 if side > 1 else 1 for side in image.shape[:2])
+    halved = (max(1, columns // 2), max(1, rows // 2))
+    return np.asarray(cv2.resize(image[:rows, :columns], halved, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def fit_image(
+    image: Image, size: int, *, multiple: int = 1, most_growth: float = 2.0
+) -> tuple[UInt8[np.ndarray, "fit_h fit_w 3"], Affine]:
+    """Shrink or enlarge a picture so that its longer side is ``size``, then pad it with black to the right and below.
+
+    Large pictures are first halved by averaging, as often as it takes, so that small faces do not alias.
+
+    Args:
+        image: the picture.
+        size: longer side of the result in pixels, before it is padded.
+        multiple: both sides of the result are padded to multiples of this.
+        most_growth: small pictures are enlarged by no more.
+
+    Returns:
+        The result, and the map from its pixels to pixels of ``image``.
+    """
+    height, width = image.shape[:2]
+    scale = min(size / max(height, width), most_growth)
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    small, step = image, np.ones(2)
+    while max(small.shape[0] / rows, small.shape[1] / columns) >= 2:
+        step *= [min(2, small.shape[1]), min(2, small.shape[0])]
+        small = halve_image(small)
+    shown = step * (small.shape[1], small.shape[0])  # of the picture, without odd ends
+    if small.shape[:2] != (rows, columns):
+        small = np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    canvas = np.ascontiguousarray(small)
+    if rows % multiple or columns % multiple:
+        canvas = np.zeros((-(-rows // multiple) * multiple, -(-columns // multiple) * multiple, 3), np.uint8)
+        canvas[:rows, :columns] = small
+    grow_x, grow_y = shown / (columns, rows)
+    return canvas, Affine(np.array([[grow_x, 0, grow_x / 2 - 0.5], [0, grow_y, grow_y / 2 - 0.5]]))
+
+
 def crop_image(
     image: Image, square: Float[np.ndarray, " 4"], size: int
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Affine]:
@@ -173,7 +217,6 @@ def crop_image(
         return np.zeros((size, size, 3), np.uint8), affine
     small = image[y1 : y1 + rows * step, x1 : x1 + columns * step]
     for _ in range(halvings):
-        halved = (small.shape[1] // 2, small.shape[0] // 2)
-        small = np.asarray(cv2.resize(small, halved, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        small = halve_image(small)
     to_small = Affine(np.array([[1 / step, 0, (0.5 - x1) / step - 0.5], [0, 1 / step, (0.5 - y1) / step - 0.5]]))
     return warp(small, to_small.inverse().then(affine), size), affine

@@ -23,6 +23,8 @@ class Scheme:
         eye_corners: outer corners (right, left), whose distance is the inter-ocular scale.  ``FIVE`` has no corners;
             there it is the eye points, so both scales agree, as is usual for CelebA.
         pupils: indices whose mean is the (right, left) pupil; their distance is the inter-pupil scale.
+        lids: of the right and the left eye the upper and the lower lid, each from corner to corner in the same
+            direction; empty where the numbering has no lids.
     """
 
     name: str
@@ -31,6 +33,25 @@ class Scheme:
     groups: Mapping[str, tuple[int, ...]]
     eye_corners: tuple[int, int]
     pupils: tuple[tuple[int, ...], tuple[int, ...]]
+    lids: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """Indices of a group, or of all groups of ``PARTS``: ``eyes``, ``brows``, ``mouth``.
+
+        Raises:
+            ConfigError: this numbering has no such part.
+        """
+        wholes = {part: [g for g in groups if g in self.groups] for part, groups in PARTS.items()}
+        known = {part: groups for part, groups in wholes.items() if groups} | {group: [group] for group in self.groups}
+        return tuple(i for group in lookup(known, name, kind=f"part of {self.name}") for i in self.groups[group])
+
+
+PARTS = {
+    "eyes": ("right_eye", "left_eye"),
+    "brows": ("right_brow", "left_brow"),
+    "mouth": ("outer_mouth", "inner_mouth", "mouth"),
+}
+"""Parts of the face that several groups make up."""
 
 
 def _mirror(count: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
@@ -69,6 +90,7 @@ IBUG_68 = Scheme(
     },
     eye_corners=(36, 45),
     pupils=(_span(36, 41), _span(42, 47)),
+    lids=(((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45))),
 )
 
 _WFLW_PAIRS = (
@@ -98,6 +120,10 @@ WFLW_98 = Scheme(
     },
     eye_corners=(60, 72),
     pupils=((96,), (97,)),
+    lids=(
+        ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)),
+        ((68, 69, 70, 71, 72), (68, 75, 74, 73, 72)),
+    ),
 )
 
 _COFW_PAIRS = (

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.conversions import convert
-from canthus.geometry import BoxHabit
+from canthus.geometry import Affine, BoxHabit
 from canthus.schemes import Scheme
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
@@ -24,17 +24,31 @@ class Faces:
     Attributes:
         boxes: face boxes in pixels of the picture; see ``docs/coordinates.md`` for what a face box is.
         scores: confidence of the detector in [0, 1].
+        points: the five points of the scheme ``five`` in pixels of the picture, where the detector finds them.
     """
 
     boxes: Float32[np.ndarray, "n 4"]
     scores: Float32[np.ndarray, " n"]
+    points: Float32[np.ndarray, "n 5 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def take(self, chosen: Int64[np.ndarray, " m"]) -> "Faces":
+        """The faces of these indices, in their order."""
+        points = None if self.points is None else self.points[chosen]
+        return Faces(self.boxes[chosen], self.scores[chosen], points)
+
+    def moved(self, affine: Affine) -> "Faces":
+        """The same faces in another frame; the map must not turn them, or boxes would be none."""
+        # Corners of boxes are edges, half a pixel from the centres that the map speaks of.
+        corners = affine.apply(self.boxes.reshape(-1, 2, 2) - np.float32(0.5)) + np.float32(0.5)
+        points = None if self.points is None else affine.apply(self.points)
+        return Faces(corners.reshape(-1, 4), self.scores, points)
+
     @staticmethod
     def empty() -> "Faces":
-        """No face."""
+        """No face, from a detector without points."""
         return Faces(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32))
 
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from canthus.errors import ConfigError
 from canthus.losses import LOSSES
+from canthus.losses.points import weigh_points
+from canthus.schemes import IBUG_68
 
 every_loss = pytest.mark.parametrize("name", sorted(LOSSES))
 
@@ -56,3 +59,40 @@ def test_larger_errors_cost_more(name: str) -> None:
 def test_wing_refuses_settings_without_meaning(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="positive"):
         LOSSES["wing"](*some_points(), **settings)
+
+
+@every_loss
+def test_a_loss_is_the_mean_over_its_points(name: str) -> None:
+    predicted, truth = some_points()
+    alone = torch.stack([LOSSES[name](predicted[:, [k]], truth[:, [k]]) for k in range(68)])
+    torch.testing.assert_close(LOSSES[name](predicted, truth), alone.mean(dim=0))
+
+
+@every_loss
+def test_weighed_points_are_a_weighted_mean(name: str) -> None:
+    predicted, truth = some_points()
+    weights = torch.ones(68)
+    weights[36:48], weights[48:60] = 3.0, 0.5
+    alone = torch.stack([LOSSES[name](predicted[:, [k]], truth[:, [k]]) for k in range(68)], dim=1)
+    weighed = weigh_points(LOSSES[name], IBUG_68, {"eyes": 3, "outer_mouth": 0.5})
+    torch.testing.assert_close(weighed(predicted, truth), (alone * weights).sum(dim=1) / weights.sum())
+
+
+def test_weights_that_are_all_the_same_change_nothing() -> None:
+    loss = LOSSES["l1"]
+    assert weigh_points(loss, IBUG_68, {}) is loss
+    assert weigh_points(loss, IBUG_68, {"eyes": 1.0}) is loss
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"eye": 2.0}, "Did you mean 'eyes'"),
+        ({"eyes": 0}, "above zero, found 0"),
+        ({"eyes": "2"}, "above zero, found '2'"),
+        ({"eyes": 2.0, "left_eye": 3.0}, "twice, last as 'left_eye'"),
+    ],
+)
+def test_weights_without_meaning_are_refused(weights: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        weigh_points(LOSSES["l1"], IBUG_68, weights)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from canthus.conversions import CONVERSIONS, conversion_matrix
+from canthus.errors import ConfigError
 from canthus.schemes import FIVE, SCHEMES, Scheme, find_scheme
 
 EVERY_SCHEME = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.name)
@@ -79,3 +80,24 @@ def test_conversion_keeps_pupils_and_eye_corners(source: Scheme, target: Scheme,
         for eye in (0, 1):
             (used,) = (set(np.flatnonzero(matrix[target.pupils[eye][0]]).tolist()),)
             assert used == set(source.pupils[eye])
+
+
+@EVERY_SCHEME
+def test_lids_run_from_corner_to_corner_and_mirror(scheme: Scheme) -> None:
+    for (upper, lower), eye in zip(scheme.lids, ("right_eye", "left_eye"), strict=False):
+        assert (upper[0], upper[-1]) == (lower[0], lower[-1])
+        assert {*upper, *lower} == set(scheme.groups[eye])
+    if scheme.lids:
+        right, left = scheme.lids
+        for one, other in zip(right, left, strict=True):
+            assert [scheme.mirror[i] for i in one] == list(reversed(other))
+
+
+@EVERY_SCHEME
+def test_parts_are_groups_and_their_unions(scheme: Scheme) -> None:
+    for name, indices in scheme.groups.items():
+        if name != "mouth":
+            assert scheme.part(name) == indices
+    assert scheme.part("eyes") == scheme.groups["right_eye"] + scheme.groups["left_eye"]
+    with pytest.raises(ConfigError, match="Did you mean 'eyes'"):
+        scheme.part("eyess")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -158,3 +159,88 @@ def test_another_person_is_learned_anew() -> None:
     assert math.isnan(monitor.status.measures.openness)
     with pytest.raises(ValueError, match="advance"):
         monitor.update(_scene()(6.0))
+
+
+def _course(ratio_at: Callable[[float], float], fps: float, until_s: float = 20.0) -> list[Event]:
+    def at(time_s: float) -> Observation:
+        eye = OPEN * ratio_at(time_s)
+        return Observation(time_s, eye, eye, 0.05, 0.0, 0.0, 30.0)
+
+    return _watch(at, np.arange(0, until_s, 1 / fps))[0]
+
+
+@pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
+def test_one_frame_alone_is_no_blink(fps: float) -> None:
+    for lowest in (0.1, 0.5, 0.8):
+        dipped = round(10 * fps)
+        assert _course(lambda time_s, at=dipped, low=lowest: low if round(time_s * fps) == at else 1.0, fps) == []
+
+
+@pytest.mark.parametrize("fps", [15, 25, 30, 60])
+def test_shallow_blinks_are_found_if_quick(fps: float) -> None:
+    """Networks follow lids in part: a shut eye at 0.8 of the open one's ratio is still a blink, by its haste."""
+
+    def at(time_s: float) -> float:
+        return 1 - 0.2 * max(_bump(time_s, start, start + 0.28, 0.08) for start in (6.0, 9.0, 15.0))
+
+    events = _course(at, fps)
+    assert [event.kind for event in events] == ["blink"] * 3
+    assert [event.start_s for event in events] == pytest.approx([6.05, 9.05, 15.05], abs=1 / fps)
+
+
+@pytest.mark.parametrize("fps", [12.5, 25, 60])
+def test_lids_that_sink_a_little_are_nothing(fps: float) -> None:
+    def at(time_s: float) -> float:
+        return 1 - 0.2 * max(_bump(time_s, 6, 9, 0.3), _bump(time_s, 12, 14, 0.1))
+
+    assert _course(at, fps) == []
+
+
+@pytest.mark.parametrize("fps", [15, 25, 60])
+def test_what_trembles_needs_deeper_dips(fps: float) -> None:
+    """Noise of 4 % from frame to frame, as of faces far away: no blink in a minute, and deep ones are found."""
+    rng = np.random.default_rng(0)
+
+    def at(time_s: float) -> float:
+        dips = max(_bump(time_s, start, start + 0.3, 0.08) for start in (20.0, 40.0))
+        return 1 - 0.5 * dips + 0.04 * float(rng.normal())
+
+    events = _course(at, fps, 60.0)
+    assert [event.kind for event in events] == ["blink", "blink"]
+
+
+def test_a_slow_reopening_is_one_closure() -> None:
+    events = _course(lambda t: float(np.interp(t, [5, 5.1, 5.3, 6.4, 6.6], [1, 0.4, 0.4, 0.7, 1])), 25)
+    assert [event.kind for event in events] == ["closure"]
+
+
+@pytest.mark.parametrize("fps", [15, 60])
+def test_covered_eyes_are_not_judged_where_the_model_tells(fps: float) -> None:
+    """Confidence falls for good when a hand covers the eyes, and for a moment in each blink."""
+    scene = _scene(lids=((6.0, 6.3), (8.0, 8.3), (16.0, 16.3)), yaws=((20.0, 24.0, 0.5),))
+
+    def at(time_s: float) -> Observation:
+        seen = scene(time_s)
+        covered = 10 < time_s < 14
+        blinks = any(start < time_s < start + 0.3 for start in (6.0, 8.0, 16.0))
+        right = 0.1 if covered or blinks else 0.9
+        return replace(seen, right_confidence=0.05 if time_s > 20 else right, left_confidence=right)
+
+    events, _, statuses = _watch(at, np.arange(0, 26, 1 / fps))
+    assert [event.kind for event in events] == ["blink", "blink", "blink"]
+    assert {s.state for s in statuses if 11.6 < s.time_s < 14} == {"unknown"}
+    # Turned aside, only the nearer eye must be seen; looking ahead with one eye covered, neither is judged.
+    assert {s.state for s in statuses if 21 < s.time_s < 23.5} == {"alert"}
+    assert math.isnan(statuses[-1].measures.openness)
+
+
+def test_nothing_is_judged_behind_dark_glasses() -> None:
+    scene = _scene(lids=((6.0, 6.3), (9.0, 9.3), (16.0, 16.3)))
+
+    def at(time_s: float) -> Observation:
+        return replace(scene(time_s), under_eyes=0.15 if 8 < time_s < 12 else 0.9)
+
+    events, _, statuses = _watch(at, np.arange(0, 20, 0.04))
+    assert [round(event.start_s) for event in events] == [6, 16]
+    assert {s.state for s in statuses if 9.5 < s.time_s < 12} == {"unknown"}
+    assert statuses[-1].state == "alert"

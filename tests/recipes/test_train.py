@@ -14,7 +14,8 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, load_network, training_sets
-from canthus.recipes.train import Surroundings, pack_faces, start_network, train
+from canthus.recipes.start import start_network
+from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.session import LandmarkSession
 from canthus.training.checkpoint import read_checkpoint
 

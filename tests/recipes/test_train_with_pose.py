@@ -17,7 +17,7 @@ from canthus.recipes.config import TrainConfig, load_recipe, recipe_names, to_va
 from canthus.recipes.export import load_network
 from canthus.recipes.train import Surroundings, pack_faces, refuse_other_run, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
-from canthus.training.loader import CropDataset, Draw, Source
+from canthus.training.loader import CropDataset, Draw
 from canthus.training.pose_guide import PoseConfig, PoseGuide
 
 SMALL = ["epochs=2", "faces_per_epoch=32", "batch_size=8", "size=64", "model_settings={hidden=16}"]
@@ -98,7 +98,7 @@ def test_the_cells_of_the_tables_run(changes: Sequence[str], roots: dict[str, Pa
 def test_batches_carry_the_pose_after_augmentation(roots: dict[str, Path], tmp_path: Path) -> None:
     config = load_recipe("blaze_ghost_68", SMALL)
     packs = pack_faces(config, Surroundings(roots=roots, cache=tmp_path, out=tmp_path / "run"))
-    sources: list[Source] = list(packs.train)
+    sources = list(packs.train)
     draws = [Draw(0, face, epoch=0, number=face) for face in range(12)]
     with_pose, without = (
         CropDataset(sources, config.augmentation, size=64, margin=1.3, seed=0, angles=a).__getitems__(draws)

@@ -1,17 +1,22 @@
 """Training with expected errors on drawn faces."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from canthus.data.synthetic import write_synthetic_300w
+from canthus.data.splits import fold_of
+from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError
+from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, load_recipe
-from canthus.recipes.export import load_network
-from canthus.recipes.train import Surroundings, pack_faces, start_network, train
+from canthus.recipes.export import export, load_network
+from canthus.recipes.start import start_network
+from canthus.recipes.train import Surroundings, pack_faces, train
+from canthus.runtime.session import LandmarkSession
 
 SMALL = [
     "epochs=3", "faces_per_epoch=64", "batch_size=16", "size=64", "init=", "schedule.warmup_epochs=0.5",
@@ -61,3 +66,39 @@ def test_a_training_with_expected_errors_may_start_from_one_without(faces: Path,
 def test_a_weight_of_zero_is_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="spread_weight must be positive"):
         run(load_recipe("pfld_68", [*SPREAD, "spread_weight=0"]), faces, tmp_path)
+
+
+def test_the_export_calibrates_on_held_out_faces(faces: Path, trained: Path, tmp_path: Path) -> None:
+    report = export(trained / "best.ckpt", tmp_path / "m.onnx", roots={"300w": faces}, cache=faces / "cache")
+    assert report.calibration is not None
+    assert {f"300w/validation/{name}" for name in ("nme_ion", "ece", "covered/ece")} <= set(report.metrics)
+    session = LandmarkSession.open(report.path)
+    assert session.card.calibration == report.calibration
+    assert session.card.metrics == report.metrics
+    scores = session.answer(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)).scores
+    assert scores is not None
+    assert np.isfinite(scores).all()
+
+
+def test_without_held_out_faces_the_export_gives_no_confidence(trained: Path, tmp_path: Path) -> None:
+    report = export(trained / "best.ckpt", tmp_path / "m.onnx", roots={}, cache=tmp_path)
+    session = LandmarkSession.open(report.path)
+    assert (report.calibration, report.tells_spread) == (None, True)
+    assert session.tells_spread
+    assert not session.gives_scores
+
+
+def test_one_half_calibrates_and_the_other_measures(confident_session: LandmarkSession) -> None:
+    rng = np.random.default_rng(0)
+    samples = [draw_face(rng, size=32) for _ in range(40)]
+    groups = [f"photo {number}" for number in range(40)]
+    fitted, measured = calibrate(confident_session, samples, groups)
+    assert set(measured) >= {"ece", "covered/ece"}
+    assert calibrate(confident_session, samples, groups) == (fitted, measured), "nothing is left to chance"
+    half = [fold_of(f"calibration {group}", 2) == 0 for group in groups]
+    assert 10 < sum(half) < 30
+    changed = [s if first else replace(s, points=s.points + 50) for s, first in zip(samples, half, strict=True)]
+    other, worse = calibrate(confident_session, changed, groups)
+    assert other == fitted, "the second half has no say in the fit"
+    assert worse["ece"] > measured["ece"]
+    assert calibrate(confident_session, samples, ["one photo"] * 40)[1] == {}

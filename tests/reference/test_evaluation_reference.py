@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_error
-from canthus.evaluation.predictions import parse_predictions, read_json_list
+from canthus.evaluation.predictions import Prediction, parse_predictions, read_json_list
 from canthus.evaluation.rows import FaceError, face_error
 from canthus.evaluation.summary import area_under_curve, divide, failure_rate, summarize
+from canthus.geometry import hull_box
 from canthus.schemes import COFW_29, IBUG_68, WFLW_98, Scheme
+from canthus.types import Annotation
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,55 @@ def test_known_answers_of_a_published_network(shared_data: Path) -> None:
     assert round(100 * full.nme_ion, 3) == 2.994
     assert round(100 * full.fr_8, 3) == 0.726
     assert round(100 * full.auc_8, 2) == 62.72
+
+
+def _eye(width: float, height: float) -> np.ndarray:
+    """Six points of an eye that is ``height`` high at a third and at two thirds of its width."""
+    x, y = width / 3, height / 2
+    return np.array([[0, 0], [x, -y], [2 * x, -y], [width, 0], [2 * x, y], [x, y]])
+
+
+def _face(right: float, left: float, mouth: float) -> np.ndarray:
+    """68 points whose ratios are known: eyes 10 wide and 90 apart at the outer corners, inner lips 30 wide."""
+    points = np.random.default_rng(0).uniform(0, 100, (68, 2))
+    points[36:42], points[42:48] = _eye(10, 10 * right), _eye(10, 10 * left) + np.array([80, 0])
+    up, down = -15 * mouth, 15 * mouth
+    points[60:68] = [[30, 90], [35, 90 + up], [45, 90 + up], [55, 90 + up], [60, 90],
+                     [55, 90 + down], [45, 90 + down], [35, 90 + down]]  # fmt: skip
+    return points.astype(np.float32)
+
+
+def _scored(predicted: np.ndarray | None, truth: np.ndarray, key: str) -> FaceError:
+    face = Annotation(
+        key=key, path=Path(key), points=truth, scheme=IBUG_68, box=hull_box(truth),
+        visible=np.ones(68, np.bool_), group=key, subset="",
+    )  # fmt: skip
+    seen = Prediction.missed(face) if predicted is None else Prediction(face, predicted, True, face.box, 1.0)
+    return face_error(seen, dataset="made", split="all", boxes="truth")
+
+
+def test_openness_by_hand() -> None:
+    """Soukupova and Cech (2016), eq. 1: EAR = mean height over width; here by construction.
+
+    Truth 0.30 and 0.10, predicted 0.24 and 0.18: |error| 0.06 and 0.08, bias -0.06 and +0.08, of the narrow eye +0.08.
+    The second face is right in all, with 0.40 and 0.15; the third was missed and does not count.
+    """
+    rows = [
+        _scored(_face(0.24, 0.18, 0.5), _face(0.30, 0.10, 0.2), "a"),
+        _scored(_face(0.40, 0.15, 0.1), _face(0.40, 0.15, 0.1), "b"),
+        _scored(None, _face(0.30, 0.30, 0.0), "c"),
+    ]
+    summary = summarize(rows)
+    found = summary.openness
+    assert rows[0].openness["ear_right"] == pytest.approx(0.24)
+    assert rows[0].openness["ear_left_truth"] == pytest.approx(0.10)
+    assert (found.eyes, found.narrow_eyes) == (4, 2)
+    assert found.ear_error == pytest.approx(0.14 / 4)
+    assert found.ear_bias == pytest.approx(0.02 / 4)
+    assert found.ear_bias_narrow == pytest.approx(0.08 / 2)
+    assert found.mar_error == pytest.approx(0.15)
+    predicted, true = [0.24, 0.18, 0.40, 0.15], [0.30, 0.10, 0.40, 0.15]
+    assert found.ear_correlation == pytest.approx(np.corrcoef(predicted, true)[0, 1], rel=1e-5)
+    # Of the 12 eye points 8 moved: 4 by half of 0.6, 4 by half of 0.8; outer corners are 90 apart.
+    assert rows[0].openness["nme_eyes"] == pytest.approx((4 * 0.3 + 4 * 0.4) / 12 / 90, rel=1e-5)
+    assert summary.nme_eyes == pytest.approx(rows[0].openness["nme_eyes"] / 2)

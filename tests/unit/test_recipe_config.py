@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from canthus.errors import ConfigError
 from canthus.recipes.config import TrainConfig, from_values, load_recipe, recipe_names, to_values
+from canthus.recipes.train import loss_of
 
 MINIMAL = """
 name = "small"
@@ -102,3 +104,16 @@ def test_plain_values_lead_back(recipe: str) -> None:
 def test_every_recipe_of_the_package_is_valid(name: str) -> None:
     config = load_recipe(name)
     assert config.name == name
+
+
+def test_weights_of_points_reach_the_loss(recipe: str) -> None:
+    config = load_recipe(recipe, ["point_weights={eyes=3.0}", "augmentation.close_eyes=0.2", "loss=l1"])
+    assert config.augmentation.close_eyes == 0.2
+    predicted = torch.zeros(1, 68, 2)
+    predicted[:, 36:48] = 1.0
+    weighed, plain = loss_of(config), loss_of(load_recipe(recipe, ["loss=l1"]))
+    truth = torch.zeros(1, 68, 2)
+    assert float(weighed(predicted, truth)) == pytest.approx(36 / (56 + 36))
+    assert float(plain(predicted, truth)) == pytest.approx(12 / 68)
+    with pytest.raises(ConfigError, match="Did you mean 'eyes'"):
+        loss_of(load_recipe(recipe, ["point_weights={eye=3.0}"]))

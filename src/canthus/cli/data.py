@@ -19,7 +19,10 @@ def data() -> None:
 @data_app.command()
 def check(
     dataset: Annotated[
-        str, typer.Argument(help="300w, ytf, wflw, cofw, celeba_hq, or folder (one's own pictures with landmarks).")
+        str,
+        typer.Argument(
+            help="300w, ytf, wflw, cofw, celeba_hq, wild21, facemask, widerface, fddb or folder (one's own pictures)."
+        ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
     json_file: Annotated[
@@ -88,7 +91,9 @@ def label(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
     out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],
     model: Annotated[str, typer.Option(help="Embedded name, ONNX file, or .npz of 'canthus fit'.")] = "default",
-    detector: Annotated[str, typer.Option(help="haar, or none where each picture is one face.")] = "haar",
+    detector: Annotated[
+        str, typer.Option(help="As of 'canthus detect', such as haar; none where each picture is one face.")
+    ] = "default",
     passes: Annotated[int | None, typer.Option(min=1, help="2 if absent; cuts the face out again.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
 ) -> None:

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from canthus.cli.detector_options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+    open_pipeline,
+)
 from canthus.errors import CanthusError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -19,6 +26,10 @@ if TYPE_CHECKING:
     from canthus.runtime.records import PictureRecord
     from canthus.types import Frame, Image
 
+BoxesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Take face boxes from this JSON or CSV, not from a detector.")
+]
+
 
 def detect(
     inputs: Annotated[
@@ -28,16 +39,15 @@ def detect(
     json_file: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")] = None,
     csv_file: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row a face.")] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
-    detector: Annotated[
-        str | None, typer.Option(metavar="haar|none", help="Face detector; none: each picture is one face. [haar]")
-    ] = None,
-    boxes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take face boxes from this JSON or CSV, not from a detector.")
-    ] = None,
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
+    boxes: BoxesOption = None,
     passes: Annotated[
         int | None,
         typer.Option(
-            help="2: cut out again by the points found; bears poor boxes better. [2 for haar and --boxes, else 1]"
+            help="2: cut out again by the points found; bears poor boxes better. [2 for haar, yunet, --boxes, else 1]"
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the detector and of the landmark model.")] = 1,
@@ -50,16 +60,17 @@ def detect(
 
     from canthus.runtime.box_files import read_boxes
     from canthus.runtime.inputs import find_inputs
-    from canthus.runtime.pipeline import load_pipeline
 
-    if boxes is not None and detector is not None:
-        raise ConfigError("--boxes and --detector both say where faces are; give one of them")
+    if boxes is not None and (detector or detector_model or detector_size or detector_tiles):
+        raise ConfigError("--boxes and --detector (-model, -size, -tiles) both say where faces are; give one of them")
     if json_file == csv_file == "-":
         raise ConfigError("--json - and --csv - would mix on standard output; write one of them to a file")
     if boxes is not None and passes is None:
         passes = 2  # boxes of other detectors have other habits
-    pipeline = load_pipeline(model, detector=detector or "haar", threads=threads, passes=passes)
-    cv2.setNumThreads(threads)
+    pipeline = open_pipeline(
+        model, detector=detector if boxes is None else "none", detector_model=detector_model,
+        detector_size=detector_size, detector_tiles=detector_tiles, threads=threads, passes=passes,
+    )  # fmt: skip
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     known = None if boxes is None else read_boxes(boxes)
     found = find_inputs(inputs, leave_out=out)

@@ -24,13 +24,15 @@ from canthus.evaluation.rows import BOXES, read_rows
 from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
+from canthus.runtime.confidence import TOLERANCE
 from canthus.runtime.crop_model import open_model
-from canthus.runtime.detector import create_detector, usual_passes
+from canthus.runtime.detectors import create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.schemes import find_scheme
 from canthus.types import Annotation
 
 _WORST = 16
+_DETECTOR = ("detector", "detector_model", "detector_size", "detector_tiles")
 _SPLITS_TRIED = {"300w": ("full", "common", "challenging", "validation"), "ytf": ("validation",), "folder": ("all",)}
 """What is scored where no split is named: the first of these that the folder holds."""
 
@@ -47,12 +49,16 @@ class Request:
     split: str | None = None
     boxes: str | None = None
     detector: str | None = None
+    detector_model: Path | None = None
+    detector_size: int | None = None
+    detector_tiles: bool | None = None
     min_overlap: float | None = None
     box_jitter: float | None = None
     seed: int | None = None
     scheme: str | None = None
     threads: int | None = None
     passes: int | None = None
+    tolerance: float | None = None
 
     def refuse(self, names: Iterable[str], *, because: str) -> None:
         """Refuse options that would have no effect.
@@ -77,10 +83,17 @@ def make_report(request: Request, console: Console) -> Report:
         logging.getLogger("canthus.data").setLevel(logging.INFO)
     if request.boxes is not None and request.boxes not in BOXES:
         raise unknown_name(request.boxes, BOXES, kind="source of boxes")
+    if request.tolerance is not None and not request.tolerance > 0:
+        raise ConfigError(f"--tolerance is a positive fraction of the face box, found {request.tolerance:g}")
     if request.predictions is not None:
-        request.refuse(("model", "detector", "box_jitter", "seed", "threads", "passes"), because="with --predictions")
+        request.refuse(("model", *_DETECTOR, "box_jitter", "seed", "threads", "passes"), because="with --predictions")
         return _from_file(request, request.predictions)
     return _from_model(request, console)
+
+
+def wanted_passes(request: Request) -> int:
+    """How often each face is cut out: as asked for, else as suits where the boxes come from."""
+    return request.passes or (usual_passes(request.detector or "default") if request.boxes == "detector" else 1)
 
 
 def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
@@ -98,32 +111,59 @@ def report_notes(out: Path, report: Report, worst: int | None) -> Iterator[str]:
 
 def _from_model(request: Request, console: Console) -> Report:
     request = _checked(request)
+    request.refuse(("tolerance",), because="with a model, whose file states it")
     session = open_model(request.model or "default", threads=request.threads or 1)
     name, split, annotations = truth_of(request)
-    count = request.passes or (usual_passes(request.detector or "haar") if request.boxes == "detector" else 1)
+    count = wanted_passes(request)
     landmarker = Landmarker(session, passes=count)
     passes = f"; {count} passes" if count > 1 else ""
     if request.boxes == "detector":
         min_overlap = MIN_OVERLAP if request.min_overlap is None else request.min_overlap
-        detector = request.detector or "haar"
-        found = predict_on_detected(annotations, landmarker, create_detector(detector), min_overlap=min_overlap)
-        protocol = f"detector {detector}, overlap above {min_overlap:g}; missed faces are failures, outside NME{passes}"
+        detector = create_detector(
+            request.detector or "default",
+            model=request.detector_model,
+            size=request.detector_size,
+            tiles=bool(request.detector_tiles),
+            threads=request.threads or 1,
+        )
+        found = predict_on_detected(annotations, landmarker, detector, min_overlap=min_overlap)
+        protocol = (
+            f"detector {_detector(request)}, overlap above {min_overlap:g}; "
+            f"missed faces are failures, outside NME{passes}"
+        )
     else:
         jitter = None if request.box_jitter is None else BoxJitter(request.box_jitter, request.seed or 0)
         found = predict_on_truth(annotations, landmarker, jitter=jitter)
         moved = f", moved by up to {100 * jitter.fraction:g} % (seed {jitter.seed})" if jitter else ""
         protocol = f"truth{moved}{passes}"
     bar = track(found, "predicting", total=len(annotations), console=console, transient=True)
+    calibration = session.card.calibration
     return score(
-        list(bar), model=session.card.name, dataset=name, split=split, boxes=request.boxes or "truth", protocol=protocol
+        list(bar),
+        model=session.card.name,
+        dataset=name,
+        split=split,
+        boxes=request.boxes or "truth",
+        protocol=protocol,
+        tolerance=calibration.tolerance if calibration else TOLERANCE,
     )
+
+
+def _detector(request: Request) -> str:
+    """Name or file of the detector with its settings."""
+    words = [detector_name(request.detector or "default")]
+    if request.detector_model is not None:
+        words.append(str(request.detector_model))
+    if request.detector_size is not None:
+        words.append(f"at {request.detector_size} px")
+    return " ".join(words + ["with tiles"] * bool(request.detector_tiles))
 
 
 def _checked(request: Request) -> Request:
     if request.boxes == "detector":
         request.refuse(("box_jitter", "seed"), because="with --boxes detector")
     elif request.boxes in (None, "truth"):
-        request.refuse(("detector", "min_overlap"), because="without --boxes detector")
+        request.refuse((*_DETECTOR, "min_overlap"), because="without --boxes detector")
         if request.box_jitter is None:
             request.refuse(("seed",), because="without --box-jitter")
         elif not 0 <= request.box_jitter < 1:
@@ -135,7 +175,7 @@ def _checked(request: Request) -> Request:
 
 def _from_file(request: Request, path: Path) -> Report:
     if path.suffix in (".csv", ".parquet"):
-        request.refuse(("dataset", "root", "split", "min_overlap", "scheme"), because="with kept rows")
+        request.refuse(("dataset", "root", "split", "min_overlap", "scheme", "tolerance"), because="with kept rows")
         return _from_rows(request, path)
     entries = read_json_list(path)
     if not carries_truth(entries):
@@ -144,7 +184,16 @@ def _from_file(request: Request, path: Path) -> Report:
     scheme = find_scheme(request.scheme or str(entries[0].get("scheme", "ibug_68")))
     boxes = request.boxes or str(entries[0].get("boxes", "unstated"))
     found = parse_predictions(entries, scheme, root=request.root or Path(), source=str(path))
-    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes)
+    tolerance = request.tolerance or _stated_tolerance(entries[0], path)
+    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes, tolerance=tolerance)
+
+
+def _stated_tolerance(entry: Mapping[str, Any], path: Path) -> float:
+    """What a file of predictions counts as right, where it says so."""
+    stated = entry.get("tolerance", TOLERANCE)
+    if not isinstance(stated, int | float) or not stated > 0:
+        raise DataError(f"{path}: expected a positive number 'tolerance', found {stated!r}")
+    return float(stated)
 
 
 def _from_rows(request: Request, path: Path) -> Report:
@@ -163,7 +212,8 @@ def _from_detections(request: Request, path: Path, entries: Sequence[Mapping[str
     found = match_detections(entries, annotations, root=request.root, min_overlap=min_overlap, source=str(path))
     boxes = request.boxes or "detector"
     protocol = f"{boxes} of {path.name}, overlap above {min_overlap:g}; missed faces are failures, outside NME"
-    return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol)
+    tolerance = request.tolerance or TOLERANCE
+    return score(found, model=path.name, dataset=name, split=split, boxes=boxes, protocol=protocol, tolerance=tolerance)
 
 
 def truth_of(request: Request) -> tuple[str, str, list[Annotation]]:

@@ -1,9 +1,13 @@
 """``canthus export``: a checkpoint to one ONNX file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from canthus.recipes.export import ExportReport
+    from canthus.recipes.export_detector import DetectorExportReport
 
 
 def export(
@@ -24,20 +28,50 @@ def export(
 
     from canthus.cli.packing import packing_bar
     from canthus.cli.train import dataset_roots
-    from canthus.recipes.export import export as run
-    from canthus.recipes.export import load_network
+    from canthus.recipes.config import read_config
+    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.export import export as export_landmarks
+    from canthus.recipes.export_detector import export_detector
     from canthus.recipes.train import default_cache
+    from canthus.training.checkpoint import checkpoint_config, read_checkpoint
 
     console = Console(stderr=True, highlight=False)
-    _, config = load_network(checkpoint)
+    config = read_config(checkpoint_config(read_checkpoint(checkpoint), source=checkpoint))
     path = out or checkpoint.parent / f"{config.name}.onnx"
     roots = dataset_roots(data, root, sorted({v.dataset for v in config.validation}))
     with packing_bar(console) as progress:
-        report = run(checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=progress)
+        if isinstance(config, DetectorConfig):
+            lines = _detector_lines(export_detector(checkpoint, path, roots=roots, licence=licence, progress=progress))
+        else:
+            lines = _landmark_lines(
+                export_landmarks(
+                    checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=progress
+                ),
+                config.validation[0].name,
+            )
+    for line in lines:
+        console.print(line)
+
+
+def _landmark_lines(report: "ExportReport", faces: str) -> list[str]:
     kind = "real" if report.real else "drawn (give --data DIR to use the validation faces)"
-    console.print(f"{report.path}: {report.size_bytes / 1e6:.2f} MB")
-    console.print(
-        f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}"
-    )
-    for name, value in report.metrics.items():
-        console.print(f"{name}: {100 * value:.2f} % (truth boxes)")
+    lines = [
+        f"{report.path}: {report.size_bytes / 1e6:.2f} MB",
+        f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}",
+        *(f"{name}: {100 * value:.2f} % (truth boxes)" for name, value in report.metrics.items()),
+    ]
+    if report.calibration:
+        tolerance = 100 * report.calibration.tolerance
+        lines.append(f"confidence: that a point is right within {tolerance:g} % of the face box's longer side")
+    elif report.tells_spread:
+        lines.append(f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it")
+    return lines
+
+
+def _detector_lines(report: "DetectorExportReport") -> list[str]:
+    kind = "photos" if report.real else "pictures of noise (give --data DIR to use the validation photos)"
+    return [
+        f"{report.path}: {report.size_bytes / 1e6:.2f} MB",
+        f"torch against ONNX: at most {report.difference:.1e} strides on {report.pictures} {kind}",
+        *(f"{name}: {100 * value:.2f} %" for name, value in report.metrics.items()),
+    ]

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+    open_pipeline,
+)
 from canthus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,21 +26,25 @@ if TYPE_CHECKING:
     from canthus.runtime.video import VideoWriter
     from canthus.types import Image, TrackedFrame
 
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON at the end; - is stdout.")
+]
+PlotOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a plot of the timeline, such as .png.")]
 SHOWN_S = 3.0
 """An event stays on the annotated video so long."""
 
 
 def fatigue(
     video: Annotated[str, typer.Argument(metavar="VIDEO|CAMERA", help="A video file, or a camera's number such as 0.")],
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON at the end; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     csv_file: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row a frame.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a plot of the timeline, such as .png.")
-    ] = None,
+    plot: PlotOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video.")] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
 ) -> None:
     """Blinks, closures, yawns, nods and looks away of the largest face, PERCLOS, and how awake it seems.
@@ -41,12 +52,9 @@ def fatigue(
     Events go to standard output as JSON lines as they end, unless --json - or --csv - take it. Exit code 1: the
     video is damaged or cut short; everything decoded so far is reported.
     """
-    import cv2
-
     from canthus.cli.output_files import opened_text
     from canthus.cli.video_run import Watch, check_targets
     from canthus.optional import require
-    from canthus.runtime.pipeline import load_pipeline
     from canthus.runtime.tracker import Tracker, TrackerSettings
     from canthus.runtime.video import open_video
 
@@ -54,8 +62,11 @@ def fatigue(
     if plot is not None:
         require("matplotlib", extra="plots")
     settings = TrackerSettings() if out is not None else TrackerSettings(smoothing=None)
-    tracker = Tracker(load_pipeline(model, threads=threads), settings)
-    cv2.setNumThreads(threads)
+    pipeline = open_pipeline(
+        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+        detector_tiles=detector_tiles, threads=threads,
+    )  # fmt: skip
+    tracker = Tracker(pipeline, settings)
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         watch = Watch(source, verb="fatigue")
         target = stack.enter_context(opened_text(json_file)) if json_file else None
@@ -106,11 +117,11 @@ class _Session:
         if index is None:
             seen = Observation(tracked.time_s)
         else:
-            points = tracked.measured
-            scheme = tracked.frame.landmarks.scheme
-            if scheme is not IBUG_68:
-                points = Landmarks(points, scheme).convert(IBUG_68).points
-            seen = observe(points[index], tracked.time_s)
+            marks = Landmarks(tracked.measured, tracked.frame.landmarks.scheme, tracked.frame.landmarks.scores)
+            if marks.scheme is not IBUG_68:
+                marks = marks.convert(IBUG_68)
+            scores = None if marks.scores is None else marks.scores[index]
+            seen = observe(marks.points[index], tracked.time_s, scores=scores, image=image)
         self._pass_on(self._monitor.update(seen))
         status = self._monitor.status
         self._timeline.add(status)

@@ -10,8 +10,10 @@ from canthus.cli.benchmark import benchmark
 from canthus.cli.data import data_app
 from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
+from canthus.cli.evaluate_detector import evaluate_detector
 from canthus.cli.export import export
 from canthus.cli.fatigue import fatigue
+from canthus.cli.fetch import fetch
 from canthus.cli.fit import fit
 from canthus.cli.models import models
 from canthus.cli.track import track
@@ -31,10 +33,12 @@ app.command()(detect)
 app.command()(track)
 app.command()(fatigue)
 app.command()(models)
+app.command()(fetch)
 app.command()(train)
 app.command()(fit)
 app.command()(export)
 app.command()(evaluate)
+app.command()(evaluate_detector)
 app.command()(benchmark)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,24 +21,50 @@ def models(
     name: Annotated[str | None, typer.Argument(help="Show the whole card of this model, or of an ONNX file.")] = None,
     json_file: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")] = None,
 ) -> None:
-    """List the embedded models with error, size, parameters, measured speed, scheme and terms."""
+    """List the embedded models and face detectors with error, size, measured speed, scheme and terms."""
+    from canthus.cli.detector_cards import detector_entry, print_detector, print_detectors
     from canthus.cli.results import write_json
-    from canthus.evaluation.benchmark import benchmark_models
-    from canthus.runtime.session import LandmarkSession, find_model
-    from canthus.zoo import DEFAULT, embedded_models
+    from canthus.zoo import DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
-    paths = embedded_models() if name is None else {name: find_model(name)}
-    if not paths:
+    paths, detectors = (embedded_models(), embedded_detectors()) if name is None else _named(name)
+    if not paths and not detectors:
         raise ConfigError("No model is embedded in this installation; install canthus again")
+    entries = _landmark_entries(paths) if paths else []
+    found = [detector_entry(key, path, default=key == DEFAULT_DETECTOR) for key, path in detectors.items()]
+    if json_file:
+        write_json(json_file, entries + found)
+    elif name is None:
+        if entries:
+            _print_table(entries)
+        if found:
+            print_detectors(found)
+    elif entries:
+        _print_card(entries[0])
+    else:
+        print_detector(found[0])
+
+
+def _named(name: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    """A landmark model or a detector, by name or file."""
+    from canthus.runtime.card import DETECTOR, card_kind
+    from canthus.runtime.detector_session import find_detector
+    from canthus.runtime.onnx_files import open_onnx, read_model
+    from canthus.runtime.session import find_model
+    from canthus.zoo import embedded_detectors
+
+    path = find_detector(name) if name in embedded_detectors() else find_model(name)
+    _, card = open_onnx(read_model(path), source=str(path), threads=1)
+    return ({}, {name: path}) if card_kind(card, source=str(path)) == DETECTOR else ({name: path}, {})
+
+
+def _landmark_entries(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
+    from canthus.evaluation.benchmark import benchmark_models
+    from canthus.runtime.session import LandmarkSession
+    from canthus.zoo import DEFAULT
+
     cards = {key: LandmarkSession.open(path).card for key, path in paths.items()}
     costs = {cost.name: cost for cost in benchmark_models(paths, threads=1, repeats=REPEATS).models}
-    entries = [_entry(key, cards[key], costs[key], default=key == DEFAULT) for key in paths]
-    if json_file:
-        write_json(json_file, entries)
-    elif name is None:
-        _print_table(entries)
-    else:
-        _print_card(entries[0])
+    return [_entry(key, cards[key], costs[key], default=key == DEFAULT) for key in paths]
 
 
 def _entry(name: str, card: "ModelCard", cost: "ModelCost", *, default: bool) -> dict[str, Any]:
@@ -45,6 +72,7 @@ def _entry(name: str, card: "ModelCard", cost: "ModelCost", *, default: bool) ->
         **asdict(card),
         "name": name,
         "default": default,
+        "kind": "landmarks",
         "size_bytes": cost.size_bytes,
         "parameters": cost.count.parameters if cost.count else None,
         "multiply_adds": cost.count.multiply_adds if cost.count else None,

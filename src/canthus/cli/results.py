@@ -13,6 +13,8 @@ from rich.table import Table
 
 from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import Benchmark
+from canthus.evaluation.openness import NARROW
+from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
 from canthus.evaluation.summary import Summary, divide, summarize
 
@@ -55,6 +57,12 @@ def cost_table(result: Benchmark) -> Table:
     return table
 
 
+def report_tables(report: Report) -> list[Table]:
+    """All tables of a report."""
+    tables = [error_table(report), part_table(report), openness_table(report)]
+    return [*tables, confidence_table(report.reliability)] if report.reliability else tables
+
+
 def error_table(report: Report) -> Table:
     """The whole and its divisions: failure rates and area are of the inter-ocular error."""
     table = Table(
@@ -85,6 +93,56 @@ def part_table(report: Report) -> Table:
     return table
 
 
+def openness_table(report: Report) -> Table:
+    """How open eyes and mouths are predicted to be, beside how open they are."""
+    table = Table(
+        title="eyes and mouth, open or shut",
+        caption="NME: of the points of both eyes, ION; EAR, MAR: mean height over width\n"
+        f"bias: predicted less true; narrow: eyes with a true EAR below {NARROW}",
+    )
+    table.add_column("faces of")
+    for name in ("eyes\nNME %", "EAR\nerror", "EAR\nbias", "EAR\ncorr.", "narrow\neyes", "bias,\nnarrow", "MAR\nerror"):
+        table.add_column(name, justify="right")
+    for name, rows in {"all": report.rows, **divide(report.rows)}.items():
+        summary = summarize(rows)
+        found = summary.openness
+        table.add_row(
+            escape(name),
+            _percent(summary.nme_eyes, 3),
+            _ratio(found.ear_error),
+            _ratio(found.ear_bias),
+            _ratio(found.ear_correlation),
+            str(found.narrow_eyes),
+            _ratio(found.ear_bias_narrow),
+            _ratio(found.mar_error),
+        )
+    return table
+
+
+def confidence_table(found: Reliability) -> Table:
+    """Whether the confidence of the points keeps its word."""
+    table = Table(
+        title=f"confidence: right within {100 * found.tolerance:g} % of the face box",
+        caption="ECE: mean gap between confidence and share of right points\n"
+        "AUROC: chance that a wrong point has less confidence than a right one\n"
+        "rank: correlation of confidence with the error, -1 at best",
+    )
+    columns = {
+        "points": str(found.points),
+        "right\n%": _percent(found.right, 2),
+        "confidence\n%": _percent(found.confidence, 2),
+        "of seen\n%": _percent(found.seen, 2),
+        "of hidden\n%": _percent(found.hidden, 2),
+        "ECE\n%": _percent(found.ece, 2),
+        "AUROC\n%": _percent(found.auroc, 2),
+        "rank": "-" if math.isnan(found.rank_correlation) else f"{found.rank_correlation:.3f}",
+    }
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_row(*columns.values())
+    return table
+
+
 def _numbers(summary: Summary) -> tuple[str, ...]:
     return (
         str(summary.faces),
@@ -95,6 +153,10 @@ def _numbers(summary: Summary) -> tuple[str, ...]:
         _percent(summary.fr_10, 3),
         _percent(summary.auc_8, 2),
     )
+
+
+def _ratio(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _percent(fraction: float, digits: int) -> str:

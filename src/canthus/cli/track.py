@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+    open_pipeline,
+)
+
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
     from canthus.runtime.crop_model import CropModel
@@ -14,17 +22,24 @@ if TYPE_CHECKING:
     from canthus.types import Image, TrackedFrame
 
 
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON line a frame; - is stdout.")
+]
+
+
 def track(
     video: Annotated[str, typer.Argument(metavar="VIDEO|CAMERA", help="A video file, or a camera's number such as 0.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video.")] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON line a frame; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     csv_file: Annotated[
         str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row a face and frame.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Show a window, where OpenCV has any.")] = False,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Landmark model; see 'canthus models'.")] = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_tiles: DetectorTilesOption = False,
     detect_every: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Pause between searches.")] = 1.0,
     smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Steady the points (One-Euro filter).")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
@@ -33,10 +48,7 @@ def track(
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
-    import cv2
-
     from canthus.cli.video_run import Watch, check_targets
-    from canthus.runtime.pipeline import load_pipeline
     from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
     from canthus.runtime.video import open_video
 
@@ -46,8 +58,10 @@ def track(
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
         smoothing=Smoothing() if smooth else None,
     )
-    pipeline = load_pipeline(model, threads=threads)
-    cv2.setNumThreads(threads)
+    pipeline = open_pipeline(
+        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+        detector_tiles=detector_tiles, threads=threads,
+    )  # fmt: skip
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()
     with open_video(video, threads=threads) as source, ExitStack() as stack:

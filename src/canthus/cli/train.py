@@ -1,5 +1,6 @@
 """``canthus train``: train a network by a recipe."""
 
+import functools
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -30,9 +31,11 @@ def train(
     from rich.console import Console
 
     from canthus.cli.packing import packing_bar
-    from canthus.recipes.config import load_recipe, recipe_names
+    from canthus.recipes.config import load_any_recipe, recipe_names
+    from canthus.recipes.detector_config import DetectorConfig
     from canthus.recipes.train import Surroundings, default_cache, pack_faces, refuse_other_run
-    from canthus.recipes.train import train as run
+    from canthus.recipes.train import train as train_landmarks
+    from canthus.recipes.train_detector import pack_scenes, train_detector
 
     console = Console(stderr=True, highlight=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -40,7 +43,7 @@ def train(
         for known in recipe_names():
             typer.echo(known)
         return
-    config = load_recipe(recipe, set_)
+    config = load_any_recipe(recipe, set_)
     names = sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
     place = Surroundings(
         roots=dataset_roots(data, root, names),
@@ -52,9 +55,15 @@ def train(
         threads=threads,
     )
     refuse_other_run(config, place.out)
-    with packing_bar(console) as progress:
-        packs = pack_faces(config, place, progress=progress)
-    best = run(config, place, packs, write=lambda line: console.print(line, soft_wrap=True))
+    write = functools.partial(console.print, soft_wrap=True)
+    if isinstance(config, DetectorConfig):
+        with packing_bar(console) as progress:
+            scenes = pack_scenes(config, place, progress=progress)
+        best = train_detector(config, place, scenes, write=write)
+    else:
+        with packing_bar(console) as progress:
+            packs = pack_faces(config, place, progress=progress)
+        best = train_landmarks(config, place, packs, write=write)
     console.print(f"best weights: {best}")
     console.print(f"curves:       {place.out / 'curves.png'}")
 

@@ -14,19 +14,21 @@ import numpy as np
 from jaxtyping import Bool
 
 from canthus.conversions import conversion_matrix, convert
-from canthus.data import celeba_hq, cofw, folder, ibug_300w, wflw, ytf
+from canthus.data import celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
 from canthus.data.celeba_hq import read_celeba_hq
-from canthus.data.check import PartCount, Report, check_dataset
+from canthus.data.check import check_dataset
 from canthus.data.cofw import read_cofw
 from canthus.data.folder import read_folder
 from canthus.data.ibug_300w import read_300w
 from canthus.data.problems import Problem
+from canthus.data.report import PartCount, Report
 from canthus.data.wflw import read_wflw
+from canthus.data.wild21 import read_wild21
 from canthus.data.ytf import read_ytf
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup
-from canthus.schemes import COFW_29, IBUG_68, WFLW_98, Scheme, find_scheme
+from canthus.schemes import COFW_29, IBUG_68, WFLW_98, WILD_21, Scheme, find_scheme
 from canthus.types import Annotation
 
 __all__ = ["DATASETS", "Dataset", "PartCount", "Problem", "Report", "check_dataset", "load_dataset"]
@@ -54,6 +56,7 @@ DATASETS: dict[str, Dataset] = {
     "wflw": Dataset(lambda root, split, _: read_wflw(root, split), tuple(wflw.SPLITS), WFLW_98.name),
     "cofw": Dataset(lambda root, split, _: read_cofw(root, split), tuple(cofw.SPLITS), COFW_29.name),
     "celeba_hq": Dataset(lambda root, split, _: read_celeba_hq(root, split), tuple(celeba_hq.SPLITS), IBUG_68.name),
+    "wild21": Dataset(lambda root, split, _: read_wild21(root, split), tuple(wild21.SPLITS), WILD_21.name),
     "folder": Dataset(lambda root, split, scheme: read_folder(root, split, scheme=scheme), tuple(folder.SPLITS), None),
 }
 """Every dataset by name."""

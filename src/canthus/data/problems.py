@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from canthus.errors import DataError
-from canthus.types import Annotation
+from canthus.types import Annotation, Scene
 
 UNLABELLED = "picture without points"
 """The one kind of problem a reader passes over: such a picture is simply no part of the set."""
@@ -50,6 +50,20 @@ class Scan:
     problems: list[Problem]
 
 
+@final
+@dataclass(frozen=True)
+class SceneScan:
+    """What the labels of a set of scenes hold, before any picture is opened.
+
+    Attributes:
+        scenes: the pictures whose labels can be read, sorted by key.
+        problems: everything that cannot.
+    """
+
+    scenes: list[Scene]
+    problems: list[Problem]
+
+
 def damaged(path: Path, key: str, error: DataError) -> Problem:
     """The problem behind an error that begins with ``path`` and perhaps a line number.
 
@@ -73,10 +87,29 @@ def readable(scan: Scan, *, name: str, root: Path) -> list[Annotation]:
     Raises:
         DataError: there are problems; the message lists the first of them.
     """
-    problems = [problem for problem in scan.problems if problem.kind != UNLABELLED]
+    _refuse(scan.problems, name, root)
+    return scan.faces
+
+
+def readable_scenes(scan: SceneScan, *, name: str, root: Path) -> list[Scene]:
+    """The pictures of a scan without problems; pictures without labels do not count as one.
+
+    Args:
+        scan: what was found.
+        name: of the set.
+        root: where it lies.
+
+    Raises:
+        DataError: there are problems; the message lists the first of them.
+    """
+    _refuse(scan.problems, name, root)
+    return scan.scenes
+
+
+def _refuse(found: Sequence[Problem], name: str, root: Path) -> None:
+    problems = [problem for problem in found if problem.kind != UNLABELLED]
     if problems:
         raise DataError(f"{root}: {_summary(problems, f'canthus data check {name} {root}')}")
-    return scan.faces
 
 
 def _summary(problems: Sequence[Problem], check: str) -> str:

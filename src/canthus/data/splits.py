@@ -1,4 +1,4 @@
-"""Divide faces by group, so that one photo or one person never lies on both sides.
+"""Divide faces or scenes by group, so that one photo or one person never lies on both sides.
 
 The side is a hash of the group's name: it does not depend on the order of the files, on which of them are there, or
 on a random seed, so a face that was validation once is validation for ever.
@@ -6,8 +6,12 @@ on a random seed, so a face that was validation once is validation for ever.
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha1
+from typing import TypeVar
 
-from canthus.types import Annotation
+from canthus.types import Annotation, Scene
+
+Grouped = TypeVar("Grouped", Annotation, Scene)
+"""What can be divided by group."""
 
 VALIDATION_PARTS = 10
 """One group in this many is kept for validation by the splits ``fit`` and ``validation``."""
@@ -20,18 +24,16 @@ def fold_of(group: str, folds: int) -> int:
     return int(sha1(group.encode(), usedforsecurity=False).hexdigest(), 16) % folds
 
 
-def split_by_group(
-    annotations: Iterable[Annotation], *, parts: int = VALIDATION_PARTS
-) -> tuple[list[Annotation], list[Annotation]]:
+def split_by_group(items: Iterable[Grouped], *, parts: int = VALIDATION_PARTS) -> tuple[list[Grouped], list[Grouped]]:
     """Keep about one group in ``parts`` apart.
 
     Returns:
-        The faces to fit on and the faces to validate on, each in the order given.
+        Faces or scenes to fit on and those to validate on, each in the order given.
     """
-    fit: list[Annotation] = []
-    validation: list[Annotation] = []
-    for annotation in annotations:
-        (validation if fold_of(annotation.group, parts) == 0 else fit).append(annotation)
+    fit: list[Grouped] = []
+    validation: list[Grouped] = []
+    for item in items:
+        (validation if fold_of(item.group, parts) == 0 else fit).append(item)
     return fit, validation
 
 

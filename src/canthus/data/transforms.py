@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from canthus.data.lids import random_closed_eyes
 from canthus.data.occlusion import random_cover, seen_points
 from canthus.geometry import Affine
 from canthus.images import warp
@@ -32,6 +33,7 @@ class Augmentation:
         blur: chance of Gaussian blur, or of a resolution loss.
         noise: chance of pixel noise.
         occlude: chance of covering parts with one to three boxes.
+        close_eyes: chance of pulling the upper lids down over the eyes, see ``data.lids``.
         cover: chance of covering parts with things of many shapes, see ``data.occlusion``.
         cover_most: largest share of the face that ``cover`` hides.
     """
@@ -46,6 +48,7 @@ class Augmentation:
     blur: float = 0.0
     noise: float = 0.0
     occlude: float = 0.0
+    close_eyes: float = 0.0
     cover: float = 0.0
     cover_most: float = 0.6
 
@@ -80,6 +83,7 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
         settings: strengths.
         view: what the network sees of the packed crop.
     """
+    sample = random_closed_eyes(sample, rng, chance=settings.close_eyes)
     sample = random_view(sample, rng, settings, view)
     sample = random_flip(sample, rng, chance=settings.flip)
     sample = random_light(sample, rng, amount=settings.light)

@@ -141,8 +141,8 @@ def score_covered(
             yaw = head_yaw(truth)
             for condition in conditions:
                 face = cover_face(image, truth, condition, seed=seed)
-                points = predict(predictor, face.image, truth.box[None], truth)[0]
-                prediction = Prediction(face.truth, points, found=True, box=truth.box, overlap=1.0)
+                points, scores = predict(predictor, face.image, truth.box[None], truth)[0]
+                prediction = Prediction(face.truth, points, True, truth.box, 1.0, scores)
                 row = face_error(prediction, dataset=dataset, split=split, boxes="truth")
                 yield replace(row, occlusion=condition.name, covered=face.share, yaw=yaw)
 

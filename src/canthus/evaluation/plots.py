@@ -63,6 +63,41 @@ def plot_error_curves(
     figure.savefig(path)
 
 
+def plot_jitter(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, Mapping[float, float]],
+    *,
+    lines: Mapping[str, float],
+    title: str,
+) -> None:
+    """Write the mean error over how far the boxes were set off, one curve per kind.
+
+    Args:
+        path: file to write; its suffix names the format.
+        curves: name of the curve -> fraction of the box -> mean error, a fraction.
+        lines: further mean errors, such as that in a detector's boxes, as level lines.
+        title: what was measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for name, levels in curves.items():
+        x, errors = ([100 * value for value in values] for values in (levels, levels.values()))
+        axes.plot(x, errors, marker="o", linewidth=1.8, label=name)
+    for number, (name, error) in enumerate(lines.items()):
+        axes.axhline(100 * error, color=f"C{len(curves) + number}", linestyle="--", linewidth=1.4, label=name)
+    everything = [error for levels in curves.values() for error in levels.values()] + list(lines.values())
+    axes.set(ylim=(0, 110 * max(everything)), xlabel="boxes set off by up to, % of their longer side", title=title)
+    axes.set_xticks([100 * value for value in next(iter(curves.values()))])
+    axes.set_ylabel("mean error, % of the inter-ocular distance")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
 def plot_error_by_cover(
     path: str | os.PathLike[str], models: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str
 ) -> None:

@@ -28,6 +28,7 @@ class Prediction:
         found: False where no detected face overlaps the truth enough.
         box: face box that the points were found in; NaN where the face was missed.
         overlap: intersection over union of that box with the truth box; of the best box where the face was missed.
+        scores: confidence of each point in [0, 1]; None where none was given.
     """
 
     truth: Annotation
@@ -35,6 +36,7 @@ class Prediction:
     found: bool
     box: Float32[np.ndarray, " 4"]
     overlap: float
+    scores: Float32[np.ndarray, " k"] | None = None
 
     @staticmethod
     def missed(truth: Annotation, *, overlap: float = 0.0) -> "Prediction":
@@ -43,8 +45,12 @@ class Prediction:
         return Prediction(truth, nothing, found=False, box=np.full(4, np.nan, np.float32), overlap=overlap)
 
 
-def write_predictions(path: str | os.PathLike[str], predictions: Sequence[Prediction], *, boxes: str) -> None:
+def write_predictions(
+    path: str | os.PathLike[str], predictions: Sequence[Prediction], *, boxes: str, tolerance: float | None = None
+) -> None:
     """Write a JSON list, one face a line: image, subset, scheme, truth, predicted (null where missed), box, boxes.
+
+    Faces with confidence have ``confidence`` as well, one number a point.
 
     ``parse_predictions`` reads it back.  Coordinates are pixels, rounded to a thousandth.
 
@@ -52,8 +58,10 @@ def write_predictions(path: str | os.PathLike[str], predictions: Sequence[Predic
         path: file to write.
         predictions: what to write.
         boxes: where the boxes came from, the same for all.
+        tolerance: what confidence counts as right, fraction of the longer side of the face box; None without any.
     """
-    lines = [json.dumps(_entry(prediction) | {"boxes": boxes}) for prediction in predictions]
+    common = {"boxes": boxes} | ({} if tolerance is None else {"tolerance": tolerance})
+    lines = [json.dumps(_entry(prediction) | common) for prediction in predictions]
     Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
@@ -163,7 +171,14 @@ def _match_picture(
     boxes = np.array([_box(face, p, where) for face, p in zip(faces, points, strict=True)], np.float32).reshape(-1, 4)
     matches = match_boxes(np.stack([truth.box for truth in truths]), boxes, min_overlap=min_overlap)
     return [
-        Prediction(truth, points[match.index], found=True, box=boxes[match.index], overlap=match.overlap)
+        Prediction(
+            truth,
+            points[match.index],
+            found=True,
+            box=boxes[match.index],
+            overlap=match.overlap,
+            scores=_scores(faces[match.index], scheme, where),
+        )
         if match.found
         else Prediction.missed(truth, overlap=match.overlap)
         for truth, match in zip(truths, matches, strict=True)
@@ -191,8 +206,8 @@ def _find_pictures(
 
 
 def _entry(prediction: Prediction) -> dict[str, Any]:
-    truth = prediction.truth
-    return {
+    truth, scores = prediction.truth, prediction.scores
+    entry = {
         "image": truth.key,
         "subset": truth.subset,
         "scheme": truth.scheme.name,
@@ -200,6 +215,7 @@ def _entry(prediction: Prediction) -> dict[str, Any]:
         "predicted": _rounded(prediction.points) if prediction.found else None,
         "box": _rounded(prediction.box) if prediction.found else None,
     }
+    return entry if scores is None else entry | {"confidence": np.round(scores.astype(np.float64), 4).tolist()}
 
 
 def _rounded(values: Float32[np.ndarray, "..."]) -> Any:
@@ -214,11 +230,12 @@ def _with_points(truth: Annotation, entry: Mapping[str, Any], where: str) -> Pre
     points = _points(entry, "predicted", truth.scheme, where)
     if not np.isfinite(points).all():
         raise DataError(f"{where}: 'predicted' holds points that are no numbers; a missed face is null as a whole")
+    scores = _scores(entry, truth.scheme, where)
     if entry.get("box") is None:
-        return Prediction(truth, points, found=True, box=truth.box, overlap=1.0)
+        return Prediction(truth, points, found=True, box=truth.box, overlap=1.0, scores=scores)
     box = _box(entry, points, where)
     overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
-    return Prediction(truth, points, found=True, box=box, overlap=overlap)
+    return Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
 
 
 def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
@@ -234,6 +251,15 @@ def _points(entry: Mapping[str, Any], name: str, scheme: Scheme, where: str) -> 
         shape = " x ".join(map(str, points.shape)) or "no list"
         raise DataError(f"{where}: expected {name!r} to be {scheme.count} x 2 numbers ({scheme.name}), found {shape}")
     return points
+
+
+def _scores(entry: Mapping[str, Any], scheme: Scheme, where: str) -> Float32[np.ndarray, " k"] | None:
+    if entry.get("confidence") is None:
+        return None
+    scores = _numbers(entry["confidence"], "confidence", where)
+    if scores.shape != (scheme.count,) or not ((scores >= 0) & (scores <= 1)).all():
+        raise DataError(f"{where}: expected 'confidence' to be {scheme.count} numbers from 0 to 1, one a point")
+    return scores
 
 
 def _box(entry: Mapping[str, Any], points: Float32[np.ndarray, "k 2"], where: str) -> Float32[np.ndarray, " 4"]:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -13,12 +13,15 @@ import numpy as np
 from canthus.errors import DataError
 from canthus.evaluation.plots import plot_error_curves
 from canthus.evaluation.predictions import Prediction, write_predictions
+from canthus.evaluation.reliability import Reliability, score_reliability
+from canthus.evaluation.reliability_plot import plot_reliability
 from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.summary import Summary, divide, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
+from canthus.runtime.confidence import TOLERANCE
 
-_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden")
+_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_eyes", "nme_visible", "nme_hidden")
 
 
 @final
@@ -34,6 +37,7 @@ class Report:
         protocol: how the boxes came about, in words.
         rows: one per labelled face.
         predictions: in the order of ``rows``; empty where only rows were kept.
+        reliability: of the confidence of the points; None where the predictions have none.
     """
 
     model: str
@@ -43,6 +47,7 @@ class Report:
     protocol: str
     rows: Sequence[FaceError]
     predictions: Sequence[Prediction] = ()
+    reliability: Reliability | None = None
 
     @property
     def title(self) -> str:
@@ -51,15 +56,32 @@ class Report:
 
 
 def score(
-    predictions: Sequence[Prediction], *, model: str, dataset: str, split: str, boxes: str, protocol: str
+    predictions: Sequence[Prediction],
+    *,
+    model: str,
+    dataset: str,
+    split: str,
+    boxes: str,
+    protocol: str,
+    tolerance: float = TOLERANCE,
 ) -> Report:
     """A report of predictions.
+
+    Args:
+        predictions: what to score.
+        model: network or file of predictions.
+        dataset: name of the set, or of the file of predictions.
+        split: part of it.
+        boxes: one of ``BOXES``.
+        protocol: how the boxes came about, in words.
+        tolerance: what confidence counts as right, fraction of the longer side of the face box.
 
     Raises:
         DataError: the truth of a face cannot be scored.
     """
     rows = [face_error(prediction, dataset=dataset, split=split, boxes=boxes) for prediction in predictions]
-    return Report(model, dataset, split, boxes, protocol, rows, predictions)
+    found = score_reliability(predictions, tolerance=tolerance)
+    return Report(model, dataset, split, boxes, protocol, rows, predictions, found)
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -75,13 +97,21 @@ def report_json(report: Report) -> dict[str, Any]:
         **_numbers(summary),
         "groups": {name: _plain(value) for name, value in summary.parts.items()},
         "subsets": divisions,
-    }
+    } | ({} if report.reliability is None else {"confidence": _reliability_json(report.reliability)})
+
+
+def _reliability_json(found: Reliability) -> dict[str, Any]:
+    names = ("right", "confidence", "ece", "auroc", "rank_correlation", "seen", "hidden")
+    bins = [{"points": b.points, "confidence": b.confidence, "right": b.right} for b in found.bins]
+    numbers = {name: _plain(getattr(found, name)) for name in names}
+    return {"tolerance": found.tolerance, "points": found.points, **numbers, "bins": bins}
 
 
 def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) -> Iterator[Path]:
-    """Write ``summary.json``, ``rows.csv``, ``predictions.json``, ``worst.png`` and last ``errors.png`` (extra: plots).
+    """Write ``summary.json``, ``rows.csv``, ``predictions.json``, ``worst.png`` and last the plots (extra: plots).
 
-    Without predictions, and for ``worst`` the pictures they belong to, the files made of them are left out.
+    These are ``errors.png`` and, of predictions with confidence, ``reliability.png``.  Without predictions, and for
+    ``worst`` the pictures they belong to, the files made of them are left out.
 
     Args:
         folder: made where absent.
@@ -106,7 +136,8 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) 
     write_rows(folder / "rows.csv", report.rows)
     yield folder / "rows.csv"
     if report.predictions:
-        write_predictions(folder / "predictions.json", report.predictions, boxes=report.boxes)
+        tolerance = report.reliability.tolerance if report.reliability else None
+        write_predictions(folder / "predictions.json", report.predictions, boxes=report.boxes, tolerance=tolerance)
         yield folder / "predictions.json"
     if report.predictions and worst:
         write_image(folder / "worst.png", worst_sheet(report.predictions, report.rows, count=worst))
@@ -121,11 +152,15 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) 
         title=report.title,
     )
     yield folder / "errors.png"
+    if report.reliability:
+        plot_reliability(folder / "reliability.png", report.reliability, title=report.title, boxes=report.protocol)
+        yield folder / "reliability.png"
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
     counts = {"faces": summary.faces, "missed": summary.missed}
-    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS}
+    openness = {name: _plain(value) for name, value in asdict(summary.openness).items()}
+    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS} | {"openness": openness}
 
 
 def _plain(value: float) -> float | None:

@@ -19,6 +19,7 @@ from canthus.evaluation.errors import (
     normalized_squared_error,
     part_error,
 )
+from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
 from canthus.optional import require
 
@@ -28,8 +29,9 @@ BOXES = ("truth", "detector", "unstated")
 _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
 _NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
-_LATER = ("nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw")
-"""Numbers that files of earlier versions lack."""
+_LATER = ("nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence")
+_OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
+"""Like ``_LATER``, numbers that files of earlier versions lack."""
 
 
 @final
@@ -55,8 +57,11 @@ class FaceError:
         occlusion: name of the condition under which the face was covered on purpose, or "".
         covered: share of the face that was covered on purpose.
         yaw: of the head in radians, from the true points, where the evaluation needs it.
+        confidence: mean over the points, where the model gives it.
         parts: error of each part of the face, over the inter-ocular distance.
         attributes: yes/no properties of the face, where the set has them.
+        openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; where the points
+            lead to the 68, also the ratios of eyes and mouth, ``ear_right``, ``ear_left``, ``mar``, and ``..._truth``.
     """
 
     key: str
@@ -76,8 +81,10 @@ class FaceError:
     occlusion: str = ""
     covered: float = 0.0
     yaw: float = math.nan
+    confidence: float = math.nan
     parts: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, bool] = field(default_factory=dict)
+    openness: Mapping[str, float] = field(default_factory=dict)
 
 
 def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
@@ -96,6 +103,7 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
     if prediction.found and math.isnan(errors["ion"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
+    eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
     visible, hidden = (
         _number(part_error(predicted, points, ion, np.flatnonzero(which).tolist())[0])
         for which in (truth.visible, ~truth.visible)
@@ -115,10 +123,12 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         nme_visible=visible,
         nme_hidden=hidden,
         nmse_ipn_squared=float(normalized_squared_error(predicted, points, scales["ipn"])[0]),
+        confidence=math.nan if prediction.scores is None else float(prediction.scores.mean(dtype=np.float64)),
         parts={
             name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
         },
         attributes=dict(truth.attributes),
+        openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
     )
 
 
@@ -190,6 +200,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
 
 def _flat(row: FaceError) -> dict[str, Any]:
     flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS, *_LATER, "occlusion")}
+    flat |= dict(row.openness)
     flat |= {_PART + name: value for name, value in row.parts.items()}
     return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
 
@@ -215,7 +226,8 @@ def _row(line: Mapping[str, Any]) -> FaceError:
     values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
     values |= {name: _number(line[name]) for name in (*_NUMBERS, *_LATER) if line.get(name) is not None}
     values |= {"occlusion": str(line["occlusion"])} if line.get("occlusion") is not None else {}
-    return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes)
+    openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
+    return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)
 
 
 def _number(value: Any) -> float:

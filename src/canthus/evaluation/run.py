@@ -42,10 +42,10 @@ def predict_on_truth(
     """
     for image, truths in pictures_of(annotations):
         boxes = np.stack([jitter.apply(truth.box, truth.key) if jitter else truth.box for truth in truths])
-        points = predict(predictor, image, boxes, truths[0])
-        for truth, box, found in zip(truths, boxes, points, strict=True):
+        faces = predict(predictor, image, boxes, truths[0])
+        for truth, box, (points, scores) in zip(truths, boxes, faces, strict=True):
             overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
-            yield Prediction(truth, found, found=True, box=box, overlap=overlap)
+            yield Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
 
 
 def predict_on_detected(
@@ -71,11 +71,12 @@ def predict_on_detected(
         detected = detector(image).boxes
         matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
         boxes = detected[[match.index for match in matches if match.found]]
-        points = iter(predict(predictor, image, boxes, truths[0]))
+        faces = iter(predict(predictor, image, boxes, truths[0]))
         for truth, match in zip(truths, matches, strict=True):
             if match.found:
+                points, scores = next(faces)
                 box = detected[match.index]
-                yield Prediction(truth, next(points), found=True, box=box, overlap=match.overlap)
+                yield Prediction(truth, points, found=True, box=box, overlap=match.overlap, scores=scores)
             else:
                 yield Prediction.missed(truth, overlap=match.overlap)
 
@@ -91,18 +92,19 @@ def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list
 
 def predict(
     predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation
-) -> Float32[np.ndarray, "n k 2"]:
-    """Points of the faces in ``boxes``, in the scheme of ``truth``.
+) -> list[tuple[Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"] | None]]:
+    """Points of each face in ``boxes``, in the scheme of ``truth``, and their confidence where the network gives it.
 
     Raises:
         ConfigError: the network has another scheme.
     """
     if len(boxes) == 0:
-        return np.zeros((0, truth.scheme.count, 2), np.float32)
+        return []
     landmarks = predictor(image, boxes)
     if landmarks.scheme.name != truth.scheme.name:
         raise ConfigError(
             f"The model predicts {landmarks.scheme.name}, the truth of {truth.key} is {truth.scheme.name}; "
             "choose a model and a dataset of the same scheme"
         )
-    return landmarks.points
+    scores = [None] * len(landmarks) if landmarks.scores is None else list(landmarks.scores)
+    return list(zip(landmarks.points, scores, strict=True))

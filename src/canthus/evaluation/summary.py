@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from canthus.evaluation.openness import Openness, summarize_openness
 from canthus.evaluation.rows import FaceError
 
 
@@ -84,8 +85,10 @@ class Summary:
         fr_10: share of all faces above 10 % of the inter-ocular distance.
         auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
         parts: mean inter-ocular error of the found faces, for each part of the face.
-        nme_visible: mean inter-ocular error of the points that the truth marks as visible.
-        nme_hidden: the same of the hidden points, over the faces that have any.
+        nme_eyes: the same for the points of both eyes together.
+        nme_visible: the same for the points that the truth marks as visible.
+        nme_hidden: the same for the hidden points, over the faces that have any.
+        openness: errors of the ratios of eyes and mouth, of the found faces.
     """
 
     faces: int
@@ -96,8 +99,10 @@ class Summary:
     fr_10: float
     auc_8: float
     parts: Mapping[str, float]
+    nme_eyes: float
     nme_visible: float
     nme_hidden: float
+    openness: Openness
 
 
 def summarize(rows: Sequence[FaceError]) -> Summary:
@@ -115,6 +120,8 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
         parts={name: _mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
         nme_visible=_mean(row.nme_visible for row in rows if row.found),
         nme_hidden=_mean(row.nme_hidden for row in rows if row.found),
+        nme_eyes=_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
+        openness=summarize_openness([row.openness for row in rows if row.found]),
     )
 
 

@@ -1,9 +1,10 @@
-"""One ONNX file from a network: dynamic batch, no side file, the model card inside."""
+"""One ONNX file from a network: dynamic sizes, no side file, the card inside."""
 
 import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -49,30 +50,66 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
         MissingExtraError: onnx or onnxscript is not installed.
         ModelFileError: the exported file is not valid.
     """
-    onnx = require("onnx", extra="train")
-    require("onnxscript", extra="train")
     view = ExportView(network).eval()
     example = torch.zeros(2, card.size, card.size, 3, dtype=torch.uint8)
-    model = _trace(view, example).model_proto
+    with torch.no_grad():
+        outputs = OUTPUTS[: len(view(example))]
+    write_onnx(
+        view,
+        example,
+        path,
+        outputs=outputs,
+        sizes={0: torch.export.Dim("n", min=1, max=4096)},
+        card=card.to_json(),
+        description=f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}",
+    )
+
+
+def write_onnx(
+    view: nn.Module,
+    example: Tensor,
+    path: Path,
+    *,
+    outputs: Sequence[str],
+    sizes: Mapping[int, Any],
+    card: str,
+    description: str,
+) -> None:
+    """Write any network of one picture input to ``path``.
+
+    Args:
+        view: takes ``example``, gives the outputs; in eval mode.
+        example: the input ``image`` to trace with.
+        path: ``.onnx`` file; missing folders are made.
+        outputs: names of the outputs.
+        sizes: axes of the input that may have other sizes, see ``torch.export``.
+        card: the card as JSON, for the file's metadata.
+        description: the file's own text on itself.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+        ModelFileError: the exported file is not valid.
+    """
+    onnx = require("onnx", extra="train")
+    require("onnxscript", extra="train")
+    model = _trace(view, example, outputs, sizes).model_proto
     for entry in (e for e in model.metadata_props if e.key == METADATA_KEY):
         model.metadata_props.remove(entry)
-    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    model.metadata_props.add(key=METADATA_KEY, value=card)
     model.producer_name = "canthus"
-    model.doc_string = f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}"
+    model.doc_string = description
     _drop_debris(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ModelFileError(f"The export of {card.name} is not a valid ONNX model: {error}") from error
+        raise ModelFileError(f"The export to {path} is not a valid ONNX model: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
 
 
-def _trace(view: nn.Module, example: Tensor) -> Any:
+def _trace(view: nn.Module, example: Tensor, outputs: Sequence[str], sizes: Mapping[int, Any]) -> Any:
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
-    with torch.no_grad():
-        outputs = OUTPUTS[: len(view(example))]
     exporter.setLevel(logging.ERROR)
     try:
         # The exporter prints its steps and warns about its own insides; neither helps a user.
@@ -84,8 +121,8 @@ def _trace(view: nn.Module, example: Tensor) -> Any:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["image"],
-                output_names=outputs,
-                dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
+                output_names=list(outputs),
+                dynamic_shapes=(dict(sizes),),
                 external_data=False,
                 verbose=False,
             )

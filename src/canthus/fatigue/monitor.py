@@ -1,10 +1,12 @@
 """Watch one person: from observations to events, PERCLOS and a state."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import final
 
 from canthus.fatigue.events import Event, LowSpans, Span
+from canthus.fatigue.lids import LidWatch
 from canthus.fatigue.observation import Observation
 from canthus.fatigue.perclos import Perclos
 from canthus.fatigue.person import Measures, Person
@@ -13,6 +15,8 @@ from canthus.fatigue.state import State, StateMachine
 
 LONGEST_STEP_S = 0.5
 """Between two frames further apart nothing is known."""
+EARLY_S = 20.0
+"""Until somebody's normal is known, so much is kept to be judged afterwards."""
 
 
 @final
@@ -61,7 +65,7 @@ class FatigueMonitor:
         self.perclos = Perclos(window_s=rules.perclos_window_s, least_s=rules.perclos_least_s)
         self._state = StateMachine(rules)
         self._last_s: float | None = None
-        self._lids = LowSpans(enter=rules.shut, leave=rules.reopen)
+        self._lids = LidWatch(rules)
         self._yawns = LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening)
         self._nods = LowSpans(enter=-rules.nod, leave=-rules.nod / 2)
         self._away = LowSpans(enter=-rules.away, leave=-0.8 * rules.away)
@@ -70,7 +74,7 @@ class FatigueMonitor:
     def new_person(self) -> None:
         """Forget what is normal: another face is watched from now on."""
         self._person = Person(self.settings)
-        self._early: list[Observation] = []
+        self._early: deque[Observation] = deque()
 
     def update(self, seen: Observation) -> list[Event]:
         """Take in the next frame.
@@ -98,6 +102,8 @@ class FatigueMonitor:
         self._person.learn(seen, min(step_s, LONGEST_STEP_S))
         if not self._person.known:
             self._early.append(seen)
+            while seen.time_s - self._early[0].time_s > EARLY_S:  # eyes that cannot be learned, for hours
+                self._early.popleft()
         elif not known:  # what came while learning is judged now
             for early in self._early:
                 events += self._judge(early)
@@ -107,7 +113,7 @@ class FatigueMonitor:
     def finish(self) -> list[Event]:
         """Events that were going on when the face was lost or the video ended; they end at their last frame."""
         ended = [
-            self._lid_event(self._lids.interrupt()),
+            *self._lids.interrupt(),
             self._yawn_event(self._yawns.interrupt()),
             self._nod_event(self._nods.interrupt()),
             self._away_event(self._away.interrupt()),
@@ -128,7 +134,7 @@ class FatigueMonitor:
         state = self._state.update(
             seen.time_s,
             judged=math.isfinite(found.openness),
-            shut_since_s=self._lids.open_since_s,
+            shut_since_s=self._lids.shut_since_s,
             perclos=self.perclos.value,
         )
         self.status = Status(seen.time_s, state, found, self.perclos.value, seen.has_face)
@@ -136,22 +142,14 @@ class FatigueMonitor:
 
     def _watch(self, time_s: float, found: Measures) -> list[Event]:
         judged = math.isfinite(found.openness)
-        lids = self._lids.update(time_s, found.openness) if judged else self._lids.interrupt()
-        events = [self._lid_event(lids)]
+        lids = self._lids.update(time_s, found.lids, found.openness) if judged else self._lids.interrupt()
+        events: list[Event | None] = [*lids]
         if math.isfinite(found.mouth):
             events.append(self._yawn_event(self._yawns.update(time_s, -found.mouth)))
         if math.isfinite(found.pitch):
             events.append(self._nod_event(self._nods.update(time_s, -found.pitch)))
             events.append(self._away_event(self._away.update(time_s, -math.hypot(found.yaw, found.pitch))))
         return sorted((event for event in events if event), key=lambda event: event.start_s)
-
-    def _lid_event(self, span: Span | None) -> Event | None:
-        if span is None:
-            return None
-        long = span.duration_s > self.settings.closure_s
-        if not (long or span.begun):  # a glimpse of low lids, as in the smeared first frames of a stream
-            return None
-        return Event("closure" if long else "blink", span.start_s, span.end_s, min(1 - span.lowest, 1.0))
 
     def _yawn_event(self, span: Span | None) -> Event | None:
         if span is None or span.duration_s < self.settings.yawn_s:

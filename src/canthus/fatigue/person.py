@@ -10,6 +10,8 @@ from canthus.fatigue.settings import FatigueSettings
 
 CLOSING_S = 0.2
 """Time constant at which the shut eye's ratio follows eyes that close further than expected."""
+COVERED_S = 0.3
+"""Time constant of the eyes' confidence, which may fall for the moment of a blink."""
 PITCH_SHARE = 0.6
 """Looking down covers the eyes earlier than looking aside."""
 NORMAL_OPENNESS = 0.75
@@ -23,12 +25,14 @@ class Measures:
 
     Attributes:
         openness: of the eyes: 1 as usual, 0 shut; NaN where they cannot be judged.
+        lids: aspect ratio of the eyes over that of the person's open eyes; NaN likewise.
         mouth: mouth ratio above that of the closed mouth.
         yaw: from straight ahead, radians.
         pitch: likewise.
     """
 
     openness: float = math.nan
+    lids: float = math.nan
     mouth: float = math.nan
     yaw: float = math.nan
     pitch: float = math.nan
@@ -53,6 +57,7 @@ class Person:
             Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
         )
         self._closed_share = rules.closed_share
+        self._confidence = math.nan
 
     @property
     def known(self) -> bool:
@@ -61,9 +66,10 @@ class Person:
 
     def learn(self, seen: Observation, step_s: float) -> None:
         """Learn in the first seconds; afterwards adapt to what looks normal, never to shut eyes or a yawn."""
-        if step_s <= 0:
+        self._follow_confidence(seen, step_s)
+        if step_s <= 0 or self._confidence < self._rules.eye_confidence:  # NaN is not
             return
-        openness = self._openness(seen)
+        openness = self._openness(self._lids(seen))
         for baseline, value in ((self._right, seen.right_eye), (self._left, seen.left_eye)):
             if not baseline.known or openness > NORMAL_OPENNESS:
                 baseline.update(value, step_s)
@@ -77,26 +83,39 @@ class Person:
             share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
 
-    def _openness(self, seen: Observation) -> float:
-        """Of both eyes, the one nearer to the camera counting more when the head is turned; NaN while learning."""
-        right, left = self._each_openness(seen)
+    def _follow_confidence(self, seen: Observation, step_s: float) -> None:
+        """Of the less certain eye of those that count, none behind dark glasses; NaN where nothing is known."""
+        share = self._left_share(seen)
+        eyes = ((seen.right_confidence, 1 - share), (seen.left_confidence, share))
+        least = min(confidence for confidence, part in eyes if part >= 0.25)
+        if math.isfinite(seen.under_eyes):
+            bare = float(seen.under_eyes >= self._rules.dark_glasses)
+            least = min(least, bare) if math.isfinite(least) else bare
+        before = self._confidence if math.isfinite(self._confidence) else least
+        self._confidence = before + (least - before) * -math.expm1(-step_s / COVERED_S)
+
+    def _left_share(self, seen: Observation) -> float:
+        """Weight of the left eye: the one nearer to the camera counts more when the head is turned."""
         # Positive yaw looks to the subject's right and brings the left eye nearer.
-        share = min(max(0.5 + (seen.yaw - self._yaw.value) / (2 * self._rules.turned), 0.0), 1.0)
+        yaw = seen.yaw - self._yaw.value if self._yaw.known else 0.0
+        return min(max(0.5 + yaw / (2 * self._rules.turned), 0.0), 1.0)
+
+    def _lids(self, seen: Observation) -> float:
+        """Of both eyes; NaN while learning."""
+        right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
+        share = self._left_share(seen)
         return (1 - share) * right + share * left
 
-    def _each_openness(self, seen: Observation) -> tuple[float, float]:
-        closed = self._closed_share
-        return (
-            (seen.right_eye / self._right.value - closed) / (1 - closed),
-            (seen.left_eye / self._left.value - closed) / (1 - closed),
-        )
+    def _openness(self, lids: float) -> float:
+        return (lids - self._closed_share) / (1 - self._closed_share)
 
     def measure(self, seen: Observation) -> Measures:
         """How far a frame with a face departs from normal."""
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
-        openness = self._openness(seen) if self._can_judge(seen, yaw, pitch) else math.nan
+        lids = self._lids(seen) if self._can_judge(seen, yaw, pitch) else math.nan
         return Measures(
-            openness=min(max(openness, 0.0), 1.5),
+            openness=min(max(self._openness(lids), 0.0), 1.5),
+            lids=lids,
             mouth=seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
@@ -104,7 +123,11 @@ class Person:
 
     def _can_judge(self, seen: Observation, yaw: float, pitch: float) -> bool:
         rules = self._rules
+        if self._confidence < rules.eye_confidence:  # NaN is not
+            return False
         if not (self._right.known and math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned):
             return False
-        right, left = self._each_openness(seen)
+        right, left = (
+            self._openness(ratio) for ratio in (seen.right_eye / self._right.value, seen.left_eye / self._left.value)
+        )
         return abs(right - left) <= rules.disagreement and seen.eye_pixels >= rules.eye_pixels

@@ -16,6 +16,9 @@ class FatigueSettings:
             a person whose eyes are seen to close further.
         shut: openness at or below which a blink or closure begins, and ``reopen`` above which it ends.
         reopen: see there.
+        blink_dip: quick fall of the ratio, as a share of the open eye's, from which a blink may begin ...
+        blink_noise: ... and the same in units of the mean noise; the larger of the two counts.
+        blink_s: shortest blink.
         closure_s: longer than this a blink is a closure.
         asleep_s: eyes shut for longer.
         yawn_opening: mouth ratio above the person's closed mouth at which a yawn may begin; two thirds of it end it.
@@ -27,6 +30,9 @@ class FatigueSettings:
         away_s: shortest look away.
         turned: turn beyond which the eyes are not judged.
         eye_pixels: least width of an eye that is judged.
+        eye_confidence: least confidence of the eyes' points, over a third of a second, where the model gives any;
+            below it the eyes are taken for covered.
+        dark_glasses: brightness under the eyes over that of the cheeks, below which the eyes are taken for covered.
         disagreement: difference in openness of the two eyes, both of them visible, beyond which they are not judged.
         unknown_s: eyes not judged for longer: the state is unknown.
         perclos_window_s: window of PERCLOS.
@@ -45,16 +51,21 @@ class FatigueSettings:
     closed_share: float = 0.5
     shut: float = 0.5
     reopen: float = 0.6
+    blink_dip: float = 0.12
+    blink_noise: float = 6.0
+    blink_s: float = 0.08
     closure_s: float = 0.5
     asleep_s: float = 2.0
     yawn_opening: float = 0.45
     yawn_s: float = 2.0
-    nod: float = 0.3
+    nod: float = 0.25
     nod_s: float = 2.5
     away: float = 0.5
     away_s: float = 1.0
     turned: float = 0.6
     eye_pixels: float = 8.0
+    eye_confidence: float = 0.3
+    dark_glasses: float = 0.3
     disagreement: float = 0.8
     unknown_s: float = 1.0
     perclos_window_s: float = 60.0

@@ -11,43 +11,13 @@ from canthus.data.crops import PACK_SIZE
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
+from canthus.recipes.detector_config import TASK, DetectorConfig
+from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.pose_guide import PoseConfig
 
 T = TypeVar("T")
-
-
-@final
-@dataclass(frozen=True)
-class TrainSource:
-    """One training set.
-
-    Attributes:
-        dataset: key of ``DATASETS``.
-        split: name of the split.
-        weight: part of an epoch, relative to the other sets that are active.
-        until: share of the training after which the set is no longer visited.
-    """
-
-    dataset: str
-    split: str
-    weight: float = 1.0
-    until: float = 1.0
-
-
-@final
-@dataclass(frozen=True)
-class ValidationSource:
-    """One validation set; the first of a recipe decides which checkpoint is best."""
-
-    dataset: str
-    split: str
-
-    @property
-    def name(self) -> str:
-        """``dataset/split``."""
-        return f"{self.dataset}/{self.split}"
 
 
 @final
@@ -70,6 +40,7 @@ class TrainConfig:
         pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
         loss: key of ``LOSSES``, or of ``HEATMAP_LOSSES`` for networks that draw heatmaps.
         loss_settings: the loss's own arguments.
+        point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
         batch_size: faces a step and process.
@@ -97,6 +68,7 @@ class TrainConfig:
     pack_size: int = PACK_SIZE
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
+    point_weights: dict[str, Any] = field(default_factory=dict)
     spread_weight: float = 1.0
     pose: PoseConfig = field(default_factory=PoseConfig)
     batch_size: int = 64
@@ -149,16 +121,25 @@ def recipe_names(folder: str = "") -> list[str]:
 
 
 def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
-    """Read a recipe by name or path and apply ``key=value`` changes.
+    """Read the recipe of a landmark network by name or path and apply ``key=value`` changes.
 
     Args:
         recipe: a name that ``recipe_names`` lists, or the path of a TOML file.
         changes: such as ``optimizer.learning_rate=0.01`` or ``train.0.weight=2``; values are TOML.
 
     Raises:
-        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion) or a value of the wrong type.
+        ConfigError: no such recipe, not TOML, an unknown field (with a suggestion), a value of the wrong type, or the
+            recipe of something else.
     """
-    return from_values(TrainConfig, _read_values(recipe, changes, ""))
+    config = load_any_recipe(recipe, changes)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{recipe} is the recipe of a face detector, not of a landmark network")
+    return config
+
+
+def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
+    """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
+    return read_config(_recipe_values(recipe, changes, ""))
 
 
 def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
@@ -167,10 +148,10 @@ def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
     Raises:
         ConfigError: as ``load_recipe``.
     """
-    return from_values(FitConfig, _read_values(recipe, changes, FITTED))
+    return from_values(FitConfig, _recipe_values(recipe, changes, FITTED))
 
 
-def _read_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, Any]:
+def _recipe_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -187,6 +168,17 @@ def _read_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, 
     for change in changes:
         _apply(values, change)
     return values
+
+
+def read_config(values: Mapping[str, Any]) -> TrainConfig | DetectorConfig:
+    """The recipe that plain data stands for: of a face detector where it says so, else of a landmark network.
+
+    Raises:
+        ConfigError: see ``from_values``.
+    """
+    if values.get("task") == TASK:
+        return from_values(DetectorConfig, values)
+    return from_values(TrainConfig, values)
 
 
 def to_values(config: Any) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """A checkpoint to a verified ONNX file."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from torch import nn
 
 from canthus.data.crops import CropPack, load_crops
@@ -19,12 +19,16 @@ from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
 from canthus.models import create_model
 from canthus.models.weights import read_weights_file
+from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.start import init_file
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
+from canthus.runtime.confidence import Calibration
 from canthus.runtime.session import LandmarkSession
 from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
+from canthus.types import Sample
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
 OWN_TERMS = "not stated: trained on a folder of the exporter's own; give them with --licence"
@@ -41,7 +45,11 @@ class ExportReport:
         crops: pictures that torch and ONNX were compared on.
         real: True where those were real faces, False where they were drawn.
         difference_px: largest difference between the two, pixels of the crop.
-        metrics: ``dataset/split/nme_ion`` of the file itself, truth boxes, fractions.
+        metrics: ``dataset/split/nme_ion`` of the file itself, truth boxes, fractions; of a file with confidence also
+            ``ece`` and ``auroc`` on held-out faces that the calibration has not seen, see ``calibrate``.
+        calibration: how expected errors become confidence; None where the network tells none, or where the first
+            validation set is not at hand.
+        tells_spread: whether the network tells expected errors.
     """
 
     path: Path
@@ -50,6 +58,28 @@ class ExportReport:
     real: bool
     difference_px: float
     metrics: Mapping[str, float]
+    calibration: Calibration | None
+    tells_spread: bool
+
+
+@final
+@dataclass(frozen=True)
+class _Held:
+    """A validation set at hand.
+
+    Attributes:
+        name: ``dataset/split``.
+        samples: its faces as the network sees them.
+        groups: of each face.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    groups: Sequence[str]
+
+    @property
+    def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
+        return np.stack([sample.image for sample in self.samples])
 
 
 def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
@@ -79,7 +109,8 @@ def export(
     """Write a checkpoint's network as ONNX, compare it with torch, and score the file itself.
 
     Where the recipe's validation sets are at hand, they serve for both and their errors go into the model card;
-    otherwise the comparison runs on drawn faces and the card carries no errors.
+    otherwise the comparison runs on drawn faces and the card carries no errors.  A network that tells expected errors
+    is calibrated on the first validation set; without that the file gives no confidence.
 
     Args:
         checkpoint: file of a run.
@@ -101,20 +132,16 @@ def export(
     try:
         export_onnx(network, card, unchecked)
         session = LandmarkSession.open(unchecked)
-        crops, real, metrics = _check_material(config, session, roots, cache, progress)
+        held = _held_out(config, roots, cache, progress)
+        crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
         difference = verify_export(network, session, crops)
-        export_onnx(network, replace(card, metrics=metrics), unchecked)
+        calibration, metrics = _scored(config, session, held)
+        export_onnx(network, replace(card, metrics=metrics, calibration=calibration), unchecked)
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
-    return ExportReport(
-        path=path,
-        size_bytes=path.stat().st_size,
-        crops=len(crops),
-        real=real,
-        difference_px=difference,
-        metrics=metrics,
-    )
+    checked = (path, path.stat().st_size, len(crops), bool(held), difference)
+    return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
 def training_sets(config: TrainConfig) -> tuple[str, ...]:
@@ -125,13 +152,16 @@ def training_sets(config: TrainConfig) -> tuple[str, ...]:
     """
     earlier: tuple[str, ...] = ()
     if config.init:
-        path = Path(config.init)
-        if not path.is_file():
+        try:
+            path = init_file(config)
+        except ConfigError as error:
             raise ConfigError(
                 f"The network started from {config.init}, not here, so the card cannot name its training sets; "
                 "export where the run was started"
-            )
-        if CONFIG_KEY in read_weights_file(path):
+            ) from error
+        if path.suffix == ".onnx":
+            earlier = LandmarkSession.open(path).card.training_data
+        elif CONFIG_KEY in read_weights_file(path):
             before = checkpoint_config(read_checkpoint(path), source=path)
             earlier = training_sets(from_values(TrainConfig, before))
         else:
@@ -153,34 +183,43 @@ def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:
     )
 
 
-def _check_material(
-    config: TrainConfig,
-    session: LandmarkSession,
-    roots: Mapping[str, Path],
-    cache: Path,
-    progress: Callable[[str, int, int], None],
-) -> tuple[UInt8[np.ndarray, "n s s 3"], bool, dict[str, float]]:
-    """Crops to compare on, whether they are real, and the file's errors on the validation sets."""
-    crops: list[UInt8[np.ndarray, "n s s 3"]] = []
-    metrics = {}
+def _held_out(
+    config: TrainConfig, roots: Mapping[str, Path], cache: Path, progress: Callable[[str, int, int], None]
+) -> list[_Held]:
+    """The validation sets that are at hand, in the recipe's order."""
+    held = []
     for source in config.validation:
         if source.dataset in roots:
             faces = load_faces(source.dataset, source.split, config, roots[source.dataset])
-            pack = load_crops(faces, cache, size=config.pack_size, progress=functools.partial(progress, source.name))
-            images, truth = plain_crops(pack, config)
-            errors = normalized_error(session(images), truth, inter_ocular(truth, pack.scheme))
-            metrics[f"{source.name}/nme_ion"] = round(float(errors.mean()), 6)
-            crops.append(images)
-    if crops:
-        return np.concatenate(crops), True, metrics
+            told = functools.partial(progress, source.name)
+            pack = load_crops(faces, cache, size=config.pack_size, progress=told)
+            held.append(_Held(source.name, plain_samples(pack, config), [face.group for face in faces]))
+    return held
+
+
+def _scored(
+    config: TrainConfig, session: LandmarkSession, held: Sequence[_Held]
+) -> tuple[Calibration | None, dict[str, float]]:
+    """The calibration of a file that tells a spread, where the first validation set is at hand; what was measured."""
+    metrics = {f"{part.name}/nme_ion": _error(session, part) for part in held}
+    if not session.tells_spread or not held or held[0].name != config.validation[0].name:
+        return None, metrics
+    calibration, measured = calibrate(session, held[0].samples, held[0].groups)
+    return calibration, metrics | {f"{held[0].name}/{name}": value for name, value in measured.items()}
+
+
+def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:
     rng = np.random.default_rng(0)
-    return np.stack([draw_face(rng, size=config.size).image for _ in range(32)]), False, {}
+    return np.stack([draw_face(rng, size=size).image for _ in range(32)])
 
 
-def plain_crops(
-    pack: CropPack, config: TrainConfig
-) -> tuple[UInt8[np.ndarray, "n s s 3"], Float32[np.ndarray, "n k 2"]]:
-    """All faces of a pack as the network sees them, with the truth in pixels of the crop."""
+def _error(session: LandmarkSession, held: _Held) -> float:
+    truth = np.stack([sample.points for sample in held.samples])
+    errors = normalized_error(session(held.crops), truth, inter_ocular(truth, session.scheme))
+    return round(float(errors.mean()), 6)
+
+
+def plain_samples(pack: CropPack, config: TrainConfig) -> list[Sample]:
+    """All faces of a pack as the network sees them."""
     view = View(size=config.size, margin=config.margin, pack_margin=pack.margin)
-    samples = [plain_view(pack.sample(i), view) for i in range(len(pack))]
-    return np.stack([s.image for s in samples]), np.stack([s.points for s in samples])
+    return [plain_view(pack.sample(i), view) for i in range(len(pack))]

@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
+import itertools
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,22 @@ from canthus.data.crops import CropPack, load_crops
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses import HEATMAP_LOSSES, LOSSES
-from canthus.models import create_model
-from canthus.models.weights import load_weights, read_weights_file
+from canthus.losses.points import weigh_points
 from canthus.recipes.config import TrainConfig, from_values, to_values
+from canthus.recipes.detector_config import DetectorConfig
+from canthus.recipes.start import start_network
+from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
 from canthus.training.pose_guide import PoseGuide
-from canthus.training.task import RegressionTask
+from canthus.training.task import RegressionTask, network_input
 from canthus.types import Annotation
 
 Progress = Callable[[str, int, int], None]
+
+INIT_BATCHES = 8
+"""Batches on which the statistics of batch norms are measured where a training starts from an exported model."""
 
 
 @final
@@ -59,7 +63,7 @@ class Surroundings:
 
 def default_cache() -> Path:
     """Where packed crops are kept: ``canthus`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
+    return cache_folder()
 
 
 @final
@@ -72,7 +76,7 @@ class Packs:
         validation: validation sets by name; the first decides which epoch is best.
     """
 
-    train: Sequence[Source]
+    train: Sequence[Source[CropPack]]
     validation: Mapping[str, CropPack]
 
 
@@ -119,13 +123,14 @@ def train(
         ConfigError: unknown names, or the folder holds a run of another recipe.
     """
     refuse_other_run(config, place.out)
-    loss = loss_of(config)
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
+    batches = _training_batches(config, place, packs.train)
+    network = start_network(config, functools.partial(_some_images, batches))
     return fit(
-        _task(config, place, loss, list(packs.validation)),
-        _training_batches(config, place, packs.train),
+        _task(config, place, network, list(packs.validation)),
+        batches,
         [_validation_batches(config, pack) for pack in packs.validation.values()],
         out=place.out,
         config=to_values(config),
@@ -143,11 +148,8 @@ def train(
     )
 
 
-def _task(
-    config: TrainConfig, place: Surroundings, loss: Callable[[Tensor, Tensor], Tensor], validation: Sequence[str]
-) -> RegressionTask:
+def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validation: Sequence[str]) -> RegressionTask:
     scheme = find_scheme(config.scheme)
-    network = start_network(config)
     if not config.spread_weight > 0:
         raise ConfigError(
             f"spread_weight must be positive, not {config.spread_weight:g}; leave out model_settings.spread to train "
@@ -156,7 +158,7 @@ def _task(
     return RegressionTask(
         network=network,
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
-        loss=loss,
+        loss=loss_of(config),
         size=config.size,
         scheme=scheme,
         optimizer=config.optimizer,
@@ -170,7 +172,9 @@ def _task(
     )
 
 
-def _training_batches(config: TrainConfig, place: Surroundings, sources: Sequence[Source]) -> DataLoader[Batch]:
+def _training_batches(
+    config: TrainConfig, place: Surroundings, sources: Sequence[Source[CropPack]]
+) -> DataLoader[Batch]:
     sampler = MixtureSampler(
         sources,
         faces=config.faces_per_epoch,
@@ -195,43 +199,16 @@ def _validation_batches(config: TrainConfig, pack: CropPack) -> DataLoader[Batch
     return plain_loader(pack, size=config.size, margin=config.margin, batch_size=batch)
 
 
-def start_network(config: TrainConfig) -> nn.Module:
-    """The recipe's network with the weights it starts from.
-
-    A checkpoint of canthus must fit as a whole, but for the head of the spread, which may start anew; of any other
-    file of weights, what fits is taken.
-
-    Raises:
-        ConfigError: there is no file ``init``, or it is a checkpoint of another network.
-        ModelFileError: ``init`` is no file of weights, or nothing in it fits.
-    """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
-    path = Path(config.init)
-    if not config.init:
-        return network
-    if not path.is_file():
-        raise ConfigError(
-            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
-            "init=FILE, or start from random weights with --set init="
-        )
-    if CONFIG_KEY not in read_weights_file(path):
-        load_weights(network, path)
-        return network
-    weights = network_weights(read_checkpoint(path))
-    fresh = {name: value for name, value in network.state_dict().items() if name.startswith("spread.")}
-    try:
-        network.load_state_dict(fresh | weights)
-    except RuntimeError as error:
-        raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
-    return network
+def _some_images(batches: DataLoader[Batch]) -> Tensor:
+    """Pictures of the first batches, as the network takes them."""
+    return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss with its settings filled in.
+    """The recipe's loss with its settings filled in and the points weighed.
 
     Raises:
-        ConfigError: unknown loss, or settings it does not take.
+        ConfigError: unknown loss or part of the face, or settings it does not take.
     """
     function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
     loss = functools.partial(function, **config.loss_settings)
@@ -240,7 +217,11 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
         loss(predicted, torch.zeros(1, 1, 2))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    return loss
+    if config.loss in HEATMAP_LOSSES:
+        if config.point_weights:
+            raise ConfigError(f"Loss {config.loss!r} weighs all maps alike; leave out point_weights")
+        return loss
+    return weigh_points(loss, find_scheme(config.scheme), config.point_weights)
 
 
 def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:
@@ -273,7 +254,7 @@ def load_faces(dataset: str, split: str, config: TrainConfig, root: Path) -> lis
     return load_dataset(dataset, root, split, scheme=config.scheme, variant=config.conversion or None)
 
 
-def refuse_other_run(config: TrainConfig, out: Path) -> None:
+def refuse_other_run(config: TrainConfig | DetectorConfig, out: Path) -> None:
     """A run folder belongs to one recipe; going on with another would make a curve of two.
 
     Raises:
@@ -285,7 +266,7 @@ def refuse_other_run(config: TrainConfig, out: Path) -> None:
     old, new = json.loads(path.read_text()), _plain(config)
     # A run of an earlier version lacks the settings that came later; it ran with what are their defaults now.
     with contextlib.suppress(ConfigError):
-        old = _plain(from_values(TrainConfig, old))
+        old = _plain(from_values(type(config), old))
     if old != new:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ConfigError(
@@ -293,7 +274,7 @@ def refuse_other_run(config: TrainConfig, out: Path) -> None:
         )
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
+def _plain(config: TrainConfig | DetectorConfig) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists."""
     values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
     return values

@@ -1,9 +1,9 @@
 """The model card that an ONNX file carries inside itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import final
+from typing import Any, final
 
 from canthus.errors import ModelFileError
 from canthus.lookup import unknown_name
@@ -12,6 +12,13 @@ from canthus.schemes import Scheme, find_scheme
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
+LANDMARKS = "landmarks"
+DETECTOR = "detector"
+KINDS = {
+    LANDMARKS: "a landmark model (for --model)",
+    DETECTOR: "a face detector (for --detector)",
+}
+"""What a card can describe, in words."""
 
 
 @final
@@ -59,19 +66,9 @@ class ModelCard:
         """Read a card; ``source`` names the file in errors.
 
         Raises:
-            ModelFileError: not JSON, or fields are missing or unknown.
+            ModelFileError: not JSON, of a detector, or fields are missing or unknown.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
-        known = {f.name for f in fields(ModelCard)}
-        for name in values:
-            if name not in known:
-                raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
-        missing = known - set(values) - {"metrics", "calibration"}
-        if missing:
-            raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
+        values = card_values(text, kind=LANDMARKS, known=[f.name for f in fields(ModelCard)], source=source)
         values["training_data"] = tuple(values["training_data"])
         if values.get("calibration") is not None:
             values["calibration"] = _calibration(values["calibration"], source=source)
@@ -87,3 +84,49 @@ def _calibration(values: object, *, source: str) -> Calibration:
     ):
         raise ModelFileError(f"{source}: the calibration must hold the numbers {', '.join(names)}; found {values!r}")
     return Calibration(**values)
+
+
+def card_values(text: str, *, kind: str, known: Collection[str], source: str) -> dict[str, Any]:
+    """Fields of a card of one kind; ``metrics`` and ``calibration`` may be missing.
+
+    Args:
+        text: the card as JSON.
+        kind: what the file is expected to be; the card of a landmark model need not say.
+        known: names of the fields.
+        source: the file, for errors.
+
+    Raises:
+        ModelFileError: not JSON, of another kind, or fields are missing or unknown.
+    """
+    values, found = _json_object(text, source=source), card_kind(text, source=source)
+    if found != kind:
+        what = KINDS.get(found, f"of the unknown kind {found!r}")
+        raise ModelFileError(f"{source}: is {what}, expected {KINDS[kind]}")
+    if "kind" not in known:
+        values.pop("kind", None)
+    for name in values:
+        if name not in known:
+            raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
+    missing = set(known) - set(values) - {"metrics", "calibration"}
+    if missing:
+        raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
+    return values
+
+
+def card_kind(text: str, *, source: str) -> str:
+    """What a card describes; one that does not say is of a landmark model.
+
+    Raises:
+        ModelFileError: not JSON.
+    """
+    return str(_json_object(text, source=source).get("kind", LANDMARKS))
+
+
+def _json_object(text: str, *, source: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{source}: the model card is no JSON object")
+    return values

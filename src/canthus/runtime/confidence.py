@@ -9,6 +9,10 @@ from jaxtyping import Float32
 
 from canthus.errors import ModelFileError
 
+TOLERANCE = 0.05
+"""What counts as right unless stated otherwise: 5 % of the longer side of the face box, 8 or 9 % of the inter-ocular
+distance of a frontal face, about the threshold from which 300-W counts a face as failed."""
+
 
 @final
 @dataclass(frozen=True)

@@ -1,17 +1,9 @@
-"""Find faces: the ``Detector`` protocol, OpenCV's cascade behind it, and the whole picture as one face."""
+"""What a face detector is, and the simplest one: the whole picture as one face."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
-import cv2
 import numpy as np
-from jaxtyping import Float32
 
-from canthus.errors import ConfigError
-from canthus.geometry import box_iou, box_size
-from canthus.lookup import lookup
 from canthus.types import Faces, Image
 
 
@@ -28,134 +20,6 @@ class Detector(Protocol):
         ...
 
 
-CASCADE = "haarcascade_frontalface_alt2.xml"
-SCALE_STEP = 1.1
-SMALLEST_SIDE = 24
-"""Side of the smallest square searched for, in pixels of the shrunken picture; the cascade was trained on 20."""
-GROUPING = 0.2
-"""Squares that differ by less than this share of their side are sightings of one face."""
-LEAST_SIGHTINGS = 2
-DUPLICATE_OVERLAP = 0.35
-"""Of two faces whose boxes overlap by more (intersection over union), the lower score goes."""
-NESTED_SHARE = 0.7
-"""Of two faces, one of which lies within the other by more than this share of its area, the lower score goes."""
-
-# Measured by benchmarks/fit_haar_boxes.py on the 2,009 training pictures of 300-W, truth being the hull of the 68
-# points: medians over the 1,907 faces that the cascade found.  What remains after the map, in units of the longer
-# side of the true box: shift x sigma 0.10 (it follows the turn of the head), shift y 0.045; log scale 0.10.
-CENTRE_OFFSET = (0.0067, 0.1554)
-"""Centre of the face box minus centre of the cascade's square, in sides of the square."""
-FACE_SIZE = (0.868, 0.850)
-"""Width and height of the face box in sides of the square."""
-# Logistic fit on the same pictures, a square on the labelled face against a square away from it.
-SCORE_BIAS = -2.19
-SCORE_PER_LOG_SIGHTING = 1.55
-SCORE_PER_MARGIN = 0.70
-MARGIN_ORIGIN = 55.0
-
-
-@final
-@dataclass(frozen=True)
-class HaarSightings:
-    """Squares that the cascade fired at, before they are mapped to face boxes.
-
-    Attributes:
-        centres: in edge coordinates of the picture.
-        sides: of the squares, in pixels of the picture.
-        counts: neighbouring places and sizes at which the cascade fired.
-        margins: best sum of the cascade's last stage among them.
-    """
-
-    centres: Float32[np.ndarray, "n 2"]
-    sides: Float32[np.ndarray, " n"]
-    counts: Float32[np.ndarray, " n"]
-    margins: Float32[np.ndarray, " n"]
-
-    def face_boxes(self) -> Float32[np.ndarray, "n 4"]:
-        """Face boxes, by the measured map."""
-        centres = self.centres + self.sides[:, None] * np.array(CENTRE_OFFSET)
-        halves = self.sides[:, None] * np.array(FACE_SIZE) / 2
-        return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
-
-    def scores(self) -> Float32[np.ndarray, " n"]:
-        """Chance that a square is a face, by the measured logistic curve."""
-        logit = SCORE_BIAS + SCORE_PER_LOG_SIGHTING * np.log(self.counts)
-        logit = logit + SCORE_PER_MARGIN * (self.margins - MARGIN_ORIGIN)
-        return np.asarray(1 / (1 + np.exp(-logit)), dtype=np.float32)
-
-
-@final
-class HaarDetector:
-    """OpenCV's bundled cascade for frontal faces (Viola and Jones, 2001; its trees by Lienhart et al., 2003).
-
-    Larger pictures are first shrunk to ``long_side``; faces below about 4 % of it are not found, nor are profiles.
-
-    Args:
-        least_score: faces scored lower are left out.
-        long_side: longer side in pixels to which larger pictures are shrunk.
-    """
-
-    def __init__(self, *, least_score: float = 0.4, long_side: int = 640) -> None:
-        self.least_score = least_score
-        self.long_side = long_side
-        path = Path(cv2.__file__).parent / "data" / CASCADE
-        self._cascade = cv2.CascadeClassifier(str(path))
-        if self._cascade.empty():
-            raise ConfigError(f"{path}: OpenCV's face cascade is missing; use opencv-python-headless below 5")
-
-    def __call__(self, image: Image) -> Faces:
-        """Faces of one picture, best first."""
-        sightings = self.sightings(image)
-        return distinct_faces(Faces(sightings.face_boxes(), sightings.scores()), least_score=self.least_score)
-
-    def sightings(self, image: Image) -> HaarSightings:
-        """Squares that the cascade fired at."""
-        height, width = image.shape[:2]
-        shrink = max(1.0, max(height, width) / self.long_side)
-        columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if shrink > 1:
-            grey = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
-        # No neighbours asked for: single windows come back, and one pass yields both their number and margins.
-        windows, _, margins = self._cascade.detectMultiScale3(
-            grey, SCALE_STEP, 0, minSize=(SMALLEST_SIDE, SMALLEST_SIDE), outputRejectLevels=True
-        )
-        seen = np.asarray(windows, np.float64).reshape(-1, 4)
-        groups, counts = cv2.groupRectangles(list(seen.astype(int).tolist()), LEAST_SIGHTINGS - 1, GROUPING)
-        squares = np.asarray(groups, np.float64).reshape(-1, 4)
-        centres = squares[:, :2] + squares[:, 2:] / 2
-        distance = np.abs(centres[:, None] - (seen[:, :2] + seen[:, 2:] / 2)[None]).max(axis=-1)
-        near = distance < GROUPING * squares[:, 2:3]
-        best = np.where(near, np.reshape(margins, (1, -1)), MARGIN_ORIGIN - 1.0)
-        return HaarSightings(
-            centres=(centres * (width / columns, height / rows)).astype(np.float32),
-            sides=(squares[:, 2] * shrink).astype(np.float32),
-            counts=np.asarray(counts, np.float32).reshape(-1),
-            margins=best.max(axis=1, initial=MARGIN_ORIGIN - 1.0).astype(np.float32),
-        )
-
-
-def distinct_faces(faces: Faces, *, least_score: float) -> Faces:
-    """Faces scored at least ``least_score``, best first, without second boxes of the same face.
-
-    A second box overlaps a better one by much, or one of the two lies almost wholly within the other.
-    """
-    order = np.argsort(-faces.scores, kind="stable")
-    order = order[faces.scores[order] >= least_score]
-    boxes = faces.boxes[order]
-    overlap = box_iou(boxes, boxes)
-    areas = box_size(boxes).prod(axis=-1)
-    # intersection = iou * (a + b) / (1 + iou), from the definition of iou
-    shared = overlap * (areas[:, None] + areas[None]) / (1 + overlap)
-    nested = shared / np.maximum(np.minimum(areas[:, None], areas[None]), 1e-6)
-    same = (overlap > DUPLICATE_OVERLAP) | (nested > NESTED_SHARE)
-    kept: list[int] = []
-    for index in range(len(order)):
-        if not same[index, kept].any():
-            kept.append(index)
-    return Faces(boxes[kept], faces.scores[order][kept])
-
-
 @final
 class WholePicture:
     """The whole picture as one face box, for pictures that are already cut to the face."""
@@ -164,33 +28,3 @@ class WholePicture:
         """One face."""
         height, width = image.shape[:2]
         return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
-
-
-DETECTORS: dict[str, Callable[[], Detector]] = {"haar": HaarDetector, "none": WholePicture}
-
-
-PASSES = {"haar": 2}
-"""Passes of the landmarker that suit a detector's boxes, where one is not enough: see ``usual_passes``."""
-
-
-def usual_passes(detector: str | Detector) -> int:
-    """How often the landmarker should cut out a face found by this detector.
-
-    The cascade's boxes are off by a tenth of the face; a second look by the points found first undoes that (on the
-    validation photos of 300-W it takes the error back to that of true boxes).  Other boxes are taken as they are.
-    """
-    return PASSES.get(detector, 1) if isinstance(detector, str) else 1
-
-
-def create_detector(name: str) -> Detector:
-    """The detector called ``name``: ``haar``, or ``none`` for the whole picture as one face.
-
-    Raises:
-        ConfigError: the name is unknown, or a file; detectors from files are not read, boxes from files are.
-    """
-    if name not in DETECTORS and (Path(name).suffix or Path(name).exists()):
-        raise ConfigError(
-            f"{name}: face detectors cannot be read from a file. Known detectors: {', '.join(sorted(DETECTORS))}; "
-            "boxes found by another detector go into a file for --boxes"
-        )
-    return lookup(DETECTORS, name, kind="detector")()

@@ -130,11 +130,11 @@ def draw_points(
         score = 1.0 if scores is None else float(scores[index])
         place = (float(x), float(y))
         if score < HOLLOW_BELOW:
-            _ring(canvas, place, 1.7 * radius, doubt_color(score), width=line_width(size))
+            _circle(canvas, place, 1.7 * radius, doubt_color(score), line_width(size))
             continue
         if radius > 1:  # on small faces dark edges would run together
-            _dot(canvas, place, 1.4 * radius, POINT_EDGE)
-        _dot(canvas, place, radius, doubt_color(score))
+            _circle(canvas, place, 1.4 * radius, POINT_EDGE, cv2.FILLED)
+        _circle(canvas, place, radius, doubt_color(score), cv2.FILLED)
 
 
 def doubt_color(score: float) -> tuple[int, int, int]:
@@ -156,16 +156,6 @@ def _line(
     near = points[(np.abs(points) < FAR).all(axis=1)]
     fixed = np.round(near * 2**SHIFT).astype(np.int32)
     cv2.polylines(canvas, [fixed[:, None]], closed, color, width, cv2.LINE_AA, SHIFT)
-
-
-def _dot(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int]) -> None:
-    _circle(canvas, place, radius, color, cv2.FILLED)
-
-
-def _ring(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int], *, width: int) -> None:
-    if radius > 1.7:  # a dark line under the bright one, as the dots have an edge
-        _circle(canvas, place, radius, POINT_EDGE, width + 2)
-    _circle(canvas, place, radius, color, width)
 
 
 def _circle(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int], width: int) -> None:

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import final
 
+from canthus.errors import ConfigError
 from canthus.images import checked_image
 from canthus.runtime.crop_model import open_model
-from canthus.runtime.detector import Detector, create_detector, usual_passes
+from canthus.runtime.detector import Detector
+from canthus.runtime.detectors import create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker
 from canthus.types import Faces, Frame, Image
 
@@ -61,7 +63,10 @@ class Pipeline:
 def load_pipeline(
     model: str | os.PathLike[str] | bytes = "default",
     *,
-    detector: str | Detector = "haar",
+    detector: str | os.PathLike[str] | Detector = "default",
+    detector_model: str | os.PathLike[str] | None = None,
+    detector_size: int | None = None,
+    detector_tiles: bool = False,
     threads: int = 1,
     passes: int | None = None,
 ) -> Pipeline:
@@ -70,16 +75,25 @@ def load_pipeline(
     Args:
         model: ``default``, a name that ``canthus models`` lists, an ONNX file of ``canthus export``, or an ``.npz``
             of ``canthus fit``.
-        detector: ``haar`` (OpenCV's cascade for frontal faces), ``none`` (the whole picture is one face), or anything
-            that maps a picture to ``Faces``.
-        threads: threads of the landmark model.
+        detector: a name or file that ``create_detector`` takes, or anything that maps a picture to ``Faces``.
+        detector_model: file of the detector ``yunet``, or of ``canthus``.
+        detector_size: longer side in pixels to which the detector brings pictures.
+        detector_tiles: look for small faces in tiles of larger pictures as well.
+        threads: threads of the landmark model, and of the detector's where that is of canthus.
         passes: 2 cuts each face out a second time by the points found first; slower, less dependent on the box.  What
-            suits the detector unless given: 2 for ``haar``, else 1.
+            suits the detector unless given, see ``usual_passes``.
 
     Raises:
-        ConfigError: unknown model or detector, or a number below one.
-        ModelFileError: the file is missing or no landmark model.
+        ConfigError: unknown model or detector, a setting that has no effect, or a number below one.
+        ModelFileError: a file is missing or of another kind.
     """
-    found = create_detector(detector) if isinstance(detector, str) else detector
+    if isinstance(detector, str | os.PathLike):
+        found = create_detector(
+            detector, model=detector_model, size=detector_size, tiles=detector_tiles, threads=threads
+        )
+    elif detector_model is not None or detector_size is not None or detector_tiles:
+        raise ConfigError("Settings of the detector have no effect on one that is ready; leave them out")
+    else:
+        found = detector
     count = usual_passes(detector) if passes is None else passes
     return Pipeline(found, Landmarker(open_model(model, threads=threads), passes=count))

@@ -20,12 +20,13 @@ class TextTarget(Protocol):
 
 
 class FaceRecord(TypedDict):
-    """One face, in pixels of the upright picture; ``confidence`` of each point where the model gives it."""
+    """One face, in pixels of the upright picture; ``five_points`` and ``confidence`` where a network gives them."""
 
     box: list[float]
     score: float
     scheme: str
     points: list[list[float]]
+    five_points: NotRequired[list[list[float]]]
     confidence: NotRequired[list[float]]
 
 
@@ -54,6 +55,8 @@ def face_record(frame: Frame, index: int) -> FaceRecord:
         "scheme": marks.scheme.name,
         "points": _rounded(marks.points[index], 2),
     }
+    if frame.faces.points is not None:
+        record["five_points"] = _rounded(frame.faces.points[index], 2)
     if marks.scores is not None:
         record["confidence"] = _rounded(marks.scores[index], 4)
     return record

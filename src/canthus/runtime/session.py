@@ -7,29 +7,15 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import onnxruntime
 from jaxtyping import Float32, UInt8
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from canthus.errors import ConfigError, ModelFileError
+from canthus.errors import ModelFileError
 from canthus.geometry import unit_to_pixels
-from canthus.lookup import unknown_name
-from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.runtime.card import ModelCard
+from canthus.runtime.onnx_files import find_file, open_onnx, read_model
 from canthus.zoo import DEFAULT, embedded_models
 
 logger = logging.getLogger(__name__)
-
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NoModel,
-    ort_state.NoSuchFile,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
-)
-"""What ONNX Runtime raises on a bad file; these share no base class of their own."""
 
 MAX_BATCH = 32
 """Crops in one run; larger sets go in several, so that memory stays bounded in a crowd."""
@@ -69,16 +55,8 @@ class LandmarkSession:
             ConfigError: ``threads`` is below one.
             ModelFileError: no ONNX model, no card, or other inputs and outputs than a landmark model has.
         """
-        if threads < 1:
-            raise ConfigError(f"Expected at least 1 thread, found {threads}")
-        self._session = _onnx_session(data, source=source, threads=threads)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise ModelFileError(
-                f"{source}: holds no model card (metadata entry {METADATA_KEY!r}), so scheme and crop are unknown; "
-                "make the file with: canthus export CHECKPOINT"
-            )
-        self.card = ModelCard.from_json(metadata[METADATA_KEY], source=source)
+        self._session, card = open_onnx(data, source=source, threads=threads)
+        self.card = ModelCard.from_json(card, source=source)
         self.scheme = self.card.find_scheme()
         self.source = source
         self.size_bytes = len(data)
@@ -103,11 +81,7 @@ class LandmarkSession:
         if isinstance(model, bytes):
             return LandmarkSession(model, source="bytes", threads=threads)
         path = find_model(model)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
-        return LandmarkSession(data, source=os.fspath(path), threads=threads)
+        return LandmarkSession(read_model(path), source=os.fspath(path), threads=threads)
 
     @property
     def tells_spread(self) -> bool:
@@ -158,35 +132,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         ConfigError: neither a known name nor a file, and it does not look like a path.
         ModelFileError: it looks like a path, and there is no file.
     """
-    name = os.fspath(model)
-    known = embedded_models()
-    wanted = DEFAULT if name == "default" else name
-    if isinstance(model, str) and wanted in known:
-        return known[wanted]
-    path = Path(name)
-    if path.is_file():
-        return path
-    if name == "default":
-        raise ModelFileError(f"The embedded model {DEFAULT!r} is not in this installation; install canthus again")
-    if path.is_dir():
-        raise ModelFileError(f"{name}: is a folder, expected an ONNX file")
-    if path.suffix or path.name != name:
-        raise ModelFileError(f"{name}: no such file; embedded models: {', '.join(known) or 'none'}")
-    raise unknown_name(name, [*known, "default"], kind="model")
-
-
-def _onnx_session(data: bytes, *, source: str, threads: int) -> Any:
-    if not data:
-        raise ModelFileError(f"{source}: the file is empty, expected an ONNX model")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except ORT_ERRORS as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelFileError(f"{source}: is no ONNX model that ONNX Runtime can open ({reason})") from error
+    return find_file(model, embedded_models(), default=DEFAULT, kind="model")
 
 
 def _checked_input(session: Any, card: ModelCard, *, source: str) -> str:

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -81,10 +82,11 @@ class VideoFile:
             yield VideoFrame(_upright(frame, size), last_s)
         if last_s == -math.inf:
             self.problem = self.problem or f"{self.name}: no frame could be decoded"
-        elif self.problem is None and self.duration_s and last_s + step < self.duration_s - MISSING_END_S:
+        elif self.duration_s and last_s + step < self.duration_s - MISSING_END_S:
+            also = f"; {self.problem.removeprefix(f'{self.name}: ')}" if self.problem else ""
             self.problem = (
                 f"{self.name}: ends at {last_s + step:.2f} s of {self.duration_s:.2f} s, so it was cut short; "
-                "everything before is kept"
+                f"everything before is kept{also}"
             )
 
     def _decoded(self) -> Iterator[Any]:
@@ -133,7 +135,8 @@ class Camera:
         self.duration_s: float | None = None
         self.problem: str | None = None
         self._clock = clock
-        self._capture = cv2.VideoCapture(number)
+        with _quiet():
+            self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
             raise VideoError(
                 f"{self.name} cannot be opened; is it plugged in, free, and may this user read it? A file is opened by "
@@ -160,6 +163,17 @@ class Camera:
 
     def __exit__(self, *error: object) -> None:
         self._capture.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV prints lines of its own about cameras that are not there."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 VideoSource: TypeAlias = VideoFile | Camera

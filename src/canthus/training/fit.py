@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from canthus.training.checkpoint import BEST, CONFIG_KEY, LAST
-from canthus.training.loader import Batch
 from canthus.training.record import EpochLines, MetricsRecorder, environment
 
 logger = logging.getLogger(__name__)
@@ -65,7 +64,8 @@ class FitSettings:
 
     Attributes:
         epochs: number of epochs.
-        monitor: metric whose least value is the best checkpoint.
+        monitor: metric that chooses the best checkpoint.
+        mode: ``min`` where its least value is the best, ``max`` where its largest is.
         ema_decay: decay of the averaged weights per step; 0 for no average.
         precision: as Lightning names it: ``32-true``, ``bf16-mixed``.
         clip: largest norm of the gradient; 0 for no limit.
@@ -76,6 +76,7 @@ class FitSettings:
 
     epochs: int
     monitor: str
+    mode: str = "min"
     ema_decay: float = 0.0
     precision: str = "32-true"
     clip: float = 0.0
@@ -86,8 +87,8 @@ class FitSettings:
 
 def fit(
     task: L.LightningModule,
-    train: DataLoader[Batch],
-    validation: Sequence[DataLoader[Batch]],
+    train: DataLoader[Any],
+    validation: Sequence[DataLoader[Any]],
     *,
     out: Path,
     config: Mapping[str, Any],
@@ -112,7 +113,7 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     last = out / LAST
     best = ModelCheckpoint(
-        out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode="min", enable_version_counter=False
+        out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
     )
     callbacks = [best, *_callbacks(out, config, settings, write)]
     trainer = _trainer(out, settings, callbacks)

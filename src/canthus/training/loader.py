@@ -4,9 +4,9 @@ Everything random about a picture follows from (seed, epoch, draw), so a run tha
 it would have gone, whatever the number of worker processes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import numpy as np
 import torch
@@ -46,18 +46,21 @@ class Draw(NamedTuple):
     number: int
 
 
+PackT = TypeVar("PackT", bound=Sized)
+
+
 @final
 @dataclass(frozen=True)
-class Source:
+class Source(Generic[PackT]):
     """One pack and its part in the training.
 
     Attributes:
-        pack: the faces.
+        pack: the faces, or the scenes.
         weight: part of an epoch, relative to the other sources that are active.
         until: share of the training after which the source is no longer visited.
     """
 
-    pack: CropPack
+    pack: PackT
     weight: float = 1.0
     until: float = 1.0
 
@@ -79,7 +82,7 @@ class MixtureSampler(Sampler[Draw]):
         ConfigError: no source stays to the end, a weight is not positive, or an epoch is shorter than a batch.
     """
 
-    def __init__(self, sources: Sequence[Source], *, faces: int, epochs: int, batch_size: int, seed: int) -> None:
+    def __init__(self, sources: Sequence[Source[Any]], *, faces: int, epochs: int, batch_size: int, seed: int) -> None:
         if all(s.until < 1 for s in sources) or any(s.weight <= 0 for s in sources):
             raise ConfigError("Training sets need positive weights, and one of them must stay until 1.0")
         if faces < batch_size:
@@ -133,7 +136,7 @@ class CropDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source[CropPack]],
         settings: Augmentation,
         *,
         size: int,

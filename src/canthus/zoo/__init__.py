@@ -1,11 +1,25 @@
-"""The landmark models that lie inside the package, each one ONNX file with its card in it."""
+"""The models that lie inside the package, each one ONNX file with its card in it.
+
+Names of face detectors begin with ``face_detector``; every other file is a landmark model.
+"""
 
 from pathlib import Path
 
 DEFAULT = "pfld_68"
-"""Model used where none is named."""
+"""Landmark model used where none is named."""
+DEFAULT_DETECTOR = "face_detector"
+"""Detector used where none is named."""
 
 
 def embedded_models() -> dict[str, Path]:
-    """Name -> file of every embedded model, by name."""
+    """Name -> file of every embedded landmark model, by name."""
+    return {name: path for name, path in _files().items() if not name.startswith(DEFAULT_DETECTOR)}
+
+
+def embedded_detectors() -> dict[str, Path]:
+    """Name -> file of every embedded face detector, by name."""
+    return {name: path for name, path in _files().items() if name.startswith(DEFAULT_DETECTOR)}
+
+
+def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.onnx"))}

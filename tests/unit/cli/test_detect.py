@@ -147,7 +147,7 @@ def test_results_in_the_searched_folder_are_not_found_again(run: Run, photos: Pa
     [
         (("--json", "-", "--csv", "-"), "would mix on standard output"),
         (("--detector", "haar", "--boxes", "b.json"), "give one of them"),
-        (("--detector", "face.onnx"), "face detectors cannot be read from a file"),
+        (("--detector", "face.onnx"), "face.onnx: no such file"),
         (("--detector", "harr"), "Did you mean 'haar'"),
         (("--model", "missing.onnx"), "missing.onnx: no such file"),
         (("--boxes", "missing.json"), "missing.json: cannot be read"),

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, DataError
-from canthus.images import write_image
+from canthus.images import read_image, write_image
+from canthus.runtime.session import LandmarkSession
 
 KEYS = {"faces", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "boxes"}
 
@@ -192,3 +193,44 @@ def test_an_empty_folder_is_no_dataset(model: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert isinstance(error_of("--model", model, "--dataset", "300w", "--root", empty), DataError)
+
+
+def test_confidence_of_a_model_is_scored_and_comes_back_from_its_file(
+    root: Path, tiny_model: Callable[..., Path], confident_session: LandmarkSession, tmp_path: Path
+) -> None:
+    model = tiny_model(spread=40 / 60, card=confident_session.card)
+    place = ("--dataset", "300w", "--root", root, "--split", "common")
+    values = numbers("--model", model, *place, "--out", tmp_path / "out")["confidence"]
+    assert (values["tolerance"], values["points"], values["right"]) == (0.05, 3 * 68, 1.0)
+    assert values["ece"] == pytest.approx(1 - values["confidence"])
+    assert (tmp_path / "out/reliability.png").is_file()
+    again = numbers("--predictions", tmp_path / "out/predictions.json")["confidence"]
+    assert again["ece"] == pytest.approx(values["ece"], abs=1e-3)
+    strict = numbers("--predictions", tmp_path / "out/predictions.json", "--tolerance", "0.00001")["confidence"]
+    assert strict["right"] < values["right"]
+    assert "right within 5 % of the face box" in run("--model", model, *place).stdout
+    assert "confidence" not in numbers("--model", tiny_model(spread=40 / 60), *place)
+
+
+def test_tolerance_is_for_predictions_and_positive(root: Path, model: Path, tmp_path: Path) -> None:
+    place = ("--dataset", "300w", "--root", root, "--split", "common")
+    assert "no effect with a model" in str(error_of("--model", model, *place, "--tolerance", "0.1"))
+    assert "positive fraction" in str(error_of("--predictions", tmp_path / "p.json", "--tolerance", "0"))
+    run("--model", model, *place, "--out", tmp_path / "out")
+    entries = json.loads((tmp_path / "out/predictions.json").read_text())
+    (tmp_path / "p.json").write_text(json.dumps([entries[0] | {"tolerance": "wide"}]))
+    assert "positive number 'tolerance'" in str(error_of("--predictions", tmp_path / "p.json"))
+
+
+def test_jitter_report_is_a_table_and_a_picture(root: Path, model: Path, tmp_path: Path) -> None:
+    on_set = ("--model", model, "--dataset", "300w", "--root", root, "--split", "common")
+    result = run(*on_set, "--jitter-report", tmp_path / "jitter.png")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    (shift,) = [line for line in lines if line[:1] == ["shift"]]
+    (scale,) = [line for line in lines if line[:1] == ["scale"]]
+    assert len(shift) == len(scale) == 6
+    assert float(shift[1]) == float(scale[1]), "true boxes in both"
+    assert (read_image(tmp_path / "jitter.png") < 128).any()
+    for extra in (("--box-jitter", "0.1"), ("--boxes", "unstated", "--predictions", tmp_path / "p.json")):
+        assert "jitter-report" in str(error_of(*on_set, *extra, "--jitter-report", tmp_path / "j.png"))

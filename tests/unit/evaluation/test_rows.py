@@ -60,6 +60,12 @@ def test_missed_faces_come_back_as_missed(faces: list[Annotation], tmp_path: Pat
     assert all(math.isnan(value) for value in row.parts.values())
 
 
+def test_rows_of_earlier_versions_are_read(faces: list[Annotation], tmp_path: Path) -> None:
+    write_rows(tmp_path / "old.csv", [replace(score(exact(faces[0])), openness={})])
+    assert "nme_eyes" not in (tmp_path / "old.csv").read_text()
+    assert read_rows(tmp_path / "old.csv")[0].openness == {}
+
+
 def test_rows_into_nowhere_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canthus.data.synthetic import draw_face
+from canthus.data.synthetic_shape import FaceShape
+from canthus.fatigue.glasses import brightness_under_eyes
 from canthus.fatigue.observation import Observation, observe
-from canthus.fatigue.ratios import eye_aspect_ratio, mouth_aspect_ratio
+from canthus.fatigue.ratios import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.pose import HEAD_MODEL, POSE_POINTS
 
 EYE = np.array([[0, 0], [1, -0.6], [3, -0.8], [4, 0], [3, 0.8], [1, 0.6]])
@@ -44,3 +47,32 @@ def test_observe_a_face_made_of_the_head_model() -> None:
     assert seen.mouth == pytest.approx(8 / 12, rel=1e-5)
     assert abs(seen.yaw) < 0.2
     assert not Observation(0.0).has_face
+
+
+def test_dark_glasses_darken_the_skin_under_the_eyes() -> None:
+    sample = draw_face(np.random.default_rng(3), size=300, shape=FaceShape(eyes=0.6))
+    points = sample.points
+    assert brightness_under_eyes(sample.image, points) > 0.8
+    glasses = sample.image.copy()
+    top, bottom = int(points[17:27, 1].max()), int(points[36:48, 1].max() + 0.6 * (points[39, 0] - points[36, 0]))
+    glasses[top:bottom, int(points[0, 0]) : int(points[16, 0])] = (25, 22, 30)
+    assert brightness_under_eyes(glasses, points) < 0.3
+    assert observe(points, 1.0, image=glasses).under_eyes < 0.3
+    assert math.isnan(observe(points, 1.0).under_eyes)
+    assert math.isnan(brightness_under_eyes(sample.image, points + 1000))
+
+
+def test_one_lens_is_no_pair_of_glasses() -> None:
+    sample = draw_face(np.random.default_rng(3), size=300, shape=FaceShape(eyes=0.6))
+    half = sample.image.copy()
+    half[:, : int(sample.points[27, 0])] = 10
+    assert brightness_under_eyes(half, sample.points) > 0.8
+
+
+def test_confidence_of_each_eye() -> None:
+    sample = draw_face(np.random.default_rng(3), size=300)
+    scores = np.full(68, 0.5, np.float32)
+    scores[list(RIGHT_EYE)], scores[list(LEFT_EYE)] = 0.25, 0.75
+    seen = observe(sample.points, 1.0, scores=scores)
+    assert (seen.right_confidence, seen.left_confidence) == (0.25, 0.75)
+    assert math.isnan(observe(sample.points, 1.0).left_confidence)

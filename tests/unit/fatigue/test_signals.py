@@ -7,6 +7,8 @@ import pytest
 
 from canthus.fatigue.baseline import Baseline
 from canthus.fatigue.events import Event, EventKind, LowSpans
+from canthus.fatigue.monitor import FatigueMonitor
+from canthus.fatigue.observation import Observation
 from canthus.fatigue.perclos import Perclos
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import StateMachine
@@ -131,3 +133,22 @@ class TestState:
             machine.note(Event(kind, 2.0, 3.0, 0.5))
             assert set(self.run(machine, 3, 4)) == {"tired"}
             assert self.run(machine, 300, 302)[-1] == "alert"
+
+
+def test_watching_for_long_needs_no_more_memory() -> None:
+    """Whatever is kept of single frames is kept for a time, whether the eyes can be judged or not."""
+    monitor = FatigueMonitor()
+    most = {"perclos": 0, "early": 0}
+    for index in range(3000):
+        time_s = index / 5
+        covered = time_s > 300 or time_s < 100  # never learned at first, lost later
+        eye = 0.1 if index % 17 == 0 else 0.3
+        yaw = 2.0 if time_s > 500 else 0.0
+        monitor.update(Observation(time_s, eye, eye, 0.1, yaw, 0.0, 30.0, under_eyes=0.1 if covered else 0.9))
+        most["perclos"] = max(most["perclos"], len(monitor.perclos._steps))
+        most["early"] = max(most["early"], len(monitor._early))
+    assert most["perclos"] <= 60 * 5 + 1
+    assert 1 < most["early"] <= 20 * 5 + 1
+    assert len(monitor._lids._shut_spans) <= 1
+    assert len(monitor._state._closures) <= 60
+    assert not monitor._person._right._seen

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from canthus.runtime.draw import draw_frame, group_color, line_width
+from canthus.runtime.draw import DOUBT_COLORS, POINT_COLOR, doubt_color, draw_frame, group_color, line_width
 from canthus.schemes import SCHEMES, Scheme
 from canthus.types import Faces, Frame, Landmarks
 
@@ -22,6 +22,24 @@ def test_points_of_every_scheme_are_drawn_where_they_are(name: str) -> None:
     assert drawn.shape == image.shape
     columns, rows = np.round(points[0]).astype(int).T
     assert (drawn[rows, columns].max(axis=1) > 60).all()
+
+
+def test_points_of_little_confidence_are_drawn_otherwise() -> None:
+    points = np.random.default_rng(0).uniform(100, 900, (1, 68, 2))
+    frame = frame_of(points, SCHEMES["ibug_68"])
+    image = np.zeros((1000, 1000, 3), np.uint8)
+
+    def drawn(score: float | None) -> np.ndarray:
+        scores = None if score is None else np.full((1, 68), score, np.float32)
+        return draw_frame(image, Frame(frame.faces, Landmarks(frame.landmarks.points, frame.landmarks.scheme, scores)))
+
+    np.testing.assert_array_equal(drawn(1.0), drawn(None))
+    x, y = np.round(points[0, 0]).astype(int)
+    assert drawn(0.6)[y, x].tolist() == list(doubt_color(0.6)), "a dot of its color"
+    assert drawn(0.0)[y, x].tolist() != list(doubt_color(0.0)), "a ring, open in the middle"
+    assert (drawn(0.0) == np.array(doubt_color(0.0), np.uint8)).all(axis=2).sum() > 68 * 20
+    assert [doubt_color(score) for score in (0.0, 0.5, 1.0)] == list(DOUBT_COLORS)
+    assert doubt_color(1.0) == POINT_COLOR
 
 
 def test_an_empty_frame_draws_nothing() -> None:

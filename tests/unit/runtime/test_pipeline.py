@@ -8,11 +8,15 @@ import pytest
 import canthus
 from canthus.errors import ConfigError, ModelFileError
 from canthus.images import checked_image
-from canthus.runtime.detector import HaarDetector, WholePicture
+from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.detector import WholePicture
+from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.session import LandmarkSession
+from canthus.runtime.tiled_detector import TiledDetector
 from canthus.types import Faces, Image
+from tiny_detectors import write_tiny_detector
 
 TinyModel = Callable[..., Path]
 
@@ -29,7 +33,7 @@ def picture(value: int) -> np.ndarray:
 
 def test_load_pipeline_is_public_and_takes_names_files_and_detectors(tiny_model: TinyModel) -> None:
     path = tiny_model()
-    assert isinstance(canthus.load_pipeline(path).detector, HaarDetector)
+    assert isinstance(canthus.load_pipeline(path, detector="haar").detector, HaarDetector)
     assert isinstance(load_pipeline(str(path), detector="none", passes=2).detector, WholePicture)
     assert load_pipeline(path, passes=2).landmarker.passes == 2
     own = load_pipeline(path.read_bytes(), detector=find_nothing)
@@ -87,7 +91,26 @@ def test_arrays_that_are_no_rgb_picture_are_refused(array: np.ndarray) -> None:
         checked_image(array)
 
 
+def test_settings_of_the_detector_reach_it(tiny_model: TinyModel, tmp_path: Path) -> None:
+    file = write_tiny_detector(tmp_path / "detector.onnx")
+    detector = load_pipeline(tiny_model(), detector=file, detector_size=320, detector_tiles=True).detector
+    assert isinstance(detector, TiledDetector)
+    assert isinstance(detector.detector, CanthusDetector)
+    assert (detector.size, detector.detector.size) == (320, 320)
+
+
+def test_a_frame_keeps_the_five_points_of_the_detector(tiny_model: TinyModel, tmp_path: Path) -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[32:48, 64:80] = 255
+    frame = load_pipeline(tiny_model(), detector=write_tiny_detector(tmp_path / "detector.onnx"))(image)
+    assert frame.faces.points is not None
+    np.testing.assert_allclose(frame.faces.points[0, 2], (71.5, 39.5))
+    assert frame.landmarks.points.shape == (1, 68, 2)
+
+
 def test_bad_settings_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="have no effect on one that is ready"):
+        load_pipeline(tiny_model(), detector=find_nothing, detector_size=320)
     with pytest.raises(ConfigError, match="Unknown detector"):
         load_pipeline(tiny_model(), detector="dlib")
     with pytest.raises(ConfigError, match="at least 1 pass"):

@@ -1,21 +1,24 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from canthus.runtime.records import CsvWriter, JsonWriter, picture_record
+from canthus.runtime.track_records import TrackCsvWriter, tracked_record
 from canthus.schemes import FIVE
-from canthus.types import Faces, Frame, Image, Landmarks
+from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 
 IMAGE: Image = np.zeros((20, 30, 3), np.uint8)
 
 
-def frame(count: int) -> Frame:
+def frame(count: int, *, confidence: bool = False) -> Frame:
     boxes = np.array([[1.123456, 2, 11, 12]] * count, np.float32).reshape(-1, 4)
     points = np.arange(count * 10, dtype=np.float32).reshape(count, 5, 2) + np.float32(0.1)
-    return Frame(Faces(boxes, np.full(count, 0.87654321, np.float32)), Landmarks(points, FIVE))
+    scores = np.linspace(0.12345678, 1, count * 5, dtype=np.float32).reshape(count, 5) if confidence else None
+    return Frame(Faces(boxes, np.full(count, 0.87654321, np.float32)), Landmarks(points, FIVE, scores))
 
 
 def test_a_record_holds_exactly_the_promised_fields() -> None:
@@ -29,6 +32,13 @@ def test_a_record_holds_exactly_the_promised_fields() -> None:
     assert face["scheme"] == "five"
     assert face["points"][0] == [0.1, 1.1]
     assert len(face["points"]) == 5
+
+
+def test_the_five_points_of_a_detector_are_written_where_there_are_any() -> None:
+    found = frame(2)
+    points = np.arange(20, dtype=np.float32).reshape(2, 5, 2)
+    record = picture_record("a.jpg", IMAGE, replace(found, faces=replace(found.faces, points=points)))
+    assert [face["five_points"][0] for face in record["faces"]] == [[0, 1], [10, 11]]
 
 
 @pytest.mark.parametrize("counts", [[], [0], [1], [0, 2, 1]])
@@ -70,3 +80,29 @@ def test_csv_has_one_row_a_face() -> None:
     assert (rows[1]["scheme"], rows[1]["score"]) == ("five", "0.8765")
     assert (rows[1]["point_0_x"], rows[1]["point_4_y"]) == ("10.1", "19.1")
     assert all(None not in row and None not in row.values() for row in rows)
+
+
+def test_confidence_is_written_where_the_model_gives_it() -> None:
+    (face,) = picture_record("a.jpg", IMAGE, frame(1, confidence=True))["faces"]
+    assert list(face) == ["box", "score", "scheme", "points", "confidence"]
+    assert face["confidence"][0] == 0.1235
+    assert len(face["confidence"]) == 5
+    file = io.StringIO()
+    CsvWriter(file, points=5, confidence=True).write(picture_record("a.jpg", IMAGE, frame(2, confidence=True)))
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert (rows[0]["point_4_y"], rows[0]["point_0_confidence"]) == ("9.1", "0.1235")
+    assert rows[1]["point_4_confidence"] == "1.0"
+    assert all(None not in row and None not in row.values() for row in rows)
+
+
+def test_tracks_carry_confidence_likewise() -> None:
+    ids, measured = np.array([3, 7]), np.zeros((2, 5, 2), np.float32)
+    plain, confident = (
+        tracked_record(0, TrackedFrame(frame(2, confidence=given), ids, measured, 0.5)) for given in (False, True)
+    )
+    assert "confidence" not in plain["faces"][0]
+    assert (confident["faces"][1]["id"], confident["faces"][1]["confidence"][4]) == (7, 1.0)
+    file = io.StringIO()
+    TrackCsvWriter(file, points=5, confidence=True).write(confident)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert (rows[1]["id"], rows[1]["point_4_confidence"]) == ("7", "1.0")

@@ -95,6 +95,16 @@ def test_face_that_leaves_is_lost_and_comes_back_with_its_number(pipeline: Pipel
     assert frames[-1].ids.tolist() == [0]
 
 
+def test_faces_that_come_and_go_are_forgotten(pipeline: Pipeline, oracle: Oracle) -> None:
+    tracker = Tracker(pipeline, TrackerSettings(unconfirmed_s=1.2, remember_s=2.0))
+    most = 0
+    for index in range(300):
+        oracle.discs = [(40 + 60 * (index // 10 % 5), 60 + 110 * (index // 50 % 2))]
+        tracker(_picture(oracle.discs), index / 10)
+        most = max(most, len(tracker._lost) + len(tracker._tracks))
+    assert 1 < most <= 10
+
+
 def test_unconfirmed_face_is_given_up_in_seconds(pipeline: Pipeline, oracle: Oracle) -> None:
     tracker = Tracker(pipeline, TrackerSettings(unconfirmed_s=2.0))
     oracle.discs = [(100.0, 100.0)]

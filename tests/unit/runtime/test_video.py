@@ -75,6 +75,22 @@ def test_damage_in_the_middle_keeps_the_rest(tmp_path: Path) -> None:
     assert np.diff([frame.time_s for frame in frames]).min() > 0
 
 
+def test_mp4_whose_index_outlives_its_end_is_called_cut_short(tmp_path: Path) -> None:
+    whole = _write(tmp_path / "whole.mp4", [i / 25 for i in range(200)])
+    data = whole.read_bytes()
+    # The index of our own files is at their end: put the second half of the pictures out, keep the index.
+    start, stop = data.index(b"mdat"), data.rindex(b"moov")
+    middle = (start + stop) // 2
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[:middle] + bytes(stop - middle) + data[stop:])
+    with VideoFile(cut) as video:
+        frames = list(video)
+    assert 5 < len(frames) < 200
+    assert video.problem
+    assert "cut short" in video.problem
+    assert "damaged" in video.problem or "reading stopped" in video.problem
+
+
 def test_files_that_are_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty.mp4").write_bytes(b"")

@@ -6,18 +6,9 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.data import load_dataset
-from canthus.errors import ConfigError
 from canthus.geometry import box_iou, hull_box
 from canthus.images import read_image
-from canthus.runtime.detector import (
-    CENTRE_OFFSET,
-    DETECTORS,
-    FACE_SIZE,
-    HaarDetector,
-    HaarSightings,
-    create_detector,
-    distinct_faces,
-)
+from canthus.runtime.haar_detector import CENTRE_OFFSET, FACE_SIZE, HaarDetector, HaarSightings, distinct_faces
 from canthus.types import Faces
 
 PORTRAIT_BOX = np.array([[170, 155, 361, 358]], np.float32)
@@ -108,26 +99,6 @@ def test_second_boxes_of_a_face_go(second: tuple[float, float, float, float, flo
 def test_neighbouring_faces_stay() -> None:
     assert len(distinct_faces(faces((0, 0, 100, 100, 0.9), (75, 10, 170, 105, 0.8)), least_score=0.4)) == 2
     assert len(distinct_faces(Faces.empty(), least_score=0.4)) == 0
-
-
-def test_none_takes_the_whole_picture() -> None:
-    found = create_detector("none")(np.zeros((30, 40, 3), np.uint8))
-    assert found.boxes.tolist() == [[0, 0, 40, 30]]
-    assert found.scores.tolist() == [1]
-
-
-def test_every_detector_gives_faces_of_any_picture() -> None:
-    for name in DETECTORS:
-        found = create_detector(name)(np.zeros((1, 1, 3), np.uint8))
-        assert found.boxes.shape == (len(found), 4)
-        assert found.scores.shape == (len(found),)
-
-
-def test_unknown_detectors_are_refused() -> None:
-    with pytest.raises(ConfigError, match="Unknown detector 'harr'. Did you mean 'haar'"):
-        create_detector("harr")
-    with pytest.raises(ConfigError, match="cannot be read from a file. Known detectors: haar, none; .*--boxes"):
-        create_detector("models/retina.onnx")
 
 
 @pytest.mark.real_data

@@ -1,0 +1,126 @@
+"""Face mask pictures: street photos with a box and one of three labels a face, as VOC xml.
+
+Layout: ``images/`` with the pictures, ``annotations/`` with an xml of the same stem each, and the lists ``train.txt``,
+``validate.txt`` and ``test.txt`` with one name of a picture a line.
+
+Some small faces in the background have no box, so a few of the "false" boxes counted on this set are faces.  Two
+pictures are both in the training and in the test list, under different names.
+"""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from canthus.data.problems import Problem, SceneScan, damaged, readable_scenes
+from canthus.errors import DataError
+from canthus.geometry import BoxHabit
+from canthus.lookup import lookup
+from canthus.types import Scene
+
+LABELS = ("with_mask", "without_mask", "mask_weared_incorrect")
+"""What the set says of a face."""
+
+LISTS = {"train": "train.txt", "validation": "validate.txt", "test": "test.txt"}
+
+OFFICIAL = {"train": 3138, "validation": 492, "test": 442}
+"""Faces in each list; 4,072 in all 853 pictures."""
+
+SPLITS: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "fit": ("train",),
+    "validation": ("validation",),
+    "test": ("test",),
+    "all": tuple(LISTS),
+}
+"""The three lists (``fit`` is another name of ``train``), and ``all``."""
+
+HABIT = BoxHabit(centre=(-0.005, 0.004), size=(1.025, 0.889))
+"""Medians over 64 faces of 60 px and more without mask; sigma of the centre 0.023 and 0.034 in widths and heights of
+the box, of the size 0.039 and 0.089 (``benchmarks/fit_box_habits.py``)."""
+
+
+def read_facemask_scenes(root: Path, split: str) -> list[Scene]:
+    """Pictures of one split with all their faces, sorted by key.
+
+    Raises:
+        ConfigError: unknown split.
+        DataError: a list is not there, an xml is damaged, or a picture is missing.
+    """
+    scan = scan_facemask_scenes(root, lookup(SPLITS, split, kind="split of facemask"))
+    return readable_scenes(scan, name="facemask", root=root)
+
+
+def scan_facemask_scenes(root: Path, parts: Iterable[str] = tuple(LISTS)) -> SceneScan:
+    """Every picture of some lists with its faces, and everything that cannot be read.
+
+    Raises:
+        DataError: a list is not there.
+    """
+    scenes: list[Scene] = []
+    problems: list[Problem] = []
+    for part in parts:
+        path = root / LISTS[part]
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror}); expected it beside images/ and annotations/"
+            ) from error
+        for number, line in enumerate(lines, start=1):
+            name = line.strip()
+            if not name:
+                continue
+            if not (root / "images" / name).is_file():
+                problems.append(
+                    Problem("label without picture", f"{path.name}:{number}", f"images/{name} is not there")
+                )
+                continue
+            xml = root / "annotations" / f"{Path(name).stem}.xml"
+            try:
+                scenes.append(_scene(root, name, part, xml))
+            except DataError as error:
+                problems.append(damaged(xml, f"annotations/{xml.name}", error))
+    return SceneScan(sorted(scenes, key=lambda scene: scene.key), problems)
+
+
+def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
+    try:
+        tree = ET.fromstring(xml.read_bytes())  # noqa: S314  expat limits what entities may grow to
+    except OSError as error:
+        raise DataError(f"{xml}: cannot be read ({error.strerror})") from error
+    except ET.ParseError as error:
+        raise DataError(f"{xml}:{error.position[0]}: not xml ({error})") from error
+    boxes, labels = [], []
+    for number, face in enumerate(tree.iter("object"), start=1):
+        label = face.findtext("name", "").strip()
+        if label not in LABELS:
+            raise DataError(f"{xml}: object {number} has the name {label!r}; expected one of {', '.join(LABELS)}")
+        boxes.append(_box(face, f"{xml}: object {number}"))
+        labels.append(label)
+    return Scene(
+        key=f"images/{name}",
+        path=root / "images" / name,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        points=np.full((len(boxes), 5, 2), np.nan, np.float32),
+        ignored=np.zeros(len(boxes), np.bool_),
+        labels=tuple(labels),
+        complete=True,
+        habit=HABIT,
+        group=name,
+        subset=part,
+    )
+
+
+def _box(face: ET.Element, where: str) -> Float32[np.ndarray, " 4"]:
+    """The box of an ``<object>``: VOC counts pixels from one and names the last pixel inside."""
+    texts = [face.findtext(f"bndbox/{side}", "") for side in ("xmin", "ymin", "xmax", "ymax")]
+    try:
+        x1, y1, x2, y2 = (float(text) for text in texts)
+    except ValueError as error:
+        raise DataError(f"{where}: expected numbers xmin, ymin, xmax, ymax in its bndbox, found {texts}") from error
+    if not (np.isfinite((x1, y1, x2, y2)).all() and x1 <= x2 and y1 <= y2):
+        raise DataError(f"{where}: expected a bndbox with xmin <= xmax and ymin <= ymax, found {' '.join(texts)}")
+    return np.array([x1 - 1, y1 - 1, x2, y2], np.float32)

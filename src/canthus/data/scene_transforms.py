@@ -1,0 +1,243 @@
+"""Augmentation for face detectors: views of scenes at many scales, alone or several in one picture (a mosaic).
+
+A view is one warp of one scene.  Faces keep the rules of ``docs/coordinates.md``; a face of which too little is left in
+view, or which has become too small to see, is ignored: neither to be found nor background.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from canthus.data.scene_packs import SceneSample
+from canthus.data.transforms import random_blur, random_grey, random_light, random_noise
+from canthus.geometry import Affine
+from canthus.schemes import FIVE
+from canthus.types import Image, Sample
+
+KNOWN_SHARE = 0.35
+"""Of an incomplete picture, the surroundings of a labelled face up to this share of its longer side are known."""
+LEAST_IN_VIEW = 0.5
+"""A face is to be found if this share of its box lies in the view."""
+
+
+@final
+@dataclass(frozen=True)
+class SceneAugmentation:
+    """Strengths of the random changes of scenes.
+
+    Attributes:
+        smallest: of the face that a view is made for, longer side of its box in pixels.
+        largest: likewise; sizes between are equally frequent on a logarithmic scale.
+        zoom: most a picture is enlarged.
+        least_face: smaller faces are ignored, longer side in pixels.
+        covered: of a view, least share of each side that the scene fills.
+        mosaic: chances of a picture of 1, 2 x 2, 3 x 3, ... views.
+        elsewhere: chance of a view of a random place in place of a face.
+        flip: chance of mirroring.
+        rotation_deg: half range of the rotation, degrees.
+        stretch: half range of the change of aspect.
+        cover: chance of covering a part of a face by a rectangle.
+        light: half range of brightness, contrast, gamma and per-channel gain, as fractions.
+        grey: chance of losing all colour.
+        blur: chance of Gaussian blur, or of a resolution loss.
+        noise: chance of pixel noise.
+        dark: chance of a picture at a twentieth to a half of its light.
+    """
+
+    smallest: float = 10.0
+    largest: float = 250.0
+    zoom: float = 2.5
+    least_face: float = 7.0
+    covered: float = 0.75
+    mosaic: tuple[float, ...] = (0.35, 0.35, 0.2, 0.0, 0.1)
+    elsewhere: float = 0.1
+    flip: float = 0.5
+    rotation_deg: float = 20.0
+    stretch: float = 0.1
+    cover: float = 0.15
+    light: float = 0.4
+    grey: float = 0.1
+    blur: float = 0.15
+    noise: float = 0.05
+    dark: float = 0.05
+
+
+@final
+@dataclass(frozen=True)
+class Scenery:
+    """A training picture of a face detector.
+
+    Attributes:
+        image: square, RGB.
+        boxes: face boxes to be found.
+        points: of the scheme ``five``; NaN where unknown.
+        known: True at pixels that are surely background where no face of ``boxes`` is.
+    """
+
+    image: Image
+    boxes: Float32[np.ndarray, "n 4"]
+    points: Float32[np.ndarray, "n 5 2"]
+    known: Bool[np.ndarray, "s s"]
+
+
+def random_scenery(
+    scenes: list[SceneSample], rng: np.random.Generator, settings: SceneAugmentation, size: int
+) -> Scenery:
+    """One training picture: a square mosaic of views, one of each scene.
+
+    Args:
+        scenes: a square number of scenes.
+        rng: source of all randomness.
+        settings: strengths.
+        size: side of the picture in pixels.
+    """
+    image = np.zeros((size, size, 3), np.uint8)
+    known = np.ones((size, size), np.bool_)
+    boxes, points = [np.zeros((0, 4), np.float32)], [np.zeros((0, 5, 2), np.float32)]
+    side = math.isqrt(len(scenes))
+    columns, rows = _borders(side, size, rng), _borders(side, size, rng)
+    for index, scene in enumerate(scenes):
+        x1, x2 = columns[index % side : index % side + 2]
+        y1, y2 = rows[index // side : index // side + 2]
+        view = random_view(scene, rng, settings, (x2 - x1, y2 - y1))
+        image[y1:y2, x1:x2], known[y1:y2, x1:x2] = view.image, view.known
+        boxes.append(view.boxes + np.array([x1, y1, x1, y1], np.float32))
+        points.append(view.points + np.array([x1, y1], np.float32))
+    found = np.concatenate(boxes)
+    image = _cover_faces(image, found, rng, chance=settings.cover)
+    return Scenery(_change_colours(image, rng, settings), found, np.concatenate(points), known)
+
+
+def random_mosaic(rng: np.random.Generator, settings: SceneAugmentation) -> int:
+    """How many views the next picture shall have: a square number."""
+    chances = np.array(settings.mosaic)
+    return int(rng.choice(len(chances), p=chances / chances.sum()) + 1) ** 2
+
+
+def _borders(parts: int, size: int, rng: np.random.Generator) -> list[int]:
+    """Where a side of ``size`` pixels is cut into parts of unequal lengths."""
+    cuts = np.arange(parts + 1) + np.concatenate([[0], rng.uniform(-0.25, 0.25, size=parts - 1), [0]])
+    return [round(cut * size / parts) for cut in cuts]
+
+
+@final
+@dataclass(frozen=True)
+class _View:
+    """One warped scene: as ``Scenery``, but of any shape."""
+
+    image: Image
+    boxes: Float32[np.ndarray, "n 4"]
+    points: Float32[np.ndarray, "n 5 2"]
+    known: Bool[np.ndarray, "h w"]
+
+
+def random_view(
+    scene: SceneSample, rng: np.random.Generator, settings: SceneAugmentation, shape: tuple[int, int]
+) -> _View:
+    """A window of ``shape`` (width, height) into a scene, about one of its faces, at a random scale."""
+    filling = settings.covered * max(shape[0] / scene.image.shape[1], shape[1] / scene.image.shape[0])
+    clear = np.flatnonzero(~scene.ignored)
+    if len(clear) and rng.random() >= settings.elsewhere:
+        box = scene.boxes[rng.choice(clear)]
+        centre = (box[:2] + box[2:]) / 2 - 0.5
+        side = float(max(box[2:] - box[:2]))
+        largest = min(settings.largest, 0.9 * min(shape))
+        wanted = settings.smallest * (largest / settings.smallest) ** rng.random()
+        scale = max(min(settings.zoom, wanted / side), filling)
+        reach = np.maximum(np.array(shape) / 2 - 0.55 * side * scale, 0)
+        target = (np.array(shape) - 1) / 2 + rng.uniform(-1, 1, size=2) * reach
+    else:
+        centre = rng.uniform(0, 1, size=2) * scene.image.shape[1::-1]
+        scale = max(settings.zoom ** rng.uniform(-1, 1), filling)
+        target = (np.array(shape) - 1) / 2
+    angle = np.deg2rad(settings.rotation_deg) * rng.uniform(-1, 1)
+    stretch = (1 + settings.stretch) ** rng.uniform(-0.5, 0.5)
+    sides = np.array([scale * stretch, scale / stretch])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn * sides[:, None]
+    flipped = rng.random() < settings.flip
+    if flipped:
+        linear = np.diag([-1.0, 1.0]) @ linear
+    affine = Affine(np.hstack([linear, (target - linear @ centre)[:, None]]))
+    centres = affine.apply((scene.boxes[:, :2] + scene.boxes[:, 2:]) / 2 - 0.5) + 0.5
+    halves = _turned_halves(scene.boxes[:, 2:] - scene.boxes[:, :2], angle) * sides.astype(np.float32)
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
+    points = affine.apply(scene.points)
+    if flipped:
+        points = points[:, list(FIVE.mirror)]
+    return _judge(scene, _warp(scene.image, affine, sides.max(), shape), boxes, points, least=settings.least_face)
+
+
+def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) -> UInt8[np.ndarray, "rows columns 3"]:
+    """The picture moved by ``affine`` into a window of ``shape``; halved by averaging first where it shrinks much."""
+    small = image
+    while scale < 0.6 and min(small.shape[:2]) > 8:
+        shape_below = (small.shape[1] // 2, small.shape[0] // 2)
+        small = np.asarray(cv2.resize(small, shape_below, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        scale *= 2
+    ratio = np.array(image.shape[1::-1]) / np.array(small.shape[1::-1])
+    grow = Affine(np.hstack([np.diag(ratio), (0.5 * ratio - 0.5)[:, None]]))
+    return np.asarray(cv2.warpAffine(small, grow.then(affine).matrix, shape, flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _turned_halves(extent: Float32[np.ndarray, "n 2"], angle: float) -> Float32[np.ndarray, "n 2"]:
+    """Half width and height of the ellipse in a box once it is turned; a face is nearer to it than to the box."""
+    w, h = extent[:, 0] / 2, extent[:, 1] / 2
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    return np.stack([np.hypot(w * cos, h * sin), np.hypot(w * sin, h * cos)], axis=1).astype(np.float32)
+
+
+def _judge(
+    scene: SceneSample,
+    picture: Image,
+    boxes: Float32[np.ndarray, "n 4"],
+    points: Float32[np.ndarray, "n 5 2"],
+    *,
+    least: float,
+) -> _View:
+    """Divide faces into those to be found, those ignored and those out of view; say where background is known."""
+    height, width = picture.shape[:2]
+    inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    side = boxes[:, 2:] - boxes[:, :2]
+    shown = (inside[:, 2:] - inside[:, :2]).prod(axis=1) / np.maximum(side.prod(axis=1), 1e-6)
+    found = ~scene.ignored & (shown >= LEAST_IN_VIEW) & (side.max(axis=1, initial=0) >= least)
+    known = np.full((height, width), scene.complete)
+    if not scene.complete:
+        pad = KNOWN_SHARE * side[found].max(axis=1, initial=0)[:, None] * np.array([-1, -1, 1, 1], np.float32)
+        _fill(known, boxes[found] + pad, True)
+    _fill(known, boxes[~found & (shown > 0)], False)
+    return _View(picture, boxes[found], points[found], known)
+
+
+def _fill(mask: Bool[np.ndarray, "h w"], boxes: Float32[np.ndarray, "n 4"], value: bool) -> None:
+    for x1, y1, x2, y2 in np.maximum(np.rint(boxes), 0).astype(int):
+        mask[y1:y2, x1:x2] = value
+
+
+def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> Image:
+    """Cover a third to a half of some faces by a rectangle: a mask, a hand, a phone, in the roughest way."""
+    for x1, y1, x2, y2 in boxes:
+        if rng.random() >= chance:
+            continue
+        w, h = (x2 - x1) * rng.uniform(0.4, 1.0), (y2 - y1) * rng.uniform(0.3, 0.55)
+        x = int(max(0, rng.uniform(x1, x2 - w)))
+        y = int(max(0, rng.uniform(y1 + 0.2 * (y2 - y1), y2 - 0.8 * h)))
+        colour = rng.integers(0, 256, size=3)
+        image[y : y + int(h), x : x + int(w)] = colour
+    return image
+
+
+def _change_colours(image: Image, rng: np.random.Generator, settings: SceneAugmentation) -> Image:
+    sample = Sample(image=image, points=np.zeros((FIVE.count, 2), np.float32), scheme=FIVE)
+    sample = random_light(sample, rng, amount=settings.light)
+    sample = random_grey(sample, rng, chance=settings.grey)
+    sample = random_blur(sample, rng, chance=settings.blur)
+    picture = random_noise(sample, rng, chance=settings.noise).image
+    if rng.random() < settings.dark:
+        table = (np.arange(256) * rng.uniform(0.05, 0.5)).astype(np.uint8)
+        picture = np.asarray(cv2.LUT(picture, table), dtype=np.uint8)
+    return picture

@@ -1,0 +1,104 @@
+"""Pictures with all their labelled faces: what face detectors learn from and are measured on.
+
+``load_scenes("wild21", root, "fit")`` gives one ``Scene`` a picture; pixels are read later, by whoever needs them.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from canthus.conversions import convert
+from canthus.data import DATASETS, facemask, fddb, load_dataset, widerface, wild21
+from canthus.data.facemask import read_facemask_scenes
+from canthus.data.fddb import read_fddb_scenes
+from canthus.data.widerface import read_widerface_scenes
+from canthus.data.wild21 import read_wild21_scenes
+from canthus.geometry import BoxHabit, hull_box
+from canthus.lookup import lookup
+from canthus.schemes import FIVE, IBUG_68
+from canthus.types import Annotation, Scene
+
+
+@final
+@dataclass(frozen=True)
+class SceneSet:
+    """How a set of pictures with faces is read.
+
+    Attributes:
+        read: ``read(root, split)`` gives the pictures of a split, sorted by key.
+        splits: names of the splits.
+    """
+
+    read: Callable[[Path, str], list[Scene]]
+    splits: tuple[str, ...]
+
+
+def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Scene]:
+    """Pictures of one split of the set ``name`` kept below ``root`` with all their labelled faces, sorted by key.
+
+    Args:
+        name: a key of ``SCENE_SETS``.
+        root: where the set lies, in its official layout.
+        split: one of the set's splits.
+
+    Raises:
+        ConfigError: unknown set or split.
+        DataError: ``root`` lacks the set's layout, or a file is damaged.
+    """
+    return lookup(SCENE_SETS, name, kind="set of scenes").read(Path(root), split)
+
+
+def scenes_of_faces(faces: Sequence[Annotation]) -> list[Scene]:
+    """Scenes out of landmarks: the box of a face is the hull of its 68 points; other faces may be there, unlabelled.
+
+    Args:
+        faces: faces of the scheme ``ibug_68``; those of one picture become one scene.
+
+    Returns:
+        One scene a picture, sorted by key.
+    """
+    by_picture: dict[Path, list[Annotation]] = {}
+    for face in faces:
+        by_picture.setdefault(face.path, []).append(face)
+    return sorted((_scene(here) for here in by_picture.values()), key=lambda scene: scene.key)
+
+
+def _scene(faces: Sequence[Annotation]) -> Scene:
+    points = np.stack([face.points for face in faces])
+    first = faces[0]
+    return Scene(
+        key=first.key.partition("#")[0],
+        path=first.path,
+        boxes=hull_box(points),
+        points=convert(points, IBUG_68, FIVE),
+        ignored=np.zeros(len(faces), np.bool_),
+        labels=("",) * len(faces),
+        complete=False,
+        habit=BoxHabit(),
+        group=first.group,
+        subset=first.subset,
+    )
+
+
+def _of_landmarks(name: str) -> SceneSet:
+    """A set of landmarks, read as scenes."""
+    return SceneSet(
+        lambda root, split: scenes_of_faces(load_dataset(name, root, split, scheme=IBUG_68.name)),
+        DATASETS[name].splits,
+    )
+
+
+SCENE_SETS: dict[str, SceneSet] = {
+    "300w": _of_landmarks("300w"),
+    "ytf": _of_landmarks("ytf"),
+    "wflw": _of_landmarks("wflw"),
+    "wild21": SceneSet(read_wild21_scenes, tuple(wild21.SPLITS)),
+    "facemask": SceneSet(read_facemask_scenes, tuple(facemask.SPLITS)),
+    "widerface": SceneSet(read_widerface_scenes, tuple(widerface.SPLITS)),
+    "fddb": SceneSet(read_fddb_scenes, tuple(fddb.SPLITS)),
+}
+"""Every set of scenes by name."""

@@ -1,0 +1,222 @@
+"""One detector measured on one set: its rows, the figures made from them, and the files that keep both."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float64
+
+from canthus.errors import DataError
+from canthus.evaluation.boxes import BoxOffsets, box_offsets, robust_sigma
+from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows
+from canthus.evaluation.detection_figures import (
+    AtScore,
+    at_score,
+    average_precision,
+    recall_at_false_finds,
+    recall_by_label,
+    recall_by_size,
+)
+from canthus.evaluation.wider_face import WiderPrecision
+from canthus.geometry import BoxHabit
+from canthus.types import Faces, Scene
+
+FALSE_FINDS = (0.05, 0.1, 1.0)
+"""False finds per picture at which recall is given."""
+_VERDICTS = {HIT: "hit", FALSE: "false", IGNORED: "ignored"}
+_COLUMNS = (
+    "detector",
+    "row",
+    "picture",
+    "complete",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "score",
+    "verdict",
+    "overlap",
+    "size",
+    "label",
+)
+
+
+@final
+@dataclass(frozen=True)
+class DetectorReport:
+    """What one detector did on one set.
+
+    Attributes:
+        detector: its name.
+        dataset: name of the set.
+        split: part of it.
+        min_overlap: intersection over union from which a find is a face.
+        usual_score: finds below are not shown in use.
+        scenes: the pictures.
+        found: faces of each, all scores.
+        rows: made of both.
+        seconds: that each picture took; empty where finds were read from files.
+    """
+
+    detector: str
+    dataset: str
+    split: str
+    min_overlap: float
+    usual_score: float
+    scenes: Sequence[Scene]
+    found: Sequence[Faces]
+    rows: DetectionRows
+    seconds: Float64[np.ndarray, " t"]
+
+
+@final
+@dataclass(frozen=True)
+class DetectorFigures:
+    """Figures of one report; fractions, and NaN where nothing can be said.
+
+    Attributes:
+        pictures: all, and of these completely labelled.
+        faces: that count; ignored ones are in no figure.
+        average_precision: over the completely labelled pictures.
+        recall_at: recall at false finds per completely labelled picture.
+        usual: at the usual score.
+        by_size: faces and recall at the usual score, by size.
+        by_label: the same by label.
+        median_ms: of a picture, without reading it.
+        offsets: of found from true face boxes, where the set has face boxes; pairs, then median and sigma of each.
+    """
+
+    pictures: tuple[int, int]
+    faces: int
+    average_precision: float
+    recall_at: Mapping[float, float]
+    usual: AtScore
+    by_size: Mapping[str, tuple[int, float]]
+    by_label: Mapping[str, tuple[int, float]]
+    median_ms: float
+    offsets: Mapping[str, float]
+
+
+def detector_figures(report: DetectorReport) -> DetectorFigures:
+    """Every figure of a report, from its rows."""
+    rows, score = report.rows, report.usual_score
+    return DetectorFigures(
+        pictures=(len(rows.keys), int(rows.complete.sum())),
+        faces=int((~rows.truths.ignored).sum()),
+        average_precision=average_precision(rows),
+        recall_at={allowed: recall_at_false_finds(rows, allowed) for allowed in FALSE_FINDS},
+        usual=at_score(rows, score),
+        by_size=recall_by_size(rows, score),
+        by_label=recall_by_label(rows, score),
+        median_ms=1e3 * float(np.median(report.seconds)) if len(report.seconds) else math.nan,
+        offsets=_offset_figures(found_offsets(report)) if has_face_boxes(report.scenes) else {},
+    )
+
+
+def has_face_boxes(scenes: Sequence[Scene]) -> bool:
+    """Whether the boxes of a set are face boxes, so that offsets from them mean something."""
+    return bool(scenes) and all(scene.habit == BoxHabit() for scene in scenes)
+
+
+def found_offsets(report: DetectorReport) -> BoxOffsets:
+    """Offsets of the face boxes that are hits at the usual score."""
+    finds, truths = report.rows.finds, report.rows.truths
+    chosen = (finds.verdicts == HIT) & (finds.scores >= report.usual_score)
+    return box_offsets(truths.boxes[finds.truths[chosen]], finds.boxes[chosen])
+
+
+def detector_json(report: DetectorReport) -> dict[str, Any]:
+    """The figures of a report, ready for ``json``: fractions, and null where nothing can be said."""
+    figures = detector_figures(report)
+    return {
+        "detector": report.detector,
+        "dataset": report.dataset,
+        "split": report.split,
+        "min_overlap": report.min_overlap,
+        "pictures": figures.pictures[0],
+        "complete_pictures": figures.pictures[1],
+        "faces": figures.faces,
+        "average_precision": _plain(figures.average_precision),
+        "recall_at_false_per_picture": {f"{key:g}": _plain(value) for key, value in figures.recall_at.items()},
+        "usual_score": report.usual_score,
+        **{name: _plain(value) for name, value in asdict(figures.usual).items()},
+        "by_size": _groups(figures.by_size),
+        "by_label": _groups(figures.by_label),
+        "median_ms": _plain(figures.median_ms),
+        "box_offsets": {name: _plain(value) for name, value in figures.offsets.items()},
+    }
+
+
+def detectors_json(
+    reports: Sequence[DetectorReport], levels: Mapping[str, Mapping[str, WiderPrecision]] | None = None
+) -> list[dict[str, Any]]:
+    """The figures of several reports; ``levels`` adds those of WIDER FACE's own protocol, by name of the detector."""
+    values = [detector_json(report) for report in reports]
+    for value in values if levels is not None else []:
+        official = (levels or {})[value["detector"]]
+        value["wider_face"] = {
+            level: {"official": _plain(result.official), "exact": _plain(result.exact), "faces": result.faces}
+            for level, result in official.items()
+        }
+    return values
+
+
+def write_detection_rows(path: str | os.PathLike[str], reports: Sequence[DetectorReport]) -> None:
+    """Write the rows of all reports as CSV: one line per find, and one per labelled face.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for report in reports:
+                writer.writerows([report.detector, *line] for line in _lines(report.rows))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+
+
+def _lines(rows: DetectionRows) -> Iterator[list[object]]:
+    """Lines of the CSV, without the detector."""
+    finds, truths = rows.finds, rows.truths
+    for index, picture in enumerate(finds.pictures):
+        box = [round(float(side), 3) for side in finds.boxes[index]]
+        verdict, overlap = _VERDICTS[int(finds.verdicts[index])], round(float(finds.overlaps[index]), 4)
+        size = float(np.sqrt((finds.boxes[index, 2:] - finds.boxes[index, :2]).clip(0).prod()))
+        where = [rows.keys[picture], bool(rows.complete[picture])]
+        yield ["find", *where, *box, float(finds.scores[index]), verdict, overlap, round(size, 3), ""]
+    best = np.zeros(len(truths), np.float32)
+    hits = finds.verdicts == HIT
+    best[finds.truths[hits]] = finds.overlaps[hits]
+    for index, picture in enumerate(truths.pictures):
+        box = [round(float(side), 3) for side in truths.boxes[index]]
+        score = float(truths.scores[index])
+        verdict = "ignored" if truths.ignored[index] else "missed" if math.isnan(score) else "found"
+        where = [rows.keys[picture], bool(rows.complete[picture])]
+        shown = "" if math.isnan(score) else score
+        size, overlap = round(float(truths.sizes[index]), 3), round(float(best[index]), 4)
+        yield ["face", *where, *box, shown, verdict, overlap, size, truths.labels[index]]
+
+
+def _offset_figures(offsets: BoxOffsets) -> dict[str, float]:
+    figures = {"pairs": float(len(offsets))}
+    for name in ("x", "y", "log_scale"):
+        values = getattr(offsets, name)
+        figures[f"{name}_median"] = float(np.median(values)) if len(values) else math.nan
+        figures[f"{name}_sigma"] = robust_sigma(values)
+    return figures
+
+
+def _groups(groups: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, float | int | None]]:
+    return {name: {"faces": faces, "recall": _plain(recall)} for name, (faces, recall) in groups.items()}
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

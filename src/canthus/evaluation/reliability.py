@@ -1,0 +1,166 @@
+"""Whether confidence keeps its word: calibration error, and how well it tells wrong points from right ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+from canthus.evaluation.errors import box_longer_side
+from canthus.evaluation.predictions import Prediction
+
+BINS = 10
+"""Bins of equal width in which confidence is compared with what is right."""
+
+
+@final
+@dataclass(frozen=True)
+class Bin:
+    """Points of similar confidence.
+
+    Attributes:
+        points: how many.
+        confidence: mean of theirs.
+        right: share of them within the tolerance.
+    """
+
+    points: int
+    confidence: float
+    right: float
+
+
+@final
+@dataclass(frozen=True)
+class Reliability:
+    """How the confidence of points compares with their errors; NaN where there is nothing to compare.
+
+    Attributes:
+        tolerance: what counts as right, fraction of the longer side of the true face box.
+        points: points with confidence and a known place.
+        right: share of them within the tolerance.
+        confidence: mean confidence.
+        ece: expected calibration error.
+        auroc: chance that a wrong point has less confidence than a right one.
+        rank_correlation: Spearman's, of confidence with the error; -1 is perfect order.
+        seen: mean confidence of points that the truth does not mark as hidden.
+        hidden: mean confidence of points marked as hidden.
+        bins: those of ``BINS`` that hold points, in ascending order.
+    """
+
+    tolerance: float
+    points: int
+    right: float
+    confidence: float
+    ece: float
+    auroc: float
+    rank_correlation: float
+    seen: float
+    hidden: float
+    bins: tuple[Bin, ...]
+
+
+def reliability(
+    scores: Float[np.ndarray, " m"],
+    errors: Float[np.ndarray, " m"],
+    *,
+    tolerance: float,
+    visible: Bool[np.ndarray, " m"] | None = None,
+) -> Reliability:
+    """Compare confidence with errors.
+
+    Args:
+        scores: confidence of points in [0, 1].
+        errors: fractions of the longer side of the face box; NaN where the place is not known, and is left out.
+        tolerance: an error up to it counts as right.
+        visible: False for points marked as hidden; None where nothing is known of it.
+    """
+    known = np.isfinite(errors) & np.isfinite(scores)
+    scores, errors = np.asarray(scores, np.float64)[known], np.asarray(errors, np.float64)[known]
+    seen = np.ones(len(scores), bool) if visible is None else visible[known]
+    right = errors <= tolerance
+    bins = confidence_bins(scores, right)
+    return Reliability(
+        tolerance=tolerance,
+        points=len(scores),
+        right=_mean(right.astype(np.float64)),
+        confidence=_mean(scores),
+        ece=calibration_error(bins),
+        auroc=area_under_roc(-scores, ~right),
+        rank_correlation=rank_correlation(scores, errors),
+        seen=_mean(scores[seen]),
+        hidden=_mean(scores[~seen]),
+        bins=bins,
+    )
+
+
+def score_reliability(predictions: Sequence[Prediction], *, tolerance: float) -> Reliability | None:
+    """``reliability`` of all found faces that carry confidence, errors over the longer side of the true boxes.
+
+    Returns:
+        None where no prediction carries confidence.
+    """
+    scores, errors, visible = [], [], []
+    for prediction in predictions:
+        if prediction.found and prediction.scores is not None:
+            truth = prediction.truth
+            distance = np.linalg.norm(prediction.points.astype(np.float64) - truth.points, axis=1)
+            scores.append(prediction.scores)
+            errors.append(distance / box_longer_side(truth.box))
+            visible.append(truth.visible)
+    if not scores:
+        return None
+    joined = np.concatenate(visible)
+    return reliability(np.concatenate(scores), np.concatenate(errors), tolerance=tolerance, visible=joined)
+
+
+def confidence_bins(
+    scores: Float[np.ndarray, " m"], right: Bool[np.ndarray, " m"], *, bins: int = BINS
+) -> tuple[Bin, ...]:
+    """Points by confidence, in bins of equal width from 0 to 1; empty bins are left out."""
+    place = np.clip((np.asarray(scores, np.float64) * bins).astype(int), 0, bins - 1)
+    groups = [place == index for index in range(bins)]
+    return tuple(Bin(int(g.sum()), float(scores[g].mean()), float(right[g].mean())) for g in groups if g.any())
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error: mean over the points of the gap between confidence and share of right ones.
+
+    ECE = sum_b n_b / n |right_b - confidence_b|, Guo et al. (2017), "On Calibration of Modern Neural Networks", eq. 3.
+    """
+    total = sum(b.points for b in bins)
+    return math.fsum(b.points * abs(b.right - b.confidence) for b in bins) / total if total else math.nan
+
+
+def area_under_roc(values: Float[np.ndarray, " m"], positive: Bool[np.ndarray, " m"]) -> float:
+    """Chance that a positive has a larger value than a negative, ties counting one half (Mann and Whitney, 1947).
+
+    Returns:
+        0.5 for values that tell nothing, 1 for perfect ones; NaN without positives or without negatives.
+    """
+    count = int(positive.sum())
+    others = len(positive) - count
+    if count == 0 or others == 0:
+        return math.nan
+    return float((_ranks(values)[positive].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def rank_correlation(a: Float[np.ndarray, " m"], b: Float[np.ndarray, " m"]) -> float:
+    """Spearman's rank correlation, ties sharing their mean rank; NaN where one of the two is constant."""
+    if len(a) < 2:
+        return math.nan
+    x, y = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))
+    length = math.sqrt(float((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum() / length) if length > 0 else math.nan
+
+
+def _ranks(values: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
+    """Ranks from 1; equal values share their mean rank."""
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    last: Int64[np.ndarray, " u"] = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
+
+
+def _mean(values: Float64[np.ndarray, " m"]) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,161 @@
+"""WIDER FACE's own protocol: average precision on the easy, medium and hard faces of its validation pictures.
+
+Yang et al., WIDER FACE (2016), and the steps of the evaluation code that its authors publish: scores of all pictures
+are brought to [0, 1]; a find belongs to the labelled face that it overlaps most; it counts as nothing where that face
+is outside the subset; precision and recall are taken at 1000 evenly spaced scores; the area under the interpolated
+curve is the result.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from canthus.data.widerface_subsets import SUBSETS, read_subset
+from canthus.evaluation.detection_figures import interpolated_area
+from canthus.geometry import BoxHabit
+from canthus.types import Faces
+
+LEVELS = SUBSETS
+MIN_OVERLAP = 0.5
+THRESHOLDS = 1000
+
+
+@final
+@dataclass(frozen=True)
+class WiderPicture:
+    """Truth of one picture as the protocol has it.
+
+    Attributes:
+        key: event and name of the picture without suffix, ``0--Parade/0_Parade_marchingband_1_20``.
+        boxes: all labelled faces.
+        counted: for each of ``LEVELS`` the faces that belong to it.
+    """
+
+    key: str
+    boxes: Float[np.ndarray, "n 4"]
+    counted: Mapping[str, Bool[np.ndarray, " n"]]
+
+
+@final
+@dataclass(frozen=True)
+class WiderPrecision:
+    """Average precision of one level.
+
+    Attributes:
+        official: from 1000 evenly spaced scores, as published numbers are.
+        exact: from every score that occurs.
+        faces: that belong to the level.
+    """
+
+    official: float
+    exact: float
+    faces: int
+
+
+def read_wider_truth(root: str | os.PathLike[str]) -> list[WiderPicture]:
+    """Read the four files of truth that come with the official evaluation, see ``canthus.data.widerface_subsets``.
+
+    Raises:
+        DataError: one of them is missing or damaged, or they do not go together.
+        MissingExtraError: scipy is not installed.
+    """
+    levels = [read_subset(Path(root), level) for level in LEVELS]
+    pictures = []
+    for same in zip(*levels, strict=True):
+        corner, side = same[0].boxes[:, :2], same[0].boxes[:, 2:]
+        counted = {level: picture.counted for level, picture in zip(LEVELS, same, strict=True)}
+        key = str(PurePosixPath(same[0].name).with_suffix(""))
+        pictures.append(WiderPicture(key, np.hstack([corner, corner + side]), counted))
+    return pictures
+
+
+def wider_precision(
+    truth: Sequence[WiderPicture], found: Mapping[str, Faces], *, level: str, habit: BoxHabit | None = None
+) -> WiderPrecision:
+    """Average precision on one level.
+
+    Differs: where no find counts yet, precision is 0 and not 0 / 0; where all scores are equal they become 1 and not
+    0 / 0.
+
+    Args:
+        truth: all pictures of the validation set; those not in ``found`` have no finds.
+        found: faces by key of the picture.
+        level: one of ``LEVELS``.
+        habit: leads from face boxes back to boxes as WIDER FACE has them; none where the boxes are such already.
+    """
+    lowest, highest = _score_range(found.values())
+    thresholds = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
+    sums = np.zeros((2, THRESHOLDS))
+    scores, proposals, recalled, faces = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)], 0
+    for picture in truth:
+        faces += int(picture.counted[level].sum())
+        finds = found.get(picture.key)
+        if finds is None or len(finds) == 0 or len(picture.boxes) == 0:
+            continue
+        order = np.argsort(-finds.scores, kind="stable")
+        own = finds.boxes[order] if habit is None else habit.own_boxes(finds.boxes[order])
+        score = _normalized(finds.scores[order], lowest, highest)
+        proposal, first = _judged(own, picture.boxes, picture.counted[level])
+        shown = np.searchsorted(-score, -thresholds, side="right")
+        sums += [np.concatenate([[0], np.cumsum(values)])[shown] for values in (proposal, first)]
+        scores.append(score)
+        proposals.append(proposal)
+        recalled.append(first)
+    exact = _exact_sums(np.concatenate(scores), np.concatenate(proposals), np.concatenate(recalled))
+    return WiderPrecision(official=_area(sums, faces), exact=_area(exact, faces), faces=faces)
+
+
+def _score_range(found: Iterable[Faces]) -> tuple[float, float]:
+    scores = np.concatenate([np.zeros(0), *(faces.scores.astype(np.float64) for faces in found)])
+    return (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
+
+
+def _normalized(scores: Float[np.ndarray, " n"], lowest: float, highest: float) -> Float64[np.ndarray, " n"]:
+    if highest == lowest:
+        return np.ones(len(scores))
+    return np.asarray((scores.astype(np.float64) - lowest) / (highest - lowest))
+
+
+def _judged(
+    finds: Float[np.ndarray, "n 4"], truth: Float[np.ndarray, "m 4"], counted: Bool[np.ndarray, " m"]
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Finds that count, and those that are the first on a face of the level; finds come by descending score."""
+    overlaps = _overlaps(finds, truth)
+    face = overlaps.argmax(axis=1)
+    matched = overlaps.max(axis=1) >= MIN_OVERLAP
+    proposal = ~(matched & ~counted[face])
+    hits = np.flatnonzero(matched & counted[face])
+    first = np.zeros(len(finds), np.bool_)
+    first[hits[np.unique(face[hits], return_index=True)[1]]] = True
+    return proposal, first
+
+
+def _overlaps(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float64[np.ndarray, "n m"]:
+    """Intersection over union as the official code has it: sides reach from the first pixel to the last, plus one."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]) + 1
+    shared = np.clip(sides, 0, None).prod(axis=-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=-1) for boxes in (a, b)]
+    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))
+
+
+def _exact_sums(
+    scores: Float64[np.ndarray, " n"], proposals: Float[np.ndarray, " n"], recalled: Float[np.ndarray, " n"]
+) -> Float64[np.ndarray, "2 k"]:
+    """Proposals and recalled faces at every score that occurs."""
+    distinct, place = np.unique(-scores, return_inverse=True)
+    parts = [np.bincount(place, weights=values, minlength=len(distinct)) for values in (proposals, recalled)]
+    return np.cumsum(parts, axis=1)
+
+
+def _area(sums: Float64[np.ndarray, "2 k"], faces: int) -> float:
+    if faces == 0:
+        return math.nan
+    proposals, recalled = sums
+    return interpolated_area(recalled / np.maximum(proposals, 1), recalled / faces)

@@ -1,0 +1,115 @@
+"""Blinks and closures from how far the lids are apart: quick dips against the last second, deep ones against normal."""
+
+import math
+from typing import final
+
+from canthus.fatigue.events import Event, LowSpans, Span
+from canthus.fatigue.settings import FatigueSettings
+
+LEVEL_RISE_S, LEVEL_FALL_S = 0.3, 1.0
+"""Time constants of the level that a quick dip is measured against."""
+NOISE_S = 5.0
+"""Time constant of the noise around that level."""
+FIRST_NOISE = 0.02
+"""Noise before any was seen."""
+
+
+@final
+class LidWatch:
+    """Finds blinks and closures.
+
+    A *dip* begins where the lids fall quickly below the level of the last second, by ``blink_dip`` or several times the
+    noise, or where they are half shut by the person's own measure.  A short dip is a blink, whether deep or not.  In a
+    long one, events are only the times in which the eyes are shut by the person's own measure, as lids also sink, and
+    eyes narrow, in laughing and reading.  What a single frame shows is no blink.
+    """
+
+    def __init__(self, rules: FatigueSettings) -> None:
+        self._rules = rules
+        self._dips = LowSpans(enter=rules.shut, leave=rules.reopen)
+        self._shut = LowSpans(enter=rules.shut, leave=rules.reopen)
+        self._shut_spans: list[Span] = []
+        self._level = math.nan
+        self._noise = FIRST_NOISE
+        self._frames = 0
+        self._least_openness = math.inf
+        self._last_s: float | None = None
+
+    @property
+    def shut_since_s(self) -> float | None:
+        """Since when the eyes are shut by the person's own measure, or None."""
+        return self._shut.open_since_s
+
+    def update(self, time_s: float, ratio: float, openness: float) -> list[Event]:
+        """Events that ended with this frame.
+
+        Args:
+            time_s: of the frame.
+            ratio: aspect ratio of the eyes over that of the person's open eyes.
+            openness: 1 open, 0 shut, by the person's own measure.
+        """
+        shut = self._shut.update(time_s, openness)
+        if shut:
+            self._shut_spans.append(shut)
+        dip = self._dips.update(time_s, min(openness, self._quickly(ratio)))
+        events = self._events(dip)
+        if self._dips.open_since_s is not None:
+            self._frames += 1
+            self._least_openness = min(self._least_openness, openness)
+        self._follow(time_s, ratio, openness)
+        return events
+
+    def interrupt(self) -> list[Event]:
+        """The eyes cannot be judged any more: what goes on ends at its last frame."""
+        shut = self._shut.interrupt()
+        if shut:
+            self._shut_spans.append(shut)
+        self._level, self._last_s = math.nan, None
+        return self._events(self._dips.interrupt())
+
+    def _quickly(self, ratio: float) -> float:
+        """The fall below the level on the scale of openness: ``shut`` where it is as deep as a blink must be."""
+        if math.isnan(self._level):
+            return math.inf
+        rules = self._rules
+        least = min(max(rules.blink_dip, rules.blink_noise * self._noise), 0.25)
+        return 1 - (1 - rules.shut) * (self._level - ratio) / least
+
+    def _follow(self, time_s: float, ratio: float, openness: float) -> None:
+        """Move level and noise, not during a blink nor with shut eyes."""
+        step_s = 0.0 if self._last_s is None else time_s - self._last_s
+        self._last_s = time_s
+        since_s = self._dips.open_since_s
+        if since_s is not None and (time_s - since_s < self._rules.closure_s or openness <= self._rules.reopen):
+            return
+        if math.isnan(self._level):
+            self._level = ratio
+            return
+        away = ratio - self._level
+        self._level += away * -math.expm1(-step_s / (LEVEL_RISE_S if away > 0 else LEVEL_FALL_S))
+        if since_s is None:
+            self._noise += (abs(away) - self._noise) * -math.expm1(-step_s / NOISE_S)
+
+    def _events(self, dip: Span | None) -> list[Event]:
+        """What a dip that ended was."""
+        if dip is None:
+            return []
+        frames, openness, shut = self._frames, self._least_openness, self._shut_spans
+        self._frames, self._least_openness, self._shut_spans = 0, math.inf, []
+        if dip.duration_s <= self._rules.closure_s:
+            if frames < 2 or dip.duration_s < self._rules.blink_s or not dip.begun:
+                return []
+            return [Event("blink", dip.start_s, dip.end_s, _depth(openness))]
+        return [event for span in shut if (event := self._shut_event(span))]
+
+    def _shut_event(self, span: Span) -> Event | None:
+        """A span of shut eyes within a long dip."""
+        if span.duration_s > self._rules.closure_s:
+            return Event("closure", span.start_s, span.end_s, _depth(span.lowest))
+        if span.begun and span.duration_s >= self._rules.blink_s:
+            return Event("blink", span.start_s, span.end_s, _depth(span.lowest))
+        return None  # a glimpse of low lids, as in the smeared first frames of a stream
+
+
+def _depth(lowest: float) -> float:
+    return min(max(1 - lowest, 0.0), 1.0)

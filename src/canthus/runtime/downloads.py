@@ -1,0 +1,134 @@
+"""Files of others that canthus can fetch when asked to, each checked by its SHA-256 before it is used."""
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from canthus.errors import ConfigError, ModelFileError
+
+TIMEOUT_S = 30.0
+CHUNK = 1 << 16
+
+
+@final
+@dataclass(frozen=True)
+class Download:
+    """A file that lies elsewhere.
+
+    Attributes:
+        name: what the user calls it.
+        file: its name in the cache.
+        url: where it lies; names one version, not the newest.
+        sha256: of its content.
+        size_bytes: of its content.
+        licence: its terms.
+    """
+
+    name: str
+    file: str
+    url: str
+    sha256: str
+    size_bytes: int
+    licence: str
+
+
+# Checksum and size: the Git LFS pointer of the file in the repository opencv/opencv_zoo.
+YUNET = Download(
+    name="yunet",
+    file="face_detection_yunet_2023mar.onnx",
+    url=(
+        "https://huggingface.co/opencv/face_detection_yunet/resolve/"
+        "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310/face_detection_yunet_2023mar.onnx"
+    ),
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    size_bytes=232589,
+    licence="MIT",
+)
+
+DOWNLOADS = {download.name: download for download in (YUNET,)}
+
+
+def cache_folder() -> Path:
+    """Folder ``canthus`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
+
+
+def fetched_path(download: Download) -> Path:
+    """Where the file lies once it is fetched."""
+    return cache_folder() / "models" / download.file
+
+
+def fetched_file(download: Download) -> Path:
+    """The file, if it was fetched before; nothing is fetched here.
+
+    Raises:
+        ConfigError: it was not.
+        ModelFileError: it has changed since.
+    """
+    path = fetched_path(download)
+    if not path.is_file():
+        raise ConfigError(f"No {download.name} model has been fetched; run: canthus fetch {download.name}")
+    _check(path, download, source=str(path))
+    return path
+
+
+def fetch(download: Download, *, url: str | None = None) -> Path:
+    """Fetch a file into the cache, unless it is there already; a file that is not right never gets there.
+
+    Args:
+        download: what to fetch.
+        url: a mirror to take it from instead; the content must be the same.
+
+    Raises:
+        ConfigError: the address is none of http or https.
+        ModelFileError: the server cannot be reached or has no such file, the content is cut short or another, or it
+            cannot be written.
+    """
+    path, address = fetched_path(download), url or download.url
+    if not address.startswith(("https://", "http://")):
+        raise ConfigError(f"{address}: expected an address that begins with https:// or http://")
+    if path.is_file() and _sha256(path) == download.sha256:
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
+            part = Path(folder) / download.file
+            _copy(address, part, at_most=download.size_bytes + 1)
+            _check(part, download, source=address)
+            part.replace(path)
+    except (OSError, http.client.HTTPException) as error:  # an URLError is an OSError
+        reason = str(error) or type(error).__name__
+        raise ModelFileError(f"{address}: cannot be fetched into {path.parent} ({reason})") from error
+    return path
+
+
+def _copy(address: str, target: Path, *, at_most: int) -> None:
+    """Write what the server sends, but no more than ``at_most`` bytes."""
+    # The scheme was checked by the caller; redirects of urllib stay within http, https and ftp.
+    request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:  # noqa: S310
+        left = at_most
+        while left > 0 and (chunk := answer.read(min(CHUNK, left))):
+            file.write(chunk)
+            left -= len(chunk)
+
+
+def _check(path: Path, download: Download, *, source: str) -> None:
+    size = path.stat().st_size
+    if size < download.size_bytes:
+        raise ModelFileError(f"{source}: is cut short, {size} of {download.size_bytes} bytes; fetch it again")
+    found = _sha256(path)
+    if found != download.sha256:
+        raise ModelFileError(
+            f"{source}: is not the file it should be: expected SHA-256 {download.sha256}, found {found}; "
+            f"the file of {download.url} is right"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

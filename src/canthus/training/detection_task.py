@@ -1,0 +1,132 @@
+"""Face detection as a Lightning module: network, losses, optimizer, average precision while it trains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn, optim
+
+from canthus.data.scene_packs import ScenePack
+from canthus.evaluation.detection import match_scenes
+from canthus.evaluation.detection_figures import average_precision, recall_at_false_finds
+from canthus.geometry import Affine
+from canthus.losses.detection import Locations, detection_losses, locations
+from canthus.models.face_detector import STRIDES
+from canthus.runtime.detections import decode
+from canthus.training.detection_loader import PictureBatch, SceneBatch
+from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
+from canthus.training.task import network_input
+from canthus.types import Faces
+
+LEAST_SCORE = 0.02
+"""Faces scored lower do not count in validation; they would lie at the far end of the precision-recall curve."""
+FALSE_PER_PICTURE = 0.05
+"""Recall is told at this many false finds a picture."""
+MONITOR = "ap_50"
+"""Mean average precision over the validation sets with complete labels."""
+
+
+@final
+@dataclass(frozen=True)
+class DetectionLossConfig:
+    """What a face detector is trained for.
+
+    Attributes:
+        box: weight of the box loss; the score's is 1.
+        points: weight of the loss of the five points.
+        sizes: least and largest face that the cells of each stride answer for, longer side in pixels.
+    """
+
+    box: float = 2.0
+    points: float = 0.5
+    sizes: tuple[tuple[float, ...], ...] = ((0.0, 64.0), (40.0, 144.0), (96.0, 1e5))
+
+
+@final
+class DetectionTask(L.LightningModule):
+    """Training of a face detector.
+
+    Args:
+        network: maps pictures to the rows that ``models.face_detector`` describes.
+        loss: weights of the losses.
+        optimizer: settings.
+        schedule: settings.
+        epochs: length of the training, for the schedule.
+        steps: optimizer steps of one epoch.
+        validation: packs of the validation sets by name, in the order of their loaders.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        loss: DetectionLossConfig,
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
+        epochs: int,
+        steps: int,
+        validation: Mapping[str, ScenePack],
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
+        self._loss = loss
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._epochs = epochs
+        self._steps = steps
+        self._validation = dict(validation)
+        self._found: dict[str, list[Faces]] = {}
+        self._places: dict[tuple[int, int], Locations] = {}
+
+    def training_step(self, batch: SceneBatch, batch_index: int) -> Tensor:
+        output = self.network(network_input(batch.image)).float()
+        height, width = batch.image.shape[1:3]
+        places = self._locations(height, width, output.device)
+        known = torch.cat([batch.known[:, s // 2 :: s, s // 2 :: s].flatten(1) for s in STRIDES], dim=1)
+        losses = detection_losses(output, batch.boxes, batch.points, present=batch.present, known=known, places=places)
+        loss = losses.score + self._loss.box * losses.box + self._loss.points * losses.points
+        for name, value in (("loss", loss), ("score", losses.score), ("box", losses.box), ("points", losses.points)):
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.image), sync_dist=True)
+        return loss
+
+    def _locations(self, height: int, width: int, device: torch.device) -> Locations:
+        if (height, width) not in self._places:
+            sizes = [(least, most) for least, most in self._loss.sizes]
+            self._places[height, width] = locations(height, width, strides=STRIDES, sizes=sizes, device=device)
+        return self._places[height, width]
+
+    def on_validation_epoch_start(self) -> None:
+        self._found = {name: [] for name in self._validation}
+
+    def validation_step(self, batch: PictureBatch, batch_index: int, dataloader_idx: int = 0) -> None:
+        with torch.autocast(batch.image.device.type, enabled=False):
+            output = self.network(network_input(batch.image))[0].float().cpu().numpy()
+        height, width = batch.image.shape[1:3]
+        faces = decode(output, height, width, STRIDES, LEAST_SCORE)
+        self._found[list(self._validation)[dataloader_idx]].append(faces.moved(Affine(batch.back.cpu().numpy())))
+
+    def on_validation_epoch_end(self) -> None:
+        precisions = []
+        for name, found in self._found.items():
+            pack = self._validation[name]
+            rows = match_scenes([pack.scene(i) for i in range(len(pack))], found)
+            recall = recall_at_false_finds(rows, FALSE_PER_PICTURE)
+            self.log(f"{name}/recall", recall, prog_bar=True, sync_dist=True)
+            if pack.complete.all():
+                precisions.append(average_precision(rows))
+                self.log(f"{name}/ap_50", precisions[-1], prog_bar=True, sync_dist=True)
+        self.log(MONITOR, float(np.mean(precisions)) if precisions else 0.0, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = create_optimizer(self, self._optimizer)
+        # A plain function, because of any other callable LambdaLR puts the insides into the checkpoint.
+        scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))  # noqa: PLW0108
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _factor(self, step: int) -> float:
+        """Schedule at an optimizer step."""
+        return learning_rate_factor(step / self._steps, float(self._epochs), self._schedule)

@@ -1,0 +1,160 @@
+"""How faces are found, said to each command that looks for them; and models of others, fetched on request."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import canthus.zoo
+from canthus.cli.main import app
+from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.images import write_image
+from canthus.runtime import downloads
+from canthus.runtime.video import VideoWriter
+from tiny_detectors import write_tiny_detector, write_tiny_yunet
+
+TinyModel = Callable[..., Path]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "200"})
+
+
+def error_of(*arguments: str | Path) -> CanthusError:
+    result = run(*arguments)
+    assert isinstance(result.exception, CanthusError), result.output
+    return result.exception
+
+
+def faces_of(*arguments: str | Path) -> list[dict[str, object]]:
+    result = run("detect", *arguments, "--json", "-")
+    assert result.exit_code == 0, result.output
+    (entry,) = json.loads(result.stdout)
+    faces: list[dict[str, object]] = entry["faces"]
+    return faces
+
+
+@pytest.fixture
+def place(tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with models, a detector, a picture of a 16-pixel face, a video, and nothing embedded or cached."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "zoo").mkdir()
+    monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "zoo" / "__init__.py"))
+    tiny_model("pfld_68.onnx").rename("zoo/pfld_68.onnx")
+    write_tiny_detector(tmp_path / "own.onnx")
+    write_tiny_yunet(tmp_path / "yunet.onnx")
+    image = np.zeros((960, 1280, 3), np.uint8)
+    image[32:48, 64:80] = 255
+    write_image("small.png", image)
+    write_image("fits.png", image[:480, :640])
+    with VideoWriter("clip.mkv", width=160, height=120, fps=10) as writer:
+        for number in range(4):
+            writer.write(image[:120, :160], number / 10)
+    return tmp_path
+
+
+def test_a_detector_file_and_what_it_finds(place: Path) -> None:
+    (face,) = faces_of("fits.png", "--detector", "own.onnx")
+    assert face["box"] == [64, 32, 80, 48]
+    assert face["five_points"] == [[67.5, 35.5], [75.5, 35.5], [71.5, 39.5], [67.5, 43.5], [75.5, 43.5]]
+    assert faces_of("small.png", "--detector", "own.onnx") == []
+    (tiled,) = faces_of("small.png", "--detector", "own.onnx", "--detector-tiles")
+    assert tiled["box"] == face["box"]
+    (large,) = faces_of("small.png", "--detector", "own.onnx", "--detector-size", "1280")
+    assert large["box"] == face["box"]
+
+
+def test_the_embedded_detector_is_the_default_once_it_is_there(place: Path) -> None:
+    assert faces_of("fits.png") == []
+    Path("own.onnx").rename("zoo/face_detector.onnx")
+    assert [face["box"] for face in faces_of("fits.png")] == [[64, 32, 80, 48]]
+    assert faces_of("fits.png", "--detector", "haar") == []
+
+
+def test_yunet_by_file(place: Path) -> None:
+    (face,) = faces_of("fits.png", "--detector", "yunet", "--detector-model", "yunet.onnx")
+    assert face["box"] == [64, 35.2, 80, 48]
+    assert "run: canthus fetch yunet" in str(error_of("detect", "fits.png", "--detector", "yunet"))
+
+
+@pytest.mark.parametrize("command", [("detect", "fits.png"), ("track", "clip.mkv"), ("fatigue", "clip.mkv")])
+def test_every_command_passes_the_options_on(place: Path, command: tuple[str, str]) -> None:
+    for options, reason in (
+        (("--detector", "own.onnx", "--detector-size", "15"), "no less than 16 pixels, found size 15"),
+        (("--detector", "none", "--detector-tiles"), "Tiles have no effect with the detector 'none'"),
+        (("--detector", "haar", "--detector-model", "own.onnx"), "A model of the detector has no effect with 'haar'"),
+        (("--detector", "zoo/pfld_68.onnx"), "is a landmark model (for --model), expected a face detector"),
+        (("--model", "own.onnx"), "is a face detector (for --detector), expected a landmark model"),
+        (("--detector", "own.onnx", "--threads", "0"), "at least 1 thread"),
+    ):
+        if command[0] == "detect" or "--threads" not in options:
+            assert reason in str(error_of(*command, *options))
+    assert run(*command, "--detector", "own.onnx", "--json", "out.json").exit_code == 0
+
+
+def test_boxes_from_a_file_leave_nothing_to_a_detector(place: Path) -> None:
+    for options in (("--detector-size", "320"), ("--detector-tiles",), ("--detector-model", "own.onnx")):
+        assert "give one of them" in str(error_of("detect", "fits.png", "--boxes", "b.json", *options))
+
+
+def test_evaluation_names_the_detector_and_its_settings(place: Path) -> None:
+    points = np.tile([[72.0, 40.0]], (68, 1)) + np.stack([8 * np.cos(np.arange(68)), 8 * np.sin(np.arange(68))], axis=1)
+    folder = place / "300w" / "helen" / "testset"
+    folder.mkdir(parents=True)
+    (place / "fits.png").rename(folder / "1_1.png")
+    lines = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in points)
+    (folder / "1_1.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+    common = ("evaluate", "--dataset", "300w", "--root", "300w", "--split", "common", "--boxes", "detector")
+    result = run(*common, "--detector", "own.onnx", "--detector-size", "640", "--detector-tiles", "--json", "-")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    assert values["missed"] == 0
+    assert values["protocol"].startswith("detector own.onnx at 640 px with tiles, overlap above 0.3; ")
+    result = run(*common, "--detector", "yunet", "--detector-model", "yunet.onnx", "--json", "-")
+    assert json.loads(result.stdout)["protocol"].startswith("detector yunet yunet.onnx, overlap")
+    assert json.loads(result.stdout)["protocol"].endswith("; 2 passes")
+    for option in (("--detector-tiles",), ("--detector-size", "320"), ("--detector-model", "own.onnx")):
+        assert f"{option[0]} has no effect" in str(error_of(*common[:-2], *option))
+    assert isinstance(error_of(*common[:-2], "--detector-tiles"), ConfigError)
+
+
+def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
+    Path("own.onnx").rename("zoo/face_detector.onnx")
+    listed = run("models")
+    for expected in ("pfld_68 (default)", "face_detector (default)", "50.00% drawn/average_precision", "640 x 480"):
+        assert expected in listed.stdout
+    landmarks, detector = json.loads(run("models", "--json", "-").stdout)
+    assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")
+    assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector", [16], True)
+    assert detector["size_bytes"] == Path("zoo/face_detector.onnx").stat().st_size
+    for name in ("face_detector", "zoo/face_detector.onnx"):
+        shown = run("models", name)
+        for expected in ("usually 640 pixels; strides 16", "least score", "0.5", "tests/tiny_detectors.py"):
+            assert expected in shown.stdout
+
+
+def test_fetch_says_what_it_got_or_what_there_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def fake(download: downloads.Download, *, url: str | None = None) -> Path:
+        asked.append((download.name, url))
+        return downloads.fetched_path(download)
+
+    monkeypatch.setattr(downloads, "fetch", fake)
+    done = run("fetch", "yunet", "--url", "https://mirror.example/yunet.onnx")
+    assert done.exit_code == 0, done.output
+    assert asked == [("yunet", "https://mirror.example/yunet.onnx")]
+    assert "face_detection_yunet_2023mar.onnx: 233 kB, licence MIT, SHA-256 8f2383e4" in done.stdout
+    assert "Unknown download 'yunnet'. Did you mean 'yunet'" in str(error_of("fetch", "yunnet"))
+
+
+def test_fetch_from_a_server_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    error = error_of("fetch", "yunet", "--url", "http://127.0.0.1:9/yunet.onnx")
+    assert isinstance(error, ModelFileError)
+    assert "cannot be fetched into" in str(error)
+    assert [path for path in (place / "cache").rglob("*") if path.is_file()] == []

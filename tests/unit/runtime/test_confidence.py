@@ -1,0 +1,141 @@
+"""Confidence from the file to points, pictures and tracks."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from canthus.errors import ModelFileError
+from canthus.runtime.card import ModelCard
+from canthus.runtime.confidence import Calibration
+from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.pipeline import Pipeline
+from canthus.runtime.session import MAX_BATCH, LandmarkSession
+from canthus.runtime.tracker import Tracker
+from canthus.schemes import IBUG_68, WFLW_98
+from canthus.types import Faces, Image, Landmarks
+
+TinyModel = Callable[..., Path]
+CALIBRATION = Calibration(tolerance=0.05, slope=1.0, offset=0.0)
+
+
+def disc(x: float, y: float, light: int = 255) -> Image:
+    image = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(image, (round(x), round(y)), 12, (light, light, light), -1, cv2.LINE_AA)
+    return image
+
+
+@given(
+    spread=arrays(np.float32, (1, 5), elements=st.floats(-50, 50, width=32)),
+    slope=st.floats(0.001, 20),
+    offset=st.floats(-20, 20),
+)
+def test_scores_are_probabilities_that_fall_with_the_expected_error(
+    spread: np.ndarray, slope: float, offset: float
+) -> None:
+    ordered = np.sort(spread, axis=1)
+    scores = Calibration(tolerance=0.05, slope=slope, offset=offset).scores(ordered, margin=1.3)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0, 0.0), (0.05, 0.0, 0.0), (0.05, -1.0, 0.0), (0.05, 1.0, math.nan)])
+def test_a_calibration_without_meaning_is_refused(values: tuple[float, float, float]) -> None:
+    with pytest.raises(ModelFileError, match="positive tolerance and slope"):
+        Calibration(*values)
+
+
+def test_the_card_carries_the_calibration_and_old_cards_have_none(tiny_session: LandmarkSession) -> None:
+    old = tiny_session.card
+    assert "calibration" not in json.loads(old.to_json())
+    assert ModelCard.from_json(old.to_json(), source="x").calibration is None
+    new = replace(old, calibration=CALIBRATION)
+    assert ModelCard.from_json(new.to_json(), source="x") == new
+    for wrong in ("[]", '{"tolerance": 0.05}', '{"tolerance": "0.05", "slope": 1.0, "offset": 0.0}'):
+        text = old.to_json()[:-2] + f', "calibration": {wrong}}}'
+        with pytest.raises(ModelFileError, match="calibration must hold the numbers tolerance, slope, offset"):
+            ModelCard.from_json(text, source="x")
+
+
+def test_a_file_without_spread_gives_no_scores(tiny_session: LandmarkSession) -> None:
+    answer = tiny_session.answer(np.zeros((2, 32, 32, 3), np.uint8))
+    assert (answer.spread, answer.scores) == (None, None)
+    assert not tiny_session.tells_spread
+    assert not tiny_session.gives_scores
+    boxes = np.array([[80, 60, 120, 100]], np.float32)
+    assert Landmarker(tiny_session)(disc(100, 80), boxes).scores is None
+
+
+def test_a_file_with_spread_but_no_calibration_gives_no_scores(tiny_model: TinyModel) -> None:
+    session = LandmarkSession.open(tiny_model(tells_spread=True))
+    answer = session.answer(np.zeros((2, 32, 32, 3), np.uint8))
+    assert answer.spread is not None
+    assert answer.spread.shape == (2, 68)
+    assert answer.scores is None
+    assert session.tells_spread
+    assert not session.gives_scores
+
+
+def test_a_calibration_without_spread_is_refused(tiny_model: TinyModel, tiny_session: LandmarkSession) -> None:
+    card = replace(tiny_session.card, calibration=CALIBRATION)
+    with pytest.raises(ModelFileError, match="no output 'spread'"):
+        LandmarkSession.open(tiny_model(card=card, tells_spread=False))
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_BATCH + 3])
+def test_scores_of_a_batch_equal_those_one_by_one(confident_session: LandmarkSession, count: int) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    answer = confident_session.answer(crops)
+    assert answer.scores is not None
+    assert answer.scores.shape == (count, 68)
+    assert answer.scores.dtype == np.float32
+    for index in range(count):
+        alone = confident_session.answer(crops[index : index + 1]).scores
+        assert alone is not None
+        np.testing.assert_allclose(answer.scores[index], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_landmarks_carry_the_scores_of_the_last_pass(confident_session: LandmarkSession, passes: int) -> None:
+    boxes = np.array([[80, 60, 120, 100], [85, 62, 125, 102]], np.float32)
+    bright = Landmarker(confident_session, passes=passes)(disc(100, 80), boxes).scores
+    dim = Landmarker(confident_session, passes=passes)(disc(100, 80, light=120), boxes).scores
+    assert bright is not None
+    assert dim is not None
+    assert bright.shape == (2, 68)
+    assert (dim < bright).all(), "the tiny model is sure in the light"
+    assert (np.diff(bright) < 0).all(), "and less from point to point"
+
+
+def test_scores_follow_the_points_into_another_scheme() -> None:
+    scores = np.linspace(0, 1, 98, dtype=np.float32)[None]
+    converted = Landmarks(np.zeros((1, 98, 2), np.float32), WFLW_98, scores).convert(IBUG_68, variant="chord")
+    assert converted.scores is not None
+    assert converted.scores[0, 1] == pytest.approx(scores[0, 2])  # jaw 1 is point 2 of the 98
+    assert converted.scores[0, 37] == pytest.approx((scores[0, 60] + scores[0, 62]) / 2)  # a middle of two
+    assert Landmarks(np.zeros((1, 98, 2), np.float32), WFLW_98).convert(IBUG_68).scores is None
+
+
+def test_tracked_points_have_the_scores_of_their_frame(confident_session: LandmarkSession) -> None:
+    def find(image: Image) -> Faces:
+        return Faces(np.array([[80, 60, 121, 101]], np.float32), np.ones(1, np.float32))
+
+    pipeline = Pipeline(find, Landmarker(confident_session))
+    tracker, found = Tracker(pipeline), []
+    for number, light in enumerate((255, 255, 150)):
+        tracked = tracker(disc(100, 80, light), number * 0.04)
+        assert tracked.frame.landmarks.scores is not None
+        assert tracked.frame.landmarks.scores.shape == (1, 68)
+        found.append(tracked.frame.landmarks.scores.mean())
+    assert found[2] < found[1], "confidence of the frame, not of the one before"
+    nobody = Tracker(Pipeline(lambda image: Faces.empty(), Landmarker(confident_session)))(disc(100, 80), 0.0)
+    assert nobody.frame.landmarks.scores is not None
+    assert nobody.frame.landmarks.scores.shape == (0, 68)
