@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -61,17 +62,15 @@ def main() -> None:
         canvas, _ = fit_image(picture, size, multiple=32)
         outputs = session(canvas[None])[0]
         height, width = canvas.shape[:2]
-        network = median_ms(lambda canvas=canvas: session(canvas[None]))
-        decoding = median_ms(
-            lambda o=outputs, h=height, w=width: decode(o, h, w, session.card.strides, session.card.score)
-        )
-        total[size] = median_ms(lambda detector=detector: detector(picture))
+        network = median_ms(partial(session, canvas[None]))
+        decoding = median_ms(partial(decode, outputs, height, width, session.card.strides, session.card.score))
+        total[size] = median_ms(partial(detector, picture))
         print(
             f"canthus at {size}: {total[size]:.2f} ms in all, {len(detector(picture))} faces; network, first look "
             f"{network:.2f} ms; decoding {decoding:.2f} ms = {decoding / network:.3f} of it"
         )
     haar = HaarDetector()
-    cascade = median_ms(lambda: haar(picture), rounds=30)
+    cascade = median_ms(partial(haar, picture), rounds=30)
     print(f"haar: {cascade:.2f} ms, {len(haar(picture))} faces = {cascade / total[640]:.1f} times canthus at 640")
 
 

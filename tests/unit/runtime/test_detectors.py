@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from matplotlib import get_data_path
 
 import canthus.zoo
 from canthus.errors import ConfigError, ModelFileError
+from canthus.geometry import box_iou
+from canthus.images import read_image
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detector import Detector, WholePicture
 from canthus.runtime.detectors import DETECTORS, create_detector, detector_name, usual_passes
@@ -14,7 +18,13 @@ from canthus.runtime.downloads import YUNET, fetched_path
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.tiled_detector import TiledDetector
 from canthus.runtime.yunet_detector import YuNetDetector
+from canthus.types import Image
 from tiny_detectors import write_tiny_detector, write_tiny_yunet
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image:
+    return read_image(Path(get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 @pytest.fixture
@@ -25,14 +35,41 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_default_is_the_embedded_detector_or_the_cascade(bare: Path) -> None:
-    assert detector_name("default") == "haar"
-    assert isinstance(create_detector(), HaarDetector)
-    assert usual_passes("default") == 2
-    write_tiny_detector(bare / "face_detector.onnx")
+def test_the_default_is_the_embedded_detector() -> None:
     assert detector_name("default") == "canthus"
     assert isinstance(create_detector(), CanthusDetector)
-    assert usual_passes("default") == 1
+    assert (usual_passes("default"), usual_passes("haar")) == (1, 2)
+
+
+def test_the_embedded_detector_finds_a_face_and_its_five_points(portrait: Image) -> None:
+    faces = create_detector()(portrait)
+    assert len(faces) == 1
+    assert faces.scores[0] > 0.7
+    assert faces.points is not None
+    x1, y1, x2, y2 = faces.boxes[0]
+    assert ((faces.points[0] > (x1, y1)) & (faces.points[0] < (x2, y2))).all()
+    right_eye, left_eye, nose, right_mouth, left_mouth = faces.points[0]
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1.0, 3.0])
+def test_a_face_is_found_whatever_its_size(portrait: Image, scale: float) -> None:
+    height, width = portrait.shape[:2]
+    size = (round(width * scale), round(height * scale))
+    resized = np.asarray(cv2.resize(portrait, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    faces = create_detector()(resized)
+    assert len(faces) == 1
+    assert box_iou(faces.boxes / scale, create_detector()(portrait).boxes)[0, 0] > 0.75
+
+
+def test_a_face_that_fills_the_picture_is_one_face(portrait: Image) -> None:
+    x1, y1, x2, y2 = (int(v) for v in create_detector()(portrait).boxes[0])
+    side = max(x2 - x1, y2 - y1)
+    pad = side // 8
+    closeup = np.ascontiguousarray(portrait[max(0, y1 - pad) : y2 + pad, max(0, x1 - pad) : x2 + pad])
+    closeup = np.asarray(cv2.resize(closeup, (640, 640)), dtype=np.uint8)
+    assert len(create_detector()(closeup)) == 1
 
 
 def test_every_detector_gives_faces_of_any_picture(bare: Path) -> None:
