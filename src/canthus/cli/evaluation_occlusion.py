@@ -38,7 +38,8 @@ def cover_rows(
         CanthusError: options contradict each other, or a file cannot be read.
     """
     request.refuse(
-        ("boxes", "detector", "min_overlap", "box_jitter"), because="with --occlusion, which uses truth boxes"
+        ("boxes", "detector", "detector_model", "detector_size", "detector_tiles", "min_overlap", "box_jitter"),
+        because="with --occlusion, which uses truth boxes",
     )
     request.refuse(("tolerance",), because="with --occlusion, which scores no confidence")
     conditions = lookup(PROTOCOLS, protocol, kind="occlusion protocol")
