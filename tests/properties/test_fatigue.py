@@ -177,8 +177,11 @@ def _dip(frame: int, fps: float, lowest: float) -> Callable[[float], float]:
 @pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
 def test_one_frame_alone_is_no_blink(fps: float) -> None:
     for lowest in (0.1, 0.5, 0.8):
-        dipped = round(10 * fps)
-        assert _course(_dip(dipped, fps, lowest), fps) == []
+
+        def at(time_s: float, low: float = lowest) -> float:
+            return low if round(time_s * fps) == round(10 * fps) else 1.0
+
+        assert _course(at, fps) == []
 
 
 @pytest.mark.parametrize("fps", [15, 25, 30, 60])
@@ -249,3 +252,10 @@ def test_nothing_is_judged_behind_dark_glasses() -> None:
     assert [round(event.start_s) for event in events] == [6, 16]
     assert {s.state for s in statuses if 9.5 < s.time_s < 12} == {"unknown"}
     assert statuses[-1].state == "alert"
+
+
+def test_a_hanging_jaw_turns_no_head() -> None:
+    """The mouth of a yawn moves the points that the head's angles come from."""
+    yawning = _scene(mouths=((8.0, 13.0, 0.7),), yaws=((8.5, 12.5, 0.7),), pitches=((15.0, 16.0, 0.4),))
+    events = _watch(yawning, np.arange(0, 20, 0.04))[0]
+    assert [event.kind for event in events] == ["yawn", "nod"]

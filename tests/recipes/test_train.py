@@ -200,3 +200,40 @@ def test_two_processes_share_an_epoch(recipe: Path, faces: Path, tmp_path: Path)
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1]
     # 64 faces in batches of 16 are four steps for one process and two for each of two.
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+@pytest.mark.parametrize("name", ["pfld", "blaze_ghost"])
+def test_training_goes_on_from_an_exported_model(name: str, recipe: Path, faces: Path, tmp_path: Path) -> None:
+    settings = ["model_settings={width=0.25}"] if name == "pfld" else ["model_settings={}"]
+    changes = [f"model={name}", *settings, "epochs=1", "faces_per_epoch=32"]
+    run(load_recipe(str(recipe), changes), faces, tmp_path / "first")
+    export(tmp_path / "first/best.ckpt", tmp_path / "first.onnx", roots={}, cache=tmp_path)
+    second = load_recipe(str(recipe), [*changes, f"init={tmp_path / 'first.onnx'}"])
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, size=(24, 64, 64, 3), dtype=np.uint8)
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2) / 255.0
+    network = start_network(second, lambda: images)
+    expected = LandmarkSession.open(tmp_path / "first.onnx")(crops)
+    for training in (
+        False,
+        True,
+    ):  # in training the norms take the statistics of the batch, which are the measured ones
+        network.train(training)
+        with torch.no_grad():
+            points = network(images).points.numpy() * 64 - 0.5
+        assert np.abs(points - expected).max() < 0.02
+    assert training_sets(second) == ("300w",)
+    run(second, faces, tmp_path / "second")
+    assert len(rows(tmp_path / "second")) == 1
+
+
+def test_an_export_of_another_network_is_refused(recipe: Path, unbroken: Path, tmp_path: Path) -> None:
+    export(unbroken / "best.ckpt", tmp_path / "drawn.onnx", roots={}, cache=tmp_path)
+    other = load_recipe(str(recipe), [f"init={tmp_path / 'drawn.onnx'}", "model_settings.width=0.5"])
+    with pytest.raises(ModelFileError, match="export of another network"):
+        start_network(other, lambda: torch.rand(4, 3, 64, 64))
+    with pytest.raises(ConfigError, match="training pictures"):
+        start_network(other)
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ModelFileError, match="no ONNX file"):
+        start_network(load_recipe(str(recipe), [f"init={tmp_path / 'text.onnx'}"]), lambda: torch.rand(4, 3, 64, 64))

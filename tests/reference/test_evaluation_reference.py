@@ -109,8 +109,8 @@ def _face(right: float, left: float, mouth: float) -> np.ndarray:
     points = np.random.default_rng(0).uniform(0, 100, (68, 2))
     points[36:42], points[42:48] = _eye(10, 10 * right), _eye(10, 10 * left) + np.array([80, 0])
     up, down = -15 * mouth, 15 * mouth
-    points[60:68, 0] = [30, 35, 45, 55, 60, 55, 45, 35]
-    points[60:68, 1] = [90, 90 + up, 90 + up, 90 + up, 90, 90 + down, 90 + down, 90 + down]
+    lips = [(30, 0), (35, up), (45, up), (55, up), (60, 0), (55, down), (45, down), (35, down)]
+    points[60:68] = np.array(lips, np.float64) + np.array([0, 90])
     return points.astype(np.float32)
 
 

@@ -13,7 +13,7 @@ DetectorOption = Annotated[
     typer.Option(
         metavar="NAME|FILE",
         help="Face detector: canthus, haar, yunet, none (each picture is one face), or a detector's ONNX file. "
-        "[canthus where it is embedded, else haar]",
+        "[canthus]",
     ),
 ]
 DetectorModelOption = Annotated[

@@ -146,7 +146,11 @@ class FatigueMonitor:
         events: list[Event | None] = [*lids]
         if math.isfinite(found.mouth):
             events.append(self._yawn_event(self._yawns.update(time_s, -found.mouth)))
-        if math.isfinite(found.pitch):
+        if found.mouth > self.settings.yawn_opening:
+            # The head's model is rigid: with the jaw hanging, the angles that fit are not those of the head.
+            self._nods.interrupt()
+            events.append(self._away_event(self._away.interrupt()))
+        elif math.isfinite(found.pitch):
             events.append(self._nod_event(self._nods.update(time_s, -found.pitch)))
             events.append(self._away_event(self._away.update(time_s, -math.hypot(found.yaw, found.pitch))))
         return sorted((event for event in events if event), key=lambda event: event.start_s)

@@ -12,6 +12,8 @@ ROW = 15
 """Numbers a cell puts out: logit of the score, dx, dy, log width, log height, then x and y of five points."""
 MOST_OVERLAP = 0.45
 """Of two boxes that overlap by more (intersection over union), the lower score goes."""
+MOST_WITHIN = 0.7
+"""Of faces from several looks at a picture, one of which more than this lies within a better one is a part of that."""
 MOST_CANDIDATES = 1000
 """Boxes, best first, that are compared with each other."""
 LOG_SIZES = (-4.0, 10.0)
@@ -98,6 +100,18 @@ def distinct_boxes(
         if not apart.all():
             table, left = table[:, apart], left[apart]
     return np.array(kept, np.int64)
+
+
+def merge_faces(found: Sequence[Faces]) -> Faces:
+    """All faces, best first, each once; points only where every part has them."""
+    points = [faces.points for faces in found if faces.points is not None]
+    joined = Faces(
+        np.concatenate([faces.boxes for faces in found]),
+        np.concatenate([faces.scores for faces in found]),
+        np.concatenate(points) if len(points) == len(found) else None,
+    )
+    ranked = joined.take(np.argsort(-joined.scores, kind="stable"))
+    return ranked.take(distinct_boxes(ranked.boxes, most_within=MOST_WITHIN))
 
 
 def _cells(

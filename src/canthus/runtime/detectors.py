@@ -15,7 +15,7 @@ from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.tiled_detector import TiledDetector
 from canthus.runtime.yunet_detector import YuNetDetector
-from canthus.zoo import DEFAULT_DETECTOR, embedded_detectors
+from canthus.zoo import embedded_detectors
 
 PASSES = {"haar": 2, "yunet": 2}
 """Passes of the landmarker that suit a detector's boxes, where one is not enough: see ``usual_passes``."""
@@ -79,9 +79,7 @@ DETECTORS: dict[str, Callable[[_Settings], tuple[Detector, int | None]]] = {
 
 def detector_name(name: str) -> str:
     """The name itself; for ``default``, the name of the detector used where none is named."""
-    if name != "default":
-        return name
-    return "canthus" if DEFAULT_DETECTOR in embedded_detectors() else "haar"
+    return "canthus" if name == "default" else name
 
 
 def usual_passes(detector: str | os.PathLike[str] | Detector) -> int:

@@ -1,6 +1,6 @@
 """Small faces of large pictures: look at the whole, then at overlapping tiles in full resolution."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import final
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from canthus.geometry import Affine, box_size
 from canthus.images import halve_image
-from canthus.runtime.detections import distinct_boxes
+from canthus.runtime.detections import merge_faces
 from canthus.runtime.detector import Detector
 from canthus.types import Faces, Image
 
@@ -18,8 +18,6 @@ CUT = 0.05
 """A face nearer than this to a border with another tile, in longer sides of its box, is taken for cut off."""
 SMALLEST_FACE = 16
 """Pixels that a face must have to be found surely."""
-MOST_WITHIN = 0.7
-"""A face of which more than this lies within a better one is a part of that one."""
 
 
 @final
@@ -49,7 +47,7 @@ class TiledDetector:
                 level, shrink = halve_image(level), shrink * 2
             grow = Affine(np.array([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5]]))
             found += [faces.moved(grow) for faces in self._in_tiles(level)]
-        return _merged(found) if len(found) > 1 else found[0]
+        return merge_faces(found) if len(found) > 1 else found[0]
 
     def _in_tiles(self, image: Image) -> Iterator[Faces]:
         height, width = image.shape[:2]
@@ -94,15 +92,3 @@ def _cut_off(boxes: Float32[np.ndarray, "n 4"], inner: np.ndarray, *, width: int
     room = np.concatenate([boxes[:, :2], np.array([width, height], np.float32) - boxes[:, 2:]], axis=1)
     near = room < CUT * box_size(boxes).max(axis=1, keepdims=True, initial=0.0)
     return np.asarray((near & inner).any(axis=1))
-
-
-def _merged(found: Sequence[Faces]) -> Faces:
-    """All faces, best first, each once; points only where every part has them."""
-    points = [faces.points for faces in found if faces.points is not None]
-    joined = Faces(
-        np.concatenate([faces.boxes for faces in found]),
-        np.concatenate([faces.scores for faces in found]),
-        np.concatenate(points) if len(points) == len(found) else None,
-    )
-    ranked = joined.take(np.argsort(-joined.scores, kind="stable"))
-    return ranked.take(distinct_boxes(ranked.boxes, most_within=MOST_WITHIN))
