@@ -58,6 +58,20 @@ def _write_wflw(root: Path) -> None:
         (lists / f"list_98pt_rect_attr_{part}.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def _write_wild21(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("I", 20), ("II", 6)):
+        lines = []
+        for number in range(count):
+            sample = draw_face(rng, size=48)
+            # Any 21 points will do that lie in the picture.
+            points = sample.points[17:38]
+            box = [*points.min(axis=0) - 4.5, *points.max(axis=0) + 4.5]
+            write_image(root / part / f"{number:06d}.png", sample.image)
+            lines.append(" ".join([f"{number:06d}.png", *(f"{v:.2f}" for v in [*box, *points.ravel()])]))
+        (root / part / "label.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
 def _write_cofw(root: Path) -> None:
     """As MATLAB 7.3 stores cells and matrices: axes turned round, cells by reference."""
     h5py = pytest.importorskip("h5py")
@@ -83,27 +97,13 @@ def _write_celeba_hq(root: Path) -> None:
     (root / "points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
-def _write_wild21(root: Path) -> None:
-    rng = np.random.default_rng(0)
-    for part, count in (("I", 20), ("II", 6)):
-        lines = []
-        for number in range(count):
-            sample = draw_face(rng, size=48)
-            # Any 21 points will do that lie in the picture.
-            points = sample.points[17:38]
-            box = [*points.min(axis=0) - 4.5, *points.max(axis=0) + 4.5]
-            write_image(root / part / f"{number:06d}.png", sample.image)
-            lines.append(" ".join([f"{number:06d}.png", *(f"{v:.2f}" for v in [*box, *points.ravel()])]))
-        (root / part / "label.txt").write_text("\n".join(lines), encoding="utf-8")
-
-
 WRITERS: dict[str, Callable[[Path], None]] = {
     "300w": _write_300w,
     "ytf": _write_ytf,
     "wflw": _write_wflw,
+    "wild21": _write_wild21,
     "cofw": _write_cofw,
     "celeba_hq": _write_celeba_hq,
-    "wild21": _write_wild21,
     "folder": _write_folder,
 }
 EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]

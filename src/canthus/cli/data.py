@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.detector_options import DetectorOption
+
 if TYPE_CHECKING:
     from canthus.data import Report
 
@@ -21,7 +23,8 @@ def check(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="300w, ytf, wflw, cofw, celeba_hq, wild21, facemask, widerface, fddb or folder (one's own pictures)."
+            help="300w, ytf, wflw, wild21, cofw, celeba_hq, facemask, widerface, fddb or folder (one's own pictures "
+            "with landmarks)."
         ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
@@ -91,9 +94,7 @@ def label(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
     out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],
     model: Annotated[str, typer.Option(help="Embedded name, ONNX file, or .npz of 'canthus fit'.")] = "default",
-    detector: Annotated[
-        str, typer.Option(help="As of 'canthus detect', such as haar; none where each picture is one face.")
-    ] = "default",
+    detector: DetectorOption = None,
     passes: Annotated[int | None, typer.Option(min=1, help="2 if absent; cuts the face out again.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
 ) -> None:
@@ -109,7 +110,7 @@ def label(
 
     check_label_path(out)
     console = Console(stderr=True, highlight=False)
-    pipeline = load_pipeline(model, detector=detector, threads=threads, passes=passes or 2)
+    pipeline = load_pipeline(model, detector=detector or "default", threads=threads, passes=passes or 2)
     paths = pictures_below(folder)
     found = label_pictures(folder, paths, pipeline)
     labels = list(track(found, "labelling", total=len(paths), console=console, transient=True))

@@ -54,9 +54,9 @@ DATASETS: dict[str, Dataset] = {
     "300w": Dataset(lambda root, split, _: read_300w(root, split), tuple(ibug_300w.SPLITS), IBUG_68.name),
     "ytf": Dataset(lambda root, split, _: read_ytf(root, split), tuple(ytf.SPLITS), IBUG_68.name),
     "wflw": Dataset(lambda root, split, _: read_wflw(root, split), tuple(wflw.SPLITS), WFLW_98.name),
+    "wild21": Dataset(lambda root, split, _: read_wild21(root, split), tuple(wild21.SPLITS), WILD_21.name),
     "cofw": Dataset(lambda root, split, _: read_cofw(root, split), tuple(cofw.SPLITS), COFW_29.name),
     "celeba_hq": Dataset(lambda root, split, _: read_celeba_hq(root, split), tuple(celeba_hq.SPLITS), IBUG_68.name),
-    "wild21": Dataset(lambda root, split, _: read_wild21(root, split), tuple(wild21.SPLITS), WILD_21.name),
     "folder": Dataset(lambda root, split, scheme: read_folder(root, split, scheme=scheme), tuple(folder.SPLITS), None),
 }
 """Every dataset by name."""

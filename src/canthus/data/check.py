@@ -30,7 +30,7 @@ def check_dataset(
     """Read every label and open every picture of a dataset.
 
     Args:
-        name: a key of ``DATASETS``, or ``facemask``, ``widerface`` or ``fddb``.
+        name: a key of ``DATASETS`` or of ``SCENE_SETS``.
         root: where it lies.
         scheme: name of the scheme of a ``folder``, where the number of points does not tell.
         progress: called after each picture.
@@ -103,9 +103,9 @@ _COUNTS = {
     "300w": _count_300w,
     "ytf": _count_ytf,
     "wflw": _count_wflw,
+    "wild21": _count_wild21,
     "cofw": _count_cofw,
     "celeba_hq": _count_celeba_hq,
-    "wild21": _count_wild21,
     "folder": _count_folder,
 }
 

@@ -21,7 +21,7 @@ from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 from canthus.runtime.confidence import TOLERANCE
 
-_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_eyes", "nme_visible", "nme_hidden")
+_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes")
 
 
 @final

@@ -85,9 +85,9 @@ class Summary:
         fr_10: share of all faces above 10 % of the inter-ocular distance.
         auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
         parts: mean inter-ocular error of the found faces, for each part of the face.
+        nme_visible: mean inter-ocular error of the points that the truth marks as visible.
+        nme_hidden: the same of the hidden points, over the faces that have any.
         nme_eyes: the same for the points of both eyes together.
-        nme_visible: the same for the points that the truth marks as visible.
-        nme_hidden: the same for the hidden points, over the faces that have any.
         openness: errors of the ratios of eyes and mouth, of the found faces.
     """
 
@@ -99,9 +99,9 @@ class Summary:
     fr_10: float
     auc_8: float
     parts: Mapping[str, float]
-    nme_eyes: float
     nme_visible: float
     nme_hidden: float
+    nme_eyes: float
     openness: Openness
 
 

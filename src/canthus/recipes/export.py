@@ -191,8 +191,7 @@ def _held_out(
     for source in config.validation:
         if source.dataset in roots:
             faces = load_faces(source.dataset, source.split, config, roots[source.dataset])
-            told = functools.partial(progress, source.name)
-            pack = load_crops(faces, cache, size=config.pack_size, progress=told)
+            pack = load_crops(faces, cache, size=config.pack_size, progress=functools.partial(progress, source.name))
             held.append(_Held(source.name, plain_samples(pack, config), [face.group for face in faces]))
     return held
 
