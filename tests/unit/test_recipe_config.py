@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from canthus.errors import ConfigError
-from canthus.recipes.config import TrainConfig, from_values, load_recipe, recipe_names, to_values
+from canthus.recipes.config import TrainConfig, from_values, load_any_recipe, load_recipe, recipe_names, to_values
 from canthus.recipes.train import loss_of
 
 MINIMAL = """
@@ -102,7 +102,7 @@ def test_plain_values_lead_back(recipe: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_of_the_package_is_valid(name: str) -> None:
-    config = load_recipe(name)
+    config = load_any_recipe(name)
     assert config.name == name
 
 
