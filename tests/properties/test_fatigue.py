@@ -169,11 +169,6 @@ def _course(ratio_at: Callable[[float], float], fps: float, until_s: float = 20.
     return _watch(at, np.arange(0, until_s, 1 / fps))[0]
 
 
-def _dip(frame: int, fps: float, lowest: float) -> Callable[[float], float]:
-    """Open but in one frame."""
-    return lambda time_s: lowest if round(time_s * fps) == frame else 1.0
-
-
 @pytest.mark.parametrize("fps", [12.5, 15, 25, 30, 60])
 def test_one_frame_alone_is_no_blink(fps: float) -> None:
     for lowest in (0.1, 0.5, 0.8):
