@@ -68,8 +68,8 @@ def test_a_detector_file_and_what_it_finds(place: Path) -> None:
     assert large["box"] == face["box"]
 
 
-def test_the_embedded_detector_is_the_default_once_it_is_there(place: Path) -> None:
-    assert faces_of("fits.png") == []
+def test_the_embedded_detector_is_the_default(place: Path) -> None:
+    assert "The embedded detector 'face_detector' is not in this installation" in str(error_of("detect", "fits.png"))
     Path("own.onnx").rename("zoo/face_detector.onnx")
     assert [face["box"] for face in faces_of("fits.png")] == [[64, 32, 80, 48]]
     assert faces_of("fits.png", "--detector", "haar") == []
@@ -88,7 +88,10 @@ def test_every_command_passes_the_options_on(place: Path, command: tuple[str, st
         (("--detector", "none", "--detector-tiles"), "Tiles have no effect with the detector 'none'"),
         (("--detector", "haar", "--detector-model", "own.onnx"), "A model of the detector has no effect with 'haar'"),
         (("--detector", "zoo/pfld_68.onnx"), "is a landmark model (for --model), expected a face detector"),
-        (("--model", "own.onnx"), "is a face detector (for --detector), expected a landmark model"),
+        (
+            ("--model", "own.onnx", "--detector", "haar"),
+            "is a face detector (for --detector), expected a landmark model",
+        ),
         (("--detector", "own.onnx", "--threads", "0"), "at least 1 thread"),
     ):
         if command[0] == "detect" or "--threads" not in options:
