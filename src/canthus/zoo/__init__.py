@@ -5,7 +5,7 @@ Names of face detectors begin with ``face_detector``; every other file is a land
 
 from pathlib import Path
 
-DEFAULT = "pfld_68"
+DEFAULT = "pfld_68_robust"
 """Landmark model used where none is named."""
 DEFAULT_DETECTOR = "face_detector"
 """Detector used where none is named."""

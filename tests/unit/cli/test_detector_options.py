@@ -44,7 +44,7 @@ def place(tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "zoo").mkdir()
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "zoo" / "__init__.py"))
-    tiny_model("pfld_68.onnx").rename("zoo/pfld_68.onnx")
+    tiny_model("pfld_68_robust.onnx").rename("zoo/pfld_68_robust.onnx")
     write_tiny_detector(tmp_path / "own.onnx")
     write_tiny_yunet(tmp_path / "yunet.onnx")
     image = np.zeros((960, 1280, 3), np.uint8)
@@ -87,7 +87,7 @@ def test_every_command_passes_the_options_on(place: Path, command: tuple[str, st
         (("--detector", "own.onnx", "--detector-size", "15"), "no less than 16 pixels, found size 15"),
         (("--detector", "none", "--detector-tiles"), "Tiles have no effect with the detector 'none'"),
         (("--detector", "haar", "--detector-model", "own.onnx"), "A model of the detector has no effect with 'haar'"),
-        (("--detector", "zoo/pfld_68.onnx"), "is a landmark model (for --model), expected a face detector"),
+        (("--detector", "zoo/pfld_68_robust.onnx"), "is a landmark model (for --model), expected a face detector"),
         (
             ("--model", "own.onnx", "--detector", "haar"),
             "is a face detector (for --detector), expected a landmark model",
@@ -128,7 +128,12 @@ def test_evaluation_names_the_detector_and_its_settings(place: Path) -> None:
 def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
     Path("own.onnx").rename("zoo/face_detector.onnx")
     listed = run("models")
-    for expected in ("pfld_68 (default)", "face_detector (default)", "50.00% drawn/average_precision", "640 x 480"):
+    for expected in (
+        "pfld_68_robust (default)",
+        "face_detector (default)",
+        "50.00% drawn/average_precision",
+        "640 x 480",
+    ):
         assert expected in listed.stdout
     landmarks, detector = json.loads(run("models", "--json", "-").stdout)
     assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")

@@ -21,7 +21,7 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture
 def embedded(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two tiny models in the place of the package's own."""
-    first, _ = tiny_model("pfld_68.onnx"), tiny_model("other.onnx")
+    first, _ = tiny_model("pfld_68_robust.onnx"), tiny_model("other.onnx")
     monkeypatch.setattr(canthus.zoo, "__file__", str(first.with_name("__init__.py")))
     return first.parent
 
@@ -29,14 +29,27 @@ def embedded(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_list_names_error_size_speed_scheme_and_terms(embedded: Path) -> None:
     result = run()
     assert result.exit_code == 0, result.output
-    for expected in ("pfld_68 (default)", "other", "12.50% drawn", "0.01 MB", "ibug_68", "Apache-2.0", "one thread"):
+    for expected in (
+        "pfld_68_robust (default)",
+        "other",
+        "12.50% drawn",
+        "0.01 MB",
+        "ibug_68",
+        "Apache-2.0",
+        "one thread",
+    ):
         assert expected in result.stdout
 
 
 def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
     other, default = json.loads(run("--json", "-").stdout)
-    assert (other["name"], other["default"], default["name"], default["default"]) == ("other", False, "pfld_68", True)
-    assert default["size_bytes"] == (embedded / "pfld_68.onnx").stat().st_size
+    assert (other["name"], other["default"], default["name"], default["default"]) == (
+        "other",
+        False,
+        "pfld_68_robust",
+        True,
+    )
+    assert default["size_bytes"] == (embedded / "pfld_68_robust.onnx").stat().st_size
     assert default["median_ms"] > 0
     assert default["metrics"] == {"drawn/nme_ion": 0.125}
     assert {"scheme", "size", "margin", "training_data", "licence", "recipe", "parameters"} <= set(default)
@@ -45,7 +58,7 @@ def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
 
 
 def test_one_model_shows_its_card(embedded: Path) -> None:
-    for name in ("pfld_68", embedded / "other.onnx"):
+    for name in ("pfld_68_robust", embedded / "other.onnx"):
         result = run(name)
         assert result.exit_code == 0, result.output
         for expected in ("32 x 32 RGB", "training data", "nothing", "tests/conftest.py", "terms of the weights"):

@@ -102,25 +102,25 @@ def test_card_that_contradicts_the_network_is_refused(tiny_model: TinyModel, tin
 
 
 def test_missing_files_and_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68": tmp_path / "pfld_68.onnx"})
-    with pytest.raises(ModelFileError, match=r"no such file; embedded models: pfld_68"):
+    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_robust": tmp_path / "pfld_68_robust.onnx"})
+    with pytest.raises(ModelFileError, match=r"no such file; embedded models: pfld_68_robust"):
         find_model(tmp_path / "missing.onnx")
     with pytest.raises(ModelFileError, match="no such file"):
         find_model("folder/missing")
     with pytest.raises(ModelFileError, match="is a folder, expected an ONNX file"):
         find_model(tmp_path)
-    with pytest.raises(ConfigError, match="Unknown model 'pfdl_68'. Did you mean 'pfld_68'"):
+    with pytest.raises(ConfigError, match="Unknown model 'pfdl_68'. Did you mean 'pfld_68_robust'"):
         find_model("pfdl_68")
 
 
 def test_embedded_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    embedded = tmp_path / "package" / "pfld_68.onnx"
-    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68": embedded})
-    Path("pfld_68").write_bytes(b"mine")
-    assert find_model("pfld_68") == embedded
+    embedded = tmp_path / "package" / "pfld_68_robust.onnx"
+    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_robust": embedded})
+    Path("pfld_68_robust").write_bytes(b"mine")
+    assert find_model("pfld_68_robust") == embedded
     assert find_model("default") == embedded
-    assert find_model("./pfld_68") == Path("pfld_68")
+    assert find_model("./pfld_68_robust") == Path("pfld_68_robust")
 
 
 def test_installation_without_models_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
