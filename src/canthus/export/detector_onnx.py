@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
@@ -14,7 +15,6 @@ from canthus.export.onnx import write_onnx
 from canthus.models.face_detector import STRIDES, FaceDetector
 from canthus.runtime.detector_card import DetectorCard
 from canthus.runtime.detector_session import DetectorSession
-from canthus.types import Image
 
 TOLERANCE = 1e-3
 """Largest difference allowed between ONNX and torch: of logits, and of offsets and log sizes in strides."""
@@ -67,7 +67,11 @@ def export_detector_onnx(network: FaceDetector, card: DetectorCard, path: Path) 
 
 
 def verify_detector_export(
-    network: FaceDetector, session: DetectorSession, pictures: Iterable[Image], *, tolerance: float = TOLERANCE
+    network: FaceDetector,
+    session: DetectorSession,
+    pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]],
+    *,
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Largest difference of any number between the file and the network.
 

@@ -102,14 +102,14 @@ def test_card_that_contradicts_the_network_is_refused(tiny_model: TinyModel, tin
 
 
 def test_missing_files_and_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_robust": tmp_path / "pfld_68_robust.onnx"})
-    with pytest.raises(ModelFileError, match=r"no such file; embedded models: pfld_68_robust"):
+    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68": tmp_path / "pfld_68.onnx"})
+    with pytest.raises(ModelFileError, match=r"no such file; embedded models: pfld_68"):
         find_model(tmp_path / "missing.onnx")
     with pytest.raises(ModelFileError, match="no such file"):
         find_model("folder/missing")
     with pytest.raises(ModelFileError, match="is a folder, expected an ONNX file"):
         find_model(tmp_path)
-    with pytest.raises(ConfigError, match="Unknown model 'pfdl_68'. Did you mean 'pfld_68_robust'"):
+    with pytest.raises(ConfigError, match="Unknown model 'pfdl_68'. Did you mean 'pfld_68'"):
         find_model("pfdl_68")
 
 
