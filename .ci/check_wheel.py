@@ -4,8 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-LIMIT = 7_000_000
-"""Bytes: three embedded models of at most 3 MB each, and the code."""
+LIMIT = 4_000_000
 KINDS = {".py", ".onnx", ".toml", ".md", ".json", ".typed"}
 
 

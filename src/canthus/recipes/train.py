@@ -60,6 +60,19 @@ class Surroundings:
     workers: int = 0
     threads: int = 0
 
+    def root_of(self, dataset: str) -> Path:
+        """Folder of a dataset.
+
+        Raises:
+            ConfigError: it was not given.
+        """
+        if dataset not in self.roots:
+            raise ConfigError(
+                f"The recipe needs the dataset {dataset!r}; say where it is with --data DIR (a folder that holds "
+                f"{dataset}/) or --root {dataset}=DIR"
+            )
+        return self.roots[dataset]
+
 
 def default_cache() -> Path:
     """Where packed crops are kept: ``canthus`` in the user's cache folder."""
@@ -222,12 +235,7 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:
-    if dataset not in place.roots:
-        raise ConfigError(
-            f"The recipe needs the dataset {dataset!r}; say where it is with --data DIR (a folder that holds "
-            f"{dataset}/) or --root {dataset}=DIR"
-        )
-    annotations = load_faces(dataset, split, config, place.roots[dataset])
+    annotations = load_faces(dataset, split, config, place.root_of(dataset))
     found = {a.scheme.name for a in annotations}
     if found != {config.scheme}:
         raise ConfigError(f"{dataset}/{split} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")

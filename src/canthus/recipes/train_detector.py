@@ -66,12 +66,7 @@ def pack_scenes(
 
 
 def _pack(source: TrainSource | ValidationSource, place: Surroundings, progress: Progress) -> ScenePack:
-    if source.dataset not in place.roots:
-        raise ConfigError(
-            f"The recipe needs the dataset {source.dataset!r}; say where it is with --data DIR (a folder that holds "
-            f"{source.dataset}/) or --root {source.dataset}=DIR"
-        )
-    scenes = load_scenes(source.dataset, place.roots[source.dataset], source.split)
+    scenes = load_scenes(source.dataset, place.root_of(source.dataset), source.split)
     return load_scene_pack(
         scenes, place.cache, progress=functools.partial(progress, f"{source.dataset}/{source.split}")
     )
