@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.training_options import CacheOption, DataOption, RootOption
+
 if TYPE_CHECKING:
     from canthus.recipes.export import ExportReport
     from canthus.recipes.export_detector import DetectorExportReport
@@ -13,11 +15,9 @@ if TYPE_CHECKING:
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="best.ckpt or last.ckpt of a run.")],
     out: Annotated[Path | None, typer.Option(help="ONNX file to write; beside the checkpoint unless given.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")] = None,
-    root: Annotated[
-        list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")] = None,
+    data: DataOption = None,
+    root: RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    cache: CacheOption = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the weights, for the model card.")] = None,
 ) -> None:
     """Write a trained network as ONNX, compare it with torch, and score it on the validation sets."""

@@ -5,18 +5,16 @@ from typing import Annotated
 
 import typer
 
+from canthus.cli.training_options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
+
 
 def fit(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file; 'list' names them.")],
-    set_: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")] = None,
-    root: Annotated[
-        list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
-    ] = [],  # noqa: B006
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data: DataOption = None,
+    root: RootOption = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="File to write; NAME.npz unless given.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")] = None,
+    cache: CacheOption = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the model, for its card.")] = None,
 ) -> None:
     """Fit explicit shape regression (random ferns, no network); the file runs like any model: --model FILE.npz."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canthus.cli.training_options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,16 +18,12 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file; 'list' names them.")],
-    set_: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")] = None,
-    root: Annotated[
-        list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
-    ] = [],  # noqa: B006
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data: DataOption = None,
+    root: RootOption = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME unless given.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")] = None,
+    cache: CacheOption = None,
     devices: Annotated[int, typer.Option(help="Processes (CPU) or accelerators; above 1 trains with DDP.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     workers: Annotated[int, typer.Option(help="Worker processes that make batches.")] = 0,

@@ -153,7 +153,7 @@ def training_sets(config: TrainConfig) -> tuple[str, ...]:
     earlier: tuple[str, ...] = ()
     if config.init:
         try:
-            path = init_file(config)
+            path = init_file(config.init)
         except ConfigError as error:
             raise ConfigError(
                 f"The network started from {config.init}, not here, so the card cannot name its training sets; "

@@ -33,7 +33,7 @@ def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = Non
     network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
     if not config.init:
         return network
-    path = init_file(config)
+    path = init_file(config.init)
     if path.suffix == ".onnx":
         if images is None:
             raise ConfigError(f"init={config.init} is an exported model; its statistics need training pictures")
@@ -51,16 +51,16 @@ def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = Non
     return network
 
 
-def init_file(config: TrainConfig) -> Path:
-    """File that ``init`` means: an embedded model by its name, or a path.
+def init_file(init: str) -> Path:
+    """File that the setting ``init`` means: an embedded model by its name, or a path.
 
     Raises:
         ConfigError: neither.
     """
-    path = embedded_models().get(config.init, Path(config.init))
+    path = embedded_models().get(init, Path(init))
     if not path.is_file():
         raise ConfigError(
-            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
+            f"init={init}: no such checkpoint. Train the stage before first, name another with --set "
             "init=FILE, an embedded model by its name, or start from random weights with --set init="
         )
     return path

@@ -17,6 +17,7 @@ from canthus.models.face_detector import STRIDES, FaceDetector
 from canthus.recipes.config import to_values
 from canthus.recipes.detector_config import DetectorConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
+from canthus.recipes.start import init_file
 from canthus.recipes.train import Progress, Surroundings, refuse_other_run
 from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.detection_loader import SceneBatch, SceneDataset, picture_loader, scene_loader
@@ -168,13 +169,8 @@ def start_detector(config: DetectorConfig) -> FaceDetector:
     network = create_detector_network(config)
     if not config.init:
         return network
-    if not Path(config.init).is_file():
-        raise ConfigError(
-            f"init={config.init}: no such checkpoint. Train the stage before first, name another with --set "
-            "init=FILE, or start from random weights with --set init="
-        )
     try:
-        network.load_state_dict(network_weights(read_checkpoint(Path(config.init))))
+        network.load_state_dict(network_weights(read_checkpoint(init_file(config.init))))
     except RuntimeError as error:
         raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
     return network
