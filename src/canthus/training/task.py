@@ -77,7 +77,7 @@ class RegressionTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         output = self.network(network_input(batch.image))
-        losses = self._face_losses(output, batch)
+        losses = self._face_losses(output, batch) * batch.weights
         if self.guide is None:
             loss = losses.mean()
         else:
