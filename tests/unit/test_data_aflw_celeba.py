@@ -1,11 +1,14 @@
 """AFLW with 19 points and CelebA with five, from tiny files in their layouts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from canthus.cli.main import app
 from canthus.conversions import convert
 from canthus.data import check_dataset, load_dataset
 from canthus.data.aflw import LABELS
@@ -13,9 +16,11 @@ from canthus.data.aflw import OFFICIAL as AFLW_OFFICIAL
 from canthus.data.celeba import OFFICIAL as CELEBA_OFFICIAL
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
+from canthus.evaluation.rows import read_rows
 from canthus.geometry import box_iou, hull_box
 from canthus.images import write_image
-from canthus.schemes import AFLW_19, FIVE, IBUG_68
+from canthus.runtime.session import LandmarkSession
+from canthus.schemes import AFLW_19, FIVE, IBUG_68, Scheme
 
 matlab = pytest.importorskip("scipy.io")
 
@@ -173,6 +178,32 @@ def test_celeba_is_divided_by_the_official_list(tmp_path: Path, aligned: bool, p
     report = check_dataset("celeba", tmp_path)
     assert [(part.faces, part.published) for part in report.parts] == [(4, 162_770), (1, 19_867), (1, 19_962)]
     assert [note for note in report.notes if "official box" in note] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "scheme", "words"),
+    [
+        ("aflw", write_aflw, AFLW_19, ("on aflw full", "visible points, over")),
+        ("celeba", write_celeba, FIVE, ("on celeba test", "MSE: of coordinates")),
+    ],
+)
+def test_evaluate_prints_the_numbers_of_the_set(
+    tmp_path: Path,
+    tiny_model: Callable[..., Path],
+    tiny_session: LandmarkSession,
+    name: str,
+    write: Callable[[Path], object],
+    scheme: Scheme,
+    words: tuple[str, ...],
+) -> None:
+    write(tmp_path)
+    model = tiny_model(card=replace(tiny_session.card, scheme=scheme.name))
+    rows = tmp_path / "rows.csv"
+    command = ["evaluate", "--model", str(model), "--dataset", name, "--root", str(tmp_path), "--rows", str(rows)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert all(word in result.stdout for word in words)
+    assert all(row.error > 0 for row in read_rows(rows))
 
 
 def test_celeba_left_of_the_picture_is_the_right_eye(tmp_path: Path) -> None:
