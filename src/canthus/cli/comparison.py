@@ -59,8 +59,8 @@ def read_errors(files: Sequence[Path], metric: str | None) -> ErrorSets:
         metric: name of the number; None for what is usual for the set.
 
     Raises:
-        ConfigError: a file is named twice, or there is no such number.
-        DataError: a file is damaged or empty, sets differ, or a face is there twice.
+        ConfigError: a file is named twice, there is no such number, or none is usual for all files.
+        DataError: a file is damaged or empty, or a face is there twice.
     """
     if len(set(files)) < len(files):
         raise ConfigError("A file of rows is named twice; name each once")
@@ -68,10 +68,13 @@ def read_errors(files: Sequence[Path], metric: str | None) -> ErrorSets:
     empty = next((path for path, found in rows.items() if not found), None)
     if empty is not None:
         raise DataError(f"{empty}: holds no rows")
-    datasets = sorted({found[0].dataset for found in rows.values()})
-    if len(datasets) > 1:
-        raise DataError(f"Expected rows of one dataset, found {' and '.join(datasets)}")
-    name = protocol_of(datasets[0]).error if metric is None else metric
+    # Rows of a file of predictions bear its name, so names of sets may differ where the faces do not.
+    usual = sorted({protocol_of(found[0].dataset).error for found in rows.values()})
+    if metric is None and len(usual) > 1:
+        raise ConfigError(
+            f"The files are of sets with other usual numbers, {' and '.join(usual)}; choose one by --metric"
+        )
+    name = usual[0] if metric is None else metric
     lookup(dict.fromkeys(METRICS), name, kind="number of a row")
     return ErrorSets(
         metric=name,

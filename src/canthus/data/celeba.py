@@ -38,8 +38,9 @@ SPLITS = {"train": "train", "validation": "validation", "test": "test", "fit": "
 """Split -> part; ``fit`` is another name of ``train``, beside which ``validation`` has people of its own."""
 
 HABIT = BoxHabit(centre=(0.0, 0.147), size=(1.975, 1.931))
-"""From the square about the hull of the five points, as large as its longer side, to the face box: medians over the
-2,009 faces of 300-W's training part at hand; the boxes overlap those of 68 points by 0.79 (mean IoU)."""
+"""From the square about the hull of the five points, as large as its longer side, to the face box: medians over 2,009
+training faces of 300-W (``benchmarks/fit_five_point_boxes.py``); these boxes overlap those of 68 points by 0.79 (mean
+IoU)."""
 
 _PARTS = {"0": "train", "1": "validation", "2": "test"}
 _PLACES = ("", "Anno", "Eval")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
 from canthus.errors import ConfigError, DataError
@@ -79,7 +78,7 @@ def test_folds_of_one_model(tmp_path: Path) -> None:
 
 def test_wrong_files(two: tuple[Path, Path], tmp_path: Path) -> None:
     a, b = two
-    other = write(tmp_path / "c.csv", np.full(3, 0.1), dataset="ytf")
+    other = write(tmp_path / "c.csv", np.full(3, 0.1), dataset="aflw")
     short = write(tmp_path / "d.csv", np.full(3, 0.1))
     empty = tmp_path / "e.csv"
     write_rows(empty, [])
@@ -87,7 +86,7 @@ def test_wrong_files(two: tuple[Path, Path], tmp_path: Path) -> None:
         ((a,), ConfigError, "two files of rows"),
         ((a, b, short), ConfigError, "found 3"),
         ((a, a), ConfigError, "named twice"),
-        ((a, other), DataError, "found 300w and ytf"),
+        ((a, other), ConfigError, "nme_box and nme_ion; choose one by --metric"),
         ((a, short), DataError, "197 only in the first"),
         ((a, empty), DataError, "holds no rows"),
         (("--folds", a, b), DataError, "without a common face, found 200"),
