@@ -83,3 +83,19 @@ def test_names_of_folds() -> None:
 def test_names_that_only_begin_like_a_fold_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="fold-1-of-3-train"):
         parse_fold(name)
+
+
+@given(GROUPS, st.sampled_from([2, 3, 5, 10]))
+def test_fit_and_validation_of_a_fold_divide_its_training(groups: list[str], folds: int) -> None:
+    faces = _faces(groups)
+    train, fit, validation = (Fold(1, folds, part).faces(faces) for part in ("train", "fit", "validation"))
+    assert sorted(face.key for face in fit + validation) == sorted(face.key for face in train)
+    assert not {face.group for face in fit} & {face.group for face in validation}
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_every_fold_has_a_tenth_for_validation(folds: int) -> None:
+    faces = _faces([f"photo/{i}" for i in range(2000)])
+    for number in range(1, folds + 1):
+        train, validation = (len(Fold(number, folds, part).faces(faces)) for part in ("train", "validation"))
+        assert 0.06 < validation / train < 0.14  # three deviations of a tenth of a thousand faces

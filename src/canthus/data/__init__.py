@@ -80,7 +80,8 @@ def load_dataset(
         name: a key of ``DATASETS``.
         root: where the set lies, in its official layout.
         split: one of the set's splits, or a fold of the split ``Dataset.folds``: ``fold-1-of-3-train``, everything but
-            the first of three folds by group, and ``fold-1-of-3-test``, that fold.
+            the first of three folds by group, ``fold-1-of-3-test``, that fold, and ``fold-1-of-3-fit`` and
+            ``fold-1-of-3-validation``, the first divided 9 to 1.
         scheme: the scheme wanted; None for the set's own.  A set of another scheme is converted.  Of a ``folder`` it
             names the scheme of the files, where the number of points does not tell it.
         variant: which of several conversions, see ``canthus.conversions``; None is the default one.
