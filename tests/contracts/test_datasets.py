@@ -97,6 +97,39 @@ def _write_celeba_hq(root: Path) -> None:
     (root / "points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def _write_aflw(root: Path) -> None:
+    matlab = pytest.importorskip("scipy.io")
+    rng = np.random.default_rng(0)
+    count = 24
+    names, data, boxes = np.empty((count, 1), object), [], []
+    for number in range(count):
+        sample = draw_face(rng, size=48)
+        names[number, 0] = f"{number % 3}/image{number:05d}.png"
+        write_image(root / "data/flickr" / names[number, 0], sample.image)
+        # Any 19 points will do that lie in the picture.
+        points = sample.points[17:36]
+        (x1, y1), (x2, y2) = points.min(axis=0) - 1, points.max(axis=0) + 1
+        data.append([*points[:, 0], *points[:, 1]])
+        boxes.append([x1, x2, y1, y2])
+    mask = np.arange(count * 19).reshape(count, 19) % 20 > 0
+    labels = {"data": np.array(data), "bbox": np.array(boxes), "mask_new": mask.astype(float), "nameList": names}
+    matlab.savemat(root / "AFLWinfo_release.mat", labels | {"ra": np.arange(count, 0, -1)[None]})
+
+
+def _write_celeba(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels, parts = ["20", "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y"], []
+    for number in range(20):
+        sample = draw_face(rng, size=48)
+        name = f"{number:06d}.png"
+        write_image(root / "img_celeba" / name, sample.image)
+        five = np.rint(sample.points[[36, 45, 30, 48, 54]]).astype(int)
+        labels.append(" ".join([name, *map(str, five.ravel())]))
+        parts.append(f"{name} {max(0, number - 17)}")
+    (root / "list_landmarks_celeba.txt").write_text("\n".join(labels), encoding="utf-8")
+    (root / "list_eval_partition.txt").write_text("\n".join(parts), encoding="utf-8")
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "300w": _write_300w,
     "ytf": _write_ytf,
@@ -104,6 +137,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "wild21": _write_wild21,
     "cofw": _write_cofw,
     "celeba_hq": _write_celeba_hq,
+    "aflw": _write_aflw,
+    "celeba": _write_celeba,
     "folder": _write_folder,
 }
 EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]
@@ -146,6 +181,17 @@ def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) ->
     assert fit
     assert not {face.group for face in fit} & {face.group for face in validation}
     assert not {face.key for face in fit} & {face.key for face in validation}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_folds_hold_every_face_once_and_share_no_group(roots: dict[str, Path], name: str) -> None:
+    tests = [load_dataset(name, roots[name], f"fold-{number}-of-3-test") for number in (1, 2, 3)]
+    whole = load_dataset(name, roots[name], DATASETS[name].folds)
+    assert sorted(face.key for faces in tests for face in faces) == [face.key for face in whole]
+    for number, test in enumerate(tests, start=1):
+        train = load_dataset(name, roots[name], f"fold-{number}-of-3-train")
+        assert len(train) + len(test) == len(whole)
+        assert not {face.group for face in train} & {face.group for face in test}
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canthus.data.splits import fold_of, k_fold, split_by_group
+from canthus.data.splits import Fold, fold_of, k_fold, parse_fold, split_by_group
+from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.schemes import FIVE
 from canthus.types import Annotation
@@ -61,3 +62,40 @@ def test_wrong_numbers() -> None:
         k_fold([], 1)
     with pytest.raises(ValueError, match="at least one fold, found 0"):
         fold_of("a", 0)
+
+
+@given(GROUPS, st.integers(2, 6))
+def test_named_folds_are_those_of_k_fold(groups: list[str], folds: int) -> None:
+    faces = _faces(groups)
+    for number, (fit, validation) in enumerate(k_fold(faces, folds), start=1):
+        sides = [parse_fold(f"fold-{number}-of-{folds}-{part}") for part in ("train", "test")]
+        assert [[face.key for face in side.faces(faces)] for side in sides if side] == [
+            [face.key for face in part] for part in (fit, validation)
+        ]
+
+
+def test_names_of_folds() -> None:
+    assert parse_fold("fold-2-of-3-test") == Fold(2, 3, "test")
+    assert parse_fold("fit") is None
+
+
+@pytest.mark.parametrize("name", ["fold-0-of-3-test", "fold-4-of-3-test", "fold-1-of-1-train", "fold-1-of-3", "fold-1"])
+def test_names_that_only_begin_like_a_fold_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="fold-1-of-3-train"):
+        parse_fold(name)
+
+
+@given(GROUPS, st.sampled_from([2, 3, 5, 10]))
+def test_fit_and_validation_of_a_fold_divide_its_training(groups: list[str], folds: int) -> None:
+    faces = _faces(groups)
+    train, fit, validation = (Fold(1, folds, part).faces(faces) for part in ("train", "fit", "validation"))
+    assert sorted(face.key for face in fit + validation) == sorted(face.key for face in train)
+    assert not {face.group for face in fit} & {face.group for face in validation}
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_every_fold_has_a_tenth_for_validation(folds: int) -> None:
+    faces = _faces([f"photo/{i}" for i in range(2000)])
+    for number in range(1, folds + 1):
+        train, validation = (len(Fold(number, folds, part).faces(faces)) for part in ("train", "validation"))
+        assert 0.06 < validation / train < 0.14  # three deviations of a tenth of a thousand faces

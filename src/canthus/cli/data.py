@@ -23,8 +23,8 @@ def check(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="300w, ytf, wflw, wild21, cofw, celeba_hq, facemask, widerface, fddb or folder (one's own pictures "
-            "with landmarks)."
+            help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq, facemask, widerface, fddb or folder (one's "
+            "own pictures with landmarks)."
         ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],

@@ -19,7 +19,9 @@ PredictionsOption = Annotated[
         "Several files of rows with --occlusion."
     ),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help="300w, ytf, wflw, wild21, cofw, celeba_hq, folder.")]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq, folder.")
+]
 TilesOption = Annotated[
     bool | None, typer.Option("--detector-tiles", help="Look for small faces in tiles of larger pictures as well.")
 ]

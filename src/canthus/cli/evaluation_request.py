@@ -33,7 +33,13 @@ from canthus.types import Annotation
 
 _WORST = 16
 _DETECTOR = ("detector", "detector_model", "detector_size", "detector_tiles")
-_SPLITS_TRIED = {"300w": ("full", "common", "challenging", "validation"), "ytf": ("validation",), "folder": ("all",)}
+_SPLITS_TRIED = {
+    "300w": ("full", "common", "challenging", "validation"),
+    "ytf": ("validation",),
+    "aflw": ("full",),
+    "celeba": ("test",),
+    "folder": ("all",),
+}
 """What is scored where no split is named: the first of these that the folder holds."""
 
 

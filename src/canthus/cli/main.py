@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from canthus.cli.benchmark import benchmark
+from canthus.cli.compare import compare
 from canthus.cli.data import data_app
 from canthus.cli.detect import detect
 from canthus.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app.command()(export)
 app.command()(reproduce)
 app.command()(evaluate)
 app.command()(evaluate_detector)
+app.command()(compare)
 app.command()(benchmark)
 
 

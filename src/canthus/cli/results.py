@@ -14,6 +14,7 @@ from rich.table import Table
 from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.openness import NARROW
+from canthus.evaluation.protocols import USUAL, protocol_of
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
 from canthus.evaluation.summary import Summary, divide, summarize
@@ -58,23 +59,23 @@ def cost_table(result: Benchmark) -> Table:
 
 
 def report_tables(report: Report) -> list[Table]:
-    """All tables of a report."""
-    tables = [error_table(report), part_table(report), openness_table(report)]
+    """All tables of a report; those of parts, eyes and mouths where the set has the points for them."""
+    tables = [error_table(report)]
+    if protocol_of(report.dataset) is USUAL:
+        tables += [part_table(report), openness_table(report)]
     return [*tables, confidence_table(report.reliability)] if report.reliability else tables
 
 
 def error_table(report: Report) -> Table:
-    """The whole and its divisions: failure rates and area are of the inter-ocular error."""
-    table = Table(
-        title=escape(f"{report.title}\nboxes: {report.protocol}"),
-        caption="ION, IPN: error over inter-ocular, inter-pupil distance\n"
-        "FR, AUC: of the ION error, threshold 8 % or 10 %",
-    )
+    """The whole and its divisions, in the numbers that are usual for the set."""
+    heads, caption, numbers = _TABLES.get(report.dataset, _USUAL_TABLE)
+    table = Table(title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
     table.add_column("faces of")
-    for name in ("faces", "missed", "NME\nION %", "NME\nIPN %", "FR@8\n%", "FR@10\n%", "AUC@8\n%"):
+    for name in ("faces", "missed", *heads):
         table.add_column(name, justify="right")
     for name, rows in {"all": report.rows, **divide(report.rows)}.items():
-        table.add_row(escape(name), *_numbers(summarize(rows)))
+        summary = summarize(rows)
+        table.add_row(escape(name), str(summary.faces), str(summary.missed), *numbers(summary))
     return table
 
 
@@ -145,14 +146,27 @@ def confidence_table(found: Reliability) -> Table:
 
 def _numbers(summary: Summary) -> tuple[str, ...]:
     return (
-        str(summary.faces),
-        str(summary.missed),
         _percent(summary.nme_ion, 3),
         _percent(summary.nme_ipn, 3),
         _percent(summary.fr_8, 3),
         _percent(summary.fr_10, 3),
         _percent(summary.auc_8, 2),
     )
+
+
+def _box_numbers(summary: Summary) -> tuple[str, ...]:
+    return (
+        _percent(summary.nme_box, 3),
+        _percent(summary.nme_diagonal, 3),
+        _percent(summary.nme_longer, 3),
+        _percent(summary.fr_box_7, 3),
+        _percent(summary.auc_box_7, 2),
+    )
+
+
+def _five_numbers(summary: Summary) -> tuple[str, ...]:
+    mse = "-" if math.isnan(summary.mse_unit) else f"{1e4 * summary.mse_unit:.3f}"
+    return _percent(summary.nme_ion, 3), _percent(summary.fr_10, 3), mse
 
 
 def _ratio(value: float) -> str:
@@ -167,3 +181,23 @@ def _milliseconds(seconds: float) -> str:
     """Three digits that count, which is more than a measurement holds."""
     value = 1e3 * seconds
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
+
+
+_USUAL_TABLE = (
+    ("NME\nION %", "NME\nIPN %", "FR@8\n%", "FR@10\n%", "AUC@8\n%"),
+    "ION, IPN: error over inter-ocular, inter-pupil distance\nFR, AUC: of the ION error, threshold 8 % or 10 %",
+    _numbers,
+)
+_TABLES = {
+    "aflw": (
+        ("NME\nbox %", "NME\ndiag. %", "NME\nlonger %", "FR@7\n%", "AUC@7\n%"),
+        "visible points, over sqrt(w h), diagonal, longer side of the box\nFR, AUC: of the box error, threshold 7 %",
+        _box_numbers,
+    ),
+    "celeba": (
+        ("NME\neyes %", "FR@10\n%", "MSE\n1e-4"),
+        "NME, FR: error over the distance of the eyes\nMSE: of coordinates, the crop (1.3 face boxes) being 1 by 1",
+        _five_numbers,
+    ),
+}
+"""Dataset -> heads, caption and numbers of its table."""

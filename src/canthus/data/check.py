@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
+from canthus.data import aflw, celeba, celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
 from canthus.data.check_scenes import SCENE_COUNTS, check_scenes
 from canthus.data.copies import alike, signature
 from canthus.data.problems import Problem, Scan
@@ -49,7 +49,7 @@ def check_dataset(
         pictures = check_scenes(scenes.scenes, found, progress)
     else:
         parts, scan = _COUNTS[name](Path(root), scheme)
-        found = Findings(list(scan.problems))
+        found = Findings(list(scan.problems), list(scan.notes))
         pictures = _check_pictures(scan.faces, found, progress)
     return Report(name, os.fspath(root), tuple(parts), pictures, tuple(found.problems), tuple(found.notes))
 
@@ -99,6 +99,20 @@ def _count_celeba_hq(root: Path, scheme: str | None) -> tuple[list[PartCount], S
     return [PartCount(part, size, len(celeba_hq.PARTS[part])) for part, size in sizes.items()], scan
 
 
+def _count_aflw(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = aflw.scan_aflw(root)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in ("train", "test")}
+    frontal = sum(face.subset == "test" and face.attributes["frontal"] for face in scan.faces)
+    parts = [PartCount(part, size, aflw.OFFICIAL[part]) for part, size in sizes.items()]
+    return [*parts, PartCount("frontal", frontal, aflw.OFFICIAL["frontal"], within="test")], scan
+
+
+def _count_celeba(root: Path, scheme: str | None) -> tuple[list[PartCount], Scan]:
+    scan = celeba.scan_celeba(root)
+    sizes = {part: sum(face.subset == part for face in scan.faces) for part in celeba.OFFICIAL}
+    return [PartCount(part, size, celeba.OFFICIAL[part]) for part, size in sizes.items()], scan
+
+
 _COUNTS = {
     "300w": _count_300w,
     "ytf": _count_ytf,
@@ -106,6 +120,8 @@ _COUNTS = {
     "wild21": _count_wild21,
     "cofw": _count_cofw,
     "celeba_hq": _count_celeba_hq,
+    "aflw": _count_aflw,
+    "celeba": _count_celeba,
     "folder": _count_folder,
 }
 

@@ -67,7 +67,7 @@ def scan_cofw(root: Path, parts: Iterable[str] = tuple(FILES)) -> Scan:
         path = root / FILES[part]
         if not path.is_file():
             raise DataError(f"{path}: is not there; expected the file of COFW in colour below {root}")
-        h5py = require("h5py", extra="cofw")
+        h5py = require("h5py", extra="datasets")
         try:
             with h5py.File(path, "r") as file:
                 _read_part(file, root, part, faces, problems)

@@ -1,7 +1,7 @@
 """What is wrong with a dataset on disk, one line a problem."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -14,7 +14,7 @@ UNLABELLED = "picture without points"
 DAMAGED = "damaged label"
 
 SHOWN = 20
-"""How many problems an error message spells out."""
+"""How many problems an error message, or notes of one kind, spell out."""
 
 
 @final
@@ -44,10 +44,12 @@ class Scan:
     Attributes:
         faces: the faces that can be read, sorted by key.
         problems: everything that cannot.
+        notes: what is worth knowing and not wrong.
     """
 
     faces: list[Annotation]
     problems: list[Problem]
+    notes: list[str] = field(default_factory=list)
 
 
 @final

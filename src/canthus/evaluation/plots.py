@@ -55,7 +55,7 @@ def plot_error_curves(
         )
     axes.axvline(100 * threshold, color="0.45", linestyle="--", linewidth=1, label=f"threshold: {100 * threshold:g} %")
     axes.set(xlim=(0, 100 * end), ylim=(0, 101), title=f"{title}\nboxes: {boxes}")
-    axes.set_xlabel(f"error, mean over the points, in % of the {scale} distance")
+    axes.set_xlabel(f"error, mean over the points, in % of the {scale}")
     axes.set_ylabel("faces with at most this error, %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)

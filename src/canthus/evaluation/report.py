@@ -13,6 +13,7 @@ import numpy as np
 from canthus.errors import DataError
 from canthus.evaluation.plots import plot_error_curves
 from canthus.evaluation.predictions import Prediction, write_predictions
+from canthus.evaluation.protocols import protocol_of
 from canthus.evaluation.reliability import Reliability, score_reliability
 from canthus.evaluation.reliability_plot import plot_reliability
 from canthus.evaluation.rows import FaceError, face_error, write_rows
@@ -21,7 +22,10 @@ from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 from canthus.runtime.confidence import TOLERANCE
 
-_NUMBERS = ("nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes")
+_NUMBERS = (
+    "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
+    "nme_box", "nme_diagonal", "nme_longer", "fr_box_7", "auc_box_7", "mse_unit",
+)  # fmt: skip
 
 
 @final
@@ -143,11 +147,12 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) 
         write_image(folder / "worst.png", worst_sheet(report.predictions, report.rows, count=worst))
         yield folder / "worst.png"
     divisions = {"all": report.rows, **divide(report.rows)}
+    protocol = protocol_of(report.dataset)
     plot_error_curves(
         folder / "errors.png",
-        {name: np.array([row.nme_ion for row in rows], np.float64) for name, rows in divisions.items()},
-        threshold=0.08,
-        scale="inter-ocular",
+        {name: np.array([row.error for row in rows], np.float64) for name, rows in divisions.items()},
+        threshold=protocol.threshold,
+        scale=protocol.scale,
         boxes=report.protocol,
         title=report.title,
     )

@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from jaxtyping import Float, Float64
 
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import (
+    box_diagonal,
+    box_longer_side,
     box_mean_side,
     inter_ocular,
     inter_pupil,
     normalized_error,
     normalized_squared_error,
     part_error,
+    unit_squared_error,
 )
 from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
+from canthus.evaluation.protocols import protocol_of
 from canthus.optional import require
+from canthus.types import Annotation
 
 BOXES = ("truth", "detector", "unstated")
 """Where face boxes may come from; ``unstated`` where a file of predictions does not say."""
@@ -29,7 +35,10 @@ BOXES = ("truth", "detector", "unstated")
 _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
 _NUMBERS = ("overlap", "hidden", "nme_ion", "nme_ipn", "nme_box")
-_LATER = ("nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence")
+_LATER = (
+    "nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence",
+    "nme_diagonal", "nme_longer", "mse_unit",
+)  # fmt: skip
 _OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
 """Like ``_LATER``, numbers that files of earlier versions lack."""
 
@@ -38,6 +47,9 @@ _OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{nam
 @dataclass(frozen=True)
 class FaceError:
     """Errors of one face; fractions, not percent, and NaN where the face was missed.
+
+    Where the protocol of the set counts visible points only (``canthus.evaluation.protocols``), every error is of
+    these, and NaN over a distance of eyes that are not both seen.
 
     Attributes:
         key: the face, unique within its dataset.
@@ -58,6 +70,9 @@ class FaceError:
         covered: share of the face that was covered on purpose.
         yaw: of the head in radians, from the true points, where the evaluation needs it.
         confidence: mean over the points, where the model gives it.
+        nme_diagonal: error over the diagonal of the truth box.
+        nme_longer: error over the longer side of the truth box.
+        mse_unit: mean square of the coordinates' errors in the unit frame of the crop, see ``unit_squared_error``.
         parts: error of each part of the face, over the inter-ocular distance.
         attributes: yes/no properties of the face, where the set has them.
         openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; where the points
@@ -82,9 +97,17 @@ class FaceError:
     covered: float = 0.0
     yaw: float = math.nan
     confidence: float = math.nan
+    nme_diagonal: float = math.nan
+    nme_longer: float = math.nan
+    mse_unit: float = math.nan
     parts: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, bool] = field(default_factory=dict)
     openness: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def error(self) -> float:
+        """The error that decides in the protocol of the set."""
+        return float(getattr(self, protocol_of(self.dataset).error))
 
 
 def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
@@ -94,14 +117,12 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         DataError: the truth lacks the eye points that the scales need, or its box is empty.
     """
     truth = prediction.truth
-    predicted, points = prediction.points[None], truth.points[None]
-    ion = inter_ocular(points, truth.scheme)
-    scales = {"ion": ion, "ipn": inter_pupil(points, truth.scheme), "box": box_mean_side(truth.box[None])}
-    for name, scale in scales.items():
-        if not (scale[0] > 0 and math.isfinite(scale[0])):
-            raise DataError(f"{truth.key}: the scale {name!r} of the truth is {scale[0]}, expected a positive length")
+    counted = truth.visible | (not protocol_of(dataset).visible_only)
+    predicted, points = prediction.points[None], np.where(counted[:, None], truth.points, np.nan)[None]
+    scales = _scales(truth, points, lacking_eyes=protocol_of(dataset).error == "nme_box")
+    ion = scales["ion"]
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
-    if prediction.found and math.isnan(errors["ion"]):
+    if prediction.found and math.isnan(errors["box"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
     eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
     visible, hidden = (
@@ -123,6 +144,9 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         nme_visible=visible,
         nme_hidden=hidden,
         nmse_ipn_squared=float(normalized_squared_error(predicted, points, scales["ipn"])[0]),
+        nme_diagonal=errors["diagonal"],
+        nme_longer=errors["longer"],
+        mse_unit=float(unit_squared_error(predicted, points, truth.box[None])[0]),
         confidence=math.nan if prediction.scores is None else float(prediction.scores.mean(dtype=np.float64)),
         parts={
             name: float(part_error(predicted, points, ion, indices)[0]) for name, indices in truth.scheme.groups.items()
@@ -130,6 +154,34 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         attributes=dict(truth.attributes),
         openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
     )
+
+
+def _scales(
+    truth: Annotation, points: Float[np.ndarray, "1 k 2"], *, lacking_eyes: bool
+) -> dict[str, Float64[np.ndarray, " 1"]]:
+    """What errors are divided by.
+
+    Args:
+        truth: the face.
+        points: its points that count.
+        lacking_eyes: whether it may lack eye points, whose distance is then NaN.
+
+    Raises:
+        DataError: a scale is no positive length.
+    """
+    box = truth.box[None]
+    scales = {
+        "ion": inter_ocular(points, truth.scheme),
+        "ipn": inter_pupil(points, truth.scheme),
+        "box": box_mean_side(box),
+        "diagonal": box_diagonal(box),
+        "longer": box_longer_side(box),
+    }
+    for name, scale in scales.items():
+        unseen = lacking_eyes and name in ("ion", "ipn") and math.isnan(scale[0])
+        if not unseen and not (scale[0] > 0 and math.isfinite(scale[0])):
+            raise DataError(f"{truth.key}: the scale {name!r} of the truth is {scale[0]}, expected a positive length")
+    return scales
 
 
 def check_rows_path(path: str | os.PathLike[str]) -> None:
@@ -245,13 +297,13 @@ def _truth(value: Any) -> bool:
 def worst_faces(
     predictions: Sequence[Prediction], rows: Sequence[FaceError], *, count: int
 ) -> list[tuple[Prediction, FaceError]]:
-    """The ``count`` worst predictions with their rows: missed faces, then by descending inter-ocular error.
+    """The ``count`` worst predictions with their rows: missed faces, then by descending error of their protocol.
 
     Missed faces take at most half of the places while found ones are left for the others, so that a weak detector
     does not hide what the network does.
     """
     pairs = list(zip(predictions, rows, strict=True))
     missed = [pair for pair in pairs if not pair[1].found]
-    found = sorted((pair for pair in pairs if pair[1].found), key=lambda pair: pair[1].nme_ion, reverse=True)
+    found = sorted((pair for pair in pairs if pair[1].found), key=lambda pair: pair[1].error, reverse=True)
     places = min(len(missed), max(count // 2, count - len(found)))
     return (missed[:places] + found)[:count]

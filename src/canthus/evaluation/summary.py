@@ -74,7 +74,8 @@ class Summary:
     """Numbers of one table row; fractions, not percent.
 
     A face that the detector did not find has no error, so it is left out of the means ``nme_*`` and ``parts``, and is
-    counted in ``faces`` and ``missed``, as a failure in ``fr_*`` and as no area in ``auc_8``.
+    counted in ``faces`` and ``missed``, as a failure in ``fr_*`` and as no area in ``auc_*``.  A found face without an
+    inter-ocular error, because the truth lacks an eye, is in none of the inter-ocular numbers.
 
     Attributes:
         faces: labelled faces, found or not.
@@ -89,6 +90,12 @@ class Summary:
         nme_hidden: the same of the hidden points, over the faces that have any.
         nme_eyes: the same for the points of both eyes together.
         openness: errors of the ratios of eyes and mouth, of the found faces.
+        nme_box: mean error over the size of the truth box, sqrt(w h).
+        nme_diagonal: the same over its diagonal.
+        nme_longer: the same over its longer side.
+        fr_box_7: share of all faces above 7 % of the size of the box.
+        auc_box_7: area under the cumulative curve of ``nme_box`` up to 7 %, over 7 %.
+        mse_unit: mean square of the coordinates' errors in the unit frame of the crop.
     """
 
     faces: int
@@ -103,11 +110,18 @@ class Summary:
     nme_hidden: float
     nme_eyes: float
     openness: Openness
+    nme_box: float
+    nme_diagonal: float
+    nme_longer: float
+    fr_box_7: float
+    auc_box_7: float
+    mse_unit: float
 
 
 def summarize(rows: Sequence[FaceError]) -> Summary:
     """The table row of some faces; NaN where there is nothing to average."""
-    ion = np.array([row.nme_ion for row in rows], np.float64)
+    ion = np.array([row.nme_ion for row in rows if not (row.found and math.isnan(row.nme_ion))], np.float64)
+    box = np.array([row.nme_box for row in rows], np.float64)
     names = list(dict.fromkeys(name for row in rows for name in row.parts))
     return Summary(
         faces=len(rows),
@@ -122,6 +136,12 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
         nme_hidden=_mean(row.nme_hidden for row in rows if row.found),
         nme_eyes=_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
         openness=summarize_openness([row.openness for row in rows if row.found]),
+        nme_box=_mean(row.nme_box for row in rows if row.found),
+        nme_diagonal=_mean(row.nme_diagonal for row in rows if row.found),
+        nme_longer=_mean(row.nme_longer for row in rows if row.found),
+        fr_box_7=failure_rate(box, 0.07),
+        auc_box_7=area_under_curve(box, 0.07),
+        mse_unit=_mean(row.mse_unit for row in rows if row.found),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from canthus.evaluation.predictions import Prediction
+from canthus.evaluation.protocols import protocol_of
 from canthus.evaluation.rows import FaceError, worst_faces
 from canthus.geometry import Affine, crop_square, hull_box
 from canthus.images import crop_image, read_image
@@ -61,7 +62,7 @@ def _tile(prediction: Prediction, row: FaceError, size: int) -> UInt8[np.ndarray
                 cv2.line(picture, _fine(a), _fine(b), _LINE_COLOR, 1, cv2.LINE_AA, _FINE)
         _dots(picture, affine.apply(prediction.points), PREDICTED_COLOR)
     _dots(picture, affine.apply(truth.points), TRUTH_COLOR)
-    verdict = f"{100 * row.nme_ion:.1f} % ION" if row.found else "missed"
+    verdict = f"{100 * row.error:.1f} % {protocol_of(row.dataset).short}" if row.found else "missed"
     note = "" if row.overlap > 0.999 else f", box overlap {row.overlap:.2f}"
     caption = np.full((_CAPTION, size, 3), _PAPER, np.uint8)
     _write(caption, f"{verdict}{note}", 14)

@@ -1,0 +1,172 @@
+"""AFLW with 19 points, in the packaging that its usual protocol comes in.
+
+Layout: ``AFLWinfo_release.mat`` (MATLAB 5) and the pictures in ``data/flickr/{0,2,3}/``; that folder may also be
+``flickr`` or ``images``.  A row of each matrix is a face: ``bbox`` x1 x2 y1 y2, ``data`` 19 x and then 19 y,
+``mask_new`` 1 where a point is visible, ``nameList`` the path of the picture.  ``ra`` is a permutation counted from
+one: its first 20,000 faces are to train on, the last 4,386 to test on.
+Köstinger et al. (2011), "Annotated Facial Landmarks in the Wild"; Zhu et al. (2016), "Unconstrained Face Alignment via
+Cascaded Compositional Learning", for the 19 points and the division.
+
+Coordinates are read as they stand.  Errors are of visible points, over the size of the box: see
+``canthus.evaluation.protocols``.
+"""
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from canthus.data.problems import DAMAGED, Problem, Scan, readable
+from canthus.data.splits import split_by_group
+from canthus.errors import DataError
+from canthus.geometry import hull_box
+from canthus.lookup import lookup
+from canthus.optional import require
+from canthus.schemes import AFLW_19
+from canthus.types import Annotation
+
+LABELS = "AFLWinfo_release.mat"
+PICTURES = ("data/flickr", "flickr", "images")
+OFFICIAL = {"train": 20_000, "test": 4386, "frontal": 1314}
+"""Faces to train on, to test on, and those of the test with all 19 points visible."""
+
+SPLITS = {"train": "train", "test": "test", "full": "test", "frontal": "test", "fit": "train", "validation": "train"}
+"""Split -> part: ``full`` is the name of ``test`` in papers, ``frontal`` its faces with every point visible, and
+``fit``/``validation`` divide ``train`` 9 to 1 by picture."""
+
+_POINTS = AFLW_19.count
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, zlib.error)
+
+
+@final
+@dataclass(frozen=True)
+class _Labels:
+    boxes: Float64[np.ndarray, "n 4"]
+    points: Float64[np.ndarray, "n 19 2"]
+    visible: Bool[np.ndarray, "n 19"]
+    names: tuple[str, ...]
+    train: Bool[np.ndarray, " n"]
+
+
+def read_aflw(root: Path, split: str) -> list[Annotation]:
+    """Read one split, sorted by key; the box of a face is the one of the file, by which errors are divided.
+
+    A point hidden by the head itself is not ``visible``; it keeps the position that the file gives, if any.  A box
+    without size, or away from its face, gives way to the hull of the visible points.
+
+    Raises:
+        ConfigError: unknown split.
+        DataError: the file of labels is not there or damaged, or a picture is missing.
+        MissingExtraError: scipy is not installed.
+    """
+    part = lookup(SPLITS, split, kind="split of aflw")
+    faces = [face for face in readable(scan_aflw(root), name="aflw", root=root) if face.subset == part]
+    if split == "frontal":
+        return [face for face in faces if face.attributes["frontal"]]
+    if split not in ("fit", "validation"):
+        return faces
+    fit, validation = split_by_group(faces)
+    return fit if split == "fit" else validation
+
+
+def scan_aflw(root: Path) -> Scan:
+    """Every face of the set, and every row that is no face.
+
+    Raises:
+        DataError: the file of labels is not there, or is no such file.
+        MissingExtraError: scipy is not installed.
+    """
+    labels = _labels(root / LABELS)
+    folder = next((root / name for name in PICTURES if (root / name).is_dir()), root / PICTURES[0])
+    faces: list[Annotation] = []
+    problems: list[Problem] = []
+    notes: list[str] = []
+    times: Counter[str] = Counter()
+    for row, name in enumerate(labels.names):
+        where = f"{LABELS}:{row + 1}"
+        times[name] += 1
+        key = name if times[name] == 1 else f"{name}#{times[name]}"
+        try:
+            face = _annotation(labels, row, key, folder / name)
+        except DataError as error:
+            problems.append(Problem(DAMAGED, where, str(error)))
+            continue
+        if not face.path.is_file():
+            problems.append(Problem("points without picture", where, f"{name} is not below {folder}"))
+            continue
+        faces.append(face)
+        if (face.box != labels.boxes[row].astype(np.float32)).any():
+            notes.append(f"{key}: its box has no size or is elsewhere; the hull of the visible points is used")
+    return Scan(sorted(faces, key=lambda face: face.key), problems, notes)
+
+
+def _annotation(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
+    points, visible = labels.points[row].astype(np.float32), labels.visible[row]
+    if not visible.any():
+        raise DataError("expected a visible point, found none")
+    if not np.isfinite(points[visible]).all():
+        raise DataError("expected finite coordinates of visible points, found inf or nan")
+    nowhere = ~visible & ~(np.isfinite(points) & (points > 0)).any(axis=1)
+    points[nowhere] = np.nan
+    middle, box = points[visible].mean(axis=0), labels.boxes[row].astype(np.float32)
+    # A box of NaN holds nothing either.
+    holds = bool((box[:2] < middle).all() and (middle < box[2:]).all())
+    return Annotation(
+        key=key,
+        path=path,
+        points=points,
+        scheme=AFLW_19,
+        box=box if holds else hull_box(points[visible]),
+        visible=visible,
+        group=labels.names[row],
+        subset="train" if labels.train[row] else "test",
+        attributes={"frontal": bool(visible.all())},
+    )
+
+
+def _labels(path: Path) -> _Labels:
+    """The matrices of the file, points and boxes turned into our order.
+
+    Raises:
+        DataError: it is not there, is no MATLAB 5 file, or a matrix is missing or has another size.
+        MissingExtraError: scipy is not installed.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: is not there; expected the file of labels of AFLW with 19 points")
+    matlab = require("scipy.io.matlab", extra="datasets")
+    try:
+        found = matlab.loadmat(path)
+        boxes, data, mask = (np.asarray(found[name], np.float64) for name in ("bbox", "data", "mask_new"))
+        names = tuple(_text(cell) for cell in np.ravel(found["nameList"]))
+        order = np.ravel(found["ra"]).astype(np.int64) - 1
+    except (matlab.MatReadError, *_UNREADABLE) as error:
+        raise DataError(
+            f"{path}: expected a MATLAB 5 file with bbox, data, mask_new, nameList and ra ({error})"
+        ) from error
+    n = len(names)
+    for name, matrix, shape in (("bbox", boxes, (n, 4)), ("data", data, (n, 2 * _POINTS)), ("mask_new", mask, (n, 19))):
+        if matrix.shape != shape:
+            raise DataError(f"{path}: expected {name} of {shape[0]} x {shape[1]}, found {matrix.shape}")
+    if not np.isin(mask, (0, 1)).all() or sorted(order.tolist()) != list(range(n)):
+        raise DataError(f"{path}: expected mask_new of 0 and 1, and ra to hold each number from 1 to {n} once")
+    points = data.reshape(n, 2, _POINTS).transpose(0, 2, 1)
+    return _Labels(boxes[:, [0, 2, 1, 3]], points, mask == 1, names, _trained_on(order))
+
+
+def _trained_on(order: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Which faces are to train on: 20,000 of 24,386, and the same share of a file that holds fewer."""
+    share = OFFICIAL["train"] / (OFFICIAL["train"] + OFFICIAL["test"])
+    train = np.zeros(len(order), np.bool_)
+    train[order[: round(share * len(order))]] = True
+    return train
+
+
+def _text(cell: Any) -> str:
+    """A path out of nested MATLAB cells."""
+    while isinstance(cell, np.ndarray):
+        cell = cell.reshape(-1)[0]
+    return str(cell).strip().replace("\\", "/")
