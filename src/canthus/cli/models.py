@@ -73,6 +73,7 @@ def _entry(name: str, card: "ModelCard", cost: "ModelCost", *, default: bool) ->
         "name": name,
         "default": default,
         "kind": "landmarks",
+        "numbers": card.quantization.describe() if card.quantization else "float",
         "size_bytes": cost.size_bytes,
         "parameters": cost.count.parameters if cost.count else None,
         "multiply_adds": cost.count.multiply_adds if cost.count else None,
@@ -115,6 +116,7 @@ def _print_card(entry: dict[str, Any]) -> None:
         "speed": f"{entry['median_ms']:.2f} ms for one face on this machine, one thread, median of {REPEATS}",
         "training data": ", ".join(entry["training_data"]),
         "recipe": entry["recipe"],
+        "numbers": entry["numbers"],
         "errors": _errors(entry["metrics"]),
         "terms of the weights": entry["licence"],
     }
