@@ -38,7 +38,7 @@ def quantize(
     ] = 0.10,
     force: Annotated[bool, typer.Option("--force", help="Write the file even where it loses more.")] = False,
     weight_bits: Annotated[
-        int, typer.Option(min=7, max=8, help="7 for processors without VNNI, whose sums of bytes may run over.")
+        int, typer.Option(min=7, max=8, help="7 for processors without VNNI, whose sums of products may saturate.")
     ] = 8,
 ) -> None:
     """Write an int8 file of a landmark model; refused where it errs more than the float model by too much."""

@@ -121,7 +121,7 @@ def quantized(
         ranged: what ``see_ranges`` gives.
         keep: names of layers that stay in float.
         only: names of the layers to quantize; all unless given.
-        weight_bits: 8, or 7 for processors without VNNI, whose sums of products of bytes may run over.
+        weight_bits: 8, or 7 for processors without VNNI, whose sums of products may saturate.
 
     Raises:
         ConfigError: other bits.
