@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_networks import write_small_cascade, write_small_landmarker
 from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
@@ -16,6 +15,7 @@ from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
 from canthus.runtime.card import ModelCard
 from canthus.runtime.session import LandmarkSession
+from small_networks import write_small_cascade, write_small_landmarker
 
 LOOSE = QuantizeSettings(crops=24, most_loss=0.05)
 

@@ -12,7 +12,7 @@ from canthus.geometry import hull_box
 from canthus.runtime.crop_model import CropModel, open_model
 from canthus.runtime.landmarker import Landmarker
 
-PICTURE = 480
+PICTURE = 240
 """Side of the drawn picture whose face is cut out, in pixels."""
 UNCOUNTED_CASCADE = "a cascade of ferns compares pixels and adds shapes; it has no multiply-adds of a network"
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_networks import write_small_cascade
 from typer.testing import CliRunner, Result
 
 from canthus.cli.benchmark import model_files, parse_shapes
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
+from small_networks import write_small_cascade
 
 
 def run(*arguments: str | Path) -> Result:

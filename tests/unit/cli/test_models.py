@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_networks import write_small_cascade
 from typer.testing import CliRunner, Result
 
 import canthus.zoo
 from canthus.cli.main import app
 from canthus.errors import ModelFileError
+from small_networks import write_small_cascade
 
 TinyModel = Callable[..., Path]
 
