@@ -10,6 +10,10 @@ from canthus.cli.training_options import CacheOption, DataOption, RootOption
 if TYPE_CHECKING:
     from canthus.recipes.quantize import QuantizeReport
 
+_CALIBRATE_HELP = "Faces that show the ranges of activations."
+_CHECK_HELP = "Other faces, on which int8 and float are compared."
+_LOSS_HELP = "Largest loss allowed, points of percent of the inter-ocular distance."
+_BITS_HELP = "7 for processors without VNNI, whose sums of products may saturate."
 _KEEP_HELP = (
     "Layer left in float: its name, an operator such as Gemm, first or last; may be repeated. "
     "'auto' leaves out the most harmful until the loss is allowed."
@@ -23,23 +27,15 @@ def quantize(
     root: RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
     cache: CacheOption = None,
     out: Annotated[Path | None, typer.Option(help="ONNX file to write; NAME_int8.onnx unless given.")] = None,
-    calibrate: Annotated[
-        str, typer.Option(metavar="DATASET/SPLIT", help="Faces that show the ranges of activations.")
-    ] = "300w/fit",
-    check: Annotated[
-        str, typer.Option(metavar="DATASET/SPLIT", help="Other faces, on which int8 and float are compared.")
-    ] = "300w/validation",
+    calibrate: Annotated[str, typer.Option(metavar="DATASET/SPLIT", help=_CALIBRATE_HELP)] = "300w/fit",
+    check: Annotated[str, typer.Option(metavar="DATASET/SPLIT", help=_CHECK_HELP)] = "300w/validation",
     method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
     crops: Annotated[int, typer.Option(min=1, help="Crops that show the ranges, drawn from --calibrate.")] = 256,
     seed: Annotated[int, typer.Option(help="Of that draw.")] = 0,
     keep: Annotated[list[str], typer.Option(metavar="LAYER|auto", help=_KEEP_HELP)] = [],  # noqa: B006
-    most_loss: Annotated[
-        float, typer.Option(min=0, help="Largest loss allowed, points of percent of the inter-ocular distance.")
-    ] = 0.10,
+    most_loss: Annotated[float, typer.Option(min=0, help=_LOSS_HELP)] = 0.10,
     force: Annotated[bool, typer.Option("--force", help="Write the file even where it loses more.")] = False,
-    weight_bits: Annotated[
-        int, typer.Option(min=7, max=8, help="7 for processors without VNNI, whose sums of products may saturate.")
-    ] = 8,
+    weight_bits: Annotated[int, typer.Option(min=7, max=8, help=_BITS_HELP)] = 8,
 ) -> None:
     """Write an int8 file of a landmark model; refused where it errs more than the float model by too much."""
     from canthus.optional import require

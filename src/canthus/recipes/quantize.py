@@ -109,6 +109,10 @@ class _Faces:
     def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
         return np.stack([sample.image for sample in self.samples])
 
+    def some_crops(self, count: int, *, seed: int) -> UInt8[np.ndarray, "m s s 3"]:
+        chosen = np.random.default_rng(seed).permutation(len(self.samples))[:count]
+        return self.crops[np.sort(chosen)]
+
     def error(self, points: Float32[np.ndarray, "n k 2"]) -> float:
         truth = np.stack([sample.points for sample in self.samples])
         scale = inter_ocular(truth, self.samples[0].scheme)
@@ -145,10 +149,9 @@ def quantize(
     session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
     seen = _load_faces(settings.calibrate, session.card, roots, cache, progress)
     held = _load_faces(settings.check, session.card, roots, cache, progress)
-    chosen = np.random.default_rng(settings.seed).permutation(len(seen.samples))[: settings.crops]
-    crops = seen.crops[np.sort(chosen)]
+    crops = seen.some_crops(settings.crops, seed=settings.seed)
     ranged = see_ranges(data, crops, method=settings.method)
-    content, harms, kept = _made(ranged, session, settings, crops[:RANKED_ON], held, progress)
+    content, harms, kept = _made(ranged, session, settings, held, crops=crops[:RANKED_ON], progress=progress)
     made = Quantization(
         method=settings.method,
         calibrated_on=settings.calibrate,
@@ -159,7 +162,7 @@ def quantize(
         checked_on=settings.check,
         float_nme_ion=round(held.error(session(held.crops)), 6),
     )
-    report = _compare(path, session, LandmarkSession(content, source=path.name), held, harms, made)
+    report = _compare(path, session, LandmarkSession(content, source=path.name), held, harms=harms, made=made)
     _refuse_loss(report, settings)
     final_content = _with_card(content, _card(session.card, report))
     LandmarkSession(final_content, source=path.name)
@@ -236,8 +239,9 @@ def _made(
     ranged: RangedModel,
     session: LandmarkSession,
     settings: QuantizeSettings,
-    crops: UInt8[np.ndarray, "n s s 3"],
     held: _Faces,
+    *,
+    crops: UInt8[np.ndarray, "n s s 3"],
     progress: Progress,
 ) -> tuple[bytes, dict[str, float], tuple[str, ...]]:
     """The int8 network, the harm of each layer where that was asked for, and the layers left in float."""
@@ -288,6 +292,7 @@ def _compare(
     session: LandmarkSession,
     small: LandmarkSession,
     held: _Faces,
+    *,
     harms: Mapping[str, float],
     made: Quantization,
 ) -> QuantizeReport:
