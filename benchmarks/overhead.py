@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.data.synthetic import draw_face
-from canthus.evaluation.cost import latency, open_candidate, run_of, time_in_turns
+from canthus.evaluation.cost import latency, open_candidate, time_in_turns
 from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
 from canthus.runtime.haar_detector import HaarDetector
@@ -48,7 +48,7 @@ def print_latency(
 ) -> None:
     """Landmarks of one known face against the bare network."""
     landmarker = Landmarker(LandmarkSession.open(model))
-    bare = run_of(open_candidate(model, name=model.stem, threads=1))
+    bare = open_candidate(model, name=model.stem, threads=1).run
     runs = [bare, lambda: landmarker(image, boxes)]
     seconds = np.concatenate(list(time_in_turns(runs, rounds=rounds)), axis=1)
     network, whole = (latency(row).median_s for row in seconds)

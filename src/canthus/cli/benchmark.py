@@ -1,21 +1,22 @@
-"""``canthus benchmark``: what networks cost on this machine."""
+"""``canthus benchmark``: what models cost on this machine."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+_MODEL_HELP = "Embedded name, any ONNX file, or a cascade (.npz); may be repeated, the first is the yardstick."
+_WHOLE_HELP = "Time all that a face asks for: cut it out, run the model, map its points back. Landmark models only."
 _SHAPE_HELP = "Shape of an input whose open sides are not guessed right; may be repeated."
 
 
 def benchmark(
-    model: Annotated[
-        list[str], typer.Option(help="Embedded name, or any ONNX file; may be repeated, the first is the yardstick.")
-    ],
+    model: Annotated[list[str], typer.Option(help=_MODEL_HELP)],
     threads: Annotated[int, typer.Option(min=1, help="Threads inside one operator.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Faces in one run.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each model.")] = 200,
     shape: Annotated[list[str], typer.Option(metavar="INPUT=N,C,H,W", help=_SHAPE_HELP)] = [],  # noqa: B006
+    whole: Annotated[bool, typer.Option("--whole", help=_WHOLE_HELP)] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON.")] = None,
 ) -> None:
     """Latency, size, parameters, multiply-adds and share of this machine's peak, all models in turns in one run."""
@@ -33,7 +34,7 @@ def benchmark(
             bar.update(task, completed=done, total=total)
 
         result = benchmark_models(
-            paths, threads=threads, batch=batch, repeats=repeats, shapes=shapes, on_round=on_round
+            paths, threads=threads, batch=batch, repeats=repeats, shapes=shapes, whole=whole, on_round=on_round
         )
     console = Console(stderr=json == "-", highlight=False)
     machine = result.machine
@@ -45,6 +46,8 @@ def benchmark(
         markup=False,
     )
     console.print(f"measured peak: {result.peak_flops / 1e9:.0f} GFLOP/s (float32 matrix product)")
+    if whole:
+        console.print("whole step: faces cut out of a drawn picture, the model, its points mapped back")
     console.print(cost_table(result))
     for cost in result.models:
         inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in cost.shapes.items())
@@ -58,13 +61,17 @@ def benchmark(
 
 
 def model_files(models: list[str]) -> dict[str, Path]:
-    """Name -> ONNX file, for files and embedded names; a name given twice is measured once more under ``name#2``."""
+    """Name -> file, for files and embedded names; a name given twice is measured once more under ``name#2``."""
+    from canthus.runtime.detector_session import find_detector
     from canthus.runtime.session import find_model
+    from canthus.zoo import embedded_detectors
 
+    detectors = embedded_detectors()
     files: dict[str, Path] = {}
     for model in models:
         repeat = sum(name.partition("#")[0] == model for name in files) + 1
-        files[model if repeat == 1 else f"{model}#{repeat}"] = find_model(model)
+        find = find_detector if model in detectors else find_model
+        files[model if repeat == 1 else f"{model}#{repeat}"] = find(model)
     return files
 
 

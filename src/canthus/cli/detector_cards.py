@@ -6,21 +6,17 @@ from pathlib import Path
 from typing import Any
 
 REPEATS = 10
-PICTURE = (480, 640)
-"""Height and width of the picture on which a detector is timed."""
 
 
 def detector_entry(name: str, path: Path, *, default: bool) -> dict[str, Any]:
     """The card of a detector with its size and speed on this machine."""
     import numpy as np
 
-    from canthus.evaluation.cost import latency, time_in_turns
+    from canthus.evaluation.cost import detector_shape, latency, time_in_turns
     from canthus.runtime.detector_session import DetectorSession
 
     session = DetectorSession.open(path)
-    multiple = max(session.card.strides)
-    height, width = (-(-side // multiple) * multiple for side in PICTURE)
-    picture = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    picture = np.random.default_rng(0).integers(0, 256, detector_shape(session.card.strides), dtype=np.uint8)
     seconds = np.concatenate(list(time_in_turns([lambda: session(picture)], rounds=REPEATS)), axis=1)
     return {
         **asdict(session.card),
@@ -36,7 +32,7 @@ def print_detectors(entries: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"Embedded face detectors; ms: median of {PICTURE[1]} x {PICTURE[0]} pixels on this machine, one thread"
+    title = f"Embedded face detectors; ms: median of {_pixels()} on this machine, one thread"
     table = Table(title=title, title_justify="left")
     for column in ("detector", "measured", "size", "ms", "terms of the weights"):
         table.add_column(column, overflow="fold")
@@ -64,7 +60,7 @@ def print_detector(entry: dict[str, Any]) -> None:
         "input": f"RGB, longer side usually {entry['size']} pixels; strides {strides}",
         "least score": f"{entry['score']:g}",
         "size": f"{entry['size_bytes'] / 1e6:.2f} MB",
-        "speed": f"{entry['median_ms']:.2f} ms for {PICTURE[1]} x {PICTURE[0]} pixels on this machine, one thread",
+        "speed": f"{entry['median_ms']:.2f} ms for {_pixels()} on this machine, one thread",
         "training data": ", ".join(entry["training_data"]),
         "recipe": entry["recipe"],
         "measured": _measured(entry["metrics"]),
@@ -78,3 +74,10 @@ def print_detector(entry: dict[str, Any]) -> None:
 
 def _measured(metrics: Mapping[str, float]) -> str:
     return "\n".join(f"{value:.2%} {name}" for name, value in metrics.items()) or "not measured"
+
+
+def _pixels() -> str:
+    from canthus.evaluation.cost import DETECTOR_PICTURE
+
+    height, width = DETECTOR_PICTURE
+    return f"{width} x {height} pixels"

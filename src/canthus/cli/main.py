@@ -17,6 +17,7 @@ from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
 from canthus.cli.fit import fit
 from canthus.cli.models import models
+from canthus.cli.quantize import quantize
 from canthus.cli.reproduce import reproduce
 from canthus.cli.track import track
 from canthus.cli.train import train
@@ -40,6 +41,7 @@ app.command()(train)
 app.command()(fit)
 app.command()(export)
 app.command()(reproduce)
+app.command()(quantize)
 app.command()(evaluate)
 app.command()(evaluate_detector)
 app.command()(compare)

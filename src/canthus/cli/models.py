@@ -18,7 +18,9 @@ REPEATS = 50
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show the whole card of this model, or of an ONNX file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show the whole card of this model, or of a file: ONNX, or a cascade (.npz).")
+    ] = None,
     json_file: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")] = None,
 ) -> None:
     """List the embedded models and face detectors with error, size, measured speed, scheme and terms."""
@@ -53,16 +55,18 @@ def _named(name: str) -> tuple[dict[str, Path], dict[str, Path]]:
     from canthus.zoo import embedded_detectors
 
     path = find_detector(name) if name in embedded_detectors() else find_model(name)
+    if path.suffix == ".npz":
+        return {name: path}, {}
     _, card = open_onnx(read_model(path), source=str(path), threads=1)
     return ({}, {name: path}) if card_kind(card, source=str(path)) == DETECTOR else ({name: path}, {})
 
 
 def _landmark_entries(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     from canthus.evaluation.benchmark import benchmark_models
-    from canthus.runtime.session import LandmarkSession
+    from canthus.runtime.crop_model import open_model
     from canthus.zoo import DEFAULT
 
-    cards = {key: LandmarkSession.open(path).card for key, path in paths.items()}
+    cards = {key: open_model(path).card for key, path in paths.items()}
     costs = {cost.name: cost for cost in benchmark_models(paths, threads=1, repeats=REPEATS).models}
     return [_entry(key, cards[key], costs[key], default=key == DEFAULT) for key in paths]
 
@@ -73,9 +77,11 @@ def _entry(name: str, card: "ModelCard", cost: "ModelCost", *, default: bool) ->
         "name": name,
         "default": default,
         "kind": "landmarks",
+        "numbers": card.quantization.describe() if card.quantization else "float",
         "size_bytes": cost.size_bytes,
         "parameters": cost.count.parameters if cost.count else None,
         "multiply_adds": cost.count.multiply_adds if cost.count else None,
+        "note": cost.uncounted,
         "median_ms": round(cost.latency.median_s * 1e3, 4),
     }
 
@@ -111,10 +117,11 @@ def _print_card(entry: dict[str, Any]) -> None:
         "scheme": entry["scheme"],
         "input": f"{entry['size']} x {entry['size']} RGB; crop of {entry['margin']:g} longer sides of the face box",
         "size": _megabytes(entry),
-        "parameters": _millions(entry),
+        "parameters": _millions(entry) + (f": {entry['note']}" if entry["note"] else ""),
         "speed": f"{entry['median_ms']:.2f} ms for one face on this machine, one thread, median of {REPEATS}",
         "training data": ", ".join(entry["training_data"]),
         "recipe": entry["recipe"],
+        "numbers": entry["numbers"],
         "errors": _errors(entry["metrics"]),
         "terms of the weights": entry["licence"],
     }
@@ -135,4 +142,4 @@ def _megabytes(entry: Mapping[str, Any]) -> str:
 
 
 def _millions(entry: Mapping[str, Any]) -> str:
-    return "unknown" if entry["parameters"] is None else f"{entry['parameters'] / 1e6:.2f} M"
+    return "not counted" if entry["parameters"] is None else f"{entry['parameters'] / 1e6:.2f} M"

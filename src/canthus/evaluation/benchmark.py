@@ -1,4 +1,4 @@
-"""Several networks against each other and against the machine's best, in one run."""
+"""Several models against each other and against the machine's best, in one run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +9,27 @@ from typing import Any, final
 import numpy as np
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.cost import Candidate, Latency, latency, open_candidate, run_of, share_of_peak, time_in_turns
+from canthus.evaluation.cost import (
+    Candidate,
+    Latency,
+    detector_shape,
+    latency,
+    open_candidate,
+    share_of_peak,
+    time_in_turns,
+)
 from canthus.evaluation.graph import GraphCount, count_graph, side_files
 from canthus.evaluation.machine import PEAK_SIDE, Machine, describe_machine, peak_model
+from canthus.evaluation.whole_step import UNCOUNTED_CASCADE, is_cascade, open_landmark_candidate
+from canthus.runtime.card import DETECTOR, card_kind
+from canthus.runtime.detector_card import DetectorCard
+from canthus.runtime.onnx_files import open_onnx, read_model
 
 
 @final
 @dataclass(frozen=True)
 class ModelCost:
-    """What one network costs.
+    """What one model costs.
 
     Attributes:
         name: as given.
@@ -52,6 +64,7 @@ class Benchmark:
         repeats: timed runs of each network.
         peak_flops: fastest float32 matrix product seen in the same run, in operations per second.
         models: in the order given.
+        whole: whether cutting faces out and mapping points back was timed as well.
     """
 
     machine: Machine
@@ -60,6 +73,7 @@ class Benchmark:
     repeats: int
     peak_flops: float
     models: tuple[ModelCost, ...]
+    whole: bool = False
 
 
 def benchmark_models(
@@ -69,40 +83,37 @@ def benchmark_models(
     batch: int = 1,
     repeats: int = 200,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    whole: bool = False,
     on_round: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
-    """Measure networks in turns, each round with the matrix product that gives the machine's best.
+    """Measure models in turns, each round with the matrix product that gives the machine's best.
 
     Args:
-        models: name -> ONNX file; the first is what the others are compared with.
+        models: name -> ONNX file, or ``.npz`` of a cascade; the first is what the others are compared with.
         threads: threads inside one operator.
         batch: faces in one run.
         repeats: timed runs of each network, rounded up to whole rounds.
         shapes: input name -> shape, for open sides; each model takes those that it has.
+        whole: time all that the faces of a picture ask for, see ``whole_step``; landmark models with a card only.
         on_round: called after each round with its number and the number of rounds.
 
     Raises:
-        ConfigError: a model does not run with made-up inputs, or ``shapes`` names an input that no model has.
-        ModelFileError: a file is no ONNX model.
+        ConfigError: a model does not run with made-up inputs, or ``shapes`` names an input that no model has, or comes
+            with ``whole``, where the card says the shape.
+        ModelFileError: a file is no ONNX model; with ``whole``: no landmark model of canthus.
         ValueError: no models, or a count below one.
     """
     if not models or min(threads, batch, repeats) < 1:
         raise ValueError(
             f"Expected at least one model, thread, face and repeat; found {len(models)}, {threads}, {batch}, {repeats}"
         )
-    candidates = [
-        open_candidate(path, name=name, threads=threads, batch=batch, shapes=shapes) for name, path in models.items()
-    ]
-    unknown = sorted(set(shapes or {}) - {name for candidate in candidates for name in candidate.shapes})
-    if unknown:
-        names = ", ".join(sorted({name for candidate in candidates for name in candidate.shapes}))
-        raise ConfigError(f"No model has an input {unknown[0]!r}; inputs: {names}")
+    candidates = _candidates(models, threads=threads, batch=batch, shapes=shapes or {}, whole=whole)
     peak = open_candidate(peak_model(), name="peak", threads=threads)
     calls = min(5, repeats)
     rounds = -(-repeats // calls)
     seconds = []
     for number, taken in enumerate(
-        time_in_turns([run_of(c) for c in (*candidates, peak)], rounds=rounds, calls=calls), start=1
+        time_in_turns([c.run for c in (*candidates, peak)], rounds=rounds, calls=calls), start=1
     ):
         seconds.append(taken)
         if on_round:
@@ -110,7 +121,7 @@ def benchmark_models(
     together = np.concatenate(seconds, axis=1)
     peak_flops = 2 * PEAK_SIDE**3 / float(together[-1].min())
     costs = _costs(candidates, list(models.values()), [latency(row) for row in together[:-1]], peak_flops)
-    return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, costs)
+    return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, costs, whole)
 
 
 def benchmark_json(result: Benchmark) -> dict[str, Any]:
@@ -121,6 +132,43 @@ def benchmark_json(result: Benchmark) -> dict[str, Any]:
         note = cost.pop("uncounted")
         cost.update({**cost.pop("latency"), **count, "note": note})
     return values
+
+
+def _candidates(
+    models: Mapping[str, str | os.PathLike[str]],
+    *,
+    threads: int,
+    batch: int,
+    shapes: Mapping[str, Sequence[int]],
+    whole: bool,
+) -> list[Candidate]:
+    if whole and shapes:
+        raise ConfigError("The shape of a whole step's crops is in the model's card; leave out --shape or --whole")
+    candidates = [
+        open_landmark_candidate(path, name=name, threads=threads, batch=batch, whole=whole)
+        if whole or is_cascade(path)
+        else open_candidate(
+            path, name=name, threads=threads, batch=batch, shapes={**_own_shapes(path, batch), **shapes}
+        )
+        for name, path in models.items()
+    ]
+    inputs = {name for candidate in candidates for name in candidate.shapes}
+    unknown = sorted(set(shapes) - inputs)
+    if unknown:
+        raise ConfigError(f"No model has an input {unknown[0]!r}; inputs: {', '.join(sorted(inputs))}")
+    return candidates
+
+
+def _own_shapes(path: str | os.PathLike[str], batch: int) -> dict[str, tuple[int, ...]]:
+    """The picture of a face detector, which says in its card that it is one; other files declare their sides."""
+    try:
+        _, card = open_onnx(read_model(path), source=os.fspath(path), threads=1)
+        if card_kind(card, source=os.fspath(path)) != DETECTOR:
+            return {}
+        strides = DetectorCard.from_json(card, source=os.fspath(path)).strides
+    except ModelFileError:  # of others, or of none: what is wrong with it is told where it is opened to be timed
+        return {}
+    return {"image": detector_shape(strides, batch=batch)}
 
 
 def _costs(
@@ -140,6 +188,8 @@ def _costs(
 
 def _count(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -> tuple[GraphCount | None, str]:
     """The count, or why there is none: it is a note beside the latency, not worth losing the run for."""
+    if is_cascade(path):
+        return None, UNCOUNTED_CASCADE
     try:
         return count_graph(path, feeds), ""
     except ModelFileError as error:
@@ -148,6 +198,8 @@ def _count(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -> tup
 
 def _size(path: str | os.PathLike[str]) -> int:
     """Bytes of the model, with the files that hold some of its numbers."""
+    if is_cascade(path):
+        return Path(path).stat().st_size
     try:
         beside = side_files(path)
     except ModelFileError:

@@ -1,10 +1,10 @@
-"""Latency of ONNX files under ONNX Runtime, taken in turns within one run."""
+"""Latency of models, above all ONNX files under ONNX Runtime, taken in turns within one run."""
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import onnxruntime
@@ -15,6 +15,8 @@ from canthus.runtime.onnx_files import ORT_ERRORS
 
 FREE_SIDE = 112
 """Height and width taken for inputs that leave them open."""
+DETECTOR_PICTURE = (480, 640)
+"""Height and width of the picture on which face detectors are timed."""
 
 _TYPES: dict[str, str] = {
     "tensor(float)": "float32",
@@ -31,17 +33,17 @@ _TYPES: dict[str, str] = {
 @final
 @dataclass(frozen=True)
 class Candidate:
-    """A network that is ready to be timed.
+    """A model that is ready to be timed.
 
     Attributes:
         name: as it is printed.
-        session: ONNX Runtime's session.
         feeds: one array per input.
+        run: one run on them.
     """
 
     name: str
-    session: Any
     feeds: Mapping[str, np.ndarray]
+    run: Callable[[], object]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -93,7 +95,7 @@ def open_candidate(
         raise ConfigError(
             f"{name}: does not run with made-up inputs {tried} ({first_line(error)}); name their shapes by --shape"
         ) from error
-    return Candidate(name, session, feeds)
+    return Candidate(name, feeds, lambda: session.run(None, feeds))
 
 
 def fill_shape(declared: Sequence[int | str | None], *, batch: int, name: str) -> tuple[int, ...]:
@@ -118,6 +120,13 @@ def fill_shape(declared: Sequence[int | str | None], *, batch: int, name: str) -
     return tuple(side or 1 for side in sides)
 
 
+def detector_shape(strides: Sequence[int], *, batch: int = 1) -> tuple[int, int, int, int]:
+    """Shape of ``DETECTOR_PICTURE`` with its sides rounded up to what a detector of these strides takes."""
+    multiple = max(strides)
+    height, width = (-(-side // multiple) * multiple for side in DETECTOR_PICTURE)
+    return batch, height, width, 3
+
+
 def _made_up(kind: str, shape: tuple[int, ...], *, name: str) -> np.ndarray:
     if kind not in _TYPES:
         raise ConfigError(f"{name}: an input is {kind}; can make up {', '.join(_TYPES)}")
@@ -127,12 +136,6 @@ def _made_up(kind: str, shape: tuple[int, ...], *, name: str) -> np.ndarray:
     if dtype.itemsize == 1 and dtype.kind != "b":
         return rng.integers(0, 128, shape).astype(dtype)
     return np.ones(shape, dtype)
-
-
-def run_of(candidate: Candidate) -> Callable[[], object]:
-    """One run of a network on its made-up inputs."""
-    session, feeds = candidate.session, dict(candidate.feeds)
-    return lambda: session.run(None, feeds)
 
 
 def time_in_turns(

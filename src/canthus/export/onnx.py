@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
+from canthus.export.card_entry import describe_file, put_card
 from canthus.optional import require
-from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.runtime.card import ModelCard
 
 OPSET = 20
 OUTPUTS = ["points", "spread"]
@@ -61,7 +62,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
         outputs=outputs,
         sizes={0: torch.export.Dim("n", min=1, max=4096)},
         card=card.to_json(),
-        description=f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}",
+        description=describe_file(card),
     )
 
 
@@ -93,11 +94,7 @@ def write_onnx(
     onnx = require("onnx", extra="train")
     require("onnxscript", extra="train")
     model = _trace(view, example, outputs, sizes).model_proto
-    for entry in (e for e in model.metadata_props if e.key == METADATA_KEY):
-        model.metadata_props.remove(entry)
-    model.metadata_props.add(key=METADATA_KEY, value=card)
-    model.producer_name = "canthus"
-    model.doc_string = description
+    put_card(model, card, description=description)
     _drop_debris(model)
     try:
         onnx.checker.check_model(model, full_check=True)

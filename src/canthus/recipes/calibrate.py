@@ -49,8 +49,7 @@ def calibrate(
     """
     plain = _ask(session, samples)
     hidden = _ask(session, [_covered(sample, number) for number, sample in enumerate(samples)])
-    # Salted, because the hash alone has divided these faces from the training ones before.
-    second = np.array([fold_of(f"calibration {group}", 2) == 1 for group in groups], bool)
+    second = _second_half(groups)
     first = np.ones_like(second) if second.all() else ~second
     fitted = fit_calibration(
         np.concatenate([plain.part(first).spread, hidden.part(first).spread]),
@@ -63,6 +62,27 @@ def calibrate(
     measured = _measured(fitted, plain.part(second), margin=session.card.margin)
     covered = _measured(fitted, hidden.part(second), margin=session.card.margin)
     return fitted, measured | {f"covered/{name}": value for name, value in covered.items()}
+
+
+def calibration_errors(session: LandmarkSession, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, float]:
+    """How well the calibration that a model has keeps its word on faces as they are: ``ece`` and ``auroc``.
+
+    Measured on the half of the faces that ``calibrate`` measures on; empty where there is none, or no calibration.
+
+    Args:
+        session: the model.
+        samples: held-out faces.
+        groups: of each face.
+    """
+    second, calibration = _second_half(groups), session.card.calibration
+    if calibration is None or not second.any():
+        return {}
+    return _measured(calibration, _ask(session, samples).part(second), margin=session.card.margin)
+
+
+def _second_half(groups: Sequence[str]) -> Bool[np.ndarray, " n"]:
+    # Salted, because the hash alone has divided these faces from the training ones before.
+    return np.array([fold_of(f"calibration {group}", 2) == 1 for group in groups], bool)
 
 
 def _covered(sample: Sample, number: int) -> Sample:

@@ -8,10 +8,13 @@ from typing import Any, final
 from canthus.errors import ModelFileError
 from canthus.lookup import unknown_name
 from canthus.runtime.confidence import Calibration
+from canthus.runtime.quantization import Quantization, read_quantization
 from canthus.schemes import Scheme, find_scheme
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
+OPTIONAL = ("calibration", "quantization")
+"""Fields of a card that files have only where they apply."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
 KINDS = {
@@ -37,6 +40,7 @@ class ModelCard:
         recipe: the command or recipe that made the file.
         metrics: measured numbers, such as ``300w/validation/nme_ion``; fractions, not percent.
         calibration: how the file's expected errors become confidence; None where it gives none.
+        quantization: how the file was turned to int8; None where it computes in float.
     """
 
     name: str
@@ -49,6 +53,7 @@ class ModelCard:
     recipe: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    quantization: Quantization | None = None
 
     def find_scheme(self) -> Scheme:
         """The point scheme itself."""
@@ -57,8 +62,9 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as JSON text."""
         values = asdict(self)
-        if self.calibration is None:  # so that versions that do not know the field read the file
-            del values["calibration"]
+        for name in OPTIONAL:
+            if values[name] is None:  # so that versions that do not know the field read the file
+                del values[name]
         return json.dumps(values, indent=1)
 
     @staticmethod
@@ -72,6 +78,8 @@ class ModelCard:
         values["training_data"] = tuple(values["training_data"])
         if values.get("calibration") is not None:
             values["calibration"] = _calibration(values["calibration"], source=source)
+        if values.get("quantization") is not None:
+            values["quantization"] = read_quantization(values["quantization"], source=source)
         return ModelCard(**values)
 
 
@@ -87,7 +95,7 @@ def _calibration(values: object, *, source: str) -> Calibration:
 
 
 def card_values(text: str, *, kind: str, known: Collection[str], source: str) -> dict[str, Any]:
-    """Fields of a card of one kind; ``metrics`` and ``calibration`` may be missing.
+    """Fields of a card of one kind; ``metrics`` and those of ``OPTIONAL`` may be missing.
 
     Args:
         text: the card as JSON.
@@ -107,7 +115,7 @@ def card_values(text: str, *, kind: str, known: Collection[str], source: str) ->
     for name in values:
         if name not in known:
             raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
-    missing = set(known) - set(values) - {"metrics", "calibration"}
+    missing = set(known) - set(values) - {"metrics", *OPTIONAL}
     if missing:
         raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
     return values

@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 from canthus.cli.benchmark import model_files, parse_shapes
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
+from small_networks import write_small_cascade
 
 
 def run(*arguments: str | Path) -> Result:
@@ -68,3 +70,41 @@ def test_shapes_are_read() -> None:
 def test_malformed_shapes_are_refused(entry: str) -> None:
     with pytest.raises(ConfigError, match="expected INPUT=N,C,H,W"):
         parse_shapes([entry])
+
+
+def test_a_cascade_is_timed_beside_a_network(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    cascade = write_small_cascade(tmp_path / "esr.npz")
+    result = run("--model", tiny_model(), "--model", cascade, "--repeats", "2", "--batch", "2", "--json", "-")
+    assert result.exit_code == 0, result.output
+    _, model = json.loads(result.stdout)["models"]
+    assert model["shapes"] == {"image": [2, 32, 32, 3]}
+    assert model["size_bytes"] == cascade.stat().st_size
+    assert model["multiply_adds"] is None
+    assert "ferns" in model["note"]
+    assert f"{cascade}: not counted" in result.stderr
+
+
+def test_whole_steps_are_of_landmark_models(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    cascade = write_small_cascade(tmp_path / "esr.npz")
+    result = run("--model", tiny_model(), "--model", cascade, "--repeats", "2", "--whole", "--json", "-")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    assert values["whole"]
+    assert values["models"][0]["multiply_adds"] is not None
+    assert "whole step" in result.stderr
+    refused = run("--model", "face_detector", "--whole").exception
+    assert isinstance(refused, ModelFileError)
+    assert "is a face detector" in str(refused)
+    refused = run("--model", cascade, "--whole", "--shape", "image=1,3,8,8").exception
+    assert isinstance(refused, ConfigError)
+
+
+def test_a_detector_is_found_by_name_and_timed_on_a_picture() -> None:
+    assert model_files(["face_detector", "default"]) == {
+        "face_detector": embedded_detectors()["face_detector"],
+        "default": embedded_models()[DEFAULT],
+    }
+    result = run("--model", "face_detector", "--repeats", "1", "--json", "-")
+    assert json.loads(result.stdout)["models"][0]["shapes"] == {"image": [1, 480, 640, 3]}
+    result = run("--model", "face_detector", "--repeats", "1", "--shape", "image=1,64,96,3", "--json", "-")
+    assert json.loads(result.stdout)["models"][0]["shapes"] == {"image": [1, 64, 96, 3]}

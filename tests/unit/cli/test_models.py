@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 import canthus.zoo
 from canthus.cli.main import app
 from canthus.errors import ModelFileError
+from small_networks import write_small_cascade
 
 TinyModel = Callable[..., Path]
 
@@ -68,3 +69,13 @@ def test_one_model_shows_its_card(embedded: Path) -> None:
 def test_unknown_model(embedded: Path) -> None:
     result = run("missing.onnx")
     assert isinstance(result.exception, ModelFileError)
+
+
+def test_the_card_of_a_cascade(tmp_path: Path) -> None:
+    path = write_small_cascade(tmp_path / "esr.npz")
+    result = run(path)
+    assert result.exit_code == 0, result.output
+    for expected in ("ibug_68", "not counted", "ferns", "Apache-2.0"):
+        assert expected in result.stdout
+    (entry,) = json.loads(run(path, "--json", "-").stdout)
+    assert (entry["parameters"], entry["size_bytes"]) == (None, path.stat().st_size)

@@ -1,0 +1,233 @@
+"""Static int8: an ONNX file whose activations are bytes (unsigned) and whose weights are signed bytes.
+
+Jacob et al. (2018), "Quantization and Training of Integer-Arithmetic-Only Inference", as ONNX Runtime does it: ranges
+of the activations are seen on real crops, each output channel of a weight has its own scale, and the graph keeps its
+operators between pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses.
+
+Differs: what comes before the first layer with weights and after the last one stays in float, and so does the output of
+that last layer, because a byte divides the crop into 256 places at most, coarser than the points that are asked for.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import UInt8
+
+from canthus.errors import ConfigError, ModelFileError
+from canthus.lookup import lookup, unknown_name
+from canthus.optional import require
+
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+"""How the range of an activation follows from what was seen: all of it; all but one value in 100 000 at either end;
+what loses the least information."""
+
+_METHOD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "percentile": {"symmetric": False, "percentile": 99.999, "num_bins": 2048},
+}
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_PRODUCTS = ["Gemm", "MatMul"]
+"""Their outputs are not rounded where they leave the network; where another quantized operator reads them, they are."""
+_HARMLESS = frozenset({"Flatten", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Move numbers about or clip them; what they lose is their neighbours' loss."""
+_AT_ONCE = 16
+"""Crops in one run while ranges are seen; all activations of a run are held in memory."""
+
+
+@final
+@dataclass(frozen=True)
+class Layer:
+    """One operator that can be quantized or left in float."""
+
+    name: str
+    operator: str
+
+
+@final
+@dataclass(frozen=True)
+class RangedModel:
+    """A float network and the ranges of its activations.
+
+    Attributes:
+        model: the network, with the shapes of its tensors written in.
+        ranges: of every tensor, as ONNX Runtime holds them.
+        layers: what can be quantized, in the order of the graph.
+        outside: names of operators before the first layer with weights and after the last; these stay in float.
+    """
+
+    model: Any
+    ranges: Any
+    layers: tuple[Layer, ...]
+    outside: frozenset[str]
+
+    @property
+    def lossy(self) -> tuple[Layer, ...]:
+        """The layers whose rounding can cost something."""
+        return tuple(layer for layer in self.layers if layer.operator not in _HARMLESS)
+
+
+def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str = "minmax") -> RangedModel:
+    """Run a float network on crops and note the range of every activation.
+
+    Args:
+        data: content of the ONNX file.
+        crops: what the network sees in use; the more alike, the better.
+        method: a key of ``METHODS``.
+
+    Raises:
+        ConfigError: unknown method.
+        ModelFileError: the network is quantized already, or has nothing to quantize.
+        MissingExtraError: onnx is not installed.
+    """
+    onnx, tools = require("onnx", extra="train"), require("onnxruntime.quantization", extra="train")
+    wanted = lookup(METHODS, method, kind="method of calibration")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, prepared = Path(folder) / "float.onnx", Path(folder) / "prepared.onnx"
+        source.write_bytes(data)
+        tools.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        model = onnx.load(str(prepared))
+        _name_all(model)
+        onnx.save(model, str(prepared))
+        outside = _outside(model)
+        layers = tuple(
+            Layer(n.name, n.op_type) for n in model.graph.node if n.op_type in _operators() and n.name not in outside
+        )
+        _check(model, layers)
+        calibrator = tools.create_calibrator(
+            prepared,
+            list(_operators()),
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=getattr(tools.CalibrationMethod, wanted),
+            extra_options=dict(_METHOD_OPTIONS.get(method, {})),
+        )
+        for first in range(0, len(crops), _AT_ONCE):
+            calibrator.collect_data(_Reader({model.graph.input[0].name: crops[first : first + _AT_ONCE]}))
+        return RangedModel(model, calibrator.compute_data(), layers, outside)
+
+
+def quantized(
+    ranged: RangedModel, *, keep: Collection[str] = (), only: Collection[str] = (), weight_bits: int = 8
+) -> bytes:
+    """The int8 network as content of an ONNX file.
+
+    Args:
+        ranged: what ``see_ranges`` gives.
+        keep: names of layers that stay in float.
+        only: names of the layers to quantize; all unless given.
+        weight_bits: 8, or 7 for processors without VNNI, whose sums of products may saturate.
+
+    Raises:
+        ConfigError: other bits.
+    """
+    if weight_bits not in (7, 8):
+        raise ConfigError(f"Weights have 7 or 8 bits, found {weight_bits}")
+    tools = require("onnxruntime.quantization", extra="train")
+    with _quiet():
+        quantizer = tools.QDQQuantizer(
+            copy.deepcopy(ranged.model),
+            True,  # a scale for each channel
+            weight_bits == 7,
+            tools.QuantType.QInt8,
+            tools.QuantType.QUInt8,
+            ranged.ranges,
+            list(only),
+            sorted({*keep, *ranged.outside}),
+            list(_operators()),
+            {"OpTypesToExcludeOutputQuantization": _PRODUCTS},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    content: bytes = quantizer.model.model.SerializeToString()
+    return content
+
+
+def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]:
+    """Names of the layers that entries mean: a layer's own name, an operator such as ``Gemm``, ``first`` or ``last``.
+
+    Args:
+        ranged: the network.
+        entries: as a user writes them; ``first`` and ``last`` are of the layers with weights.
+
+    Raises:
+        ConfigError: nothing of that name.
+    """
+    weighted = [layer.name for layer in ranged.layers if layer.operator in _WEIGHTED]
+    known = {layer.name: [layer.name] for layer in ranged.layers}
+    for layer in ranged.layers:
+        known.setdefault(layer.operator, []).append(layer.name)
+    known |= {"first": weighted[:1], "last": weighted[-1:]}
+    for entry in entries:
+        if entry not in known:
+            raise unknown_name(entry, known, kind="layer")
+    return tuple(dict.fromkeys(name for entry in entries for name in known[entry]))
+
+
+@final
+class _Reader:
+    """One batch, as ONNX Runtime asks for it."""
+
+    def __init__(self, feeds: dict[str, np.ndarray]) -> None:
+        self._left = [feeds]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return self._left.pop() if self._left else None
+
+
+def _operators() -> tuple[str, ...]:
+    registry = require("onnxruntime.quantization.registry", extra="train")
+    return tuple(sorted({*registry.QLinearOpsRegistry, *registry.QDQRegistry}))
+
+
+def _check(model: Any, layers: Sequence[Layer]) -> None:
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        raise ModelFileError("The network is quantized already; give the float file that it was made from")
+    if not any(layer.operator in _WEIGHTED for layer in layers):
+        raise ModelFileError("The network has no convolution or matrix product, so there is nothing to quantize")
+
+
+def _name_all(model: Any) -> None:
+    """Name operators that have no name, which cannot be told apart otherwise."""
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+
+
+def _outside(model: Any) -> frozenset[str]:
+    """Operators with no weights above them, with none below, and last convolutions.
+
+    A convolution that ends a network gives heatmaps, whose peaks say where points are.
+    """
+    nodes = list(model.graph.node)
+    fed: set[str] = set()
+    outside = set()
+    for node in nodes:
+        if node.op_type in _WEIGHTED or fed.intersection(node.input):
+            fed.update(node.output)
+        else:
+            outside.add(node.name)
+    feeding: set[str] = set()
+    for node in reversed(nodes):
+        leads_on = bool(feeding.intersection(node.output))
+        if node.op_type in _WEIGHTED or leads_on:
+            feeding.update(node.input)
+        if not leads_on and node.op_type not in _PRODUCTS:
+            outside.add(node.name)
+    return frozenset(outside)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what ONNX Runtime prints and logs about its own steps."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,25 @@
+"""The card as an entry of an ONNX file's metadata."""
+
+from typing import Any
+
+from canthus.runtime.card import METADATA_KEY, ModelCard
+
+
+def put_card(model: Any, card: str, *, description: str) -> None:
+    """Write a card into a model, in the place of one that may be there.
+
+    Args:
+        model: an ONNX model in memory.
+        card: as JSON.
+        description: the file's own text on itself.
+    """
+    for entry in [e for e in model.metadata_props if e.key == METADATA_KEY]:
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key=METADATA_KEY, value=card)
+    model.producer_name = "canthus"
+    model.doc_string = description
+
+
+def describe_file(card: ModelCard) -> str:
+    """What a file says about itself to whoever opens it with other tools."""
+    return f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}"

@@ -1,0 +1,149 @@
+"""An int8 file from a float one, on drawn faces: kept where it is as good, refused where it is not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from canthus.cli.main import app
+from canthus.cli.quantize import int8_path
+from canthus.data.synthetic import write_synthetic_300w
+from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
+from canthus.runtime.card import ModelCard
+from canthus.runtime.session import LandmarkSession
+from small_networks import write_small_cascade, write_small_landmarker
+
+LOOSE = QuantizeSettings(crops=24, most_loss=0.05)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 60, np.random.default_rng(0))
+    return folder
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> Path:
+    """A model that bytes ruin."""
+    return write_small_landmarker(tmp_path / "harmed.onnx", gain=1000)
+
+
+def make(model: Path, faces: Path, settings: QuantizeSettings = LOOSE) -> QuantizeReport:
+    out = model.with_name("int8.onnx")
+    return quantize(model, out, settings, roots={"300w": faces}, cache=faces / "cache")
+
+
+def run(model: str | Path, faces: Path, *arguments: str | Path) -> Result:
+    options = ["--root", f"300w={faces}", "--cache", str(faces / "cache"), *map(str, arguments)]
+    return CliRunner().invoke(app, ["quantize", str(model), *options], env={"COLUMNS": "200"})
+
+
+def test_the_card_survives_and_says_how_it_was_made(faces: Path, tmp_path: Path) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx", tells_spread=True)
+    report = make(model, faces)
+    before, after = LandmarkSession.open(model).card, LandmarkSession.open(report.path).card
+    assert replace(after, metrics=before.metrics, name=before.name, quantization=None) == before
+    assert after.quantization == report.quantization
+    assert after.metrics["300w/validation/nme_ion"] == pytest.approx(report.nme, abs=1e-6)
+    assert {"300w/validation/ece", "300w/validation/auroc"} >= set(after.metrics) - {"300w/validation/nme_ion"}
+    assert report.confidence.keys() == report.float_confidence.keys()
+    assert report.quantization.crops == 24
+    assert report.size_bytes == report.path.stat().st_size
+    with pytest.raises(ModelFileError, match="int8 model already"):
+        quantize(report.path, tmp_path / "again.onnx", LOOSE, roots={"300w": faces}, cache=faces / "cache")
+
+
+def test_the_same_seed_gives_the_same_file(faces: Path, tmp_path: Path) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx")
+    assert make(model, faces).path.read_bytes() == make(model, faces).path.read_bytes()
+
+
+def test_a_bad_result_is_refused_and_not_left_behind(harmed: Path, faces: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"errs by .*%.* the float model by .*%.*5\.000 are allowed.*--keep auto"):
+        make(harmed, faces)
+    assert [path.name for path in harmed.parent.iterdir()] == ["harmed.onnx"]
+    report = make(harmed, faces, replace(LOOSE, force=True))
+    assert report.nme > report.float_nme + 0.05
+    assert report.path.is_file()
+
+
+def test_the_most_harmful_layers_are_left_in_float(harmed: Path, faces: Path) -> None:
+    report = make(harmed, faces, replace(LOOSE, keep=("auto",)))
+    assert set(report.quantization.kept) == {"convolution", "numbers"}
+    assert list(report.harms.values()) == sorted(report.harms.values(), reverse=True)
+    assert report.nme <= report.float_nme + 0.05
+    named = make(harmed, faces, replace(LOOSE, keep=("first", "Gemm")))
+    assert set(named.quantization.kept) == {"convolution", "numbers"}
+
+
+def test_a_good_result_leaves_nothing_out(faces: Path, tmp_path: Path) -> None:
+    report = make(write_small_landmarker(tmp_path / "m.onnx"), faces, replace(LOOSE, keep=("auto",)))
+    assert report.quantization.kept == ()
+    assert report.harms == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"check": "300w/fit"}, "other faces"),
+        ({"calibrate": "300w"}, "DATASET/SPLIT"),
+        ({"calibrate": "300w/fits"}, "fit"),
+        ({"calibrate": "wflw/train"}, "--root wflw=DIR"),
+        ({"method": "max"}, "minmax"),
+        ({"crops": 0}, "at least 1 crop"),
+        ({"most_loss": float("nan")}, "a loss of at least 0"),
+        ({"keep": ("auto", "Gemm")}, "alone"),
+    ],
+)
+def test_settings_that_do_not_work_are_refused(
+    faces: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx")
+    with pytest.raises(ConfigError, match=message):
+        make(model, faces, replace(LOOSE, **changes))  # type: ignore[arg-type]
+
+
+def test_other_files_are_refused(faces: Path, tmp_path: Path) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx")
+    with pytest.raises(ConfigError, match="the float model itself"):
+        quantize(model, model, LOOSE, roots={"300w": faces}, cache=faces / "cache")
+    with pytest.raises(ModelFileError, match="cascade"):
+        make(write_small_cascade(tmp_path / "esr.npz"), faces)
+
+
+def test_the_command_prints_both_errors(faces: Path, tmp_path: Path) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx", tells_spread=True)
+    result = run(model, faces, "--most-loss", "5", "--crops", "24", "--seed", "3", "--keep", "last")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "m_int8.onnx").is_file()
+    for expected in ("the float model", "points moved by", "24 crops of 300w/fit, seed 3; in float: spread", "ECE"):
+        assert expected in result.stderr
+    shown = CliRunner().invoke(app, ["models", str(tmp_path / "m_int8.onnx"), "--json", "-"])
+    (entry,) = json.loads(shown.stdout)
+    assert entry["quantization"]["kept"] == ["spread"]
+    assert entry["numbers"].startswith("int8, 8 bits a weight")
+
+
+def test_the_command_refuses(harmed: Path, faces: Path) -> None:
+    result = run(harmed, faces, "--crops", "24")
+    assert isinstance(result.exception, CanthusError)
+    assert "Nothing was written" in str(result.exception)
+    assert not harmed.with_name("harmed_int8.onnx").exists()
+
+
+def test_names_of_results() -> None:
+    assert int8_path("default") == Path("pfld_68_robust_int8.onnx")
+    assert int8_path("runs/a/best.ckpt") == Path("runs/a/best_int8.onnx")
+
+
+def test_a_damaged_entry_of_a_card_is_refused(faces: Path, tmp_path: Path) -> None:
+    report = make(write_small_landmarker(tmp_path / "m.onnx"), faces)
+    values = json.loads(LandmarkSession.open(report.path).card.to_json())
+    for damaged in ({**values["quantization"], "crops": "many"}, {"method": "minmax"}, "int8"):
+        with pytest.raises(ModelFileError, match="m: the quantization must hold method"):
+            ModelCard.from_json(json.dumps({**values, "quantization": damaged}), source="m")
