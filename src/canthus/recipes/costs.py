@@ -6,22 +6,15 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
-from canthus.evaluation.cost import latency, time_in_turns
-from canthus.evaluation.machine import describe_machine
-from canthus.geometry import hull_box
+from canthus.evaluation.benchmark import benchmark_models
 from canthus.recipes.config import FitConfig
 from canthus.recipes.experiments import Paper, Plan
 from canthus.recipes.export import export_untrained
 from canthus.recipes.reproduce import Reporter, plan_config
-from canthus.runtime.crop_model import open_model
-from canthus.runtime.landmarker import Landmarker
 
 COSTS = "costs.json"
-ROUNDS, CALLS = 20, 3
+REPEATS = 60
 
 Costs = dict[str, dict[str, float]]
 """Row -> ``size_bytes`` and ``time_s``."""
@@ -44,9 +37,18 @@ def measure_costs(
     """
     rows = [row for row in rows_with_costs(paper, tables) if paper.entries[row].cost or row in models]
     files = {row: _file(row, paper.entries[row].cost, models, out, tell) for row in rows}
-    costs = _measured(files, tell)
+    result = benchmark_models(files, repeats=REPEATS, whole=True, on_round=partial(tell.progress, "timing"))
+    costs = {
+        model.name: {"size_bytes": float(model.size_bytes), "time_s": model.latency.median_s} for model in result.models
+    }
+    values = {
+        "machine": asdict(result.machine),
+        "threads": result.threads,
+        "repeats": result.repeats,
+        "peak_flops": result.peak_flops,
+        "rows": costs,
+    }
     out.mkdir(parents=True, exist_ok=True)
-    values = {"machine": asdict(describe_machine()), "threads": 1, "runs": ROUNDS * CALLS, "rows": costs}
     (out / COSTS).write_text(json.dumps(values, indent=1) + "\n")
     return costs
 
@@ -78,18 +80,3 @@ def _file(row: str, cost: Plan | None, models: Mapping[str, Path], out: Path, te
         tell.write(f"exporting {row} with random weights, for its size and time")
         export_untrained(config, path)
     return path
-
-
-def _measured(files: Mapping[str, Path], tell: Reporter) -> Costs:
-    face = draw_face(np.random.default_rng(0), size=256)
-    boxes = hull_box(face.points)[None]
-    steps = [partial(Landmarker(open_model(path)), face.image, boxes) for path in files.values()]
-    rounds = []
-    for seconds in time_in_turns(steps, rounds=ROUNDS, calls=CALLS):
-        rounds.append(seconds)
-        tell.progress("timing", len(rounds), ROUNDS)
-    taken = np.concatenate(rounds, axis=1)
-    return {
-        row: {"size_bytes": float(path.stat().st_size), "time_s": latency(taken[index]).median_s}
-        for index, (row, path) in enumerate(files.items())
-    }
