@@ -16,7 +16,8 @@ from canthus.data import load_dataset
 from canthus.data.crops import load_crops
 from canthus.models import create_model
 from canthus.recipes.config import load_recipe
-from canthus.recipes.train import default_cache, loss_of
+from canthus.recipes.objective import loss_of
+from canthus.recipes.train import default_cache
 from canthus.schemes import find_scheme
 from canthus.training.loader import CropDataset, MixtureSampler, Source, train_loader
 from canthus.training.optimizers import create_optimizer
