@@ -144,7 +144,7 @@ def test_regression_alone_trains_without_heatmaps(faces: Path, tmp_path: Path) -
 
 
 def test_both_ways_of_decoding_find_the_points_after_a_short_training(faces: Path, tmp_path: Path) -> None:
-    """By much more than the mean face does, whose error on these faces is about a fifth of the inter-ocular distance."""
+    """By much more than the mean face does, whose error on these faces is near a fifth of the inter-ocular distance."""
     changes = [
         "size=64", "epochs=6", "faces_per_epoch=320", "optimizer.name=adamw", "optimizer.learning_rate=0.005",
         "optimizer.settings={}", "schedule.name=cosine", "loss_settings.sigma=1.0",

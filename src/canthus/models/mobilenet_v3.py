@@ -58,8 +58,8 @@ STEM = 16
 TOP_EXPANSION = 6
 """Channels of the 1x1 layer after the blocks, over those of the last block."""
 
-NORM = {"eps": 1e-3, "momentum": 1e-2}
-"""Settings of the batch norms that published weights were trained with."""
+EPS, MOMENTUM = 1e-3, 1e-2
+"""Of the batch norms that published weights were trained with."""
 
 
 @final
@@ -164,6 +164,6 @@ def _conv_bn(
 ) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, **NORM),
+        nn.BatchNorm2d(outputs, eps=EPS, momentum=MOMENTUM),
     ]
     return nn.Sequential(*layers, *([active()] if active else []))

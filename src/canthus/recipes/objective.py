@@ -22,16 +22,29 @@ from canthus.training.objectives import (
 )
 
 
-def objective_of(config: TrainConfig) -> Objective:
-    """What the recipe's network is to get right.
+def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss on points or on heatmaps with its settings filled in and the points weighed.
 
     Raises:
         ConfigError: unknown loss or part of the face, or settings it does not take.
     """
-    if config.loss == JOINT:
-        return _joint(config)
-    loss = loss_of(config)
-    return heatmaps_objective(loss) if config.loss in HEATMAP_LOSSES else points_objective(loss, size=config.size)
+    function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
+    loss = functools.partial(function, **config.loss_settings)
+    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
+    try:
+        loss(predicted, torch.zeros(1, 1, 2))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
+    axis = 2 if config.loss in HEATMAP_LOSSES else 1
+    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
+
+
+def _points(config: TrainConfig) -> Objective:
+    return points_objective(loss_of(config), size=config.size)
+
+
+def _heatmaps(config: TrainConfig) -> Objective:
+    return heatmaps_objective(loss_of(config))
 
 
 def _joint(config: TrainConfig) -> Objective:
@@ -45,18 +58,17 @@ def _joint(config: TrainConfig) -> Objective:
     )
 
 
-def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss on points or on heatmaps with its settings filled in and the points weighed.
+_OBJECTIVES: dict[str, Callable[[TrainConfig], Objective]] = {
+    **dict.fromkeys(LOSSES, _points),
+    **dict.fromkeys(HEATMAP_LOSSES, _heatmaps),
+    JOINT: _joint,
+}
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """What the recipe's network is to get right.
 
     Raises:
         ConfigError: unknown loss or part of the face, or settings it does not take.
     """
-    function = lookup(LOSSES | HEATMAP_LOSSES | {JOINT: _joint}, config.loss, kind="loss")
-    loss = functools.partial(function, **config.loss_settings)
-    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
-    try:
-        loss(predicted, torch.zeros(1, 1, 2))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    axis = 2 if config.loss in HEATMAP_LOSSES else 1
-    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
+    return lookup(_OBJECTIVES, config.loss, kind="loss")(config)
