@@ -11,7 +11,7 @@ from canthus.models.backbones import create_backbone
 from canthus.models.joint import decoding
 from canthus.models.weights import load_weights
 
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, dict[str, tuple[int, ...]]] = {
     "mobilenet_v2": {"classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)},
     "mobilenet_v3_large": {
         "classifier.0.weight": (1280, 960),
@@ -29,7 +29,7 @@ CLASSIFIERS = {
 }
 """What the published files hold beside the backbone."""
 
-NAMED = {
+NAMED: dict[str, dict[str, tuple[int, ...]]] = {
     "mobilenet_v2": {
         "features.0.0.weight": (32, 3, 3, 3),
         "features.0.1.running_mean": (32,),
