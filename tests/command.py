@@ -28,11 +28,16 @@ def runner(
     monkeypatch.chdir(folder)
 
     def call(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["canthus", command, "--model", str(model), *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        code = caught.value.code
-        return Done(0 if code is None else int(code), out, err)
+        return run_command(monkeypatch, capfd, command, "--model", model, *arguments)
 
     return call
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> Done:
+    """Run ``canthus ARGUMENTS...``."""
+    monkeypatch.setattr(sys, "argv", ["canthus", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out, err = capfd.readouterr()
+    code = caught.value.code
+    return Done(0 if code is None else int(code), out, err)

@@ -69,6 +69,23 @@ def test_the_recipes_run_two_epochs(name: str, roots: dict[str, Path], tmp_path:
     assert network(torch.rand(1, 3, 64, 64)).points.shape == (1, 68, 2)
 
 
+def test_rare_kinds_of_faces_weigh_more(roots: dict[str, Path], tmp_path: Path) -> None:
+    changes = [*SMALL, "epochs=1", "class_weights=true"]
+    config = load_recipe("blaze_ghost_wflw", changes)
+    place = Surroundings(roots=roots, cache=roots["300w"].parent / "cache", out=tmp_path, accelerator="cpu")
+    packs = pack_faces(config, place)
+    weights = packs.train[0].face_weights
+    assert weights is not None
+    assert len(weights) == len(packs.train[0].pack)
+    assert weights.min() >= 1
+    assert len(set(weights.tolist())) > 1
+    batches = CropDataset(packs.train, config.augmentation, size=64, margin=1.3, seed=0)
+    assert batches.__getitems__([Draw(0, 3, 0, 0)]).weights.tolist() == [weights[3]]
+    weighed = run(config, roots, tmp_path / "weighed")[0]["train/loss"]
+    plain = run(load_recipe("blaze_ghost_wflw", changes[:-1]), roots, tmp_path / "plain")[0]["train/loss"]
+    assert weighed > plain
+
+
 def test_the_recipes_say_what_the_paper_prints() -> None:
     """Yu et al. (2023), section 4.2."""
     config = load_recipe("blaze_ghost_wflw")

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from canthus.data.face_kinds import CLASSES
 from canthus.losses import huber_wing_loss, wing_loss
-from canthus.losses.weights import CLASSES, POSE_WEIGHTS, class_weights, pose_weights, pose_weights_as_printed
+from canthus.losses.weights import POSE_WEIGHTS, class_weights, pose_weights, pose_weights_as_printed
 
 
 @pytest.mark.parametrize("error", [0.0, 0.3, 1.0, 1.5, 9.9, 10.5, 60.0])

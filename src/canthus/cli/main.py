@@ -16,6 +16,7 @@ from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
 from canthus.cli.fit import fit
 from canthus.cli.models import models
+from canthus.cli.reproduce import reproduce
 from canthus.cli.track import track
 from canthus.cli.train import train
 from canthus.errors import CanthusError
@@ -37,6 +38,7 @@ app.command()(fetch)
 app.command()(train)
 app.command()(fit)
 app.command()(export)
+app.command()(reproduce)
 app.command()(evaluate)
 app.command()(evaluate_detector)
 app.command()(benchmark)

@@ -104,11 +104,14 @@ def write_cover_report(
         path = folder / f"rows_{name}.csv"
         write_rows(path, rows)
         yield path
-    plot_error_by_cover(folder / "occlusion.png", {name: _curve(rows) for name, rows in models.items()}, title=title)
+    plot_error_by_cover(
+        folder / "occlusion.png", {name: cover_curve(rows) for name, rows in models.items()}, title=title
+    )
     yield folder / "occlusion.png"
 
 
-def _curve(rows: Sequence[FaceError]) -> dict[str, tuple[float, float]]:
+def cover_curve(rows: Sequence[FaceError]) -> dict[str, tuple[float, float]]:
+    """Condition -> mean covered share and mean error over the inter-ocular distance."""
     return {line.occlusion: (line.covered, line.nme_ion) for line in cover_lines(rows)}
 
 

@@ -6,9 +6,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-CLASSES = ("profile", "frontal", "head_up", "head_down", "expression", "occlusion")
-"""Kinds of faces in the order of the class weights: Guo et al. (2019), "PFLD", section 2.2."""
-
 
 def pose_weights(predicted: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
     """1 + sum over yaw, pitch, roll of (1 - cos of the error): at least 1, at most 7.
@@ -56,7 +53,7 @@ def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) 
     100, so that one face of a class that is all but absent does not rule the batch.
 
     Args:
-        members: which face belongs to which class.
+        members: which face belongs to which class, such as those of ``canthus.data.face_kinds``.
         fractions: share of each class among the training faces, in [0, 1].
 
     Returns:

@@ -42,6 +42,7 @@ class TrainConfig:
         loss: key of ``LOSSES``, of ``HEATMAP_LOSSES`` for networks that draw heatmaps, or ``joint`` for those of both.
         loss_settings: the loss's own arguments.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
+        class_weights: whether faces of rare kinds (profiles, heads up or down, expressions, occlusions) weigh more.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
         distill: what a teacher does in the training.
@@ -71,6 +72,7 @@ class TrainConfig:
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
     point_weights: dict[str, Any] = field(default_factory=dict)
+    class_weights: bool = False
     spread_weight: float = 1.0
     pose: PoseConfig = field(default_factory=PoseConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)

@@ -132,6 +132,27 @@ def export(
     return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
+def export_untrained(config: TrainConfig, path: Path) -> None:
+    """Write a recipe's network with random weights as ONNX: its size and time are those of the trained one.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    points = find_scheme(config.scheme).count
+    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    card = ModelCard(
+        name=path.stem,
+        architecture=config.model,
+        scheme=config.scheme,
+        size=config.size,
+        margin=config.margin,
+        training_data=(),
+        licence="none needed: random weights",
+        recipe=config.name,
+    )
+    export_onnx(network, card, path)
+
+
 def training_sets(config: TrainConfig) -> tuple[str, ...]:
     """Names of the sets that weights have learned from: those of the stages before (``init``), the teacher's, its own.
 

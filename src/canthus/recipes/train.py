@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, final
 
 import lightning as L
+import numpy as np
 import torch
+from jaxtyping import Float32
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from canthus.data import DATASETS, load_dataset
 from canthus.data.crops import CropPack, load_crops
+from canthus.data.face_kinds import face_kinds
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
+from canthus.losses.weights import class_weights
 from canthus.models.weights import WeightsReport
 from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.recipes.detector_config import DetectorConfig
@@ -114,13 +118,24 @@ def pack_faces(
     """
     if not config.validation:
         raise ConfigError("The recipe has no [[validation]] set; the first one decides which epoch is best")
+    weights = _class_weights(config, place) if config.class_weights else [None] * len(config.train)
     return Packs(
         train=[
-            Source(_pack(s.dataset, s.split, config, place, progress), weight=s.weight, until=s.until)
-            for s in config.train
+            Source(_pack(s.dataset, s.split, config, place, progress), s.weight, s.until, face_weights)
+            for s, face_weights in zip(config.train, weights, strict=True)
         ],
         validation={v.name: _pack(v.dataset, v.split, config, place, progress) for v in config.validation},
     )
+
+
+def _class_weights(config: TrainConfig, place: Surroundings) -> list[Float32[np.ndarray, " n"] | None]:
+    """Of each training set, the weight of each of its faces; classes are counted over all sets together."""
+    kinds = [
+        torch.from_numpy(face_kinds(load_faces(s.dataset, s.split, config, place.root_of(s.dataset))))
+        for s in config.train
+    ]
+    shares = torch.cat(kinds).float().mean(dim=0)
+    return [class_weights(members, shares).numpy() for members in kinds]
 
 
 def train(

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -28,13 +29,15 @@ class Batch(NamedTuple):
 
     ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame, ``angles`` float32
     ``(n, 3)`` yaw, pitch and roll in radians, or ``(n, 0)`` where nobody asked for them.  ``visible`` is bool
-    ``(n, k)``: False for points that augmentation covered; a point outside the crop is not covered.
+    ``(n, k)``: False for points that augmentation covered; a point outside the crop is not covered.  ``weights`` is
+    float32 ``(n,)``: how much each face counts in the loss.
     """
 
     image: Tensor
     points: Tensor
     angles: Tensor
     visible: Tensor
+    weights: Tensor
 
 
 class Draw(NamedTuple):
@@ -58,11 +61,13 @@ class Source(Generic[PackT]):
         pack: the faces, or the scenes.
         weight: part of an epoch, relative to the other sources that are active.
         until: share of the training after which the source is no longer visited.
+        face_weights: how much each face counts in the loss; 1 each where None.
     """
 
     pack: PackT
     weight: float = 1.0
     until: float = 1.0
+    face_weights: Float32[np.ndarray, " n"] | None = None
 
 
 @final
@@ -151,12 +156,17 @@ class CropDataset(Dataset[Batch]):
         self._angles = angles
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
-        return _as_batch([self._draw(draw) for draw in draws], angles=self._angles)
+        batch = _as_batch([self._draw(draw) for draw in draws], angles=self._angles)
+        return batch._replace(weights=torch.tensor([self._weight(draw) for draw in draws]))
 
     def _draw(self, draw: Draw) -> Sample:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
         sample = self._sources[draw.source].pack.sample(draw.face)
         return augment(sample, rng, self._settings, self._views[draw.source])
+
+    def _weight(self, draw: Draw) -> float:
+        weights = self._sources[draw.source].face_weights
+        return 1.0 if weights is None else float(weights[draw.face])
 
 
 @final
@@ -211,6 +221,7 @@ def _as_batch(samples: Sequence[Sample], *, angles: bool = False) -> Batch:
         points=torch.from_numpy(unit),
         angles=torch.from_numpy(pose),
         visible=torch.from_numpy(np.stack(seen)),
+        weights=torch.ones(len(samples)),
     )
 
 

@@ -74,7 +74,7 @@ class RegressionTask(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         image = network_input(batch.image)
         output = self.network(image)
-        losses = self._objective(output, batch.points)
+        losses = self._objective(output, batch.points) * batch.weights
         if self.guide is None:
             loss = losses.mean()
         else:

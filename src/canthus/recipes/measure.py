@@ -1,0 +1,117 @@
+"""The numbers of one model for a paper's tables, from one row a face."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from canthus.data import DATASETS, load_dataset
+from canthus.evaluation.occlusion import PROTOCOLS, score_covered
+from canthus.evaluation.occlusion_report import GROUPS, cover_lines
+from canthus.evaluation.rows import FaceError, face_error, write_rows
+from canthus.evaluation.run import predict_on_truth
+from canthus.evaluation.summary import summarize
+from canthus.lookup import lookup
+from canthus.recipes.experiments import COVERED, PLAIN, Scale
+from canthus.recipes.train import Progress, Surroundings
+from canthus.runtime.crop_model import open_model
+from canthus.runtime.landmarker import Landmarker
+from canthus.types import Annotation
+
+COVER = "paper_c"
+"""Occlusion protocol of the covered measure."""
+
+Measure = Callable[[Path, Scale, Surroundings, Path, Progress], dict[str, float]]
+
+
+def measure_plain(model: Path, scale: Scale, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
+    """Errors on faces as they are, in truth boxes: the fields of ``Summary`` that are numbers, for each set.
+
+    Args:
+        model: file.
+        scale: names the test sets.
+        place: data.
+        out: folder for ``rows_DATASET_SPLIT.csv``.
+        progress: called with (what, done, total).
+    """
+    found = _rows(model, scale, place, out, progress, _plain_rows)
+    return {
+        f"{name}:{field}": float(value)
+        for name, rows in found
+        for field, value in asdict(summarize(rows)).items()
+        if isinstance(value, int | float) and not math.isnan(value)
+    }
+
+
+def measure_covered(model: Path, scale: Scale, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
+    """Errors under each condition of ``COVER``, of all, frontal and profile faces, for each set.
+
+    Returns:
+        ``dataset/split:error/group/condition``, ``error`` one of ``nme``, ``nmse`` (as the MobileNet-L paper prints
+        it) and ``nmse_squared``; and ``dataset/split:faces/group``.
+    """
+    metrics: dict[str, float] = {}
+    for name, rows in _rows(model, scale, place, out, progress, _covered_rows):
+        for group in GROUPS:
+            for line in cover_lines(rows, group):
+                metrics[f"{name}:faces/{group}"] = float(line.faces)
+                metrics[f"{name}:nme/{group}/{line.occlusion}"] = line.nme_ion
+                metrics[f"{name}:nmse/{group}/{line.occlusion}"] = line.nmse_as_printed
+                metrics[f"{name}:nmse_squared/{group}/{line.occlusion}"] = line.nmse_squared
+    return {key: value for key, value in metrics.items() if not math.isnan(value)}
+
+
+MEASURES: Mapping[str, Measure] = {PLAIN: measure_plain, COVERED: measure_covered}
+"""Way to measure -> how."""
+
+
+def rows_file(out: Path, tested: str) -> Path:
+    """Where the rows of a test set, ``dataset/split``, are written."""
+    return out / f"rows_{tested.replace('/', '_')}.csv"
+
+
+def _rows(
+    model: Path,
+    scale: Scale,
+    place: Surroundings,
+    out: Path,
+    progress: Progress,
+    score: Callable[[Sequence[Annotation], Landmarker, str, str, Callable[[int], None]], list[FaceError]],
+) -> Iterator[tuple[str, list[FaceError]]]:
+    """Rows of each set, written to files as well."""
+    landmarker = Landmarker(open_model(model))
+    for name in scale.sets:
+        dataset, _, split = name.partition("/")
+        faces = _faces(dataset, split, scale, place.root_of(dataset), landmarker)
+        rows = score(faces, landmarker, dataset, split, partial(progress, f"measuring {name}", total=len(faces)))
+        out.mkdir(parents=True, exist_ok=True)
+        write_rows(rows_file(out, name), rows)
+        yield name, rows
+
+
+def _faces(dataset: str, split: str, scale: Scale, root: Path, landmarker: Landmarker) -> list[Annotation]:
+    if lookup(DATASETS, dataset, kind="dataset").scheme is None:
+        return load_dataset(dataset, root, split)
+    return load_dataset(dataset, root, split, scheme=landmarker.session.scheme.name, variant=scale.conversion or None)
+
+
+def _plain_rows(
+    faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str, done: Callable[[int], None]
+) -> list[FaceError]:
+    rows = []
+    for prediction in predict_on_truth(faces, landmarker):
+        rows.append(face_error(prediction, dataset=dataset, split=split, boxes="truth"))
+        done(len(rows))
+    return rows
+
+
+def _covered_rows(
+    faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str, done: Callable[[int], None]
+) -> list[FaceError]:
+    rows = []
+    conditions = PROTOCOLS[COVER]
+    for row in score_covered(faces, landmarker, conditions, seed=0, dataset=dataset, split=split):
+        rows.append(row)
+        done(len(rows) // len(conditions))
+    return rows

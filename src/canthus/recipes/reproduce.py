@@ -1,0 +1,172 @@
+"""Make and measure the models that a paper's tables need; go on where an earlier run was cut off."""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from canthus.errors import ConfigError
+from canthus.recipes.config import FitConfig, TrainConfig, from_values, load_fit, load_recipe, to_values
+from canthus.recipes.esr import fit_cascade
+from canthus.recipes.experiments import FILE, FIT, Job, Plan, Scale
+from canthus.recipes.export import export
+from canthus.recipes.measure import MEASURES
+from canthus.recipes.start import init_file
+from canthus.recipes.train import Progress, Surroundings, pack_faces, train
+from canthus.training.checkpoint import LAST
+from canthus.training.record import environment
+
+RESULT = "result.json"
+
+
+@final
+@dataclass(frozen=True)
+class Made:
+    """A model that was made and measured.
+
+    Attributes:
+        job: what was asked for.
+        folder: of the job.
+        model: file.
+        metrics: ``dataset/split:metric`` -> number; fractions.
+    """
+
+    job: Job
+    folder: Path
+    model: Path
+    metrics: Mapping[str, float]
+
+
+@final
+@dataclass(frozen=True)
+class Reporter:
+    """Who is told what happens.
+
+    Attributes:
+        progress: called with (what, done, total).
+        write: takes one line of text.
+    """
+
+    progress: Progress = lambda what, done, total: None
+    write: Callable[[str], None] = lambda line: None
+
+
+def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: Reporter) -> Made:
+    """Train, export and measure one model, or read what an earlier run measured.
+
+    Args:
+        job: what to make.
+        place: data, cache, and the folder of all jobs.
+        measure: key of ``MEASURES``.
+        scale: names the test sets.
+        tell: who is told.
+
+    Raises:
+        ConfigError: unknown names, a dataset without a folder, or the folder holds a result of other settings.
+        DataError: a dataset is not there or damaged.
+    """
+    finished = finished_job(job, place.out, measure=measure, scale=scale)
+    if finished is not None:
+        return finished
+    folder = place.out / job.folder
+    model = make_model(job, replace(place, out=folder), tell)
+    metrics = MEASURES[measure](model, scale, place, folder, tell.progress)
+    place_of_model = str(model.relative_to(folder)) if model.is_relative_to(folder) else str(model)
+    values = _asked(job, measure, scale) | {"model": place_of_model, "environment": environment(), "metrics": metrics}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(json.dumps(values, indent=1) + "\n")
+    return Made(job, folder, model, metrics)
+
+
+def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
+    """The model file of a job, made in ``place.out`` where it does not exist already.
+
+    The last epoch is taken, not the best one: the sets that would choose are the sets that are reported.
+    """
+    if job.plan.way == FILE:
+        return init_file(job.plan.recipe)
+    config = job_config(job)
+    if isinstance(config, FitConfig):
+        path = place.out / "model.npz"
+        if not path.exists():
+            place.out.mkdir(parents=True, exist_ok=True)
+            fit_cascade(config, place.roots, place.cache, progress=tell.progress).save(path)
+        return path
+    path = place.out / "model.onnx"
+    if not path.exists():
+        packs = pack_faces(config, place, progress=tell.progress)
+        train(config, place, packs, write=tell.write)
+        export(place.out / LAST, path, roots={}, cache=place.cache)
+    return path
+
+
+def job_config(job: Job) -> TrainConfig | FitConfig:
+    """The recipe of a job with its changes and its seed.
+
+    Raises:
+        ConfigError: see ``load_recipe``.
+    """
+    config = plan_config(job.plan)
+    return replace(config, seed=config.seed + job.seed)
+
+
+def plan_config(plan: Plan) -> TrainConfig | FitConfig:
+    """The recipe of a plan with its changes.
+
+    Raises:
+        ConfigError: see ``load_recipe``.
+    """
+    return load_fit(plan.recipe, plan.changes) if plan.way == FIT else load_recipe(plan.recipe, plan.changes)
+
+
+def datasets_of(job: Job) -> set[str]:
+    """Names of the sets that a job learns from."""
+    if job.plan.way == FILE:
+        return set()
+    config = job_config(job)
+    return {source.dataset for source in (*config.train, *config.validation)}
+
+
+def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | None:
+    """What an earlier run made of a job and measured; None where it did not get there.
+
+    Args:
+        job: what was to be made.
+        out: folder of all jobs.
+        measure: key of ``MEASURES``.
+        scale: names the test sets.
+
+    Raises:
+        ConfigError: the folder holds a result of other settings.
+    """
+    folder = out / job.folder
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    if job.plan.way != FILE:
+        found["settings"] = _brought_up(found.get("settings", {}), type(job_config(job)))
+    asked = _asked(job, measure, scale)
+    if {name: found.get(name) for name in asked} != asked:
+        raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
+    return Made(job, folder, folder / found["model"], found["metrics"])
+
+
+def _asked(job: Job, measure: str, scale: Scale) -> dict[str, Any]:
+    """What a result depends on, as JSON gives it back."""
+    settings = {"model": job.plan.recipe} if job.plan.way == FILE else _plain(job_config(job))
+    return {"measure": measure, "sets": list(scale.sets), "settings": settings}
+
+
+def _brought_up(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:
+    """Settings of an earlier version, with the defaults of those that came later."""
+    with contextlib.suppress(ConfigError):
+        return _plain(from_values(kind, settings))
+    return settings
+
+
+def _plain(config: TrainConfig | FitConfig) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
+    return values

@@ -1,0 +1,50 @@
+"""The same questions to every paper."""
+
+import pytest
+
+from canthus.papers import PAPERS
+from canthus.recipes.experiments import FILE, FULL, QUICK, check_paper, jobs_of
+from canthus.recipes.measure import MEASURES
+from canthus.recipes.reproduce import datasets_of, job_config, plan_config
+from canthus.recipes.start import init_file
+
+CASES = [(name, scale) for name, paper in PAPERS.items() for scale in paper.scales]
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_tables_name_only_what_is_there(name: str) -> None:
+    paper = PAPERS[name]
+    check_paper(paper)
+    assert {FULL, QUICK} == set(paper.scales)
+    assert paper.measure in MEASURES
+    for table in paper.tables.values():
+        assert table.published
+        assert table.claims
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_every_recipe_and_change_is_understood(name: str, scale: str) -> None:
+    paper = PAPERS[name]
+    for job in jobs_of(paper, list(paper.tables), scale):
+        if job.plan.way == FILE:
+            assert init_file(job.plan.recipe).is_file()
+        else:
+            assert job_config(job).scheme == "ibug_68"
+    for entry in paper.entries.values():
+        if entry.cost is not None:
+            plan_config(entry.cost)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_quick_needs_only_the_data_that_is_easily_had(name: str) -> None:
+    paper = PAPERS[name]
+    jobs = jobs_of(paper, list(paper.tables), QUICK)
+    assert set().union(*(datasets_of(job) for job in jobs)) <= {"300w", "ytf"}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_rows_that_are_compared_have_equal_budgets(name: str) -> None:
+    paper = PAPERS[name]
+    configs = [job_config(job) for job in jobs_of(paper, list(paper.tables), QUICK) if job.plan.way == "train"]
+    budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]
+    assert len(budgets) == 1

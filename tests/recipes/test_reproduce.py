@@ -1,0 +1,138 @@
+"""Making a paper's tables again, on drawn faces."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canthus.data.synthetic import write_synthetic_300w
+from canthus.errors import ConfigError
+from canthus.papers import PAPERS
+from canthus.recipes.costs import kept_costs, measure_costs
+from canthus.recipes.experiments import COVERED, FILE, FIT, PLAIN, Column, Entry, Job, Paper, PaperTable, Plan, Scale
+from canthus.recipes.paper_plots import plot_paper
+from canthus.recipes.reproduce import Made, Reporter, finished_job, run_job
+from canthus.recipes.train import Surroundings
+from command import run_command
+
+TINY = (
+    "epochs=1", "faces_per_epoch=32", "batch_size=16", "size=64", "init=", "model_settings={width=0.25}",
+    "precision=32-true", 'validation=[{dataset="300w",split="validation"}]', "ema_decay=0.0",
+)  # fmt: skip
+TINY_ESR = ("cascade.stages=2", "cascade.ferns=10", "cascade.starts=2", "cascade.pixels=50")
+SCALE = Scale(sets=("300w/validation",), budget="tiny")
+TRAINED = Job("net", Plan("pfld_68", TINY), 0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    folder = tmp_path_factory.mktemp("data") / "300w"
+    write_synthetic_300w(folder, 60, np.random.default_rng(0))
+    out = tmp_path_factory.mktemp("reproduced")
+    return Surroundings(roots={"300w": folder}, cache=folder / "cache", out=out, accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def made(place: Surroundings) -> Made:
+    return run_job(TRAINED, place, measure=PLAIN, scale=SCALE, tell=Reporter())
+
+
+def test_a_network_is_trained_exported_and_measured(made: Made) -> None:
+    assert made.model.name == "model.onnx"
+    assert 0 < made.metrics["300w/validation:nme_ion"] < 1
+    assert (made.folder / "rows_300w_validation.csv").is_file()
+    assert json.loads((made.folder / "result.json").read_text())["settings"]["seed"] == 0
+
+
+def test_what_is_finished_is_not_made_again(made: Made, place: Surroundings) -> None:
+    lines: list[str] = []
+    again = run_job(TRAINED, place, measure=PLAIN, scale=SCALE, tell=Reporter(write=lines.append))
+    assert again == made
+    assert lines == []
+
+
+def test_an_export_that_was_cut_off_goes_on_without_training(made: Made, place: Surroundings) -> None:
+    (made.folder / "result.json").unlink()
+    lines: list[str] = []
+    again = run_job(TRAINED, place, measure=PLAIN, scale=SCALE, tell=Reporter(write=lines.append))
+    assert again.metrics == made.metrics
+    assert lines == []
+
+
+def test_a_result_of_other_settings_is_refused(made: Made, place: Surroundings) -> None:
+    other = Job("net", Plan("pfld_68", (*TINY, "optimizer.learning_rate=0.5")), 0)
+    with pytest.raises(ConfigError, match="holds a result of other settings"):
+        finished_job(other, place.out, measure=PLAIN, scale=SCALE)
+    assert finished_job(replace(TRAINED, seed=1), place.out, measure=PLAIN, scale=SCALE) is None
+
+
+def test_a_result_of_an_earlier_version_still_counts(made: Made, place: Surroundings) -> None:
+    path = made.folder / "result.json"
+    values = json.loads(path.read_text())
+    del values["settings"]["spread_weight"]
+    path.write_text(json.dumps(values))
+    assert finished_job(TRAINED, place.out, measure=PLAIN, scale=SCALE) is not None
+
+
+def test_covered_faces_and_a_cascade(place: Surroundings, tmp_path: Path) -> None:
+    jobs = [Job("esr", Plan("esr_68", TINY_ESR, FIT), 0), Job("ours", Plan("pfld_68_robust", way=FILE), 0)]
+    made = [run_job(job, place, measure=COVERED, scale=SCALE, tell=Reporter()) for job in jobs]
+    assert made[0].model.suffix == ".npz"
+    for one in made:
+        assert one.metrics["300w/validation:nmse/all/50-60 %"] > 0
+        assert one.metrics["300w/validation:faces/all"] > 0
+    paper = Paper("P", COVERED, {}, {"esr": Entry("ESR"), "ours": Entry("ours")}, {})
+    plots = list(plot_paper(paper, SCALE, made, tmp_path))
+    assert [path.name for path in plots] == ["occlusion_300w_validation.png"]
+    assert plots[0].stat().st_size > 5000
+
+
+def test_costs_are_those_of_the_networks_with_random_weights(made: Made, tmp_path: Path) -> None:
+    small, large = (Plan("pfld_68", (*TINY, f"model_settings={{width={width}}}")) for width in (0.25, 0.5))
+    size = Column("size_bytes", "size, MB", per_set=False)
+    paper = Paper(
+        "P",
+        PLAIN,
+        {},
+        {"net": Entry("trained"), "small": Entry("small", cost=small), "large": Entry("large", cost=large)},
+        {"t": PaperTable("costs", "Table 1", ("net", "small", "large"), (size,), {})},
+    )
+    assert kept_costs(tmp_path) == {}
+    costs = measure_costs(paper, ["t"], {"net": made.model}, tmp_path, tell=Reporter())
+    assert kept_costs(tmp_path) == costs
+    assert costs["large"]["size_bytes"] > costs["small"]["size_bytes"]
+    assert costs["small"]["size_bytes"] == pytest.approx(costs["net"]["size_bytes"], rel=0.02)
+    assert all(cost["time_s"] > 0 for cost in costs.values())
+
+
+Fixtures = tuple[pytest.MonkeyPatch, pytest.CaptureFixture[str]]
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fixtures:
+    return monkeypatch, capfd
+
+
+def test_the_command_lists_papers_and_shows_empty_tables(console: Fixtures, tmp_path: Path) -> None:
+    assert all(name in run_command(*console, "reproduce", "list").out for name in PAPERS)
+    shown = run_command(*console, "reproduce", "blaze_ghost", "table_6", "--show", "--out", tmp_path)
+    assert "0.081 / not run" in shown.out
+    assert (tmp_path / "blaze_ghost/quick/table_6.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing",), "Unknown paper 'nothing'"),
+        (("blaze_ghost", "table_9"), "Unknown table 'table_9'"),
+        (("blaze_ghost", "--scale", "huge"), "Unknown scale 'huge'"),
+        (("blaze_ghost",), "needs the dataset '300w'"),
+        (("blaze_ghost", "--scale", "full"), "needs the dataset 'wflw'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_at_once(console: Fixtures, arguments: tuple[str, ...], message: str) -> None:
+    done = run_command(*console, "reproduce", *arguments)
+    assert done.code == 2
+    assert message in " ".join(done.err.split())

@@ -1,0 +1,137 @@
+"""Tables of papers: cells, claims, files."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from canthus.errors import ConfigError
+from canthus.recipes.experiments import (
+    FULL,
+    PLAIN,
+    QUICK,
+    Claim,
+    Column,
+    Entry,
+    Paper,
+    PaperTable,
+    Plan,
+    Scale,
+    check_paper,
+    jobs_of,
+)
+from canthus.recipes.paper_tables import Cell, Runs, table_cells, table_markdown, verdict_word, verdicts, write_table
+
+NME = Column("nme_ion", "NME, %", factor=100)
+TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)
+TIMES = Column("time_s", "times a", over="a", per_set=False)
+GAIN = Column("nme_ion", "gain, %", factor=100, digits=1, gain_of="a")
+CLAIM = Claim("a beats b", "a", "b", "NME, %")
+FASTER = Claim("a is twice as fast as b", "a", "b", "time, ms", ratio=2.0)
+TABLE = PaperTable(
+    title="errors",
+    where="Table 1",
+    rows=("a", "b", "c"),
+    columns=(NME, GAIN, TIME, TIMES),
+    published={("a", "NME, %"): 3.5, ("b", "NME, %"): 4.25},
+    claims=(CLAIM, FASTER),
+)
+SCALE = Scale(sets=("300w/validation", "ytf/validation"), budget="short")
+PAPER = Paper(
+    title="A paper",
+    measure=PLAIN,
+    scales={QUICK: SCALE, FULL: Scale(sets=("wflw/test",), budget="long")},
+    entries={
+        "a": Entry("A", {QUICK: Plan("pfld_68", seeds=3), FULL: Plan("pfld_68")}),
+        "b": Entry("B", {QUICK: Plan("pfld_68", seeds=2)}),
+        "c": Entry("C"),
+    },
+    tables={"table_1": TABLE},
+)
+
+
+def nme(*values: float, tested: str = "300w/validation") -> list[dict[str, float]]:
+    return [{f"{tested}:nme_ion": value} for value in values]
+
+
+def cell_of(runs: Runs, row: str, heading: str, tested: str = "300w/validation") -> Cell:
+    found = [c for c in table_cells(TABLE, SCALE, runs) if (c.row, c.heading, c.tested) == (row, heading, tested)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_cell_has_mean_and_deviation_in_the_unit_of_its_column() -> None:
+    cell = cell_of({"a": nme(0.03, 0.04, 0.05)}, "a", "NME, %")
+    assert (cell.published, cell.seeds) == (3.5, 3)
+    assert cell.ours == pytest.approx(4.0)
+    assert cell.deviation == pytest.approx(1.0)
+
+
+def test_what_was_not_run_is_no_number() -> None:
+    cell = cell_of({}, "c", "NME, %")
+    assert math.isnan(cell.ours)
+    assert math.isnan(cell.published)
+    assert cell.seeds == 0
+
+
+def test_columns_that_compare_rows() -> None:
+    runs = {"a": [*nme(0.03), {"time_s": 0.002}], "b": [*nme(0.04), {"time_s": 0.005}]}
+    assert cell_of(runs, "b", "times a", "").ours == pytest.approx(2.5)
+    assert cell_of(runs, "b", "gain, %").ours == pytest.approx(25.0)
+    assert cell_of(runs, "a", "gain, %").ours == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word"),
+    [
+        ((0.030, 0.031, 0.032), (0.040, 0.041, 0.042), "holds"),
+        ((0.040, 0.041, 0.042), (0.030, 0.031, 0.032), "does not hold"),
+        ((0.030, 0.040, 0.050), (0.031, 0.041, 0.052), "undecided"),
+        ((0.03,), (0.04,), "holds"),
+        ((), (0.04,), "not run"),
+    ],
+)
+def test_a_claim_holds_only_beyond_the_spread_of_the_seeds(a: tuple[float], b: tuple[float], word: str) -> None:
+    cells = table_cells(TABLE, SCALE, {"a": nme(*a), "b": nme(*b)})
+    first = next(v for v in verdicts(TABLE, cells) if v.claim is CLAIM and v.tested == "300w/validation")
+    assert verdict_word(first) == word
+    assert ("one seed" in first.reason) == (len(a) == 1)
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(0.004, "holds"), (0.0039, "does not hold")])
+def test_a_claim_with_a_factor_needs_the_factor(seconds: float, word: str) -> None:
+    cells = table_cells(TABLE, SCALE, {"a": [{"time_s": 0.002}], "b": [{"time_s": seconds}]})
+    found = [verdict for verdict in verdicts(TABLE, cells) if verdict.claim is FASTER]
+    assert [verdict_word(verdict) for verdict in found] == [word]
+    assert "published 2" in found[0].reason
+
+
+def test_markdown_shows_published_ours_and_not_run() -> None:
+    text = table_markdown(PAPER, "table_1", SCALE, {"a": nme(0.03, 0.04, 0.05), "b": nme(0.05)})
+    assert "| A | 3.5 / 4.00 ± 1.00 |" in text
+    assert "| C | - / not run |" in text
+    assert "- a is twice as fast as b: **not run**" in text
+    assert text.index("300w/validation") < text.index("ytf/validation") < text.index("time, ms")
+
+
+def test_the_csv_has_one_line_a_cell(tmp_path: Path) -> None:
+    _, data = write_table(tmp_path / "new", PAPER, "table_1", SCALE, {"a": nme(0.03)})
+    rows = list(csv.DictReader(data.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 3 * (2 * 2 + 2)
+    first = rows[0]
+    assert (first["row"], first["test_set"], first["published"], first["ours"]) == ("a", "300w/validation", "3.5", "3")
+    assert first["deviation"] == ""
+
+
+def test_jobs_come_by_seed_so_that_an_early_stop_leaves_whole_tables() -> None:
+    jobs = jobs_of(PAPER, ["table_1"], QUICK)
+    assert [job.folder for job in jobs] == ["a/seed_0", "b/seed_0", "a/seed_1", "b/seed_1", "a/seed_2"]
+    assert [job.entry for job in jobs_of(PAPER, ["table_1"], FULL)] == ["a"]
+
+
+def test_slips_in_a_paper_are_named() -> None:
+    check_paper(PAPER)
+    wrong = PaperTable("x", "Table 2", ("a",), (NME,), {("a", "FR"): 1.0})
+    with pytest.raises(ConfigError, match="'FR', which is not there"):
+        check_paper(Paper("P", PLAIN, PAPER.scales, PAPER.entries, {"table_2": wrong}))
