@@ -23,7 +23,7 @@ from canthus.training.checkpoint import network_weights, read_checkpoint
 MODEL = "{backbone='BACKBONE', width=0.125, hidden=[32], heatmap_side=16, heatmap_hidden=[16, 16, 16]}"
 SMALL = [
     "epochs=2", "faces_per_epoch=32", "batch_size=16", "size=32", "pack_size=64",
-    "train.1.dataset=300w", "train.1.until=1.0", "validation.1.dataset=300w",
+    "train.1.dataset=300w", "train.1.until=1.0", "validation.1.dataset=300w", "loss_settings.scale=100.0",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 from jaxtyping import UInt8
+from torch import nn
 
 from canthus.data.crops import CropPack, load_crops
 from canthus.data.synthetic import draw_face
@@ -20,7 +21,7 @@ from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.start import init_file, load_network
+from canthus.recipes.start import fresh_network, init_file, load_network
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
 from canthus.runtime.confidence import Calibration
@@ -112,8 +113,7 @@ def export(
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
-    if decode or isinstance(network, JointNetwork):
-        network = decoding(network, decode or "regression")
+    network = _decoded(network, decode)
     card = _card(config, name=path.stem, licence=licence)
     # Written aside first, so that a file that fails the comparison never lies under the wanted name.
     unchecked = path.with_suffix(".unchecked.onnx")
@@ -132,14 +132,18 @@ def export(
     return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
+def _decoded(network: nn.Module, how: str = "") -> nn.Module:
+    """The network as it is used: a joint one without the head that its points do not come from."""
+    return decoding(network, how or "regression") if how or isinstance(network, JointNetwork) else network
+
+
 def export_untrained(config: TrainConfig, path: Path) -> None:
     """Write a recipe's network with random weights as ONNX: its size and time are those of the trained one.
 
     Raises:
         MissingExtraError: onnx is not installed.
     """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = _decoded(fresh_network(config))
     card = ModelCard(
         name=path.stem,
         architecture=config.model,

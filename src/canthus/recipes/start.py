@@ -16,6 +16,16 @@ from canthus.training.distillation import Teacher
 from canthus.zoo import embedded_models
 
 
+def fresh_network(config: TrainConfig) -> nn.Module:
+    """The recipe's network with random weights.
+
+    Raises:
+        ConfigError: unknown model or scheme, or a setting that the network does not take.
+    """
+    points = find_scheme(config.scheme).count
+    return create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+
+
 def start_network(
     config: TrainConfig,
     images: Callable[[], Tensor] | None = None,
@@ -36,8 +46,7 @@ def start_network(
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
         ModelFileError: ``init`` is no file of weights, or nothing in it fits.
     """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = fresh_network(config)
     if not config.init:
         return network
     path = init_file(config.init)
@@ -67,8 +76,7 @@ def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
     """
     state = read_checkpoint(checkpoint)
     config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = fresh_network(config)
     network.load_state_dict(network_weights(state))
     return network.eval(), config
 
