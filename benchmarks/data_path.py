@@ -16,7 +16,8 @@ from canthus.data import load_dataset
 from canthus.data.crops import load_crops
 from canthus.models import create_model
 from canthus.recipes.config import load_recipe
-from canthus.recipes.train import default_cache, loss_of
+from canthus.recipes.objective import objective_of
+from canthus.recipes.train import default_cache
 from canthus.schemes import find_scheme
 from canthus.training.loader import CropDataset, MixtureSampler, Source, train_loader
 from canthus.training.optimizers import create_optimizer
@@ -50,13 +51,13 @@ def main() -> None:
     points = find_scheme(config.scheme).count
     network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
-    optimizer, loss = create_optimizer(network, config.optimizer), loss_of(config)
+    optimizer, objective = create_optimizer(network, config.optimizer), objective_of(config)
     for step, batch in enumerate(batches):
         if step == 3:
             start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
-            predicted = network(network_input(batch.image)).points
-        value = loss(predicted.float() * config.size, batch.points * config.size).mean()
+            output = network(network_input(batch.image))
+        value = objective(output, batch.points).mean()
         optimizer.zero_grad()
         torch.autograd.backward(value)
         optimizer.step()

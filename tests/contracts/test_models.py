@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "blaze_ghost": {"hidden": 32},
     "blaze_landmark": {"hidden": 32},
     "fan": {"stacks": 2, "depth": 3, "channels": 32},
+    "joint": {"width": 0.25, "hidden": (64, 32), "heatmap_hidden": (16, 16, 16)},
     "pfld": {"width": 0.25},
     "resnet50": {"width": 8},
 }
@@ -62,8 +63,8 @@ def test_features_are_a_map_of_the_promised_width(name: str) -> None:
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     network = network_of(name)
     output = network(torch.rand(4, 3, SIZE, SIZE))
-    learned = output.points if output.heatmaps is None else output.heatmaps
-    torch.autograd.backward(learned.square().sum())
+    learned = [part for part in (output.points, output.heatmaps) if part is not None and part.requires_grad]
+    torch.autograd.backward(torch.stack([part.square().sum() for part in learned]).sum())
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -162,6 +163,9 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp
         ("pfld", 100, {}, "multiple of 16"),
         ("blaze_ghost", 100, {}, "multiple of 16"),
         ("blaze_ghost", 112, {"hidden": 33}, "even number"),
+        ("joint", 112, {"backbone": "mobilenet_v4"}, "Did you mean 'mobilenet_v"),
+        ("joint", 112, {"heatmap_side": 30}, "multiple of 8"),
+        ("joint", 112, {"backbone": "resnet50", "top": False}, "'top'"),
         ("fan", 60, {}, "multiple of 4 from 64 on"),
         ("pfld", 112, {"widht": 1.0}, "widht"),
     ],

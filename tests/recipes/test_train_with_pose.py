@@ -14,7 +14,7 @@ from canthus.images import write_image
 from canthus.models import create_model
 from canthus.pose import head_pose
 from canthus.recipes.config import TrainConfig, load_recipe, recipe_names, to_values
-from canthus.recipes.export import load_network
+from canthus.recipes.start import load_network
 from canthus.recipes.train import Surroundings, pack_faces, refuse_other_run, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.loader import CropDataset, Draw

@@ -13,8 +13,8 @@ from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, load_recipe
-from canthus.recipes.export import export, load_network
-from canthus.recipes.start import start_network
+from canthus.recipes.export import export
+from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.session import LandmarkSession
 

@@ -80,7 +80,7 @@ def test_a_weight_file_fills_everything_but_the_last_layer(tmp_path: Path) -> No
     source = create_model("resnet50", points=500, size=112, settings={"width": 8})
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     network = create_model("resnet50", points=68, size=112, settings={"width": 8})
-    assert load_weights(network, tmp_path / "weights.pth") == ["fc.weight", "fc.bias"]
+    assert load_weights(network, tmp_path / "weights.pth").left == ["fc.weight", "fc.bias"]
     name = "layer4.2.conv3.weight"
     torch.testing.assert_close(network.get_parameter(name), source.get_parameter(name))
 

@@ -7,7 +7,7 @@ import torch
 
 from canthus.errors import ConfigError
 from canthus.recipes.config import TrainConfig, from_values, load_any_recipe, load_recipe, recipe_names, to_values
-from canthus.recipes.train import loss_of
+from canthus.recipes.objective import loss_of
 
 MINIMAL = """
 name = "small"

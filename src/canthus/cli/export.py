@@ -19,6 +19,9 @@ def export(
     root: RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
     cache: CacheOption = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the weights, for the model card.")] = None,
+    decode: Annotated[
+        str, typer.Option(help="Where a joint network takes its points from: regression (unless given), heatmap, both.")
+    ] = "",
 ) -> None:
     """Write a trained network as ONNX, compare it with torch, and score it on the validation sets."""
     from canthus.optional import require
@@ -28,6 +31,7 @@ def export(
 
     from canthus.cli.packing import packing_bar
     from canthus.cli.train import dataset_roots
+    from canthus.errors import ConfigError
     from canthus.recipes.config import read_config
     from canthus.recipes.detector_config import DetectorConfig
     from canthus.recipes.export import export as export_landmarks
@@ -41,11 +45,19 @@ def export(
     roots = dataset_roots(data, root, sorted({v.dataset for v in config.validation}))
     with packing_bar(console) as progress:
         if isinstance(config, DetectorConfig):
+            if decode:
+                raise ConfigError("--decode is for landmark networks, this is a face detector; leave it out")
             lines = _detector_lines(export_detector(checkpoint, path, roots=roots, licence=licence, progress=progress))
         else:
             lines = _landmark_lines(
                 export_landmarks(
-                    checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, progress=progress
+                    checkpoint,
+                    path,
+                    roots=roots,
+                    cache=cache or default_cache(),
+                    licence=licence,
+                    decode=decode,
+                    progress=progress,
                 ),
                 config.validation[0].name,
             )

@@ -10,6 +10,7 @@ from canthus.lookup import lookup
 from canthus.models.blaze_ghost import BlazeGhost
 from canthus.models.blaze_landmark import blaze_landmark
 from canthus.models.fan import Fan
+from canthus.models.joint import JointNetwork
 from canthus.models.mobilenet_l import MobileNetL
 from canthus.models.output import Output
 from canthus.models.pfld import Pfld
@@ -19,6 +20,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "blaze_ghost": BlazeGhost,
     "blaze_landmark": blaze_landmark,
     "fan": Fan,
+    "joint": JointNetwork,
     "mobilenet_l": MobileNetL,
     "pfld": Pfld,
     "resnet50": ResNet50,

@@ -10,6 +10,10 @@ from torch.nn import functional
 OFFSET = 0.05
 """Length of one output unit of a last layer, in sides of the crop."""
 
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of the colours of ImageNet."""
+
 
 def points_from_offsets(offsets: Tensor, points: int) -> Tensor:
     """Output of a last layer, ``(n, 2k)``, as points ``(n, k, 2)`` in the unit frame: offsets from the crop's centre.
@@ -26,6 +30,34 @@ class NormalizeInput(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image * 2.0 - 1.0
+
+
+@final
+class NormalizeColours(nn.Module):
+    """Take off the mean colour of ImageNet and divide by its deviation, as published weights expect it.
+
+    Leaves nothing in the state dict, whose names are to be those of published weights.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.deviation
+
+
+def divisible_channels(channels: float, *, divisor: int = 8) -> int:
+    """Channel count rounded to a multiple of ``divisor``, never by more than a tenth downwards.
+
+    The rounding of MobileNetV2 and V3, which published weights follow.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def scaled_channels(channels: int, width: float, *, divisor: int = 4) -> int:

@@ -2,17 +2,13 @@
 
 from typing import final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.models.layers import points_from_offsets
+from canthus.models.layers import NormalizeColours, divisible_channels, points_from_offsets
+from canthus.models.maps import Maps
 from canthus.models.output import Output
 from canthus.models.spread import SpreadHead
-
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-"""Of the colours of ImageNet, which published weights expect to be taken off."""
 
 DEPTHS = (3, 4, 6, 3)
 EXPANSION = 4
@@ -65,17 +61,12 @@ class ResNet50(nn.Module):
         spread: whether the network also tells the expected error of each point.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, *, points: int, size: int = 112, width: int = 64, spread: bool = False) -> None:
         super().__init__()
         self.points = points
         self.size = size
         self.feature_channels = width * EXPANSION
-        # Not in the state dict, whose names are to be those of published weights.
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+        self.normalize = NormalizeColours()
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1 = _stage(width, width, DEPTHS[0], stride=1)
@@ -86,14 +77,40 @@ class ResNet50(nn.Module):
         self.spread = SpreadHead(width * 8 * EXPANSION, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
-        x = functional.relu(self.bn1(self.conv1((image - self.mean) / self.deviation)))
-        features = self.layer1(functional.max_pool2d(x, 3, 2, 1))
-        deep = self.layer4(self.layer3(self.layer2(features))).mean(dim=(2, 3))
+        maps = _maps(self, self.normalize(image))
+        mean = maps.deep.mean(dim=(2, 3))
         return Output(
-            points=points_from_offsets(self.fc(deep), self.points),
-            features=features,
-            spread=None if self.spread is None else self.spread(deep),
+            points=points_from_offsets(self.fc(mean), self.points),
+            features=maps.features,
+            spread=None if self.spread is None else self.spread(mean),
+            deep=maps.deep,
         )
+
+
+@final
+class ResNet50Backbone(nn.Module):
+    """The layers of ``ResNet50`` before the fully connected one, under the same names.
+
+    Args:
+        width: factor of all channels; published weights need 1.
+    """
+
+    def __init__(self, *, width: float = 1.0) -> None:
+        super().__init__()
+        whole = ResNet50(points=1, width=divisible_channels(64 * width))
+        self.feature_channels = whole.feature_channels
+        self.channels = whole.fc.in_features
+        self.conv1, self.bn1 = whole.conv1, whole.bn1
+        self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
+
+    def forward(self, image: Tensor) -> Maps:
+        return _maps(self, image)
+
+
+def _maps(network: ResNet50 | ResNet50Backbone, image: Tensor) -> Maps:
+    x = functional.relu(network.bn1(network.conv1(image)))
+    features = network.layer1(functional.max_pool2d(x, 3, 2, 1))
+    return Maps(features, network.layer4(network.layer3(network.layer2(features))))
 
 
 def _stage(inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:

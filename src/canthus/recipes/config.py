@@ -13,6 +13,7 @@ from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
 from canthus.recipes.detector_config import TASK, DetectorConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
+from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.pose_guide import PoseConfig
@@ -38,12 +39,13 @@ class TrainConfig:
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
         pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
-        loss: key of ``LOSSES``, or of ``HEATMAP_LOSSES`` for networks that draw heatmaps.
+        loss: key of ``LOSSES``, of ``HEATMAP_LOSSES`` for networks that draw heatmaps, or ``joint`` for those of both.
         loss_settings: the loss's own arguments.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         class_weights: whether faces of rare kinds (profiles, heads up or down, expressions, occlusions) weigh more.
         spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
         pose: what the head's pose does in the training.
+        distill: what a teacher does in the training.
         batch_size: faces a step and process.
         seed: of weights, order and augmentation.
         init: checkpoint, or plain file of weights, that the network starts from; random weights where empty.
@@ -73,6 +75,7 @@ class TrainConfig:
     class_weights: bool = False
     spread_weight: float = 1.0
     pose: PoseConfig = field(default_factory=PoseConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     batch_size: int = 64
     seed: int = 0
     init: str = ""

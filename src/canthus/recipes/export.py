@@ -17,17 +17,16 @@ from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
-from canthus.models import create_model
+from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.start import init_file
+from canthus.recipes.start import fresh_network, init_file, load_network
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
 from canthus.runtime.confidence import Calibration
 from canthus.runtime.session import LandmarkSession
-from canthus.schemes import find_scheme
-from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
+from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, read_checkpoint
 from canthus.types import Sample
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
@@ -82,21 +81,6 @@ class _Held:
         return np.stack([sample.image for sample in self.samples])
 
 
-def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
-    """The network of a checkpoint with its (averaged) weights, in eval mode, and the recipe that made it.
-
-    Raises:
-        ModelFileError: not a checkpoint, or it carries no recipe.
-        ConfigError: its recipe does not fit this version.
-    """
-    state = read_checkpoint(checkpoint)
-    config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
-    network.load_state_dict(network_weights(state))
-    return network.eval(), config
-
-
 def export(
     checkpoint: Path,
     path: Path,
@@ -104,6 +88,7 @@ def export(
     roots: Mapping[str, Path],
     cache: Path,
     licence: str | None = None,
+    decode: str = "",
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> ExportReport:
     """Write a checkpoint's network as ONNX, compare it with torch, and score the file itself.
@@ -119,13 +104,16 @@ def export(
         cache: folder of packed crops.
         licence: terms of the weights; unless given, research terms naming the training sets, or for a folder of one's
             own that none were stated.
+        decode: key of ``DECODINGS``, where a joint network takes its points from; the regression unless given.
         progress: called with (what, done, total) while crops are packed.
 
     Raises:
+        ConfigError: the network does not give points in the way ``decode`` asks for.
         ModelFileError: the checkpoint is unfit, or the file differs from the network.
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
+    network = _decoded(network, decode)
     card = _card(config, name=path.stem, licence=licence)
     # Written aside first, so that a file that fails the comparison never lies under the wanted name.
     unchecked = path.with_suffix(".unchecked.onnx")
@@ -144,14 +132,18 @@ def export(
     return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
+def _decoded(network: nn.Module, how: str = "") -> nn.Module:
+    """The network as it is used: a joint one without the head that its points do not come from."""
+    return decoding(network, how or "regression") if how or isinstance(network, JointNetwork) else network
+
+
 def export_untrained(config: TrainConfig, path: Path) -> None:
     """Write a recipe's network with random weights as ONNX: its size and time are those of the trained one.
 
     Raises:
         MissingExtraError: onnx is not installed.
     """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = _decoded(fresh_network(config))
     card = ModelCard(
         name=path.stem,
         architecture=config.model,
@@ -166,28 +158,29 @@ def export_untrained(config: TrainConfig, path: Path) -> None:
 
 
 def training_sets(config: TrainConfig) -> tuple[str, ...]:
-    """Names of the sets that weights have learned from, those of the stages before (``init``) first.
+    """Names of the sets that weights have learned from: those of the stages before (``init``), the teacher's, its own.
 
     Raises:
-        ConfigError: the checkpoint of a stage before is gone, so that its sets cannot be named.
+        ConfigError: the checkpoint of a stage before or of the teacher is gone, so that its sets cannot be named.
     """
-    earlier: tuple[str, ...] = ()
-    if config.init:
-        try:
-            path = init_file(config.init)
-        except ConfigError as error:
-            raise ConfigError(
-                f"The network started from {config.init}, not here, so the card cannot name its training sets; "
-                "export where the run was started"
-            ) from error
-        if path.suffix == ".onnx":
-            earlier = LandmarkSession.open(path).card.training_data
-        elif CONFIG_KEY in read_weights_file(path):
-            before = checkpoint_config(read_checkpoint(path), source=path)
-            earlier = training_sets(from_values(TrainConfig, before))
-        else:
-            earlier = (f"whatever made {path.name}",)
+    earlier = [name for source in (config.init, config.distill.teacher) if source for name in _sets_behind(source)]
     return tuple(dict.fromkeys([*earlier, *(s.dataset for s in config.train)]))
+
+
+def _sets_behind(source: str) -> tuple[str, ...]:
+    """Names of the sets that another file of weights has learned from."""
+    try:
+        path = init_file(source)
+    except ConfigError as error:
+        raise ConfigError(
+            f"The network learned from {source}, not here, so the card cannot name its training sets; "
+            "export where the run was started"
+        ) from error
+    if path.suffix == ".onnx":
+        return LandmarkSession.open(path).card.training_data
+    if CONFIG_KEY in read_weights_file(path):
+        return training_sets(from_values(TrainConfig, checkpoint_config(read_checkpoint(path), source=path)))
+    return (f"whatever made {path.name}",)
 
 
 def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:

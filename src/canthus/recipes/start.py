@@ -8,14 +8,30 @@ from torch import Tensor, nn
 from canthus.errors import ConfigError
 from canthus.models import create_model
 from canthus.models.onnx_weights import load_onnx_weights
-from canthus.models.weights import load_weights, read_weights_file
-from canthus.recipes.config import TrainConfig
+from canthus.models.weights import WeightsReport, load_weights, read_weights_file
+from canthus.recipes.config import TrainConfig, from_values
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import CONFIG_KEY, network_weights, read_checkpoint
+from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
+from canthus.training.distillation import Teacher
 from canthus.zoo import embedded_models
 
 
-def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = None) -> nn.Module:
+def fresh_network(config: TrainConfig) -> nn.Module:
+    """The recipe's network with random weights.
+
+    Raises:
+        ConfigError: unknown model or scheme, or a setting that the network does not take.
+    """
+    points = find_scheme(config.scheme).count
+    return create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+
+
+def start_network(
+    config: TrainConfig,
+    images: Callable[[], Tensor] | None = None,
+    *,
+    tell: Callable[[WeightsReport], None] = lambda report: None,
+) -> nn.Module:
     """The recipe's network with the weights it starts from.
 
     A checkpoint of canthus must fit as a whole, but for the head of the spread, which may start anew; so must an
@@ -24,13 +40,13 @@ def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = Non
     Args:
         config: the recipe.
         images: gives pictures as in training, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
+        tell: called with what a plain file of weights had for the network.
 
     Raises:
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
         ModelFileError: ``init`` is no file of weights, or nothing in it fits.
     """
-    points = find_scheme(config.scheme).count
-    network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    network = fresh_network(config)
     if not config.init:
         return network
     path = init_file(config.init)
@@ -40,7 +56,7 @@ def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = Non
         load_onnx_weights(network, path, images())
         return network
     if CONFIG_KEY not in read_weights_file(path):
-        load_weights(network, path)
+        tell(load_weights(network, path))
         return network
     weights = network_weights(read_checkpoint(path))
     fresh = {name: value for name, value in network.state_dict().items() if name.startswith("spread.")}
@@ -49,6 +65,41 @@ def start_network(config: TrainConfig, images: Callable[[], Tensor] | None = Non
     except RuntimeError as error:
         raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
     return network
+
+
+def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
+    """The network of a checkpoint with its (averaged) weights, in eval mode, and the recipe that made it.
+
+    Raises:
+        ModelFileError: not a checkpoint, or it carries no recipe.
+        ConfigError: its recipe does not fit this version.
+    """
+    state = read_checkpoint(checkpoint)
+    config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
+    network = fresh_network(config)
+    network.load_state_dict(network_weights(state))
+    return network.eval(), config
+
+
+def load_teacher(config: TrainConfig) -> Teacher:
+    """The teacher of a recipe, frozen.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or its network looks at other crops or points than the recipe's.
+        ModelFileError: not a checkpoint.
+    """
+    path = Path(config.distill.teacher)
+    if not path.is_file():
+        raise ConfigError(
+            f"distill.teacher={path}: no such checkpoint. Train the teacher first, or name another with --set "
+            "distill.teacher=FILE"
+        )
+    network, taught = load_network(path)
+    for name in ("scheme", "size", "margin"):
+        own, theirs = getattr(config, name), getattr(taught, name)
+        if own != theirs:
+            raise ConfigError(f"The teacher {path} has {name} {theirs}, the recipe {own}; they must be the same")
+    return Teacher(network)
 
 
 def init_file(init: str) -> Path:

@@ -5,7 +5,7 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +13,7 @@ import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float32
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -21,14 +22,15 @@ from canthus.data.crops import CropPack, load_crops
 from canthus.data.face_kinds import face_kinds
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
-from canthus.losses import HEATMAP_LOSSES, LOSSES
-from canthus.losses.points import weigh_points
 from canthus.losses.weights import class_weights
+from canthus.models.weights import WeightsReport
 from canthus.recipes.config import TrainConfig, from_values, to_values
 from canthus.recipes.detector_config import DetectorConfig
-from canthus.recipes.start import start_network
+from canthus.recipes.objective import objective_of
+from canthus.recipes.start import load_teacher, start_network
 from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
+from canthus.training.distillation import Distiller
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
 from canthus.training.pose_guide import PoseGuide
@@ -36,6 +38,9 @@ from canthus.training.task import RegressionTask, network_input
 from canthus.types import Annotation
 
 Progress = Callable[[str, int, int], None]
+
+INIT_REPORT = "init.json"
+"""File of a run with the names that a plain file of weights had for the network, and those it had not."""
 
 INIT_BATCHES = 8
 """Batches on which the statistics of batch norms are measured where a training starts from an exported model."""
@@ -155,7 +160,9 @@ def train(
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
     batches = _training_batches(config, place, packs.train)
-    network = start_network(config, functools.partial(_some_images, batches))
+    network = start_network(
+        config, functools.partial(_some_images, batches), tell=functools.partial(_keep_report, place.out, write)
+    )
     return fit(
         _task(config, place, network, list(packs.validation)),
         batches,
@@ -186,8 +193,8 @@ def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validati
     return RegressionTask(
         network=network,
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
-        loss=loss_of(config),
-        size=config.size,
+        distiller=_distiller(config, network),
+        objective=objective_of(config),
         scheme=scheme,
         optimizer=config.optimizer,
         schedule=config.schedule,
@@ -196,8 +203,21 @@ def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validati
         steps=max(1, config.faces_per_epoch // (config.batch_size * place.devices)),
         validation=validation,
         spread_weight=config.spread_weight,
-        on_heatmaps=config.loss in HEATMAP_LOSSES,
     )
+
+
+def _distiller(config: TrainConfig, network: nn.Module) -> Distiller | None:
+    if not config.distill.teacher:
+        return None
+    return Distiller(network, load_teacher(config), size=config.size, config=config.distill)
+
+
+@rank_zero_only
+def _keep_report(out: Path, write: Callable[[str], None], report: WeightsReport) -> None:
+    """Which weights of a foreign file were taken, into the run's folder and to the user."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / INIT_REPORT).write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
+    write(str(report))
 
 
 def _training_batches(
@@ -230,23 +250,6 @@ def _validation_batches(config: TrainConfig, pack: CropPack) -> DataLoader[Batch
 def _some_images(batches: DataLoader[Batch]) -> Tensor:
     """Pictures of the first batches, as the network takes them."""
     return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
-
-
-def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss with its settings filled in and the points weighed.
-
-    Raises:
-        ConfigError: unknown loss or part of the face, or settings it does not take.
-    """
-    function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
-    loss = functools.partial(function, **config.loss_settings)
-    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
-    try:
-        loss(predicted, torch.zeros(1, 1, 2))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    axis = 2 if config.loss in HEATMAP_LOSSES else 1
-    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
 
 
 def _pack(dataset: str, split: str, config: TrainConfig, place: Surroundings, progress: Progress) -> CropPack:

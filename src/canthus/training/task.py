@@ -1,6 +1,6 @@
 """What is learned: network, loss, optimizer, as Lightning modules."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import lightning as L
@@ -9,12 +9,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 
-from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.losses import spread_loss
-from canthus.models.output import Output
 from canthus.schemes import Scheme
+from canthus.training.distillation import Distiller
 from canthus.training.loader import Batch
+from canthus.training.objectives import Objective
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
 from canthus.training.pose_guide import PoseGuide
 
@@ -26,13 +26,11 @@ def network_input(image: Tensor) -> Tensor:
 
 @final
 class RegressionTask(L.LightningModule):
-    """Landmark regression with one loss on the points.
+    """Learning landmarks by one objective, with a guide, a teacher and expected errors where asked for.
 
     Args:
         network: returns ``Output``.
-        loss: ``(n, k, 2)`` points in pixels of the input to ``(n,)`` losses; with ``on_heatmaps`` it takes the maps
-            of ``Output`` and the points in the unit frame.
-        size: side of the input in pixels; turns the unit frame into the pixels that the loss is given in.
+        objective: what the network is to get right.
         scheme: numbering of the points.
         optimizer: settings.
         schedule: settings.
@@ -41,15 +39,14 @@ class RegressionTask(L.LightningModule):
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then carry angles.
         spread_weight: factor of the loss of the expected errors, where the network tells any.
-        on_heatmaps: whether the network learns from its heatmaps, not from its points.
+        distiller: a teacher beside the truth.
     """
 
     def __init__(
         self,
         *,
         network: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        size: int,
+        objective: Objective,
         scheme: Scheme,
         optimizer: OptimizerConfig,
         schedule: ScheduleConfig,
@@ -58,15 +55,14 @@ class RegressionTask(L.LightningModule):
         validation: Sequence[str],
         guide: PoseGuide | None = None,
         spread_weight: float = 1.0,
-        on_heatmaps: bool = False,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its types
         self.guide = guide
-        self._loss = loss
+        self.distiller = distiller
+        self._objective = objective
         self._spread_weight = spread_weight
-        self._on_heatmaps = on_heatmaps
-        self._size = size
         self._scheme = scheme
         self._optimizer = optimizer
         self._schedule = schedule
@@ -76,14 +72,20 @@ class RegressionTask(L.LightningModule):
         self._errors: dict[str, list[np.ndarray]] = {}
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        output = self.network(network_input(batch.image))
-        losses = self._face_losses(output, batch) * batch.weights
+        image = network_input(batch.image)
+        output = self.network(image)
+        losses = self._objective(output, batch.points) * batch.weights
         if self.guide is None:
             loss = losses.mean()
         else:
             loss, pose_error = self.guide(output.features, losses, batch.angles)
             self._log("train/pose_error", pose_error, len(losses))
         self._log("train/loss", loss, len(losses))
+        if self.distiller is not None:
+            beside, parts = self.distiller(image, output)
+            for name, part in parts.items():
+                self._log(f"train/{name}", part, len(losses))
+            loss = loss + beside
         if output.spread is not None:
             # Errors without gradient: the points learn from their own loss alone.
             errors = torch.linalg.vector_norm(output.points.detach().float() - batch.points, dim=2)
@@ -91,20 +93,6 @@ class RegressionTask(L.LightningModule):
             self._log("train/spread_loss", spread, len(losses))
             loss = loss + self._spread_weight * spread
         return loss
-
-    def _face_losses(self, output: Output, batch: Batch) -> Tensor:
-        """Loss of each face.
-
-        Raises:
-            ConfigError: the loss is for networks with heatmaps and this one has none, or the other way round.
-        """
-        if self._on_heatmaps:
-            if output.heatmaps is None:
-                raise ConfigError("This loss is for networks that draw heatmaps; choose another loss, or the model fan")
-            return self._loss(output.heatmaps.float(), batch.points)
-        if not output.points.requires_grad:
-            raise ConfigError("This network learns from its heatmaps; set loss = 'heatmap_l2'")
-        return self._loss(output.points.float() * self._size, batch.points * self._size)
 
     def _log(self, name: str, value: Tensor, faces: int) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=faces, sync_dist=True)

@@ -1,0 +1,134 @@
+"""A frozen teacher as a part of training: the student's maps and points towards the teacher's."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from canthus.errors import ConfigError
+from canthus.models.output import Output
+
+
+@final
+@dataclass(frozen=True)
+class DistillConfig:
+    """How a trained network takes part in the training of another.
+
+    Attributes:
+        teacher: checkpoint of the teacher; empty for none.
+        feature_weight: factor of loss3, of the mean features.
+        output_weight: factor of the mean squared distance from the teacher's points, in the unit frame.
+        width: numbers to which the mean features of both are projected.
+        learned_target: whether the projection of the teacher's features is learned too, as the paper has it; see
+            ``Distiller``.
+    """
+
+    teacher: str = ""
+    feature_weight: float = 1.0
+    output_weight: float = 0.0
+    width: int = 256
+    learned_target: bool = False
+
+
+@final
+class Teacher:
+    """A network that is asked and never trained.
+
+    No module, so that whatever holds it neither saves, averages, copies nor trains its weights.
+
+    Args:
+        network: returns ``Output``; put into eval mode and frozen.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network.eval().requires_grad_(False)
+
+    def __call__(self, image: Tensor) -> Output:
+        """Its answer to pictures ``(n, 3, s, s)`` in [0, 1], on their device."""
+        with torch.no_grad():
+            output: Output = self._network.to(image.device)(image)
+        return output
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
+        return self
+
+
+@final
+class Distiller(nn.Module):
+    """The loss of a student beside its teacher: "mobile-distill-prune" (2024), section 3.6.
+
+    loss3 is the mean squared difference of both backbones' last maps, averaged over their places and brought to a
+    common width by a 1x1 convolution each.
+
+    Differs: the projection of the teacher is random, with orthonormal rows, and fixed; with ``learned_target`` it is
+    learned, as printed, but then both may agree on nothing at all: projections of zero have no loss.
+
+    Args:
+        student: network that shows its last map as ``Output.deep``.
+        teacher: the same.
+        size: side of the input in pixels.
+        config: settings.
+
+    Raises:
+        ConfigError: no weight is positive, or one of the networks shows no last map.
+    """
+
+    def __init__(self, student: nn.Module, teacher: Teacher, *, size: int, config: DistillConfig) -> None:
+        super().__init__()
+        if min(config.feature_weight, config.output_weight) < 0 or config.feature_weight + config.output_weight == 0:
+            raise ConfigError(
+                "Distillation needs a feature_weight or an output_weight above zero, and none below; found "
+                f"{config.feature_weight:g} and {config.output_weight:g}"
+            )
+        if config.width < 1:
+            raise ConfigError(f"distill.width must be at least 1, found {config.width}")
+        self._teacher = teacher
+        self._config = config
+        self.student: nn.Linear | None = None
+        self.target: nn.Linear | None = None
+        if config.feature_weight > 0:
+            self.student = nn.Linear(_channels(_asked(student, size), "student"), config.width)
+            self.target = nn.Linear(_channels(_asked(teacher, size), "teacher"), config.width, bias=False)
+            nn.init.orthogonal_(self.target.weight)
+            self.target.requires_grad_(config.learned_target)
+
+    def forward(self, image: Tensor, output: Output) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss of a batch, and its parts without weights for the record.
+
+        Args:
+            image: what the student was given, ``(n, 3, s, s)``.
+            output: what it answered.
+        """
+        wanted = self._teacher(image)
+        loss = output.points.new_zeros(())
+        parts = {}
+        if self.student is not None and self.target is not None and output.deep is not None and wanted.deep is not None:
+            parts["feature_loss"] = functional.mse_loss(
+                self.student(output.deep.mean(dim=(2, 3))).float(), self.target(wanted.deep.mean(dim=(2, 3))).float()
+            )
+            loss = loss + self._config.feature_weight * parts["feature_loss"]
+        if self._config.output_weight > 0:
+            parts["output_loss"] = functional.mse_loss(output.points.float(), wanted.points.float())
+            loss = loss + self._config.output_weight * parts["output_loss"]
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+
+def _asked(network: nn.Module | Teacher, size: int) -> Output:
+    """The answer to one grey picture, without a trace in the network."""
+    if isinstance(network, Teacher):
+        return network(torch.full((1, 3, size, size), 0.5))
+    training = network.training
+    with torch.no_grad():
+        output: Output = network.eval()(torch.full((1, 3, size, size), 0.5))
+    network.train(training)
+    return output
+
+
+def _channels(output: Output, who: str) -> int:
+    if output.deep is None:
+        raise ConfigError(
+            f"The {who} shows no last feature map to distil; use the model joint or resnet50, or feature_weight = 0"
+        )
+    return output.deep.shape[1]

@@ -1,0 +1,91 @@
+"""What a network is asked to get right: losses on points, on heatmaps, or on both, behind one signature."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from canthus.errors import ConfigError
+from canthus.losses.points import PointLoss
+from canthus.models.output import Output
+
+JOINT = "joint"
+"""What recipes call the loss on points and heatmaps together."""
+
+Objective = Callable[[Output, Tensor], Tensor]
+"""From what a network returned and true points ``(n, k, 2)`` in the unit frame to a loss for each face, ``(n,)``."""
+
+
+@final
+@dataclass(frozen=True)
+class JointSettings:
+    """Factors of the loss on points and heatmaps together.
+
+    Attributes:
+        heatmap_weight: of the heatmaps, the paper's lambda; with 0 the network needs none.
+        sigma: standard deviation of the true heatmaps, in cells.
+        scale: of the whole.  Squared errors in the unit frame are tiny; for plain SGD the scale is as good as a factor
+            of the learning rate.
+    """
+
+    heatmap_weight: float = 1.0
+    sigma: float = 1.5
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.heatmap_weight >= 0 and self.sigma > 0 and self.scale > 0):
+            raise ConfigError(
+                "The joint loss needs sigma and scale above zero and a heatmap_weight of at least zero; found "
+                f"{self.sigma:g}, {self.scale:g} and {self.heatmap_weight:g}"
+            )
+
+
+def points_objective(loss: PointLoss, *, size: float) -> Objective:
+    """The loss on points.
+
+    Args:
+        loss: of points in sides of the crop times ``size``.
+        size: side of the input in pixels, for losses in pixels; 1 for losses in the unit frame.
+    """
+
+    def objective(output: Output, truth: Tensor) -> Tensor:
+        if not output.points.requires_grad:
+            raise ConfigError("This network learns from its heatmaps; set loss = 'heatmap_l2'")
+        return loss(output.points.float() * size, truth * size)
+
+    return objective
+
+
+def heatmaps_objective(loss: PointLoss) -> Objective:
+    """The loss on heatmaps ``(n, s, k, h, h)`` against points of the unit frame."""
+
+    def objective(output: Output, truth: Tensor) -> Tensor:
+        if output.heatmaps is None:
+            raise ConfigError(
+                "This loss is for networks that draw heatmaps; choose another loss, or the model fan or joint"
+            )
+        return loss(output.heatmaps.float(), truth)
+
+    return objective
+
+
+def joint_objective(points: PointLoss, heatmaps: PointLoss, settings: JointSettings) -> Objective:
+    """LOSS of "mobile-distill-prune" (2024): scale * (points + heatmap_weight * heatmaps), all in the unit frame.
+
+    Args:
+        points: loss of the points.
+        heatmaps: loss of the heatmaps.
+        settings: factors.
+    """
+    first, second = points_objective(points, size=1), heatmaps_objective(heatmaps)
+
+    def objective(output: Output, truth: Tensor) -> Tensor:
+        losses = first(output, truth)
+        if settings.heatmap_weight > 0:
+            losses = losses + settings.heatmap_weight * second(output, truth)
+        elif output.heatmaps is not None:
+            raise ConfigError("Nothing trains the heatmaps with heatmap_weight 0; set model_settings.heatmaps = false")
+        return settings.scale * losses
+
+    return objective

@@ -1,0 +1,165 @@
+"""Training of system B on drawn faces: two heads, a teacher, published weights, and the ways to export."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from canthus.data.synthetic import write_synthetic_300w
+from canthus.errors import ConfigError
+from canthus.models import create_model
+from canthus.models.backbones import create_backbone
+from canthus.recipes.config import TrainConfig, load_recipe
+from canthus.recipes.export import export, training_sets
+from canthus.recipes.start import load_network
+from canthus.recipes.train import Surroundings, pack_faces, train
+from canthus.runtime.session import LandmarkSession
+from canthus.training.checkpoint import network_weights, read_checkpoint
+
+MODEL = "{backbone='BACKBONE', width=0.125, hidden=[32], heatmap_side=16, heatmap_hidden=[16, 16, 16]}"
+SMALL = [
+    "epochs=2", "faces_per_epoch=32", "batch_size=16", "size=32", "pack_size=64",
+    "train.1.dataset=300w", "train.1.until=1.0", "validation.1.dataset=300w", "loss_settings.scale=100.0",
+]  # fmt: skip
+
+
+class StopError(Exception):
+    """Stands for a kill."""
+
+
+def small(name: str, backbone: str, *changes: str) -> TrainConfig:
+    return load_recipe(name, [*SMALL, f"model_settings={MODEL.replace('BACKBONE', backbone)}", *changes])
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("300w")
+    write_synthetic_300w(folder, 40, np.random.default_rng(0), size=64)
+    return folder
+
+
+def run(
+    config: TrainConfig, faces: Path, out: Path, write: Callable[[str], None] = lambda line: None
+) -> list[dict[str, Any]]:
+    place = Surroundings(roots={"300w": faces}, cache=faces / "cache", out=out, accelerator="cpu")
+    train(config, place, pack_faces(config, place), write=write)
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def teacher(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("teacher")
+    run(small("joint_resnet50_68", "resnet50"), faces, out)
+    return out / "best.ckpt"
+
+
+def distilled(teacher: Path, *changes: str) -> TrainConfig:
+    settings = [f"distill.teacher='{teacher}'", "distill.width=16", *changes]
+    return small("joint_mobilenet_distilled_68", "mobilenet_v2", *settings)
+
+
+def test_the_recipes_say_what_the_paper_prints() -> None:
+    for name in ("joint_resnet50_68", "joint_mobilenet_68", "joint_mobilenet_distilled_68"):
+        config = load_recipe(name)
+        assert (config.size, config.batch_size, config.epochs) == (128, 32, 60)
+        assert (config.optimizer.name, config.optimizer.learning_rate) == ("sgd", 0.01)
+        assert (config.schedule.name, config.schedule.step_epochs, config.schedule.final_factor) == ("step", 20, 0.01)
+        assert config.loss_settings["heatmap_weight"] == 1.0
+        network = create_model(config.model, points=68, size=config.size, settings=config.model_settings)
+        assert network.heatmap_head is not None
+    assert load_recipe("joint_mobilenet_distilled_68").distill.teacher == "runs/joint_resnet50_68/best.ckpt"
+
+
+def test_a_teacher_stays_out_of_the_checkpoint_and_of_the_average(teacher: Path, faces: Path, tmp_path: Path) -> None:
+    config = distilled(teacher, "ema_decay=0.5", "distill.output_weight=1.0")
+    rows = run(config, faces, tmp_path)
+    assert rows[-1]["train/feature_loss"] < rows[0]["train/feature_loss"]
+    assert np.isfinite(rows[-1]["train/output_loss"])
+    state = read_checkpoint(tmp_path / "last.ckpt")
+    assert {name for name in state["state_dict"] if not name.startswith("network.")} == {
+        "distiller.student.weight", "distiller.student.bias", "distiller.target.weight",
+    }  # fmt: skip
+    alone = create_model("joint", points=68, size=32, settings=config.model_settings)
+    assert set(network_weights(state)) == set(alone.state_dict())
+    assert sum(t.numel() for t in state["current_model_state"].values()) < 2 * sum(
+        p.numel() for p in alone.state_dict().values()
+    )
+
+
+def test_a_stopped_distillation_goes_on_as_if_unbroken(teacher: Path, faces: Path, tmp_path: Path) -> None:
+    def kill(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            raise StopError
+
+    config = distilled(teacher, "epochs=3")
+    whole = run(config, faces, tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(config, faces, tmp_path / "stopped", kill)
+    for stopped, unbroken in zip(run(config, faces, tmp_path / "stopped"), whole, strict=True):
+        for key in unbroken.keys() - {"seconds"}:
+            assert stopped[key] == pytest.approx(unbroken[key], rel=1e-4), key
+
+
+def test_the_card_names_the_sets_of_the_teacher(teacher: Path) -> None:
+    assert training_sets(distilled(teacher, "train.0.dataset=folder", "train.1.dataset=folder")) == ("300w", "folder")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("distill.teacher=nowhere.ckpt", "Train the teacher first"),
+        ("size=64", "has size 32, the recipe 64"),
+        ("margin=1.5", "has margin 1.3, the recipe 1.5"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(
+    teacher: Path, faces: Path, tmp_path: Path, change: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(distilled(teacher, change), faces, tmp_path)
+
+
+def test_published_weights_start_the_backbone_and_the_run_says_so(faces: Path, tmp_path: Path) -> None:
+    source = create_backbone("mobilenet_v2", width=0.125)
+    torch.save({**source.state_dict(), "classifier.1.bias": torch.zeros(1000)}, tmp_path / "mobilenet_v2.pth")
+    said: list[str] = []
+    start = [f"init='{tmp_path / 'mobilenet_v2.pth'}'", "optimizer.learning_rate=0.0", "epochs=1"]
+    run(small("joint_mobilenet_68", "mobilenet_v2", *start), faces, tmp_path / "run", said.append)
+    assert "of the backbone taken; unused: classifier.1.bias" in said[0]
+    report = json.loads((tmp_path / "run/init.json").read_text())
+    assert (report["part"], report["unexpected"], report["missing"]) == ("backbone", ["classifier.1.bias"], [])
+    network, _ = load_network(tmp_path / "run/last.ckpt")
+    name = "features.17.conv.2.weight"
+    torch.testing.assert_close(network.get_parameter(f"backbone.{name}"), source.get_parameter(name))
+
+
+def test_regression_alone_trains_without_heatmaps(faces: Path, tmp_path: Path) -> None:
+    changes = ["loss_settings.heatmap_weight=0", "model_settings.heatmaps=false", "epochs=1"]
+    rows = run(small("joint_mobilenet_68", "mobilenet_v2", *changes), faces, tmp_path)
+    assert np.isfinite(rows[0]["train/loss"])
+
+
+def test_both_ways_of_decoding_find_the_points_after_a_short_training(faces: Path, tmp_path: Path) -> None:
+    """By much more than the mean face does, whose error on these faces is near a fifth of the inter-ocular distance."""
+    changes = [
+        "size=64", "epochs=6", "faces_per_epoch=320", "optimizer.name=adamw", "optimizer.learning_rate=0.005",
+        "optimizer.settings={}", "schedule.name=cosine", "loss_settings.sigma=1.0",
+    ]  # fmt: skip
+    config = small("joint_mobilenet_68", "mobilenet_v2", *changes)
+    rows = run(config, faces, tmp_path)
+    assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
+    sizes, errors = {}, {}
+    for how in ("", "regression", "heatmap", "both"):
+        path = tmp_path / f"{how or 'default'}.onnx"
+        report = export(tmp_path / "best.ckpt", path, roots={"300w": faces}, cache=faces / "cache", decode=how)
+        sizes[how], errors[how] = report.size_bytes, report.metrics["300w/validation/nme_ion"]
+        assert LandmarkSession.open(path)(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 68, 2)
+    assert errors[""] == errors["regression"], "the points of the file are those of the regression unless asked"
+    assert sizes[""] == pytest.approx(sizes["regression"], rel=0.01)
+    assert sizes["regression"] < sizes["both"], "without the heatmaps that only training needs"
+    assert sizes["heatmap"] < sizes["both"]
+    assert max(errors.values()) < 0.15, errors

@@ -1,0 +1,121 @@
+"""The loss on points and heatmaps together, and where a joint network takes its points from."""
+
+import pytest
+import torch
+from torch import nn
+
+from canthus.errors import ConfigError
+from canthus.losses import heatmap_l2_loss, l2_loss
+from canthus.losses.heatmaps import gaussian_maps
+from canthus.models import Output, create_model
+from canthus.models.heatmap_decoding import points_of_heatmaps
+from canthus.models.joint import JointNetwork, decoding
+from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.objective import objective_of
+from canthus.training.objectives import JointSettings, joint_objective
+
+
+def answer(truth: torch.Tensor) -> Output:
+    return Output(points=(truth + 0.1).requires_grad_(), heatmaps=gaussian_maps(truth, 8, sigma=1.5)[:, None] / 2)
+
+
+def test_it_is_the_sum_of_both_mean_squared_errors() -> None:
+    truth = torch.rand(3, 5, 2)
+    loss = joint_objective(l2_loss, heatmap_l2_loss, JointSettings(heatmap_weight=2.0, scale=10.0))
+    output = answer(truth)
+    assert output.heatmaps is not None
+    maps = (output.heatmaps[:, 0] - gaussian_maps(truth, 8, sigma=1.0)).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(loss(output, truth), 10 * (0.01 + 2 * maps), rtol=1e-4, atol=1e-6)
+
+
+def config(**changes: object) -> TrainConfig:
+    values = {"name": "x", "model": "joint", "epochs": 1, "faces_per_epoch": 8, "train": [], "validation": []}
+    return from_values(TrainConfig, values | {"loss": "joint"} | changes)
+
+
+def test_a_recipe_weighs_the_points_of_both_parts() -> None:
+    truth = torch.rand(2, 68, 2)
+    output = answer(truth)
+    plain, eyes = (objective_of(config(point_weights=w))(output, truth) for w in ({}, {"eyes": 1e6}))
+    part = Output(points=output.points[:, 36:48], heatmaps=answer(truth[:, 36:48]).heatmaps)
+    torch.testing.assert_close(eyes, objective_of(config())(part, truth[:, 36:48]), rtol=1e-3, atol=1e-6)
+    assert plain.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_settings": {"heatmap_wieght": 1.0}}, "Did you mean 'loss_settings.heatmap_weight'"),
+        ({"loss_settings": {"scale": 0.0}}, "above zero"),
+        ({"loss": "jiont"}, "Did you mean 'joint'"),
+    ],
+)
+def test_settings_without_meaning_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        objective_of(config(**changes))
+
+
+def test_maps_and_weight_belong_together() -> None:
+    truth = torch.rand(2, 68, 2)
+    without_weight = objective_of(config(loss_settings={"heatmap_weight": 0.0}))
+    with pytest.raises(ConfigError, match=r"model_settings\.heatmaps = false"):
+        without_weight(answer(truth), truth)
+    alone = Output(points=truth.clone().requires_grad_())
+    assert without_weight(alone, truth).detach().abs().max() == 0
+    with pytest.raises(ConfigError, match="for networks that draw heatmaps"):
+        objective_of(config())(alone, truth)
+
+
+def small(**settings: object) -> nn.Module:
+    torch.manual_seed(0)
+    small_ones = {"width": 0.125, "hidden": (16,), "heatmap_side": 16, "heatmap_hidden": (8, 8, 8)}
+    return create_model("joint", points=68, size=64, settings=small_ones | settings).eval()
+
+
+def test_decodings_answer_by_points_by_maps_and_by_their_mean() -> None:
+    network, image = small(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        whole = network(image)
+        found = {how: decoding(network, how)(image) for how in ("regression", "heatmap", "both")}
+    drawn = points_of_heatmaps(whole.heatmaps[:, 0])
+    torch.testing.assert_close(found["regression"].points, whole.points)
+    torch.testing.assert_close(found["heatmap"].points, drawn)
+    torch.testing.assert_close(found["both"].points, (whole.points + drawn) / 2)
+    assert found["regression"].heatmaps is None
+
+
+def test_a_decoding_leaves_out_the_head_that_it_does_not_need() -> None:
+    network = small()
+    heads = {
+        how: {name.split(".")[0] for name, _ in decoding(network, how).named_parameters()} - {"backbone"}
+        for how in ("regression", "heatmap", "both")
+    }
+    assert heads["regression"] == {"point_head"}
+    assert heads["heatmap"] == {"heatmap_head"}
+    assert heads["both"] == {"point_head", "heatmap_head"}
+    assert isinstance(network, JointNetwork)
+    assert network.heatmap_head is not None, "the network itself stays whole"
+
+
+@pytest.mark.parametrize(
+    ("network", "how", "message"),
+    [
+        (small(), "maps", "decoding"),
+        (small(heatmaps=False), "both", "made without heatmaps"),
+        (nn.Linear(2, 2), "both", "one way only"),
+    ],
+)
+def test_a_decoding_that_is_not_there_is_refused(network: nn.Module, how: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        decoding(network, how)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet50"])
+def test_every_backbone_serves(backbone: str) -> None:
+    network = small(backbone=backbone)
+    output = network(torch.rand(2, 3, 64, 64))
+    assert output.points.shape == (2, 68, 2)
+    assert ((output.points > 0) & (output.points < 1)).all()
+    assert output.heatmaps.shape == (2, 1, 68, 16, 16)
+    assert output.features.shape == (2, network.feature_channels, 16, 16)
+    assert output.deep.shape[2:] == (2, 2)
