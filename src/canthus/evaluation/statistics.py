@@ -238,7 +238,8 @@ def errors_by_face(rows: Sequence[FaceError], metric: str) -> dict[str, float]:
 
 
 def _known(errors: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
-    return np.asarray(errors, np.float64)[np.isfinite(errors)]
+    known: Float64[np.ndarray, " m"] = np.asarray(errors, np.float64)[np.isfinite(errors)]
+    return known
 
 
 def _same_faces(first: Mapping[str, float], second: Mapping[str, float]) -> None:

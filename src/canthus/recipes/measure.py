@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from canthus.data import DATASETS, load_dataset
@@ -52,7 +51,7 @@ def measure_covered(model: Path, scale: Scale, place: Surroundings, out: Path, p
         it) and ``nmse_squared``; and ``dataset/split:faces/group``.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(model, scale, place, out, progress, _covered_rows):
+    for name, rows in _rows(model, scale, place, out, progress, _covered_rows, a_face=len(PROTOCOLS[COVER])):
         for group in GROUPS:
             for line in cover_lines(rows, group):
                 metrics[f"{name}:faces/{group}"] = float(line.faces)
@@ -77,14 +76,19 @@ def _rows(
     place: Surroundings,
     out: Path,
     progress: Progress,
-    score: Callable[[Sequence[Annotation], Landmarker, str, str, Callable[[int], None]], list[FaceError]],
+    score: Callable[[Sequence[Annotation], Landmarker, str, str], Iterator[FaceError]],
+    *,
+    a_face: int = 1,
 ) -> Iterator[tuple[str, list[FaceError]]]:
-    """Rows of each set, written to files as well."""
+    """Rows of each set, ``a_face`` of them for every face, written to files as well."""
     landmarker = Landmarker(open_model(model))
     for name in scale.sets:
         dataset, _, split = name.partition("/")
         faces = _faces(dataset, split, scale, place.root_of(dataset), landmarker)
-        rows = score(faces, landmarker, dataset, split, partial(progress, f"measuring {name}", total=len(faces)))
+        rows: list[FaceError] = []
+        for row in score(faces, landmarker, dataset, split):
+            rows.append(row)
+            progress(f"measuring {name}", len(rows), a_face * len(faces))
         out.mkdir(parents=True, exist_ok=True)
         write_rows(rows_file(out, name), rows)
         yield name, rows
@@ -96,22 +100,10 @@ def _faces(dataset: str, split: str, scale: Scale, root: Path, landmarker: Landm
     return load_dataset(dataset, root, split, scheme=landmarker.session.scheme.name, variant=scale.conversion or None)
 
 
-def _plain_rows(
-    faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str, done: Callable[[int], None]
-) -> list[FaceError]:
-    rows = []
+def _plain_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:
     for prediction in predict_on_truth(faces, landmarker):
-        rows.append(face_error(prediction, dataset=dataset, split=split, boxes="truth"))
-        done(len(rows))
-    return rows
+        yield face_error(prediction, dataset=dataset, split=split, boxes="truth")
 
 
-def _covered_rows(
-    faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str, done: Callable[[int], None]
-) -> list[FaceError]:
-    rows = []
-    conditions = PROTOCOLS[COVER]
-    for row in score_covered(faces, landmarker, conditions, seed=0, dataset=dataset, split=split):
-        rows.append(row)
-        done(len(rows) // len(conditions))
-    return rows
+def _covered_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:
+    yield from score_covered(faces, landmarker, PROTOCOLS[COVER], seed=0, dataset=dataset, split=split)

@@ -126,7 +126,7 @@ def datasets_of(job: Job) -> set[str]:
     if job.plan.way == FILE:
         return set()
     config = job_config(job)
-    return {source.dataset for source in (*config.train, *config.validation)}
+    return {source.dataset for source in config.train} | {source.dataset for source in config.validation}
 
 
 def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | None:
