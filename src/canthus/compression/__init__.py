@@ -1,0 +1,1 @@
+"""Smaller networks: pruning of filters by what the next feature map loses."""
