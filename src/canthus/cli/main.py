@@ -16,6 +16,7 @@ from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
 from canthus.cli.fit import fit
 from canthus.cli.models import models
+from canthus.cli.prune import prune
 from canthus.cli.track import track
 from canthus.cli.train import train
 from canthus.errors import CanthusError
@@ -36,6 +37,7 @@ app.command()(models)
 app.command()(fetch)
 app.command()(train)
 app.command()(fit)
+app.command()(prune)
 app.command()(export)
 app.command()(evaluate)
 app.command()(evaluate_detector)

@@ -21,6 +21,7 @@ from canthus.models import create_model
 from canthus.models.weights import read_weights_file
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.pruned import cut_as_planned
 from canthus.recipes.start import init_file
 from canthus.recipes.train import load_faces
 from canthus.runtime.card import ModelCard
@@ -93,7 +94,7 @@ def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
     config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
     points = find_scheme(config.scheme).count
     network = create_model(config.model, points=points, size=config.size, settings=config.model_settings)
-    network.load_state_dict(network_weights(state))
+    cut_as_planned(network, state).load_state_dict(network_weights(state))
     return network.eval(), config
 
 
