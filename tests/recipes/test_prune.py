@@ -41,7 +41,12 @@ split = "validation"
 [pose]
 branch = true
 """
-RUN = PruneRun(PruneSettings(0.5), images=4, layer_epochs=0.5)
+KEEP = (
+    *(f"stage_8.{n}.layers.{m}" for n in range(7) for m in ("0.0", "2")),
+    *(f"stage_4.{n}.layers.0.0" for n in range(5)),
+)
+"""Most layers, so that the tests are quick; pruned are five."""
+RUN = PruneRun(PruneSettings(0.5, keep=KEEP), images=4, layer_epochs=0.5)
 
 
 class StopError(Exception):
@@ -87,8 +92,7 @@ def test_going_on_after_a_stop_equals_an_unbroken_pruning(checkpoint: Path, face
     assert read_plan(resumed.plan) == read_plan(whole.plan)
     first, second = (network_weights(read_checkpoint(r.checkpoint)) for r in (whole, resumed))
     for name, value in first.items():
-        # What learns beside the network starts anew after a stop, and with it its small part of the gradient.
-        torch.testing.assert_close(second[name], value, rtol=0.05, atol=0.02, msg=name)
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
 
 
 def test_the_command_prunes_and_its_checkpoint_exports(
@@ -97,18 +101,19 @@ def test_the_command_prunes_and_its_checkpoint_exports(
     arguments = [
         "prune", str(checkpoint), "--rate", "0.75", "--images", "4", "--epochs-per-layer", "0.5", "--final-epochs", "1",
         "--root", f"300w={faces}", "--cache", str(faces / "cache"), "--out", str(tmp_path), "--accelerator", "cpu",
+        *(argument for layer in KEEP for argument in ("--keep", layer)),
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["canthus", *arguments])
     with pytest.raises(SystemExit) as caught:
         main()
     told = capfd.readouterr().err
     assert not caught.value.code, told
-    assert "layer 1 of 18: stage_global.0" in told
+    assert "layer 1 of 5: stage_global.0" in told
     assert "left whole: head (makes the outputs)" in told
     network, config = load_network(tmp_path / "best.ckpt")
     assert config.name == "drawn_pruned"
     start = create_model("pfld", points=68, size=32, settings={"width": 0.125})
-    assert sum(p.numel() for p in network.parameters()) < 0.5 * sum(p.numel() for p in start.parameters())
+    assert sum(p.numel() for p in network.parameters()) < 0.7 * sum(p.numel() for p in start.parameters())
     rebuilt = apply_plan(start, read_plan(tmp_path / "plan.json")).eval()
     rebuilt.load_state_dict(network_weights(read_checkpoint(tmp_path / "best.ckpt")))
     images = torch.rand(2, 3, 32, 32)
@@ -123,7 +128,7 @@ def test_the_command_prunes_and_its_checkpoint_exports(
 
 
 def test_without_training_the_filters_are_cut_and_the_rest_stays(checkpoint: Path, faces: Path, tmp_path: Path) -> None:
-    run = PruneRun(PruneSettings(0.5), images=4, layer_epochs=0.0)
+    run = PruneRun(RUN.settings, images=4, layer_epochs=0.0)
     report = pruned(checkpoint, faces, tmp_path, run)
     whole, _ = load_network(checkpoint)
     expected = apply_plan(whole, read_plan(report.plan)).state_dict()

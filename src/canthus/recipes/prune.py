@@ -1,7 +1,6 @@
 """Prune the network of a checkpoint, retraining it by its own recipe."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from canthus.compression.prune import prune as prune_network
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
 from canthus.models import create_model
+from canthus.models.weights import read_weights_file
 from canthus.recipes.config import TrainConfig, changed_values, from_values, to_values
 from canthus.recipes.pruned import tell_feature_channels
 from canthus.recipes.train import Packs, Surroundings, fit_network, refuse_other_run, task_of, training_batches
@@ -31,7 +31,7 @@ from canthus.training.checkpoint import (
     network_weights,
     read_checkpoint,
 )
-from canthus.training.fit import FitSettings, fit
+from canthus.training.fit import FitSettings, fit_briefly
 from canthus.training.task import network_input
 
 PLAN = "plan.json"
@@ -133,6 +133,7 @@ def prune(
         state=place.out,
     )
     tell_feature_channels(network)
+    place.out.mkdir(parents=True, exist_ok=True)
     (place.out / PLAN).write_text(made.plan.to_json() + "\n")
     if run.final_epochs > 0:
         L.seed_everything(config.seed, verbose=False)
@@ -170,38 +171,40 @@ class _Retraining:
         )
         self._place = place
         self._packs = packs
-        self._beside: dict[str, Tensor] = {}
 
     def __call__(self, network: nn.Module, step: Step) -> None:
         tell_feature_channels(network)
         config = replace(self._config, seed=self._config.seed + step.number)
-        place = replace(self._place, out=self._place.out / f"layer_{step.number:03d}")
-        shutil.rmtree(place.out, ignore_errors=True)
         L.seed_everything(config.seed, verbose=False)
-        task = task_of(config, place, network, [])
+        task = task_of(config, self._place, network, [])
         own = task.state_dict()
-        task.load_state_dict(
-            {name: t for name, t in self._beside.items() if name in own and own[name].shape == t.shape}, strict=False
-        )
-        fit(
+        earlier = self._beside(step.number - 1)
+        beside = read_weights_file(earlier) if earlier.exists() else {}
+        task.load_state_dict({n: t for n, t in beside.items() if n in own and own[n].shape == t.shape}, strict=False)
+        fit_briefly(
             task,
-            training_batches(config, place, self._packs.train),
-            [],
-            out=place.out,
-            config=to_values(config),
+            training_batches(config, self._place, self._packs.train),
+            out=self._place.out,
             settings=FitSettings(
                 epochs=1,
                 monitor="train/loss",
                 precision=config.precision,
                 clip=config.optimizer.clip,
-                devices=place.devices,
-                accelerator=place.accelerator,
-                show=False,
+                devices=self._place.devices,
+                accelerator=self._place.accelerator,
             ),
         )
         task.to("cpu")
-        self._beside = {name: t.clone() for name, t in task.state_dict().items() if not name.startswith("network.")}
-        shutil.rmtree(place.out, ignore_errors=True)
+        self._place.out.mkdir(parents=True, exist_ok=True)
+        torch.save(
+            {name: t for name, t in task.state_dict().items() if not name.startswith("network.")},
+            self._beside(step.number),
+        )
+        self._beside(step.number - 2).unlink(missing_ok=True)
+
+    def _beside(self, number: int) -> Path:
+        """What learned beside the network up to a layer, for the next one, also after a stop."""
+        return self._place.out / f"beside_{number:03d}.pt"
 
 
 def _leave(network: nn.Module, step: Step) -> None:

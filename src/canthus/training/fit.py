@@ -73,7 +73,6 @@ class FitSettings:
         validate_every: epochs between two validations.
         devices: processes (CPU) or accelerators on this machine; more than one trains with DDP.
         accelerator: ``auto``, ``cpu``, ``gpu``.
-        show: whether epochs are shown on stderr, or written.
     """
 
     epochs: int
@@ -85,7 +84,6 @@ class FitSettings:
     validate_every: int = 1
     devices: int = 1
     accelerator: str = "auto"
-    show: bool = True
 
 
 def fit(
@@ -135,15 +133,29 @@ def fit(
     return Path(best.best_model_path)
 
 
+def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, settings: FitSettings) -> None:
+    """Train a task in place and leave no record: no checkpoints, no curves, no validation, no average of weights.
+
+    Args:
+        task: what is learned.
+        train: training batches.
+        out: folder for what Lightning may want to write.
+        settings: length, precision, devices.
+    """
+    with warnings.catch_warnings():
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
+        _trainer(out, settings, []).fit(task, train)
+
+
 def _callbacks(
     out: Path, config: Mapping[str, Any], settings: FitSettings, write: Callable[[str], None]
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         MetricsRecorder(out, title=str(config.get("name", out.name))),
         ModelCheckpoint(out, LAST.removesuffix(".ckpt"), every_n_epochs=1, enable_version_counter=False),
+        TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
     ]
-    if settings.show:
-        callbacks.append(TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write))
     if settings.ema_decay > 0:
         average = functools.partial(moving_average, decay=settings.ema_decay)
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
@@ -165,5 +177,6 @@ def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.T
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
-        enable_progress_bar=settings.show and sys.stderr.isatty(),
+        enable_progress_bar=bool(callbacks) and sys.stderr.isatty(),
+        enable_checkpointing=bool(callbacks),
     )
