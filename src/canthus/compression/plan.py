@@ -1,6 +1,7 @@
 """What was pruned, as plain data: with the weights enough to rebuild the network."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -148,7 +149,7 @@ def renumbered(group: ChannelGroup, plan: PrunePlan) -> ChannelGroup:
 
 def _renumbered(member: Member, plan: PrunePlan) -> Member:
     gone = plan.dropped(member.layer, member.side)
-    now = {c: c - sum(g < c for g in gone) for cs in member.channels for c in cs} if gone else None
+    now = {c: c - bisect_left(gone, c) for cs in member.channels for c in cs} if gone else None
     return (
         member if now is None else replace(member, channels=tuple(tuple(now[c] for c in cs) for cs in member.channels))
     )

@@ -1,5 +1,6 @@
 """Where the channels of a layer end up, measured by sending NaN through the network."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,18 +45,18 @@ def running_order(network: nn.Module, example: Tensor) -> list[str]:
     """Names of the plain convolutions and linear layers in the order in which they run."""
     found: dict[str, None] = {}
 
-    def note(name: str) -> Callable[..., None]:
-        def hook(*_: Any) -> None:
-            found.setdefault(name)
-
-        return hook
-
-    with (
-        torch.no_grad(),
-        _hooked([(m.register_forward_hook, note(n)) for n, m in network.named_modules() if is_mixing(m)]),
-    ):
+    hooks = [
+        (layer.register_forward_hook, functools.partial(_note, found, name))
+        for name, layer in network.named_modules()
+        if is_mixing(layer)
+    ]
+    with torch.no_grad(), _hooked(hooks):
         network(example)
     return list(found)
+
+
+def _note(found: dict[str, None], name: str, *_: Any) -> None:
+    found.setdefault(name)
 
 
 @contextmanager
@@ -118,24 +119,27 @@ class _Arrivals:
         self.arrived: dict[tuple[str, str], Tensor] = {}
         self.obstacle = ""
 
-    def reader(self, name: str, side: str, axis: int) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            seen = torch.isnan(inputs[0].movedim(axis, 1).flatten(2) if inputs[0].ndim > 2 else inputs[0][:, :, None])
-            hits = seen.any(2)
-            self.arrived[name, side] = hits | self.arrived.get((name, side), torch.zeros_like(hits))
+    def read(self, name: str, side: str, axis: int, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note which channels of which pictures come in as NaN."""
+        seen = torch.isnan(inputs[0].movedim(axis, 1).flatten(2) if inputs[0].ndim > 2 else inputs[0][:, :, None])
+        hits = seen.any(2)
+        hits = hits.cpu()
+        self.arrived[name, side] = hits | self.arrived.get((name, side), torch.zeros_like(hits))
 
-        return hook
-
-    def stranger(self, name: str, layer: nn.Module) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if any(torch.isnan(t).any() for t in all_tensors(inputs)):
-                self.obstacle = f"read by {name}, a {type(layer).__name__} that cannot be cut"
-
-        return hook
+    def read_by_stranger(self, name: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note that a layer that cannot be cut reads NaN."""
+        if any(torch.isnan(t).any() for t in all_tensors(inputs)):
+            self.obstacle = f"read by {name}, a {type(layer).__name__} that cannot be cut"
 
 
 def _swallow(_: nn.Module, __: Any, output: Any) -> Any:
     return torch.nan_to_num(output) if isinstance(output, Tensor) else output
+
+
+def _mark(marks: Tensor, layer: nn.Module, _: Any, output: Tensor) -> Tensor:
+    axis = channel_axis(layer)
+    at = marks.to(output.device).view(len(marks), *[1] * (output.ndim - 2), -1)
+    return output.movedim(axis, -1).masked_fill(at, torch.nan).movedim(-1, axis)
 
 
 def channel_axis(layer: nn.Module) -> int:
@@ -146,22 +150,18 @@ def channel_axis(layer: nn.Module) -> int:
 def _send(network: nn.Module, example: Tensor, name: str, marks: Tensor, outputs: Outputs) -> _Arrivals:
     """Run a picture a row of ``marks``, with NaN in the marked output channels of a layer."""
     found = _Arrivals()
-
-    def mark(layer: nn.Module, _: Any, output: Tensor) -> Tensor:
-        axis = channel_axis(layer)
-        shaped = output.movedim(axis, -1).clone()
-        at = marks.view(len(marks), *[1] * (output.ndim - 2), -1)
-        return shaped.masked_fill(at, torch.nan).movedim(-1, axis)
-
+    mark = functools.partial(_mark, marks)
     hooks: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
     for key, layer in network.named_modules():
         if is_mixing(layer) or is_channelwise(layer):
             side = IN if is_mixing(layer) else OUT
-            hooks.append((layer.register_forward_pre_hook, found.reader(key, side, channel_axis(layer))))
+            hooks.append(
+                (layer.register_forward_pre_hook, functools.partial(found.read, key, side, channel_axis(layer)))
+            )
             if is_mixing(layer):
                 hooks.append((layer.register_forward_hook, mark if key == name else _swallow))
         elif any(True for _ in layer.parameters(recurse=False)) and key:
-            hooks.append((layer.register_forward_pre_hook, found.stranger(key, layer)))
+            hooks.append((layer.register_forward_pre_hook, functools.partial(found.read_by_stranger, key)))
             hooks.append((layer.register_forward_hook, _swallow))
     with torch.no_grad(), _hooked(hooks):
         made = outputs(network(example[:1].expand(len(marks), *example.shape[1:])))

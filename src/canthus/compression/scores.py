@@ -10,9 +10,10 @@ so that taking a filter out means that the reader's input channel is absent.  Wh
 Where several channels go together, they are taken out together.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -46,16 +47,16 @@ def closed_form_scores(
         images: the sample.
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
-    members = {member.layer: member for member in group.readers}
-
-    def add(layer: nn.Module, inputs: tuple[Any, ...], name: str) -> None:
-        for elements, channels in _by_size(members[name]):
-            scores[elements] += _responses(layer, inputs[0], channels).double().cpu()
-
-    with _evaluating(network), _pre_hooks(network, list(members), add):
+    add = functools.partial(_add, scores)
+    with _evaluating(network), _pre_hooks(network, group.readers, add):
         for part in images.split(BATCH):
             network(part)
     return (scores / len(images)).to(images.dtype)
+
+
+def _add(scores: Tensor, member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    for elements, channels in _by_size(member):
+        scores[elements] += _responses(layer, inputs[0], channels.to(inputs[0].device)).double().cpu()
 
 
 def literal_scores(
@@ -105,36 +106,44 @@ def _reader_outputs(network: nn.Module, group: ChannelGroup, images: Tensor) -> 
 def _change(
     network: nn.Module, group: ChannelGroup, element: int, images: Tensor, reference: Sequence[Tensor]
 ) -> float:
-    total, calls = 0.0, iter(range(len(reference)))
-
-    def take_out(channels: Sequence[int], axis: int) -> Callable[..., Any]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (inputs[0].index_fill(axis, torch.tensor(channels, device=inputs[0].device), 0.0), *inputs[1:])
-
-        return hook
-
-    def compare(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        nonlocal total
-        call = next(calls)
-        total += float((output - reference[call]).double().square().sum())
-        if call == len(reference) - 1:
-            raise _SeenError
-        return reference[call].clone()
-
+    comparison = _Comparison(reference)
     handles = []
     for member in group.readers:
         layer = network.get_submodule(member.layer)
+        channels = torch.tensor(member.channels[element], dtype=torch.long)
         axis = -1 if isinstance(layer, nn.Linear) else 1
-        handles.append(layer.register_forward_pre_hook(take_out(member.channels[element], axis)))
-        handles.append(layer.register_forward_hook(compare))
+        handles.append(layer.register_forward_pre_hook(functools.partial(_take_out, channels, axis)))
+        handles.append(layer.register_forward_hook(comparison))
     try:
         network(images)
     except _SeenError:
-        return total
+        return comparison.total
     finally:
         for handle in handles:
             handle.remove()
-    return total
+    return comparison.total
+
+
+def _take_out(channels: Tensor, axis: int, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].index_fill(axis, channels.to(inputs[0].device), 0.0), *inputs[1:])
+
+
+@final
+class _Comparison:
+    """Adds up the changes of the readers' outputs, in the order in which they run, and hands on the unchanged ones."""
+
+    def __init__(self, reference: Sequence[Tensor]) -> None:
+        self.total = 0.0
+        self._reference = reference
+        self._call = 0
+
+    def __call__(self, _: nn.Module, __: Any, output: Tensor) -> Tensor:
+        unchanged = self._reference[self._call]
+        self._call += 1
+        self.total += float((output - unchanged).double().square().sum())
+        if self._call == len(self._reference):
+            raise _SeenError
+        return unchanged.clone()
 
 
 def _responses(layer: nn.Module, inputs: Tensor, channels: Tensor) -> Tensor:
@@ -211,11 +220,11 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _pre_hooks(network: nn.Module, names: Sequence[str], call: Callable[..., None]) -> Iterator[None]:
-    def hook_of(name: str) -> Callable[..., None]:
-        return lambda layer, inputs: call(layer, inputs, name)
-
-    handles = [network.get_submodule(name).register_forward_pre_hook(hook_of(name)) for name in names]
+def _pre_hooks(network: nn.Module, members: Sequence[Member], call: Callable[..., None]) -> Iterator[None]:
+    handles = [
+        network.get_submodule(member.layer).register_forward_pre_hook(functools.partial(call, member))
+        for member in members
+    ]
     try:
         yield
     finally:
