@@ -113,7 +113,7 @@ def test_the_command_prunes_and_its_checkpoint_exports(
     network, config = load_network(tmp_path / "best.ckpt")
     assert config.name == "drawn_pruned"
     start = create_model("pfld", points=68, size=32, settings={"width": 0.125})
-    assert sum(p.numel() for p in network.parameters()) < 0.7 * sum(p.numel() for p in start.parameters())
+    assert sum(p.numel() for p in network.parameters()) < 0.8 * sum(p.numel() for p in start.parameters())
     rebuilt = apply_plan(start, read_plan(tmp_path / "plan.json")).eval()
     rebuilt.load_state_dict(network_weights(read_checkpoint(tmp_path / "best.ckpt")))
     images = torch.rand(2, 3, 32, 32)
