@@ -32,6 +32,7 @@ IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 def learn(network: nn.Module, step: Step) -> None:
     torch.manual_seed(step.number)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    optimizer.zero_grad()
     network(IMAGES + 0.1 * torch.rand_like(IMAGES)).square().mean().backward()
     optimizer.step()
 
