@@ -17,6 +17,7 @@ from canthus.cli.fatigue import fatigue
 from canthus.cli.fetch import fetch
 from canthus.cli.fit import fit
 from canthus.cli.models import models
+from canthus.cli.prune import prune
 from canthus.cli.quantize import quantize
 from canthus.cli.reproduce import reproduce
 from canthus.cli.track import track
@@ -39,6 +40,7 @@ app.command()(models)
 app.command()(fetch)
 app.command()(train)
 app.command()(fit)
+app.command()(prune)
 app.command()(export)
 app.command()(reproduce)
 app.command()(quantize)

@@ -39,7 +39,7 @@ def train(
     from canthus.recipes.train import Surroundings, default_cache, refuse_other_run
 
     console = Console(stderr=True, highlight=False)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    quiet_lightning()
     if recipe == "list":
         for known in recipe_names():
             typer.echo(known)
@@ -59,6 +59,11 @@ def train(
     best = _train(config, place, console)
     console.print(f"best weights: {best}")
     console.print(f"curves:       {place.out / 'curves.png'}")
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says about its devices and itself."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 def _train(config: "TrainConfig | DetectorConfig", place: "Surroundings", console: "Console") -> Path:

@@ -221,6 +221,6 @@ class AtrousPyramid(nn.Module):
         self.join = conv_bn(channels * (len(dilations) + 2), channels, active=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = self.mean(x.mean(dim=(2, 3), keepdim=True)).expand_as(x)
+        mean = self.mean(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         joined: Tensor = self.join(torch.cat([self.point(x), *(branch(x) for branch in self.dilated), mean], dim=1))
         return joined

@@ -170,6 +170,15 @@ def _recipe_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
+    return changed_values(values, changes)
+
+
+def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Plain data of a recipe, changed in place by ``key=value``; see ``load_recipe``.
+
+    Raises:
+        ConfigError: a change that cannot be read, or of a place that the recipe does not have.
+    """
     for change in changes:
         _apply(values, change)
     return values

@@ -10,6 +10,7 @@ from canthus.models import create_model
 from canthus.models.onnx_weights import load_onnx_weights
 from canthus.models.weights import WeightsReport, load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.pruned import cut_as_planned
 from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
@@ -76,7 +77,7 @@ def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
     """
     state = read_checkpoint(checkpoint)
     config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
-    network = fresh_network(config)
+    network = cut_as_planned(fresh_network(config), state)
     network.load_state_dict(network_weights(state))
     return network.eval(), config
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import lightning as L
@@ -159,12 +160,39 @@ def train(
     if place.threads:
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
-    batches = _training_batches(config, place, packs.train)
+    batches = training_batches(config, place, packs.train)
     network = start_network(
         config, functools.partial(_some_images, batches), tell=functools.partial(_keep_report, place.out, write)
     )
+    return fit_network(network, config, place, packs, batches, write=write)
+
+
+def fit_network(
+    network: nn.Module,
+    config: TrainConfig,
+    place: Surroundings,
+    packs: Packs,
+    batches: DataLoader[Batch],
+    *,
+    entries: Mapping[str, str] = MappingProxyType({}),
+    write: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train a network that is there, by a recipe.
+
+    Args:
+        network: returns ``Output``; it is trained in place.
+        config: the recipe.
+        place: the run's folder and devices.
+        packs: for the validation sets.
+        batches: as ``training_batches`` makes them.
+        entries: what else goes into every checkpoint, as text.
+        write: takes one line an epoch where stderr is no terminal.
+
+    Returns:
+        Path of the best checkpoint.
+    """
     return fit(
-        _task(config, place, network, list(packs.validation)),
+        task_of(config, place, network, list(packs.validation)),
         batches,
         [_validation_batches(config, pack) for pack in packs.validation.values()],
         out=place.out,
@@ -179,11 +207,17 @@ def train(
             devices=place.devices,
             accelerator=place.accelerator,
         ),
+        entries=entries,
         write=write,
     )
 
 
-def _task(config: TrainConfig, place: Surroundings, network: nn.Module, validation: Sequence[str]) -> RegressionTask:
+def task_of(config: TrainConfig, place: Surroundings, network: nn.Module, validation: Sequence[str]) -> RegressionTask:
+    """What a recipe teaches a network, as the training loop takes it.
+
+    Raises:
+        ConfigError: settings that do not go together.
+    """
     scheme = find_scheme(config.scheme)
     if not config.spread_weight > 0:
         raise ConfigError(
@@ -220,9 +254,10 @@ def _keep_report(out: Path, write: Callable[[str], None], report: WeightsReport)
     write(str(report))
 
 
-def _training_batches(
+def training_batches(
     config: TrainConfig, place: Surroundings, sources: Sequence[Source[CropPack]]
 ) -> DataLoader[Batch]:
+    """Batches of a recipe's faces, augmented."""
     sampler = MixtureSampler(
         sources,
         faces=config.faces_per_epoch,

@@ -13,6 +13,8 @@ LAST = "last.ckpt"
 BEST = "best.ckpt"
 CONFIG_KEY = "canthus_config"
 """Entry of a checkpoint that holds the resolved recipe as JSON."""
+PLAN_KEY = "canthus_prune_plan"
+"""Entry of a checkpoint of a pruned network that holds the plan it was pruned by, as JSON."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import lightning as L
@@ -31,13 +32,13 @@ HARMLESS = (
 
 @final
 class _ConfigInCheckpoint(Callback):
-    """Writes the resolved recipe into every checkpoint, so that it can be exported on its own."""
+    """Writes the resolved recipe into every checkpoint, so that it can be exported on its own, and further entries."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._text = json.dumps(config)
+    def __init__(self, config: Mapping[str, Any], entries: Mapping[str, str]) -> None:
+        self._entries = {CONFIG_KEY: json.dumps(config), **entries}
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONFIG_KEY] = self._text
+        checkpoint.update(self._entries)
 
 
 def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:
@@ -93,6 +94,7 @@ def fit(
     out: Path,
     config: Mapping[str, Any],
     settings: FitSettings,
+    entries: Mapping[str, str] = MappingProxyType({}),
     write: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train a task; go on where an earlier run in ``out`` was cut off.
@@ -105,6 +107,7 @@ def fit(
             ``last.ckpt``, ``best.ckpt``.
         config: the resolved recipe, as plain data.
         settings: length, precision, devices.
+        entries: what else goes into every checkpoint, as text.
         write: takes one line an epoch where stderr is no terminal.
 
     Returns:
@@ -115,7 +118,8 @@ def fit(
     best = ModelCheckpoint(
         out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
     )
-    callbacks = [best, *_callbacks(out, config, settings, write)]
+    recipe = _ConfigInCheckpoint(config, entries)
+    callbacks = [best, recipe, *_callbacks(out, config, settings, write)]
     trainer = _trainer(out, settings, callbacks)
     if trainer.is_global_zero:
         (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
@@ -129,13 +133,27 @@ def fit(
     return Path(best.best_model_path)
 
 
+def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, settings: FitSettings) -> None:
+    """Train a task in place and leave no record: no checkpoints, no curves, no validation, no average of weights.
+
+    Args:
+        task: what is learned.
+        train: training batches.
+        out: folder for what Lightning may want to write.
+        settings: length, precision, devices.
+    """
+    with warnings.catch_warnings():
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
+        _trainer(out, settings, []).fit(task, train)
+
+
 def _callbacks(
     out: Path, config: Mapping[str, Any], settings: FitSettings, write: Callable[[str], None]
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         MetricsRecorder(out, title=str(config.get("name", out.name))),
         ModelCheckpoint(out, LAST.removesuffix(".ckpt"), every_n_epochs=1, enable_version_counter=False),
-        _ConfigInCheckpoint(config),
         TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
     ]
     if settings.ema_decay > 0:
@@ -159,5 +177,6 @@ def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.T
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=bool(callbacks) and sys.stderr.isatty(),
+        enable_checkpointing=bool(callbacks),
     )

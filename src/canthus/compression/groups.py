@@ -1,0 +1,207 @@
+"""Which channels of which layers must be taken out together."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from canthus.compression.layers import IN, OUT, keep_channels, width
+from canthus.compression.probe import Outputs, Place, Reach, all_tensors, reach, running_order
+from canthus.errors import ConfigError
+
+TOLERANCE = 1e-3
+"""By how much the outputs may move, of their largest value, where what is cut had been made to count for nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class Member:
+    """A side of a layer that loses channels with its group.
+
+    Attributes:
+        layer: name in the network.
+        side: ``in`` or ``out``; of a layer with one width, such as a batch norm, ``out``.
+        channels: for each element of the group, the layer's channels that go with it, as the whole network has them.
+    """
+
+    layer: str
+    side: str
+    channels: tuple[tuple[int, ...], ...]
+
+
+@final
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that are pruned as one layer.
+
+    An element is the least that can be taken out: a filter, and with it what normalizes or weighs its map, the filters
+    that are added to it over shortcuts, and the weights that read it.
+
+    Attributes:
+        layer: the last layer that makes these channels, in the order in which the network runs.
+        members: all sides of layers that lose channels, makers and readers.
+    """
+
+    layer: str
+    members: tuple[Member, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return len(self.members[0].channels)
+
+    @property
+    def readers(self) -> tuple[Member, ...]:
+        """The convolutions and linear layers that read the channels; their outputs are the next feature maps."""
+        return tuple(member for member in self.members if member.side == IN)
+
+
+@final
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a network, from the last to the first.
+
+    Attributes:
+        groups: those that can be pruned.
+        whole: those that cannot, with the reason.
+    """
+
+    groups: tuple[ChannelGroup, ...]
+    whole: Mapping[str, str]
+
+
+def find_groups(
+    network: nn.Module, example: Tensor, *, outputs: Outputs = all_tensors, keep: Sequence[str] = ()
+) -> Layers:
+    """The groups of a network, last layer first.
+
+    The first layer stays whole, and so do the layers that make the outputs.  Each group is tried: cutting every other
+    element from a copy must change the outputs no more than making the readers ignore them does.
+
+    Args:
+        network: any module of convolutions and linear layers; it is left as it is.
+        example: an input.
+        outputs: which of the tensors it returns must keep their width.
+        keep: further layers that must keep their output channels, by name.
+
+    Raises:
+        ConfigError: ``keep`` names no layer, or the network has no convolution or linear layer.
+    """
+    twin = copy.deepcopy(network).eval()
+    order = running_order(twin, example)
+    unknown = sorted(set(keep) - set(order))
+    if unknown or not order:
+        raise ConfigError(f"Cannot keep {unknown}: the convolutions and linear layers that run are {order}")
+    reached = {name: reach(twin, example, name, outputs) for name in order}
+    whole = {order[0]: "the first layer"} | dict.fromkeys(keep, "kept as asked")
+    whole |= {name: found.obstacle for name, found in reached.items() if found.obstacle and name not in whole}
+    groups: list[ChannelGroup] = []
+    for group in _coupled(twin, reached, order):
+        reason = _obstacle(group, whole) or _trial(twin, example, group, outputs)
+        if reason:
+            whole.setdefault(group.layer, reason)
+        else:
+            groups.append(group)
+    return Layers(tuple(groups), whole)
+
+
+def _coupled(network: nn.Module, reached: Mapping[str, Reach], order: Sequence[str]) -> list[ChannelGroup]:
+    """All elements, under the last layer that makes them."""
+    elements = _elements(reached)
+    groups, taken = [], set[Place]()
+    for name in reversed(order):
+        own = [(name, OUT, c) for c in range(width(network.get_submodule(name), OUT))]
+        new = [elements.get(place, (place,)) for place in own if place not in taken]
+        new = list(dict.fromkeys(new))
+        taken.update(place for element in new for place in element)
+        if new:
+            groups.append(_group(name, new))
+    return groups
+
+
+def _elements(reached: Mapping[str, Reach]) -> dict[Place, tuple[Place, ...]]:
+    """Each place with all that belong to it: channels that arrive at one place do, and so on from place to place."""
+    parents: dict[Place, Place] = {}
+
+    def root(place: Place) -> Place:
+        while (parent := parents.setdefault(place, place)) != place:
+            parents[place] = parents[parent]
+            place = parent
+        return place
+
+    for name, found in reached.items():
+        for place, channels in found.places.items():
+            for channel in channels:
+                parents[root(place)] = root((name, OUT, channel))
+    together: dict[Place, list[Place]] = {}
+    for place in list(parents):
+        together.setdefault(root(place), []).append(place)
+    return {place: element for element in map(tuple, together.values()) for place in element}
+
+
+def _group(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
+    sides = dict.fromkeys([(name, OUT), *sorted({(layer, side) for e in elements for layer, side, _ in e})])
+    channels: dict[tuple[str, str], list[list[int]]] = {key: [[] for _ in elements] for key in sides}
+    for number, element in enumerate(elements):
+        for layer, side, channel in element:
+            channels[layer, side][number].append(channel)
+    members = (
+        Member(layer, side, tuple(tuple(sorted(cs)) for cs in found)) for (layer, side), found in channels.items()
+    )
+    return ChannelGroup(name, tuple(members))
+
+
+def _obstacle(group: ChannelGroup, whole: Mapping[str, str]) -> str:
+    makers = sorted({m.layer for m in group.members if m.side == OUT} & set(whole))
+    if group.layer in whole:
+        return whole[group.layer]
+    if makers:
+        return f"bound to {makers[0]}, which stays whole: {whole[makers[0]]}"
+    if group.count < 2:
+        return "cannot become smaller: it has one channel, or its channels all depend on each other"
+    return "" if group.readers else "no convolution or linear layer reads it"
+
+
+def _trial(network: nn.Module, example: Tensor, group: ChannelGroup, outputs: Outputs) -> str:
+    """Why a group cannot be cut; empty where it can."""
+    dropped = {(m.layer, m.side): {c for cs in m.channels[::2] for c in cs} for m in group.members}
+    with torch.no_grad(), _restored([network.get_submodule(m.layer) for m in group.members]):
+        for member in group.readers:
+            layer = network.get_submodule(member.layer)
+            weight = layer.get_parameter("weight").clone()
+            weight[:, sorted(dropped[member.layer, member.side])] = 0
+            layer.register_parameter("weight", nn.Parameter(weight))
+        expected = outputs(network(example))
+        for (name, side), channels in dropped.items():
+            layer = network.get_submodule(name)
+            keep_channels(layer, side, [c for c in range(width(layer, side)) if c not in channels])
+        try:
+            found = outputs(network(example))
+        except (RuntimeError, ValueError, IndexError) as error:
+            return f"the network does not run without its channels: {str(error).splitlines()[0]}"
+    return _difference(expected, found)
+
+
+def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> str:
+    for before, after in zip(expected, found, strict=True):
+        if before.shape != after.shape:
+            return f"an output of shape {tuple(before.shape)} becomes {tuple(after.shape)}"
+        if not torch.allclose(before, after, rtol=0, atol=TOLERANCE * float(before.abs().max().clamp(min=1e-6))):
+            return "the outputs depend on its channels in a way that cutting would change"
+    return ""
+
+
+@contextmanager
+def _restored(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Give layers back the parameters, buffers and numbers that they have now; quicker than copies of a network."""
+    tables = ("_parameters", "_buffers")
+    saved = {layer: {k: dict(v) if k in tables else v for k, v in vars(layer).items()} for layer in layers}
+    try:
+        yield
+    finally:
+        for layer, attributes in saved.items():
+            vars(layer).update(attributes)
