@@ -83,7 +83,7 @@ def reach(network: nn.Module, example: Tensor, name: str, outputs: Outputs) -> R
         outputs: which of the tensors that the network returns must keep their width.
     """
     layer = network.get_submodule(name)
-    channels = int(layer.weight.shape[0])  # type: ignore[index,arg-type,union-attr]  # of a mixing layer
+    channels = int(layer.weight.shape[0])  # type: ignore[index]  # of a mixing layer
     bits = max(1, (channels - 1).bit_length())
     code = torch.arange(channels)[None] >> torch.arange(bits)[:, None] & 1
     found = _send(network, example, name, torch.cat([code, 1 - code]).bool(), outputs)
