@@ -1,9 +1,11 @@
 """The same questions to every paper."""
 
+from pathlib import Path
+
 import pytest
 
 from canthus.papers import PAPERS
-from canthus.recipes.experiments import FILE, FULL, QUICK, check_paper, jobs_of
+from canthus.recipes.experiments import FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
 from canthus.recipes.measure import MEASURES
 from canthus.recipes.reproduce import datasets_of, job_config, plan_config
 from canthus.recipes.start import init_file
@@ -28,8 +30,8 @@ def test_every_recipe_and_change_is_understood(name: str, scale: str) -> None:
     for job in jobs_of(paper, list(paper.tables), scale):
         if job.plan.way == FILE:
             assert init_file(job.plan.recipe).is_file()
-        else:
-            assert job_config(job).scheme == "ibug_68"
+        elif job.plan.way != PRUNE:
+            assert job_config(job, Path("reproduced") / job.folder).name
     for entry in paper.entries.values():
         if entry.cost is not None:
             plan_config(entry.cost)
@@ -42,9 +44,9 @@ def test_quick_needs_only_the_data_that_is_easily_had(name: str) -> None:
     assert set().union(*(datasets_of(job) for job in jobs)) <= {"300w", "ytf"}
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_rows_that_are_compared_have_equal_budgets(name: str) -> None:
-    paper = PAPERS[name]
-    configs = [job_config(job) for job in jobs_of(paper, list(paper.tables), QUICK) if job.plan.way == "train"]
+@pytest.mark.parametrize(("name", "table"), [(name, table) for name, paper in PAPERS.items() for table in paper.tables])
+def test_rows_that_are_compared_have_equal_budgets(name: str, table: str) -> None:
+    jobs = [job for job in jobs_of(PAPERS[name], [table], QUICK) if job.plan.way == TRAIN and job.seed == 0]
+    configs = [job_config(job, Path(job.folder)) for job in jobs]
     budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]
-    assert len(budgets) == 1
+    assert len(budgets) <= 1

@@ -9,9 +9,26 @@ import pytest
 
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
+from canthus.evaluation.rows import read_rows
 from canthus.papers import PAPERS
 from canthus.recipes.costs import kept_costs, measure_costs
-from canthus.recipes.experiments import COVERED, FILE, FIT, PLAIN, Column, Entry, Job, Paper, PaperTable, Plan, Scale
+from canthus.recipes.experiments import (
+    COVERED,
+    FILE,
+    FIT,
+    PLAIN,
+    PRUNE,
+    QUICK,
+    Column,
+    Entry,
+    Job,
+    Paper,
+    PaperTable,
+    Plan,
+    Scale,
+    jobs_of,
+)
+from canthus.recipes.paper_folds import fold_tests_markdown
 from canthus.recipes.paper_plots import plot_paper
 from canthus.recipes.reproduce import Made, Reporter, finished_job, run_job
 from canthus.recipes.train import Surroundings
@@ -22,7 +39,7 @@ TINY = (
     "precision=32-true", 'validation=[{dataset="300w",split="validation"}]', "ema_decay=0.0",
 )  # fmt: skip
 TINY_ESR = ("cascade.stages=2", "cascade.ferns=10", "cascade.starts=2", "cascade.pixels=50")
-SCALE = Scale(sets=("300w/validation",), budget="tiny")
+SCALE = Scale("tiny", sets=("300w/validation",), budget="tiny")
 TRAINED = Job("net", Plan("pfld_68", TINY), 0)
 
 
@@ -136,3 +153,49 @@ def test_what_cannot_be_run_is_said_at_once(console: Fixtures, arguments: tuple[
     done = run_command(*console, "reproduce", *arguments)
     assert done.code == 2
     assert message in " ".join(done.err.split())
+
+
+JOINT = (
+    "epochs=1", "faces_per_epoch=32", "batch_size=16", "size=64", "loss_settings.scale=100.0",
+    "model_settings={backbone=\"mobilenet_v2\",width=0.125,top=false,hidden=[8],heatmap_hidden=[8],heatmap_side=16}",
+)  # fmt: skip
+FOLD_SETS = (
+    'train=[{dataset="300w",split="fold-{fold}-of-2-train"}]',
+    'validation=[{dataset="300w",split="fold-{fold}-of-2-test"}]',
+)
+WHOLE_SETS = ('train=[{dataset="300w",split="fit"}]', 'validation=[{dataset="300w",split="validation"}]')
+
+
+def test_a_student_learns_from_another_row_and_is_pruned(place: Surroundings) -> None:
+    student = Plan("joint_mobilenet_distilled_68", (*JOINT, *WHOLE_SETS, "distill.teacher={of}"), of="teacher")
+    entries = {
+        "teacher": Entry("teacher", {QUICK: Plan("joint_mobilenet_68", (*JOINT, *WHOLE_SETS))}),
+        "student": Entry("student", {QUICK: student}),
+        "pruned": Entry("pruned", {QUICK: Plan(way=PRUNE, of="student", rate=0.5, final_epochs=1)}),
+    }
+    table = PaperTable("t", "Table 1", ("pruned",), (Column("nme_ion", "NME"),), {})
+    jobs = jobs_of(Paper("P", PLAIN, {}, entries, {"t": table}), ["t"], QUICK)
+    assert [job.entry for job in jobs] == ["teacher", "student", "pruned"]
+    made = {job.entry: run_job(job, place, measure=PLAIN, scale=SCALE, tell=Reporter()) for job in jobs}
+    assert all(one.metrics["300w/validation:nme_ion"] > 0 for one in made.values())
+    assert made["pruned"].model.stat().st_size < 0.6 * made["student"].model.stat().st_size
+    assert finished_job(jobs[-1], place.out, measure=PLAIN, scale=SCALE) == made["pruned"]
+    other = replace(jobs[-1], plan=replace(jobs[-1].plan, rate=0.25))
+    with pytest.raises(ConfigError, match="other settings"):
+        finished_job(other, place.out, measure=PLAIN, scale=SCALE)
+
+
+def test_folds_are_trained_apart_and_compared(place: Surroundings) -> None:
+    sets = ("300w/fold-{fold}-of-2-test",)
+    plan = Plan("joint_mobilenet_68", (*JOINT, *FOLD_SETS), seeds=2, sets=sets)
+    table = PaperTable("t", "Table 3", ("cv",), (Column("mse_unit", "MSE"),), {}, fold_tests={"cv": "t 0.5"})
+    paper = Paper("P", PLAIN, {}, {"cv": Entry("crossed", {QUICK: plan})}, {"t": table})
+    jobs = jobs_of(paper, ["t"], QUICK)
+    assert "ours not run" in fold_tests_markdown(paper, "t", SCALE, [])
+    made = [run_job(job, place, measure=PLAIN, scale=SCALE, tell=Reporter()) for job in jobs]
+    keys = [{row.key for row in read_rows(one.folder / "rows_300w_fold-k-of-2-test.csv")} for one in made]
+    assert keys[0].isdisjoint(keys[1])
+    assert {"300w/fold-k-of-2-test:mse_unit"} <= set(made[0].metrics) & set(made[1].metrics)
+    text = fold_tests_markdown(paper, "t", SCALE, made)
+    assert "published t 0.5; ours t " in text
+    assert "p of Levene" in text

@@ -12,7 +12,7 @@ from canthus.models.heatmap_decoding import points_of_heatmaps
 from canthus.models.joint import JointNetwork, decoding
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.recipes.objective import objective_of
-from canthus.training.objectives import JointSettings, joint_objective
+from canthus.training.objectives import JointSettings, joint_objective, points_objective
 
 
 def answer(truth: torch.Tensor) -> Output:
@@ -119,3 +119,16 @@ def test_every_backbone_serves(backbone: str) -> None:
     assert output.heatmaps.shape == (2, 1, 68, 16, 16)
     assert output.features.shape == (2, network.feature_channels, 16, 16)
     assert output.deep.shape[2:] == (2, 2)
+
+
+def test_points_without_a_true_position_teach_nothing() -> None:
+    points = torch.rand(2, 5, 2, requires_grad=True)
+    truth = torch.rand(2, 5, 2)
+    truth[0, 3] = torch.nan
+    objective = points_objective(lambda p, t: (p - t).abs().mean(dim=(1, 2)), size=64)
+    losses = objective(Output(points=points), truth)
+    losses.sum().backward()
+    assert torch.isfinite(losses).all()
+    assert points.grad is not None
+    assert (points.grad[0, 3] == 0).all()
+    assert (points.grad[0, 2] != 0).all()

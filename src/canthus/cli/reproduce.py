@@ -130,6 +130,7 @@ class _Work:
         return kept | measure_costs(self.paper, self.tables, models, place.out, tell=tell)
 
     def write(self, made: "list[Made]", costs: "Costs", place: "Surroundings", tell: "Reporter") -> None:
+        from canthus.recipes.paper_folds import fold_tests_markdown
         from canthus.recipes.paper_plots import plot_paper
         from canthus.recipes.paper_tables import table_markdown, write_table
 
@@ -137,8 +138,10 @@ class _Work:
         for one in made:
             runs.setdefault(one.job.entry, []).append(one.metrics)
         for name in self.tables:
-            typer.echo(table_markdown(self.paper, name, self.scale, runs))
-            for path in write_table(place.out, self.paper, name, self.scale, runs):
+            text = table_markdown(self.paper, name, self.scale, runs)
+            text += fold_tests_markdown(self.paper, name, self.scale, made)
+            typer.echo(text)
+            for path in write_table(place.out, self.paper, name, text, self.scale, runs):
                 tell.write(f"wrote {path}")
         for path in plot_paper(self.paper, self.scale, made, place.out):
             tell.write(f"wrote {path}")

@@ -127,11 +127,13 @@ BLAZE_GHOST = Paper(
     measure=PLAIN,
     scales={
         FULL: Scale(
+            name=FULL,
             sets=("wflw/test",),
             budget="Trained on WFLW (7,500 faces, 68 points), 100 epochs, batch 16, 112 pixels.",
             conversion="chord",
         ),
         QUICK: Scale(
+            name=QUICK,
             sets=("300w/validation", "ytf/validation"),
             budget=(
                 "Trained on 300w and ytf, 10 epochs of 2,000 faces, batch 16, 64 pixels, cosine schedule: the same "

@@ -211,10 +211,12 @@ MOBILENET_L = Paper(
     measure=COVERED,
     scales={
         FULL: Scale(
+            name=FULL,
             sets=("celeba_hq/test",),
             budget="Trained on CelebA-HQ (29,500 faces) with masks, 30 epochs, batch 16, 256 pixels.",
         ),
         QUICK: Scale(
+            name=QUICK,
             sets=("300w/validation", "ytf/validation"),
             budget=(
                 "Trained on 300w and ytf with masks, 12 epochs of 2,000 faces, batch 16, 128 pixels, cosine schedule, "

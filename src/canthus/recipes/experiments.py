@@ -9,8 +9,15 @@ from canthus.errors import ConfigError
 FULL, QUICK = "full", "quick"
 """Names of scales: the paper's own data and length of training; what an ordinary machine does in an hour or two."""
 
-TRAIN, FIT, FILE = "train", "fit", "file"
-"""Ways to a model: a network trained by a recipe, a cascade fitted by one, a model that exists already."""
+TRAIN, FIT, FILE, PRUNE = "train", "fit", "file", "prune"
+"""Ways to a model: a network trained by a recipe, a cascade fitted by one, a model that exists already, a trained
+network of another row with fewer filters."""
+
+FOLD, FOLDS = "{fold}", 3
+"""What stands for the number of the fold in changes and test sets of a cross-validation, and how many folds it has."""
+
+OTHER = "{of}"
+"""What stands for the checkpoint of another row in changes."""
 
 PLAIN, COVERED = "plain", "covered"
 """Ways to measure: faces as they are; faces under the conditions of the occlusion protocol ``paper_c``."""
@@ -24,14 +31,25 @@ class Plan:
     Attributes:
         recipe: name of a recipe, or of an embedded model for ``FILE``.
         changes: settings that differ from the recipe, as ``canthus train --set`` takes them.
-        way: ``TRAIN``, ``FIT`` or ``FILE``.
-        seeds: how often it is trained, from seeds 0, 1, ...
+        way: ``TRAIN``, ``FIT``, ``FILE`` or ``PRUNE``.
+        seeds: how often it is trained, from seeds 0, 1, ...; in a cross-validation, where changes or sets hold
+            ``FOLD``, the number of folds.
+        of: key of the row whose checkpoint is pruned, or stands for ``OTHER`` in the changes.
+        rate: share of the channels that pruning takes from each layer.
+        layer_epochs: length of the retraining after each pruned layer, as a share of an epoch.
+        final_epochs: epochs of training after the last pruned layer.
+        sets: test sets in place of the scale's.
     """
 
-    recipe: str
+    recipe: str = ""
     changes: tuple[str, ...] = ()
     way: str = TRAIN
     seeds: int = 1
+    of: str = ""
+    rate: float = 0.0
+    layer_epochs: float = 0.0
+    final_epochs: int = 0
+    sets: tuple[str, ...] = ()
 
 
 @final
@@ -57,7 +75,8 @@ class Column:
     """One column of a table.
 
     Attributes:
-        metric: key among a run's metrics, such as ``nme_ion``, ``size_bytes`` or ``nmse/frontal/30-40 %``.
+        metric: key among a run's metrics, such as ``nme_ion``, ``size_bytes`` or ``nmse/frontal/30-40 %``; "" for a
+            column that shows published numbers alone.
         label: heading, with the unit.
         factor: from the metric to the unit of the table.
         digits: after the point.
@@ -108,6 +127,8 @@ class PaperTable:
         published: (row, heading) -> number as printed, in the unit of the column.
         claims: what the paper concludes from it.
         note: how our numbers are to be read.
+        sets: name of a scale -> test sets in place of the scale's.
+        fold_tests: row -> what the paper prints of tests between its folds; such a table tells ours as well.
     """
 
     title: str
@@ -117,6 +138,8 @@ class PaperTable:
     published: Mapping[tuple[str, str], float]
     claims: tuple[Claim, ...] = ()
     note: str = ""
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fold_tests: Mapping[str, str] = field(default_factory=dict)
 
 
 @final
@@ -125,11 +148,13 @@ class Scale:
     """How much is spent, and on which faces.
 
     Attributes:
+        name: ``FULL`` or ``QUICK``.
         sets: test sets, ``dataset/split``.
         budget: in words: data, length, what is equal for all.
         conversion: variant by which sets of another scheme are converted; the default one where empty.
     """
 
+    name: str
     sets: tuple[str, ...]
     budget: str
     conversion: str = ""
@@ -175,6 +200,14 @@ class Job:
         """Name of its folder below that of the scale."""
         return self.entry if self.plan.way == FILE else f"{self.entry}/seed_{self.seed}"
 
+    def sets(self, scale: Scale) -> dict[str, str]:
+        """Test sets: as tables name them, and as they are for this fold."""
+        return {name.replace(FOLD, "k"): self.fold(name) for name in self.plan.sets or scale.sets}
+
+    def fold(self, text: str) -> str:
+        """A text with this job's fold in place of ``FOLD``."""
+        return text.replace(FOLD, str(self.seed + 1))
+
 
 def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
     """Models that some tables need, each once; first seeds first, so that an early stop leaves whole tables.
@@ -184,10 +217,21 @@ def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
         tables: keys of ``paper.tables``.
         scale: key of ``paper.scales``.
     """
-    entries = dict.fromkeys(row for table in tables for row in paper.tables[table].rows)
-    plans = {key: paper.entries[key].plans[scale] for key in entries if scale in paper.entries[key].plans}
+    plans: dict[str, Plan] = {}
+    for row in dict.fromkeys(row for table in tables for row in paper.tables[table].rows):
+        _add_plan(row, paper, scale, plans)
     jobs = [Job(key, plan, seed) for key, plan in plans.items() for seed in range(plan.seeds)]
     return sorted(jobs, key=lambda job: job.seed)
+
+
+def _add_plan(row: str, paper: Paper, scale: str, plans: dict[str, Plan]) -> None:
+    """The plan of a row, behind those of the rows it needs."""
+    plan = paper.entries[row].plans.get(scale)
+    if plan is None or row in plans:
+        return
+    if plan.of:
+        _add_plan(plan.of, paper, scale, plans)
+    plans[row] = plan
 
 
 def check_paper(paper: Paper) -> None:
@@ -199,7 +243,9 @@ def check_paper(paper: Paper) -> None:
     for name, table in paper.tables.items():
         headings = {column.label for column in table.columns}
         claimed = {row for claim in table.claims for row in (claim.smaller, claim.larger)}
-        rows = {*table.rows, *claimed, *(row for row, _ in table.published)}
+        plans = [plan for row in table.rows if row in paper.entries for plan in paper.entries[row].plans.values()]
+        rows = {*table.rows, *claimed, *table.fold_tests, *(row for row, _ in table.published)}
+        rows |= {plan.of for plan in plans if plan.of}
         unknown = [*(rows - set(paper.entries)), *({heading for _, heading in table.published} - headings)]
         unknown += [claim.column for claim in table.claims if claim.column not in headings]
         unknown += [scale for row in table.rows for scale in paper.entries[row].plans if scale not in paper.scales]

@@ -229,7 +229,7 @@ def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:
 def _error(session: LandmarkSession, held: _Held) -> float:
     truth = np.stack([sample.points for sample in held.samples])
     errors = normalized_error(session(held.crops), truth, inter_ocular(truth, session.scheme))
-    return round(float(errors.mean()), 6)
+    return round(float(errors[np.isfinite(errors)].mean()), 6)
 
 
 def plain_samples(pack: CropPack, config: TrainConfig) -> list[Sample]:

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import final
 
 from canthus.data import DATASETS, load_dataset
 from canthus.evaluation.occlusion import PROTOCOLS, score_covered
 from canthus.evaluation.occlusion_report import GROUPS, cover_lines
 from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.run import predict_on_truth
-from canthus.evaluation.summary import summarize
+from canthus.evaluation.summary import divide, summarize
 from canthus.lookup import lookup
-from canthus.recipes.experiments import COVERED, PLAIN, Scale
+from canthus.recipes.experiments import COVERED, PLAIN
 from canthus.recipes.train import Progress, Surroundings
 from canthus.runtime.crop_model import open_model
 from canthus.runtime.landmarker import Landmarker
@@ -21,29 +22,55 @@ from canthus.types import Annotation
 COVER = "paper_c"
 """Occlusion protocol of the covered measure."""
 
-Measure = Callable[[Path, Scale, Surroundings, Path, Progress], dict[str, float]]
+
+@final
+@dataclass(frozen=True)
+class TestSets:
+    """Which faces a model is measured on.
+
+    Attributes:
+        names: as tables name a set -> ``dataset/split``.
+        conversion: variant by which sets of another scheme are converted; the default one where empty.
+    """
+
+    __test__ = False  # no test, whatever pytest makes of the name
+
+    names: Mapping[str, str]
+    conversion: str = ""
 
 
-def measure_plain(model: Path, scale: Scale, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
-    """Errors on faces as they are, in truth boxes: the fields of ``Summary`` that are numbers, for each set.
+Measure = Callable[[Path, TestSets, Surroundings, Path, Progress], dict[str, float]]
+
+
+def measure_plain(model: Path, tests: TestSets, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
+    """Errors on faces as they are, in truth boxes, for each set and each of its divisions.
 
     Args:
         model: file.
-        scale: names the test sets.
+        tests: the test sets.
         place: data.
         out: folder for ``rows_DATASET_SPLIT.csv``.
         progress: called with (what, done, total).
+
+    Returns:
+        ``dataset/split:field`` and ``dataset/split:field/division``, the fields of ``Summary`` that are numbers.
     """
-    found = _rows(model, scale, place, out, progress, _plain_rows)
-    return {
-        f"{name}:{field}": float(value)
-        for name, rows in found
-        for field, value in asdict(summarize(rows)).items()
-        if isinstance(value, int | float) and not math.isnan(value)
-    }
+    metrics: dict[str, float] = {}
+    for name, rows in _rows(model, tests, place, out, progress, _plain_rows):
+        metrics |= {f"{name}:{field}": value for field, value in _numbers(rows).items()}
+        for division, part in divide(rows).items():
+            metrics |= {f"{name}:{field}/{division}": value for field, value in _numbers(part).items()}
+    return metrics
 
 
-def measure_covered(model: Path, scale: Scale, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
+def _numbers(rows: Sequence[FaceError]) -> dict[str, float]:
+    fields = asdict(summarize(rows)).items()
+    return {name: float(value) for name, value in fields if isinstance(value, int | float) and not math.isnan(value)}
+
+
+def measure_covered(
+    model: Path, tests: TestSets, place: Surroundings, out: Path, progress: Progress
+) -> dict[str, float]:
     """Errors under each condition of ``COVER``, of all, frontal and profile faces, for each set.
 
     Returns:
@@ -51,7 +78,7 @@ def measure_covered(model: Path, scale: Scale, place: Surroundings, out: Path, p
         it) and ``nmse_squared``; and ``dataset/split:faces/group``.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(model, scale, place, out, progress, _covered_rows, a_face=len(PROTOCOLS[COVER])):
+    for name, rows in _rows(model, tests, place, out, progress, _covered_rows, a_face=len(PROTOCOLS[COVER])):
         for group in GROUPS:
             for line in cover_lines(rows, group):
                 metrics[f"{name}:faces/{group}"] = float(line.faces)
@@ -72,7 +99,7 @@ def rows_file(out: Path, tested: str) -> Path:
 
 def _rows(
     model: Path,
-    scale: Scale,
+    tests: TestSets,
     place: Surroundings,
     out: Path,
     progress: Progress,
@@ -82,9 +109,9 @@ def _rows(
 ) -> Iterator[tuple[str, list[FaceError]]]:
     """Rows of each set, ``a_face`` of them for every face, written to files as well."""
     landmarker = Landmarker(open_model(model))
-    for name in scale.sets:
-        dataset, _, split = name.partition("/")
-        faces = _faces(dataset, split, scale, place.root_of(dataset), landmarker)
+    for name, tested in tests.names.items():
+        dataset, _, split = tested.partition("/")
+        faces = _faces(dataset, split, tests.conversion, place.root_of(dataset), landmarker)
         rows: list[FaceError] = []
         for row in score(faces, landmarker, dataset, split):
             rows.append(row)
@@ -94,10 +121,10 @@ def _rows(
         yield name, rows
 
 
-def _faces(dataset: str, split: str, scale: Scale, root: Path, landmarker: Landmarker) -> list[Annotation]:
+def _faces(dataset: str, split: str, conversion: str, root: Path, landmarker: Landmarker) -> list[Annotation]:
     if lookup(DATASETS, dataset, kind="dataset").scheme is None:
         return load_dataset(dataset, root, split)
-    return load_dataset(dataset, root, split, scheme=landmarker.session.scheme.name, variant=scale.conversion or None)
+    return load_dataset(dataset, root, split, scheme=landmarker.session.scheme.name, variant=conversion or None)
 
 
 def _plain_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:

@@ -59,11 +59,16 @@ class Verdict:
     reason: str
 
 
+def tested_sets(table: PaperTable, scale: Scale) -> tuple[str, ...]:
+    """Test sets of a table at a scale, as tables name them."""
+    return table.sets.get(scale.name, scale.sets)
+
+
 def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
     """All cells, by test set, row and column; columns that depend on no test set come with the first one."""
     return [
         _cell(table, row, column, tested, runs)
-        for number, tested in enumerate(scale.sets)
+        for number, tested in enumerate(tested_sets(table, scale))
         for row in table.rows
         for column in table.columns
         if column.per_set or number == 0
@@ -94,7 +99,7 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
     parts = [f"### {table.where}: {table.title}\n", f"{scale.budget}\n"]
     if table.note:
         parts.append(f"{table.note}\n")
-    for tested in scale.sets:
+    for tested in tested_sets(table, scale):
         columns = [column for column in table.columns if column.per_set]
         if columns:
             parts.append(f"Published / ours on {tested}:\n")
@@ -107,18 +112,18 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
     return "\n".join([*parts, "\n".join(said) + "\n"] if said else parts)
 
 
-def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs) -> list[Path]:
-    """Write ``NAME.md`` and ``NAME.csv``, and return their paths."""
+def write_table(folder: Path, paper: Paper, name: str, text: str, scale: Scale, runs: Runs) -> list[Path]:
+    """Write ``NAME.md``, which is ``text``, and ``NAME.csv``, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    text, data = folder / f"{name}.md", folder / f"{name}.csv"
-    text.write_text(table_markdown(paper, name, scale, runs), encoding="utf-8")
+    page, data = folder / f"{name}.md", folder / f"{name}.csv"
+    page.write_text(text, encoding="utf-8")
     with data.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["table", "row", "column", "test_set", "published", "ours", "deviation", "seeds"])
         for cell in table_cells(paper.tables[name], scale, runs):
             numbers = [_plain(cell.published), _plain(cell.ours), _plain(cell.deviation)]
             writer.writerow([name, cell.row, cell.heading, cell.tested, *numbers, cell.seeds])
-    return [text, data]
+    return [page, data]
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -191,8 +196,12 @@ def _lines(
     yield f"|---|{'---|' * len(columns)}"
     found = {(cell.row, cell.heading): cell for cell in cells if cell.tested == tested}
     for row in table.rows:
-        shown = [f"{_published(found[row, c.label])} / {_ours(found[row, c.label], c)}" for c in columns]
+        shown = [_shown(found[row, column.label], column) for column in columns]
         yield f"| {paper.entries[row].label} | {' | '.join(shown)} |"
+
+
+def _shown(cell: Cell, column: Column) -> str:
+    return f"{_published(cell)} / {_ours(cell, column)}" if column.metric else _published(cell)
 
 
 def _published(cell: Cell) -> str:

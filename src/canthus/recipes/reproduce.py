@@ -3,18 +3,20 @@
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+from canthus.compression.prune import PruneSettings, Step
 from canthus.errors import ConfigError
 from canthus.recipes.config import FitConfig, TrainConfig, from_values, load_fit, load_recipe, to_values
 from canthus.recipes.esr import fit_cascade
-from canthus.recipes.experiments import FILE, FIT, Job, Plan, Scale
+from canthus.recipes.experiments import FILE, FIT, FOLD, OTHER, PRUNE, Job, Plan, Scale
 from canthus.recipes.export import export
-from canthus.recipes.measure import MEASURES
+from canthus.recipes.measure import MEASURES, TestSets
+from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.start import init_file
-from canthus.recipes.train import Progress, Surroundings, pack_faces, train
+from canthus.recipes.train import Packs, Progress, Surroundings, pack_faces, train
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
 
@@ -72,9 +74,14 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
         return finished
     folder = place.out / job.folder
     model = make_model(job, replace(place, out=folder), tell)
-    metrics = MEASURES[measure](model, scale, place, folder, tell.progress)
+    tests = TestSets(job.sets(scale), scale.conversion)
+    metrics = MEASURES[measure](model, tests, place, folder, tell.progress)
     place_of_model = str(model.relative_to(folder)) if model.is_relative_to(folder) else str(model)
-    values = _asked(job, measure, scale) | {"model": place_of_model, "environment": environment(), "metrics": metrics}
+    values = _asked(job, folder, measure, scale) | {
+        "model": place_of_model,
+        "environment": environment(),
+        "metrics": metrics,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(values, indent=1) + "\n")
     return Made(job, folder, model, metrics)
@@ -87,28 +94,62 @@ def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
     """
     if job.plan.way == FILE:
         return init_file(job.plan.recipe)
-    config = job_config(job)
+    config = job_config(job, place.out)
     if isinstance(config, FitConfig):
-        path = place.out / "model.npz"
-        if not path.exists():
-            place.out.mkdir(parents=True, exist_ok=True)
-            fit_cascade(config, place.roots, place.cache, progress=tell.progress).save(path)
-        return path
+        return _fitted(config, place, tell)
     path = place.out / "model.onnx"
     if not path.exists():
         packs = pack_faces(config, place, progress=tell.progress)
-        train(config, place, packs, write=tell.write)
+        if job.plan.way == PRUNE:
+            _prune(job, config, place, packs, tell)
+        else:
+            train(config, place, packs, write=tell.write)
         export(place.out / LAST, path, roots={}, cache=place.cache)
     return path
 
 
-def job_config(job: Job) -> TrainConfig | FitConfig:
+def _fitted(config: FitConfig, place: Surroundings, tell: Reporter) -> Path:
+    path = place.out / "model.npz"
+    if not path.exists():
+        place.out.mkdir(parents=True, exist_ok=True)
+        fit_cascade(config, place.roots, place.cache, progress=tell.progress).save(path)
+    return path
+
+
+def _prune(job: Job, config: TrainConfig, place: Surroundings, packs: Packs, tell: Reporter) -> None:
+    def show(step: Step) -> None:
+        tell.progress(f"pruning {step.layer}, {step.channels} to {step.kept} channels", step.number, step.total)
+
+    checkpoint = _checkpoint_of(job, place.out)
+    prune(checkpoint, config, place, packs, _pruning(job.plan), progress=show, write=tell.write)
+
+
+def _pruning(plan: Plan) -> PruneRun:
+    return PruneRun(PruneSettings(plan.rate), layer_epochs=plan.layer_epochs, final_epochs=plan.final_epochs)
+
+
+def _checkpoint_of(job: Job, out: Path) -> Path:
+    """Checkpoint of the row that a job starts from or learns from: the same fold's, or of seed 0."""
+    seed = job.seed if FOLD in "".join((*job.plan.changes, *job.plan.sets)) else 0
+    return out.parent.parent / job.plan.of / f"seed_{seed}" / LAST
+
+
+def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
     """The recipe of a job with its changes and its seed.
+
+    Args:
+        job: anything but a model that exists already.
+        out: folder of the job.
 
     Raises:
         ConfigError: see ``load_recipe``.
+        ModelFileError: the checkpoint that is to be pruned does not exist.
     """
-    config = plan_config(job.plan)
+    other = _checkpoint_of(job, out)
+    changes = tuple(job.fold(change).replace(OTHER, str(other)) for change in job.plan.changes)
+    if job.plan.way == PRUNE:
+        return pruning_config(other, _pruning(job.plan), changes)
+    config = plan_config(replace(job.plan, changes=changes))
     return replace(config, seed=config.seed + job.seed)
 
 
@@ -122,10 +163,10 @@ def plan_config(plan: Plan) -> TrainConfig | FitConfig:
 
 
 def datasets_of(job: Job) -> set[str]:
-    """Names of the sets that a job learns from."""
-    if job.plan.way == FILE:
+    """Names of the sets that a job learns from, beside those of the rows it needs."""
+    if job.plan.way in {FILE, PRUNE}:
         return set()
-    config = job_config(job)
+    config = job_config(job, Path())
     return {source.dataset for source in config.train} | {source.dataset for source in config.validation}
 
 
@@ -147,17 +188,18 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     if job.plan.way != FILE:
-        found["settings"] = _brought_up(found.get("settings", {}), type(job_config(job)))
-    asked = _asked(job, measure, scale)
+        found["settings"] = _brought_up(found.get("settings", {}), type(job_config(job, folder)))
+    asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
     return Made(job, folder, folder / found["model"], found["metrics"])
 
 
-def _asked(job: Job, measure: str, scale: Scale) -> dict[str, Any]:
+def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]:
     """What a result depends on, as JSON gives it back."""
-    settings = {"model": job.plan.recipe} if job.plan.way == FILE else _plain(job_config(job))
-    return {"measure": measure, "sets": list(scale.sets), "settings": settings}
+    settings = {"model": job.plan.recipe} if job.plan.way == FILE else _plain(job_config(job, folder))
+    asked = {"measure": measure, "sets": list(job.sets(scale).values()), "settings": settings}
+    return asked | ({"pruning": asdict(_pruning(job.plan))} if job.plan.way == PRUNE else {})
 
 
 def _brought_up(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:

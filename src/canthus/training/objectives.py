@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from canthus.errors import ConfigError
@@ -42,7 +43,7 @@ class JointSettings:
 
 
 def points_objective(loss: PointLoss, *, size: float) -> Objective:
-    """The loss on points.
+    """The loss on points; a point that the set gives no position counts as met.
 
     Args:
         loss: of points in sides of the crop times ``size``.
@@ -52,7 +53,9 @@ def points_objective(loss: PointLoss, *, size: float) -> Objective:
     def objective(output: Output, truth: Tensor) -> Tensor:
         if not output.points.requires_grad:
             raise ConfigError("This network learns from its heatmaps; set loss = 'heatmap_l2'")
-        return loss(output.points.float() * size, truth * size)
+        points = output.points.float()
+        known = torch.where(truth.isnan(), points.detach(), truth)
+        return loss(points * size, known * size)
 
     return objective
 

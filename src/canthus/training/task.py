@@ -109,7 +109,9 @@ class RegressionTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name, errors in self._errors.items():
-            self.log(f"{name}/nme_ion", float(np.concatenate(errors).mean()), prog_bar=True, sync_dist=True)
+            found = np.concatenate(errors)
+            # Profiles of some sets lack an eye corner, so they have no inter-ocular distance.
+            self.log(f"{name}/nme_ion", float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = create_optimizer(self, self._optimizer)

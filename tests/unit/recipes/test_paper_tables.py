@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,11 @@ TABLE = PaperTable(
     published={("a", "NME, %"): 3.5, ("b", "NME, %"): 4.25},
     claims=(CLAIM, FASTER),
 )
-SCALE = Scale(sets=("300w/validation", "ytf/validation"), budget="short")
+SCALE = Scale(QUICK, sets=("300w/validation", "ytf/validation"), budget="short")
 PAPER = Paper(
     title="A paper",
     measure=PLAIN,
-    scales={QUICK: SCALE, FULL: Scale(sets=("wflw/test",), budget="long")},
+    scales={QUICK: SCALE, FULL: Scale(FULL, sets=("wflw/test",), budget="long")},
     entries={
         "a": Entry("A", {QUICK: Plan("pfld_68", seeds=3), FULL: Plan("pfld_68")}),
         "b": Entry("B", {QUICK: Plan("pfld_68", seeds=2)}),
@@ -116,7 +117,8 @@ def test_markdown_shows_published_ours_and_not_run() -> None:
 
 
 def test_the_csv_has_one_line_a_cell(tmp_path: Path) -> None:
-    _, data = write_table(tmp_path / "new", PAPER, "table_1", SCALE, {"a": nme(0.03)})
+    page, data = write_table(tmp_path / "new", PAPER, "table_1", "# text", SCALE, {"a": nme(0.03)})
+    assert page.read_text(encoding="utf-8") == "# text"
     rows = list(csv.DictReader(data.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 3 * (2 * 2 + 2)
     first = rows[0]
@@ -135,3 +137,22 @@ def test_slips_in_a_paper_are_named() -> None:
     wrong = PaperTable("x", "Table 2", ("a",), (NME,), {("a", "FR"): 1.0})
     with pytest.raises(ConfigError, match="'FR', which is not there"):
         check_paper(Paper("P", PLAIN, PAPER.scales, PAPER.entries, {"table_2": wrong}))
+
+
+def test_a_row_that_needs_another_comes_behind_it() -> None:
+    entries = {**PAPER.entries, "b": Entry("B", {QUICK: Plan("pfld_68", of="c")}), "c": Entry("C", {QUICK: Plan("x")})}
+    paper = replace(PAPER, entries=entries)
+    assert [job.folder for job in jobs_of(paper, ["table_1"], QUICK)][:3] == ["a/seed_0", "c/seed_0", "b/seed_0"]
+    check_paper(paper)
+
+
+def test_a_table_may_have_test_sets_of_its_own_and_columns_that_only_print() -> None:
+    printed = Column("", "as printed", per_set=False)
+    table = replace(
+        TABLE, columns=(NME, printed), published={("a", "as printed"): 7.0}, claims=(), sets={QUICK: ("aflw/full",)}
+    )
+    paper = replace(PAPER, tables={"table_1": table})
+    text = table_markdown(paper, "table_1", SCALE, {"a": nme(0.03, tested="aflw/full")})
+    assert "| A | - / 3.00 |" in text
+    assert "| A | 7 |" in text
+    assert "300w" not in text
