@@ -120,7 +120,9 @@ def test_costs_are_those_of_the_networks_with_random_weights(made: Made, tmp_pat
     costs = measure_costs(paper, ["t"], {"net": made.model}, tmp_path, tell=Reporter())
     assert kept_costs(tmp_path) == costs
     assert costs["large"]["size_bytes"] > costs["small"]["size_bytes"]
-    assert costs["small"]["size_bytes"] == pytest.approx(costs["net"]["size_bytes"], rel=0.02)
+    assert costs["small"]["size_bytes"] == pytest.approx(
+        costs["net"]["size_bytes"], rel=0.05
+    )  # equal tensors are kept once
     assert all(cost["time_s"] > 0 for cost in costs.values())
 
 
@@ -157,7 +159,7 @@ def test_what_cannot_be_run_is_said_at_once(console: Fixtures, arguments: tuple[
 
 JOINT = (
     "epochs=1", "faces_per_epoch=32", "batch_size=16", "size=64", "loss_settings.scale=100.0",
-    "model_settings={backbone=\"mobilenet_v2\",width=0.125,top=false,hidden=[8],heatmap_hidden=[8],heatmap_side=16}",
+    "model_settings={backbone=\"mobilenet_v2\",width=0.125,top=false,hidden=[8],heatmap_hidden=[8,8,8],heatmap_side=16}",
 )  # fmt: skip
 FOLD_SETS = (
     'train=[{dataset="300w",split="fold-{fold}-of-2-train"}]',

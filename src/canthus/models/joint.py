@@ -46,8 +46,8 @@ class PointHead(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 2 * points))
 
     def forward(self, means: Tensor) -> Tensor:
-        flat: Tensor = self.layers(means).sigmoid()
-        return flat.reshape(len(flat), -1, 2)
+        points: Tensor = self.layers(means).sigmoid().unflatten(1, (-1, 2))
+        return points
 
 
 @final

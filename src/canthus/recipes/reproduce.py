@@ -197,18 +197,21 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
 
 def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]:
     """What a result depends on, as JSON gives it back."""
-    settings = {"model": job.plan.recipe} if job.plan.way == FILE else _plain(job_config(job, folder))
+    settings = {"model": job.plan.recipe} if job.plan.way == FILE else to_values(job_config(job, folder))
     asked = {"measure": measure, "sets": list(job.sets(scale).values()), "settings": settings}
-    return asked | ({"pruning": asdict(_pruning(job.plan))} if job.plan.way == PRUNE else {})
+    if job.plan.way == PRUNE:
+        asked["pruning"] = asdict(_pruning(job.plan))
+    return _as_json(asked)
 
 
 def _brought_up(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:
     """Settings of an earlier version, with the defaults of those that came later."""
     with contextlib.suppress(ConfigError):
-        return _plain(from_values(kind, settings))
+        return _as_json(to_values(from_values(kind, settings)))
     return settings
 
 
-def _plain(config: TrainConfig | FitConfig) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
-    return values
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists."""
+    made: dict[str, Any] = json.loads(json.dumps(values))
+    return made
