@@ -29,7 +29,7 @@ from canthus.recipes.experiments import (
     jobs_of,
 )
 from canthus.recipes.paper_folds import fold_tests_markdown
-from canthus.recipes.paper_plots import plot_paper
+from canthus.recipes.paper_plots import plot_costs, plot_covers
 from canthus.recipes.reproduce import Made, Reporter, finished_job, run_job
 from canthus.recipes.train import Surroundings
 from command import run_command
@@ -101,7 +101,7 @@ def test_covered_faces_and_a_cascade(place: Surroundings, tmp_path: Path) -> Non
         assert one.metrics["300w/validation:nmse/all/50-60 %"] > 0
         assert one.metrics["300w/validation:faces/all"] > 0
     paper = Paper("P", COVERED, {}, {"esr": Entry("ESR"), "ours": Entry("ours")}, {})
-    plots = list(plot_paper(paper, SCALE, made, tmp_path))
+    plots = list(plot_covers(paper, SCALE, made, tmp_path))
     assert [path.name for path in plots] == ["occlusion_300w_validation.png"]
     assert plots[0].stat().st_size > 5000
 
@@ -124,6 +124,20 @@ def test_costs_are_those_of_the_networks_with_random_weights(made: Made, tmp_pat
         costs["net"]["size_bytes"], rel=0.05
     )  # equal tensors are kept once
     assert all(cost["time_s"] > 0 for cost in costs.values())
+
+
+def test_error_against_size_and_time_is_drawn_where_a_table_tells_them(tmp_path: Path) -> None:
+    columns = (
+        Column("nme_ion", "NME"),
+        Column("time_s", "ms", per_set=False),
+        Column("size_bytes", "MB", per_set=False),
+    )
+    entries = {"a": Entry("A"), "b": Entry("B"), "c": Entry("C")}
+    paper = Paper("P", PLAIN, {}, entries, {"t": PaperTable("t", "Table 1", ("a", "b", "c"), columns, {})})
+    whole = {"300w/validation:nme_ion": 0.04, "time_s": 1.0, "size_bytes": 2.0}
+    runs = {"a": [whole], "b": [{**whole, "time_s": 3.0}], "c": [{"time_s": 1.0}]}
+    assert [path.name for path in plot_costs(paper, "t", SCALE, runs, tmp_path)] == ["t_300w_validation.png"]
+    assert list(plot_costs(paper, "t", SCALE, {"a": [whole]}, tmp_path)) == []
 
 
 Fixtures = tuple[pytest.MonkeyPatch, pytest.CaptureFixture[str]]

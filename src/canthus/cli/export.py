@@ -49,18 +49,11 @@ def export(
                 raise ConfigError("--decode is for landmark networks, this is a face detector; leave it out")
             lines = _detector_lines(export_detector(checkpoint, path, roots=roots, licence=licence, progress=progress))
         else:
-            lines = _landmark_lines(
-                export_landmarks(
-                    checkpoint,
-                    path,
-                    roots=roots,
-                    cache=cache or default_cache(),
-                    licence=licence,
-                    decode=decode,
-                    progress=progress,
-                ),
-                config.validation[0].name,
-            )
+            report = export_landmarks(
+                checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, decode=decode,
+                progress=progress,
+            )  # fmt: skip
+            lines = _landmark_lines(report, config.validation[0].name)
     for line in lines:
         console.print(line)
 

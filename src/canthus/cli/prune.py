@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from canthus.compression.prune import Step
+    from canthus.recipes.prune import PruneReport
 
 
 def prune(
@@ -64,11 +65,16 @@ def prune(
     write = functools.partial(console.print, soft_wrap=True)
     with _layer_bar(console) as progress:
         report = prune_checkpoint(checkpoint, config, place, packs, run, progress=progress, write=write)
+    for line in _lines(report):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(report: "PruneReport") -> Iterator[str]:
     for layer, reason in report.whole.items():
-        console.print(f"left whole: {layer} ({reason})", soft_wrap=True)
-    console.print(f"weights:      {report.parameters_before} -> {report.parameters}")
-    console.print(f"best weights: {report.checkpoint}", soft_wrap=True)
-    console.print(f"plan:         {report.plan}", soft_wrap=True)
+        yield f"left whole: {layer} ({reason})"
+    yield f"weights:      {report.parameters_before} -> {report.parameters}"
+    yield f"best weights: {report.checkpoint}"
+    yield f"plan:         {report.plan}"
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class _Work:
 
     def write(self, made: "list[Made]", costs: "Costs", place: "Surroundings", tell: "Reporter") -> None:
         from canthus.recipes.paper_folds import fold_tests_markdown
-        from canthus.recipes.paper_plots import plot_paper
+        from canthus.recipes.paper_plots import plot_costs, plot_covers
         from canthus.recipes.paper_tables import table_markdown, write_table
 
         runs: dict[str, list[Mapping[str, float]]] = {row: [cost] for row, cost in costs.items()}
@@ -141,7 +141,9 @@ class _Work:
             text = table_markdown(self.paper, name, self.scale, runs)
             text += fold_tests_markdown(self.paper, name, self.scale, made)
             typer.echo(text)
-            for path in write_table(place.out, self.paper, name, text, self.scale, runs):
+            for path in write_table(place.out, self.paper, name, self.scale, runs, text=text):
                 tell.write(f"wrote {path}")
-        for path in plot_paper(self.paper, self.scale, made, place.out):
+            for path in plot_costs(self.paper, name, self.scale, runs, place.out):
+                tell.write(f"wrote {path}")
+        for path in plot_covers(self.paper, self.scale, made, place.out):
             tell.write(f"wrote {path}")

@@ -119,8 +119,9 @@ class _Arrivals:
         self.arrived: dict[tuple[str, str], Tensor] = {}
         self.obstacle = ""
 
-    def read(self, name: str, side: str, axis: int, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def read(self, reader: tuple[str, str, int], _: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note which channels of which pictures come in as NaN."""
+        name, side, axis = reader
         seen = torch.isnan(inputs[0].movedim(axis, 1).flatten(2) if inputs[0].ndim > 2 else inputs[0][:, :, None])
         hits = seen.any(2)
         hits = hits.cpu()

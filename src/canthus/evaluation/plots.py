@@ -127,3 +127,33 @@ def plot_error_by_cover(
     axes.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def plot_cost(
+    path: str | os.PathLike[str], models: Mapping[str, tuple[float, float, float]], *, error: str, title: str
+) -> None:
+    """Write error against time and against size, one dot a model; models that another beats in both are grey.
+
+    Args:
+        path: file to write; its suffix names the format.
+        models: name -> error in the unit of ``error``, milliseconds, megabytes.
+        error: label of the axis, with the unit.
+        title: what was measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(10.5, 5.0), dpi=120, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, place, label in zip(panels, (1, 2), ("time for one face, ms", "size, MB"), strict=True):
+        costs = {name: (values[place], values[0]) for name, values in models.items()}
+        for name, (cost, value) in costs.items():
+            beaten = any(c <= cost and v <= value and (c, v) != (cost, value) for c, v in costs.values())
+            axes.plot(cost, value, "o", color="0.65" if beaten else "tab:blue")
+            axes.annotate(name, (cost, value), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set(xscale="log", xlabel=label)
+        axes.margins(x=0.25, y=0.12)
+        axes.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel(error)
+    figure.suptitle(title)
+    figure.savefig(path)

@@ -56,7 +56,7 @@ def measure_plain(model: Path, tests: TestSets, place: Surroundings, out: Path, 
         ``dataset/split:field`` and ``dataset/split:field/division``, the fields of ``Summary`` that are numbers.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(model, tests, place, out, progress, _plain_rows):
+    for name, rows in _rows(model, tests, place, out, progress=progress, score=_plain_rows):
         metrics |= {f"{name}:{field}": value for field, value in _numbers(rows).items()}
         for division, part in divide(rows).items():
             metrics |= {f"{name}:{field}/{division}": value for field, value in _numbers(part).items()}
@@ -78,7 +78,9 @@ def measure_covered(
         it) and ``nmse_squared``; and ``dataset/split:faces/group``.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(model, tests, place, out, progress, _covered_rows, a_face=len(PROTOCOLS[COVER])):
+    for name, rows in _rows(
+        model, tests, place, out, progress=progress, score=_covered_rows, a_face=len(PROTOCOLS[COVER])
+    ):
         for group in GROUPS:
             for line in cover_lines(rows, group):
                 metrics[f"{name}:faces/{group}"] = float(line.faces)
@@ -102,9 +104,9 @@ def _rows(
     tests: TestSets,
     place: Surroundings,
     out: Path,
+    *,
     progress: Progress,
     score: Callable[[Sequence[Annotation], Landmarker, str, str], Iterator[FaceError]],
-    *,
     a_face: int = 1,
 ) -> Iterator[tuple[str, list[FaceError]]]:
     """Rows of each set, ``a_face`` of them for every face, written to files as well."""

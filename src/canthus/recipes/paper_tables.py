@@ -112,7 +112,7 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
     return "\n".join([*parts, "\n".join(said) + "\n"] if said else parts)
 
 
-def write_table(folder: Path, paper: Paper, name: str, text: str, scale: Scale, runs: Runs) -> list[Path]:
+def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs, *, text: str) -> list[Path]:
     """Write ``NAME.md``, which is ``text``, and ``NAME.csv``, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / f"{name}.md", folder / f"{name}.csv"

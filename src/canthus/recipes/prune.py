@@ -134,13 +134,24 @@ def prune(
     place.out.mkdir(parents=True, exist_ok=True)
     (place.out / PLAN).write_text(made.plan.to_json() + "\n")
     if run.final_epochs > 0:
-        L.seed_everything(config.seed, verbose=False)
-        batches = training_batches(config, place, packs.train)
-        entries = {PLAN_KEY: made.plan.to_json()}
-        best = fit_network(network, config, place, packs, batches, entries=entries, write=write)
+        best = _train_on(network, made.plan, config, place, packs=packs, write=write)
     else:
         best = _save(network, made.plan, config, place.out)
     return PruneReport(best, place.out / PLAN, before, _parameters(network), made.whole)
+
+
+def _train_on(
+    network: nn.Module,
+    plan: PrunePlan,
+    config: TrainConfig,
+    place: Surroundings,
+    *,
+    packs: Packs,
+    write: Callable[[str], None],
+) -> Path:
+    L.seed_everything(config.seed, verbose=False)
+    batches = training_batches(config, place, packs.train)
+    return fit_network(network, config, place, packs, batches, entries={PLAN_KEY: plan.to_json()}, write=write)
 
 
 def sample_images(packs: Packs, config: TrainConfig, count: int) -> Tensor:

@@ -117,7 +117,7 @@ def test_markdown_shows_published_ours_and_not_run() -> None:
 
 
 def test_the_csv_has_one_line_a_cell(tmp_path: Path) -> None:
-    page, data = write_table(tmp_path / "new", PAPER, "table_1", "# text", SCALE, {"a": nme(0.03)})
+    page, data = write_table(tmp_path / "new", PAPER, "table_1", SCALE, {"a": nme(0.03)}, text="# text")
     assert page.read_text(encoding="utf-8") == "# text"
     rows = list(csv.DictReader(data.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 3 * (2 * 2 + 2)
