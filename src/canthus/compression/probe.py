@@ -157,7 +157,7 @@ def _send(network: nn.Module, example: Tensor, name: str, marks: Tensor, outputs
         if is_mixing(layer) or is_channelwise(layer):
             side = IN if is_mixing(layer) else OUT
             hooks.append(
-                (layer.register_forward_pre_hook, functools.partial(found.read, key, side, channel_axis(layer)))
+                (layer.register_forward_pre_hook, functools.partial(found.read, (key, side, channel_axis(layer))))
             )
             if is_mixing(layer):
                 hooks.append((layer.register_forward_hook, mark if key == name else _swallow))
