@@ -143,7 +143,7 @@ def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, s
         settings: length, precision, devices.
     """
     with warnings.catch_warnings():
-        for message in HARMLESS:
+        for message in (*HARMLESS, ".*but have no `val_dataloader`.*"):
             warnings.filterwarnings("ignore", message=message)
         _trainer(out, settings, []).fit(task, train)
 
