@@ -112,7 +112,7 @@ def plot_error_by_cover(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.0), dpi=120, layout="constrained")
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(9.5, 5.0), dpi=120, layout="constrained")
     axes = figure.subplots()
     for index, (name, places) in enumerate(models.items()):
         line = sorted(place for condition, place in places.items() if not condition.startswith("centre"))
@@ -124,7 +124,7 @@ def plot_error_by_cover(
     axes.set(xlabel="mean covered share of the face, %", ylabel="mean error in % of the inter-ocular distance")
     axes.set(title=f"{title}\nsquare: centre 25 % of the face; diamond: of the picture", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 

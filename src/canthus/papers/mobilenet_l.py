@@ -221,7 +221,8 @@ MOBILENET_L = Paper(
             budget=(
                 "Trained on 300w and ytf with masks, 12 epochs of 2,000 faces, batch 16, 128 pixels, cosine schedule, "
                 "the last epoch; FAN with two hourglasses of 96 channels; ESR with 10 stages of 500 ferns on every "
-                "face and its mirror image, four starts each."
+                "face and its mirror image, four starts each. No network is trained to the end by that, and FAN, "
+                "which learns from heatmaps, least of all."
             ),
         ),
     },
