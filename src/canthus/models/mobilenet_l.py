@@ -1,41 +1,18 @@
 """MobileNet-L: MobileNetV3 blocks, three scales, one fully connected layer, for covered faces."""
 
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.models.layers import NormalizeInput, points_from_offsets
+from canthus.models.mobilenet_v3 import SMALL, RowV3
 from canthus.models.output import Output
 from canthus.models.spread import SpreadHead
 
-
-class Row(NamedTuple):
-    """A bneck of the paper's Table 1."""
-
-    kernel: int
-    hidden: int
-    outputs: int
-    squeeze: bool
-    swish: bool
-    stride: int
-
-
-ROWS = (
-    Row(3, 16, 16, True, False, 2),
-    Row(3, 72, 24, False, False, 2),
-    Row(3, 88, 24, False, False, 1),
-    Row(5, 96, 40, True, True, 2),
-    Row(5, 240, 40, True, True, 1),
-    Row(5, 240, 40, True, True, 1),
-    Row(5, 120, 48, True, True, 1),
-    Row(5, 144, 48, True, True, 1),
-    Row(5, 288, 96, True, True, 2),
-    Row(5, 576, 96, True, True, 1),
-    Row(5, 576, 96, True, True, 1),
-)
-"""Kernel, expanded width, channels out, squeeze-and-excitation, h-swish (else ReLU), stride."""
+ROWS = SMALL
+"""The bnecks of the paper's Table 1 are those of MobileNetV3-small."""
 
 STEM, TOP, GLOBAL, S3, SCALE = 16, 576, 1024, 64, 128
 """Channels of the first layer, of C2, of the 1x1 layer after pooling, of S3, and of S1 and S2."""
@@ -73,7 +50,7 @@ class Bneck(nn.Module):
         inverted: whether there is an expansion and a shortcut; else the block is depthwise-separable.
     """
 
-    def __init__(self, inputs: int, row: Row, *, linear: bool, inverted: bool) -> None:
+    def __init__(self, inputs: int, row: RowV3, *, linear: bool, inverted: bool) -> None:
         super().__init__()
         hidden = row.hidden if inverted else inputs
         self.shortcut = inverted and row.stride == 1 and inputs == row.outputs
