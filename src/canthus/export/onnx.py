@@ -128,11 +128,12 @@ def _trace(view: nn.Module, example: Tensor, outputs: Sequence[str], sizes: Mapp
 
 
 def _drop_debris(model: Any) -> None:
-    """Remove the tracer's stack traces, which name files of the machine that exported."""
+    """Remove the tracer's stack traces, which name files of the machine that exported, and inferred shapes."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         if hasattr(value, "metadata_props"):
             del value.metadata_props[:]
     del model.graph.metadata_props[:]
