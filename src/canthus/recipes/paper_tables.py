@@ -11,7 +11,7 @@ from typing import final
 from canthus.recipes.experiments import Claim, Column, Paper, PaperTable, Scale
 
 NOT_RUN = "not run"
-ONE_SEED = "one seed each"
+ONE_SEED = "a row has one seed"
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """Row -> metrics of each of its seeds."""
