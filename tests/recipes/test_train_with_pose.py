@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.images import write_image
 from canthus.models import create_model
+from canthus.papers import PAPERS
 from canthus.pose import head_pose
 from canthus.recipes.config import TrainConfig, load_recipe, recipe_names, to_values
+from canthus.recipes.experiments import FULL, jobs_of
+from canthus.recipes.paper_tables import table_markdown
+from canthus.recipes.reproduce import Reporter, run_job
 from canthus.recipes.start import load_network
 from canthus.recipes.train import Surroundings, pack_faces, refuse_other_run, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
@@ -84,6 +89,17 @@ def test_rare_kinds_of_faces_weigh_more(roots: dict[str, Path], tmp_path: Path) 
     weighed = run(config, roots, tmp_path / "weighed")[0]["train/loss"]
     plain = run(load_recipe("blaze_ghost_wflw", changes[:-1]), roots, tmp_path / "plain")[0]["train/loss"]
     assert weighed > plain
+
+
+def test_the_paper_runs_on_its_own_data(roots: dict[str, Path], tmp_path: Path) -> None:
+    paper = PAPERS["blaze_ghost"]
+    job = next(job for job in jobs_of(paper, ["table_6"], FULL) if job.entry == "blaze_ghost")
+    short = replace(job, plan=replace(job.plan, changes=(*job.plan.changes, *SMALL, "epochs=1")))
+    place = Surroundings(roots=roots, cache=roots["300w"].parent / "cache", out=tmp_path, accelerator="cpu")
+    made = run_job(short, place, measure=paper.measure, scale=paper.scales[FULL], tell=Reporter())
+    assert made.metrics["wflw/test:faces"] == 4
+    text = table_markdown(paper, "table_6", paper.scales[FULL], {"blaze_ghost": [made.metrics]})
+    assert f"0.056 / {made.metrics['wflw/test:nme_ion']:.4f}" in text
 
 
 def test_the_recipes_say_what_the_paper_prints() -> None:
