@@ -192,7 +192,9 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
     asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
-    return Made(job, folder, folder / found["model"], found["metrics"])
+    # A model that existed already lies where it lies now, which need not be where it lay then.
+    model = init_file(job.plan.recipe) if job.plan.way == FILE else folder / found["model"]
+    return Made(job, folder, model, found["metrics"])
 
 
 def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]:
