@@ -11,7 +11,6 @@ Coordinates are read as they stand.  Errors are of visible points, over the size
 ``canthus.evaluation.protocols``.
 """
 
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from canthus.data.matlab import read_matlab
 from canthus.data.problems import DAMAGED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup
-from canthus.optional import require
 from canthus.schemes import AFLW_19
 from canthus.types import Annotation
 
@@ -39,7 +38,6 @@ SPLITS = {"train": "train", "test": "test", "full": "test", "frontal": "test", "
 ``fit``/``validation`` divide ``train`` 9 to 1 by picture."""
 
 _POINTS = AFLW_19.count
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, zlib.error)
 
 
 @final
@@ -137,16 +135,13 @@ def _labels(path: Path) -> _Labels:
     """
     if not path.is_file():
         raise DataError(f"{path}: is not there; expected the file of labels of AFLW with 19 points")
-    matlab = require("scipy.io.matlab", extra="datasets")
+    found = read_matlab(path, ("bbox", "data", "mask_new", "nameList", "ra"))
     try:
-        found = matlab.loadmat(path)
         boxes, data, mask = (np.asarray(found[name], np.float64) for name in ("bbox", "data", "mask_new"))
         names = tuple(_text(cell) for cell in np.ravel(found["nameList"]))
         order = np.ravel(found["ra"]).astype(np.int64) - 1
-    except (matlab.MatReadError, *_UNREADABLE) as error:
-        raise DataError(
-            f"{path}: expected a MATLAB 5 file with bbox, data, mask_new, nameList and ra ({error})"
-        ) from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: expected numbers in bbox, data, mask_new, ra, texts in nameList ({error})") from error
     n = len(names)
     for name, matrix, shape in (("bbox", boxes, (n, 4)), ("data", data, (n, 2 * _POINTS)), ("mask_new", mask, (n, 19))):
         if matrix.shape != shape:

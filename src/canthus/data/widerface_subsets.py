@@ -5,7 +5,6 @@ Layout: ``ground_truth/wider_face_val.mat`` with the names and boxes of all face
 where the official tools put them, in ``eval_tools/ground_truth/``.
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -13,8 +12,8 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from canthus.data.matlab import read_matlab
 from canthus.errors import DataError
-from canthus.optional import require
 
 SUBSETS = ("easy", "medium", "hard")
 OFFICIAL = {"easy": 7211, "medium": 13319, "hard": 31958}
@@ -78,17 +77,9 @@ def read_subset(root: Path, subset: str) -> list[CountedPicture]:
 
 def _lists(path: Path, names: tuple[str, ...]) -> list[list[Any]]:
     """Cell arrays of a MATLAB file."""
-    matlab = require("scipy.io.matlab", extra="datasets")
     if not path.is_file():
         raise DataError(f"{path}: not there; expected the files of the official evaluation of WIDER FACE")
-    try:
-        content = matlab.loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, zlib.error, matlab.MatReadError) as error:
-        raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from error
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise DataError(f"{path}: expected {', '.join(names)}; found no {', '.join(missing)}")
-    return [_cells(content[name]) for name in names]
+    return [_cells(cells) for cells in read_matlab(path, names).values()]
 
 
 def _cells(array: Any) -> list[Any]:
