@@ -1,6 +1,6 @@
 """Blaze_ghost for 68 points on WFLW (Yu et al., 2023, Tables 5 and 6).
 
-Run:    canthus reproduce blaze_ghost --scale quick --data DIR    # 300w/ and ytf/; about two hours on two cores
+Run:    canthus reproduce blaze_ghost --scale quick --data DIR    # 300w/ and ytf/; 80 minutes on two cores
         canthus reproduce blaze_ghost --scale full --data DIR     # wflw/; a GPU, days
 
 Differs: the paper compares four cells of backbone x loss x optimizer; all eight are run.  It names no settings of SGD.
