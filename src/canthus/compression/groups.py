@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from canthus.compression.graph import graph_reach
 from canthus.compression.layers import IN, OUT, keep_channels, width
 from canthus.compression.probe import Outputs, Place, Reach, all_tensors, reach, running_order
 from canthus.errors import ConfigError
@@ -79,8 +80,10 @@ def find_groups(
 ) -> Layers:
     """The groups of a network, last layer first.
 
-    The first layer stays whole, and so do the layers that make the outputs.  Each group is tried: cutting every other
-    element from a copy must change the outputs no more than making the readers ignore them does.
+    The first layer stays whole, and so do the layers that make the outputs.  What belongs together is what the
+    dependency graph of Torch-Pruning says.  Each group is tried: cutting every other element from a copy must change
+    the outputs no more than making the readers ignore them does.  Of groups that fail (the outputs, maps that are
+    joined and flattened) it is measured instead, by sending NaN through the network.
 
     Args:
         network: any module of convolutions and linear layers; it is left as it is.
@@ -90,23 +93,49 @@ def find_groups(
 
     Raises:
         ConfigError: ``keep`` names no layer, or the network has no convolution or linear layer.
+        MissingExtraError: torch-pruning is not installed.
     """
     twin = copy.deepcopy(network).eval()
     order = running_order(twin, example)
     unknown = sorted(set(keep) - set(order))
     if unknown or not order:
         raise ConfigError(f"Cannot keep {unknown}: the convolutions and linear layers that run are {order}")
-    reached = {name: reach(twin, example, name, outputs) for name in order}
-    whole = {order[0]: "the first layer"} | dict.fromkeys(keep, "kept as asked")
+    kept = {order[0]: "the first layer"} | dict.fromkeys(keep, "kept as asked")
+    reached = graph_reach(twin, example, order, outputs)
+    doubtful = set(order) - set(reached)
+    measured = set[str]()
+    while True:
+        reached |= {name: reach(twin, example, name, outputs) for name in doubtful}
+        measured |= doubtful
+        layers, failed = _tried(twin, example, reached, order, kept=kept, outputs=outputs)
+        doubtful = failed - measured
+        if not doubtful:
+            return layers
+
+
+def _tried(
+    network: nn.Module,
+    example: Tensor,
+    reached: Mapping[str, Reach],
+    order: Sequence[str],
+    *,
+    kept: Mapping[str, str],
+    outputs: Outputs,
+) -> tuple[Layers, set[str]]:
+    """The groups that pass the trial, and the makers of the channels of those that do not."""
+    whole = dict(kept)
     whole |= {name: found.obstacle for name, found in reached.items() if found.obstacle and name not in whole}
     groups: list[ChannelGroup] = []
-    for group in _coupled(twin, reached, order):
-        reason = _obstacle(group, whole) or _trial(twin, example, group, outputs)
+    failed = set[str]()
+    for group in _coupled(network, reached, order):
+        reason = _bound(group, whole)
+        if not reason and (reason := _obstacle(group) or _trial(network, example, group, outputs)):
+            failed |= {member.layer for member in group.members if member.layer in reached}
         if reason:
             whole.setdefault(group.layer, reason)
         else:
             groups.append(group)
-    return Layers(tuple(groups), whole)
+    return Layers(tuple(groups), whole), failed
 
 
 def _coupled(network: nn.Module, reached: Mapping[str, Reach], order: Sequence[str]) -> list[ChannelGroup]:
@@ -119,7 +148,7 @@ def _coupled(network: nn.Module, reached: Mapping[str, Reach], order: Sequence[s
         new = list(dict.fromkeys(new))
         taken.update(place for element in new for place in element)
         if new:
-            groups.append(_group(name, new))
+            groups.append(group_of(name, new))
     return groups
 
 
@@ -143,7 +172,8 @@ def _elements(reached: Mapping[str, Reach]) -> dict[Place, tuple[Place, ...]]:
     return {place: element for element in map(tuple, together.values()) for place in element}
 
 
-def _group(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
+def group_of(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
+    """Elements as a group under a layer that makes them."""
     sides = dict.fromkeys([(name, OUT), *sorted({(layer, side) for e in elements for layer, side, _ in e})])
     channels: dict[tuple[str, str], list[list[int]]] = {key: [[] for _ in elements] for key in sides}
     for number, element in enumerate(elements):
@@ -155,12 +185,14 @@ def _group(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
     return ChannelGroup(name, tuple(members))
 
 
-def _obstacle(group: ChannelGroup, whole: Mapping[str, str]) -> str:
+def _bound(group: ChannelGroup, whole: Mapping[str, str]) -> str:
     makers = sorted({m.layer for m in group.members if m.side == OUT} & set(whole))
     if group.layer in whole:
         return whole[group.layer]
-    if makers:
-        return f"bound to {makers[0]}, which stays whole: {whole[makers[0]]}"
+    return f"bound to {makers[0]}, which stays whole: {whole[makers[0]]}" if makers else ""
+
+
+def _obstacle(group: ChannelGroup) -> str:
     if group.count < 2:
         return "cannot become smaller: it has one channel, or its channels all depend on each other"
     return "" if group.readers else "no convolution or linear layer reads it"

@@ -98,7 +98,7 @@ def test_what_cannot_be_cut_stays_whole_and_says_why() -> None:
     made = prune(Normed(), IMAGES, PruneSettings(0.5))
     assert made.plan == PrunePlan()
     assert "GroupNorm" in made.whole["c"]
-    assert "does not run" in made.whole["b"]
+    assert "a parameter outside of layers" in made.whole["b"]
 
 
 def test_wrong_requests_say_what_is_wrong(tmp_path: Path) -> None:
