@@ -115,6 +115,21 @@ def test_a_stopped_run_goes_on_as_if_unbroken(config: TrainConfig, faces: Path, 
             assert stopped[key] == pytest.approx(whole[key], rel=1e-4), key
 
 
+def test_a_run_keeps_every_epoch_and_validates_at_least_once(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    def kill(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            raise StopError
+
+    seldom = load_recipe(str(recipe), ["epochs=3", "validate_every=5"])
+    with pytest.raises(StopError):
+        run(seldom, faces, tmp_path, kill)
+    assert read_checkpoint(tmp_path / "last.ckpt")["epoch"] == 0
+    run(seldom, faces, tmp_path)
+    assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
+    assert np.isfinite(rows(tmp_path)[-1]["300w/validation/nme_ion"])
+    assert (tmp_path / "best.ckpt").exists()
+
+
 def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(recipe: Path, unbroken: Path) -> None:
     trained, _ = load_network(unbroken / "best.ckpt")
     start = start_network(load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}"]))

@@ -70,7 +70,7 @@ class FitSettings:
         ema_decay: decay of the averaged weights per step; 0 for no average.
         precision: as Lightning names it: ``32-true``, ``bf16-mixed``.
         clip: largest norm of the gradient; 0 for no limit.
-        validate_every: epochs between two validations.
+        validate_every: epochs between two validations; a shorter training has one, at its end.
         devices: processes (CPU) or accelerators on this machine; more than one trains with DDP.
         accelerator: ``auto``, ``cpu``, ``gpu``.
     """
@@ -153,7 +153,13 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         MetricsRecorder(out, title=str(config.get("name", out.name))),
-        ModelCheckpoint(out, LAST.removesuffix(".ckpt"), every_n_epochs=1, enable_version_counter=False),
+        ModelCheckpoint(
+            out,
+            LAST.removesuffix(".ckpt"),
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
         TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
     ]
     if settings.ema_decay > 0:
@@ -173,7 +179,7 @@ def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.T
         callbacks=callbacks,
         logger=False,
         default_root_dir=out,
-        check_val_every_n_epoch=settings.validate_every,
+        check_val_every_n_epoch=min(settings.validate_every, settings.epochs),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
