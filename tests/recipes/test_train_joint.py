@@ -15,7 +15,7 @@ from canthus.models import create_model
 from canthus.models.backbones import create_backbone
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
-from canthus.recipes.start import load_network
+from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.session import LandmarkSession
 from canthus.training.checkpoint import network_weights, read_checkpoint
@@ -141,6 +141,16 @@ def test_regression_alone_trains_without_heatmaps(faces: Path, tmp_path: Path) -
     changes = ["loss_settings.heatmap_weight=0", "model_settings.heatmaps=false", "epochs=1"]
     rows = run(small("joint_mobilenet_68", "mobilenet_v2", *changes), faces, tmp_path)
     assert np.isfinite(rows[0]["train/loss"])
+
+
+def test_a_network_without_heatmaps_may_start_one_with_them(faces: Path, tmp_path: Path) -> None:
+    changes = ["loss_settings.heatmap_weight=0", "model_settings.heatmaps=false", "epochs=1"]
+    run(small("joint_mobilenet_68", "mobilenet_v2", *changes), faces, tmp_path)
+    before, _ = load_network(tmp_path / "last.ckpt")
+    joint = start_network(small("joint_mobilenet_68", "mobilenet_v2", f"init='{tmp_path / 'last.ckpt'}'"))
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(joint.state_dict()[name], value)
+    assert joint.heatmap_head is not None
 
 
 def test_the_heatmaps_stay_behind_unless_asked_for(faces: Path, tmp_path: Path) -> None:

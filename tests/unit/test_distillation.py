@@ -30,6 +30,19 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert float(loss.detach()) == pytest.approx(2 * float(parts["feature_loss"]) + 3 * float(parts["output_loss"]))
 
 
+def test_a_teacher_may_compute_in_half_precision() -> None:
+    network, image = small("resnet50"), torch.rand(4, 3, SIZE, SIZE)
+    exact, half = Teacher(network)(image), Teacher(network, half=True)(image)
+    assert half.deep is not None
+    assert half.deep.dtype == torch.bfloat16
+    assert (half.points.float() - exact.points).abs().mean() < 0.05
+    student = small()
+    config = DistillConfig("t", output_weight=1.0, width=8)
+    loss, _ = Distiller(student, Teacher(network, half=True), size=SIZE, config=config)(image, student(image))
+    assert loss.dtype == torch.float32
+    torch.autograd.backward(loss)
+
+
 def test_a_part_without_weight_is_not_computed() -> None:
     student, image = small(), torch.rand(4, 3, SIZE, SIZE)
     output = student(image)

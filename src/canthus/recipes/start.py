@@ -1,5 +1,6 @@
 """The network of a recipe and the weights it starts from."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from canthus.errors import ConfigError
 from canthus.models import create_model
+from canthus.models.joint import JointNetwork, decoding
 from canthus.models.onnx_weights import load_onnx_weights
 from canthus.models.weights import WeightsReport, load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
@@ -15,6 +17,9 @@ from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
 from canthus.zoo import embedded_models
+
+NEW_HEADS = ("spread.", "heatmap_head.")
+"""Prefixes of weights that a network may have beyond those of the checkpoint it starts from."""
 
 
 def fresh_network(config: TrainConfig) -> nn.Module:
@@ -35,8 +40,8 @@ def start_network(
 ) -> nn.Module:
     """The recipe's network with the weights it starts from.
 
-    A checkpoint of canthus must fit as a whole, but for the head of the spread, which may start anew; so must an
-    exported model.  Of any other file of weights, what fits is taken.
+    A checkpoint of canthus must fit as a whole, but for the heads of the spread and of the heatmaps, which may start
+    anew; so must an exported model.  Of any other file of weights, what fits is taken.
 
     Args:
         config: the recipe.
@@ -60,7 +65,7 @@ def start_network(
         tell(load_weights(network, path))
         return network
     weights = network_weights(read_checkpoint(path))
-    fresh = {name: value for name, value in network.state_dict().items() if name.startswith("spread.")}
+    fresh = {name: value for name, value in network.state_dict().items() if name.startswith(NEW_HEADS)}
     try:
         network.load_state_dict(fresh | weights)
     except RuntimeError as error:
@@ -95,12 +100,26 @@ def load_teacher(config: TrainConfig) -> Teacher:
             f"distill.teacher={path}: no such checkpoint. Train the teacher first, or name another with --set "
             "distill.teacher=FILE"
         )
-    network, taught = load_network(path)
+    teacher, taught = _trained_teacher(path, path.stat().st_mtime_ns)
     for name in ("scheme", "size", "margin"):
         own, theirs = getattr(config, name), getattr(taught, name)
         if own != theirs:
             raise ConfigError(f"The teacher {path} has {name} {theirs}, the recipe {own}; they must be the same")
-    return Teacher(network)
+    return teacher
+
+
+@functools.lru_cache(maxsize=1)
+def _trained_teacher(path: Path, _: int) -> tuple[Teacher, TrainConfig]:
+    """A checkpoint's network as a teacher; kept, because pruning asks for it after every layer.
+
+    Args:
+        path: of the checkpoint.
+        _: when it was written.
+    """
+    network, config = load_network(path)
+    if isinstance(network, JointNetwork):
+        network = decoding(network, "regression")
+    return Teacher(network, half=config.precision.startswith("bf16")), config
 
 
 def init_file(init: str) -> Path:
