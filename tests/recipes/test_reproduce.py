@@ -11,6 +11,7 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.evaluation.rows import read_rows
 from canthus.papers import PAPERS
+from canthus.recipes.config import TrainConfig
 from canthus.recipes.costs import kept_costs, measure_costs
 from canthus.recipes.experiments import (
     COVERED,
@@ -30,7 +31,7 @@ from canthus.recipes.experiments import (
 )
 from canthus.recipes.paper_folds import fold_tests_markdown
 from canthus.recipes.paper_plots import plot_costs, plot_covers
-from canthus.recipes.reproduce import Made, Reporter, finished_job, run_job
+from canthus.recipes.reproduce import Made, Reporter, finished_job, job_config, run_job
 from canthus.recipes.train import Surroundings
 from command import run_command
 
@@ -183,15 +184,21 @@ WHOLE_SETS = ('train=[{dataset="300w",split="fit"}]', 'validation=[{dataset="300
 
 
 def test_a_student_learns_from_another_row_and_is_pruned(place: Surroundings) -> None:
-    student = Plan("joint_mobilenet_distilled_68", (*JOINT, *WHOLE_SETS, "distill.teacher={of}"), of="teacher")
+    changes = (*JOINT, *WHOLE_SETS, "distill.teacher={of}")
+    student = Plan("joint_mobilenet_distilled_68", changes, of="teacher", start="begun")
+    points_alone = ("model_settings.heatmaps=false", "loss_settings.heatmap_weight=0.0")
     entries = {
+        "begun": Entry("start", {QUICK: Plan("joint_mobilenet_68", (*JOINT, *WHOLE_SETS, *points_alone))}),
         "teacher": Entry("teacher", {QUICK: Plan("joint_mobilenet_68", (*JOINT, *WHOLE_SETS))}),
         "student": Entry("student", {QUICK: student}),
         "pruned": Entry("pruned", {QUICK: Plan(way=PRUNE, of="student", rate=0.5, final_epochs=1)}),
     }
     table = PaperTable("t", "Table 1", ("pruned",), (Column("nme_ion", "NME"),), {})
     jobs = jobs_of(Paper("P", PLAIN, {}, entries, {"t": table}), ["t"], QUICK)
-    assert [job.entry for job in jobs] == ["teacher", "student", "pruned"]
+    assert [job.entry for job in jobs] == ["begun", "teacher", "student", "pruned"]
+    asked = job_config(jobs[2], place.out / jobs[2].folder)
+    assert isinstance(asked, TrainConfig)
+    assert asked.init == str(place.out / "begun/seed_0/last.ckpt")
     made = {job.entry: run_job(job, place, measure=PLAIN, scale=SCALE, tell=Reporter()) for job in jobs}
     assert all(one.metrics["300w/validation:nme_ion"] > 0 for one in made.values())
     assert made["pruned"].model.stat().st_size < 0.6 * made["student"].model.stat().st_size

@@ -35,6 +35,7 @@ class Plan:
         seeds: how often it is trained, from seeds 0, 1, ...; in a cross-validation, where changes or sets hold
             ``FOLD``, the number of folds.
         of: key of the row whose checkpoint is pruned, or stands for ``OTHER`` in the changes.
+        start: key of the row whose weights it starts from; random weights where empty.
         rate: share of the channels that pruning takes from each layer.
         layer_epochs: length of the retraining after each pruned layer, as a share of an epoch.
         final_epochs: epochs of training after the last pruned layer.
@@ -46,6 +47,7 @@ class Plan:
     way: str = TRAIN
     seeds: int = 1
     of: str = ""
+    start: str = ""
     rate: float = 0.0
     layer_epochs: float = 0.0
     final_epochs: int = 0
@@ -229,8 +231,8 @@ def _add_plan(row: str, paper: Paper, scale: str, plans: dict[str, Plan]) -> Non
     plan = paper.entries[row].plans.get(scale)
     if plan is None or row in plans:
         return
-    if plan.of:
-        _add_plan(plan.of, paper, scale, plans)
+    for needed in filter(None, (plan.start, plan.of)):
+        _add_plan(needed, paper, scale, plans)
     plans[row] = plan
 
 
@@ -245,7 +247,7 @@ def check_paper(paper: Paper) -> None:
         claimed = {row for claim in table.claims for row in (claim.smaller, claim.larger)}
         plans = [plan for row in table.rows if row in paper.entries for plan in paper.entries[row].plans.values()]
         rows = {*table.rows, *claimed, *table.fold_tests, *(row for row, _ in table.published)}
-        rows |= {plan.of for plan in plans if plan.of}
+        rows |= {needed for plan in plans for needed in (plan.of, plan.start) if needed}
         unknown = [*(rows - set(paper.entries)), *({heading for _, heading in table.published} - headings)]
         unknown += [claim.column for claim in table.claims if claim.column not in headings]
         unknown += [scale for row in table.rows for scale in paper.entries[row].plans if scale not in paper.scales]

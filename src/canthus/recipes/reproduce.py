@@ -147,6 +147,8 @@ def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
     """
     other = _checkpoint_of(job, out)
     changes = tuple(job.fold(change).replace(OTHER, str(other)) for change in job.plan.changes)
+    if job.plan.start:
+        changes += (f"init={out.parent.parent / job.plan.start / 'seed_0' / LAST}",)
     if job.plan.way == PRUNE:
         return pruning_config(other, _pruning(job.plan), changes)
     config = plan_config(replace(job.plan, changes=changes))
