@@ -1,7 +1,9 @@
 """The card as an entry of an ONNX file's metadata."""
 
+from pathlib import Path
 from typing import Any
 
+from canthus.optional import require
 from canthus.runtime.card import METADATA_KEY, ModelCard
 
 
@@ -18,6 +20,18 @@ def put_card(model: Any, card: str, *, description: str) -> None:
     model.metadata_props.add(key=METADATA_KEY, value=card)
     model.producer_name = "canthus"
     model.doc_string = description
+
+
+def replace_card(path: Path, card: ModelCard) -> None:
+    """Write another card into an ONNX file.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    onnx = require("onnx", extra="train")
+    model = onnx.load(path)
+    put_card(model, card.to_json(), description=describe_file(card))
+    path.write_bytes(model.SerializeToString())
 
 
 def describe_file(card: ModelCard) -> str:

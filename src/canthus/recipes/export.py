@@ -15,6 +15,7 @@ from canthus.data.synthetic import draw_face
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.export.card_entry import replace_card
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import verify_export
 from canthus.models.joint import JointNetwork, decoding
@@ -124,7 +125,7 @@ def export(
         crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
         difference = verify_export(network, session, crops)
         calibration, metrics = _scored(config, session, held)
-        export_onnx(network, replace(card, metrics=metrics, calibration=calibration), unchecked)
+        replace_card(unchecked, replace(card, metrics=metrics, calibration=calibration))
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
