@@ -1,0 +1,38 @@
+"""Fewer bits a weight, so that a file compresses better: python -m canthus.export.rounding FILE ..."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from canthus.optional import require
+
+BITS = 18
+"""Significant bits that stay of 24: two parts in a million."""
+
+
+def round_weights(path: Path, *, bits: int = BITS) -> None:
+    """Round the float32 weights of an ONNX file in place, to the nearest.
+
+    For files that are embedded; compare the outputs afterwards, since a network may be sensitive.
+
+    Args:
+        path: of the file.
+        bits: significant bits that stay, 2 to 24.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    onnx = require("onnx", extra="train")
+    model = onnx.load(path)
+    step = 1 << (24 - bits)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == tensor.FLOAT and tensor.raw_data:
+            values = np.frombuffer(tensor.raw_data, np.uint32).astype(np.uint64)
+            tensor.raw_data = ((values + step // 2) // step * step).astype(np.uint32).tobytes()
+    path.write_bytes(model.SerializeToString())
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        round_weights(Path(name))
