@@ -418,7 +418,11 @@ STEPS = PaperTable(
     claims=(
         Claim("heatmaps lower the error", "joint", "points", "NME ION, %"),
         Claim("distillation lowers the error", "distilled", "joint", "NME ION, %"),
-        Claim("the pruned student is twice as fast", "pruned_75", "distilled", "time, ms", ratio=2.0),
+        Claim("pruned by half and retrained for longer, it errs less", "pruned_50_longer", "distilled", "NME ION, %"),
+        Claim(
+            "pruned by half it errs less than unpruned and trained on", "pruned_50_longer", "trained_on", "NME ION, %"
+        ),
+        Claim("the pruned student is faster", "pruned_75", "distilled", "time, ms"),
     ),
     note="Not in the paper: the steps on held-out faces, size and time. Equal lengths; pruned students train on.",
 )
