@@ -52,6 +52,7 @@ def _draw(axes: Any, rows: Sequence[Mapping[str, float]], *, suffix: str, best: 
         places = [(row["epoch"] + 1, 100 * row[name]) for row in rows if not math.isnan(row.get(name, math.nan))]
         values = [value for _, value in places]
         label = f"{name.removesuffix(suffix)}: best {best(values, default=math.nan):.2f} %"
-        axes.plot([epoch for epoch, _ in places], values, color=f"C{colour}", label=label)
+        few = "o" if len(places) < 10 else None
+        axes.plot([epoch for epoch, _ in places], values, color=f"C{colour}", marker=few, label=label)
         drawn.append(values)
     return drawn

@@ -73,11 +73,19 @@ class MetricsRecorder(Callback):
             return
         row = {"epoch": trainer.current_epoch, "seconds": round(time.monotonic() - self._start, 2)}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        row.update({name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
+        row.update(_metrics_of_epoch(trainer))
         self._rows.append(row)
         self._path.write_text("".join(json.dumps(r) + "\n" for r in self._rows))
         if trainer.current_epoch % self._plot_every == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
             plot_curves(self._rows, self._plot, title=self._title)
+
+
+def _metrics_of_epoch(trainer: L.Trainer) -> dict[str, float]:
+    """What this epoch measured; Lightning itself goes on telling the last validation's."""
+    every = trainer.check_val_every_n_epoch
+    validated = every is None or (trainer.current_epoch + 1) % every == 0
+    found = sorted(trainer.callback_metrics.items())
+    return {name: float(value) for name, value in found if validated or name.startswith("train/")}
 
 
 @final
@@ -93,5 +101,5 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            metrics = "  ".join(f"{k} {float(v):.4f}" for k, v in sorted(trainer.callback_metrics.items()))
+            metrics = "  ".join(f"{name} {value:.4f}" for name, value in _metrics_of_epoch(trainer).items())
             self._write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}")
