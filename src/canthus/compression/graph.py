@@ -22,7 +22,8 @@ def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outpu
         outputs: which of the tensors that the network returns are traced.
 
     Returns:
-        For each layer that the graph knows, where its channels arrive; layers that it does not know are missing.
+        For each layer that the graph knows, where its channels arrive; layers that it does not know are missing.  None
+        is known of a network that flattens maps before a layer: the graph misnumbers those, or does not end (1.6.1).
 
     Raises:
         MissingExtraError: torch-pruning is not installed.
@@ -37,7 +38,9 @@ def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outpu
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             return {}
     own = {layer: name for name, layer in twin.named_modules()}
-    found = {}
+    found: dict[str, Reach] = {}
+    if _flattens(graph, own, library.ops.OPTYPE.RESHAPE):
+        return found
     for name in names:
         layer = twin.get_submodule(name)
         if layer in graph.module2node:
@@ -45,6 +48,20 @@ def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outpu
             count = len(layer.get_parameter("weight"))
             found[name] = _reach(graph.get_pruning_group(layer, cut, list(range(count))), own)
     return found
+
+
+def _flattens(graph: Any, own: Mapping[nn.Module, str], reshape: Any) -> bool:
+    """Whether a layer comes after a change of shape."""
+    waiting = [node for node in graph.module2node.values() if node.type == reshape]
+    seen = set(waiting)
+    while waiting:
+        for node in waiting.pop().outputs:
+            if node.module in own:
+                return True
+            if node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return False
 
 
 def elements_of(network: nn.Module, group: Any) -> tuple[str, list[list[Place]]]:
