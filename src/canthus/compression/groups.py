@@ -82,8 +82,8 @@ def find_groups(
 
     The first layer stays whole, and so do the layers that make the outputs.  What belongs together is what the
     dependency graph of Torch-Pruning says.  Each group is tried: cutting every other element from a copy must change
-    the outputs no more than making the readers ignore them does.  Of groups that fail (the outputs, maps that are
-    joined and flattened) it is measured instead, by sending NaN through the network.
+    the outputs no more than making the readers ignore them does.  Of groups that fail, of the outputs, and of
+    networks that the graph does not know, it is measured instead, by sending NaN through the network.
 
     Args:
         network: any module of convolutions and linear layers; it is left as it is.
