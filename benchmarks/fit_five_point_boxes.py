@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from canthus.conversions import convert
 from canthus.data import load_dataset
 from canthus.geometry import BoxHabit, box_iou, box_size
-from canthus.schemes import FIVE
+from canthus.schemes import FIVE, convert
 
 
 def main() -> None:

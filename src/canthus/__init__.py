@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from canthus.conversions import convert as convert
     from canthus.errors import CanthusError as CanthusError
     from canthus.errors import ConfigError as ConfigError
     from canthus.errors import DataError as DataError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from canthus.runtime.video import open_video as open_video
     from canthus.runtime.video import read_video as read_video
     from canthus.schemes import Scheme as Scheme
+    from canthus.schemes import convert as convert
     from canthus.schemes import find_scheme as find_scheme
     from canthus.types import Faces as Faces
     from canthus.types import Frame as Frame
@@ -59,7 +59,7 @@ _HOMES = {
     "Tracker": "runtime.tracker",
     "VideoError": "errors",
     "VideoWriter": "runtime.video",
-    "convert": "conversions",
+    "convert": "schemes",
     "create_detector": "runtime.detectors",
     "draw_frame": "runtime.draw",
     "embedded_detectors": "zoo",

@@ -1,10 +1,11 @@
-"""Find a name in a table, or suggest the nearest."""
+"""Find a name in a table, or an optional library: the error suggests the nearest name, or how to install the extra."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, MissingExtraError
 
 T = TypeVar("T")
 
@@ -26,3 +27,17 @@ def lookup(table: Mapping[str, T], name: str, *, kind: str) -> T:
     if name not in table:
         raise unknown_name(name, table, kind=kind)
     return table[name]
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import ``module``.
+
+    Raises:
+        MissingExtraError: it is not installed; the message holds the pip command.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"This needs {error.name!r}, which is not installed. Run: pip install 'canthus[{extra}]'"
+        ) from error

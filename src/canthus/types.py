@@ -8,9 +8,8 @@ from typing import TypeAlias, final
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from canthus.conversions import convert
 from canthus.geometry import Affine, BoxHabit
-from canthus.schemes import Scheme
+from canthus.schemes import Scheme, convert
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 """RGB picture."""
@@ -72,7 +71,7 @@ class Landmarks:
         return len(self.points)
 
     def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
-        """The same faces in another scheme; see ``canthus.conversions`` for what exists.
+        """The same faces in another scheme; see ``canthus.schemes`` for what exists.
 
         A point made of several has the mean of their scores, weighted as their positions are.
 

@@ -5,9 +5,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from canthus.conversions import CONVERSIONS, conversion_matrix
 from canthus.errors import ConfigError
-from canthus.schemes import FIVE, SCHEMES, Scheme, find_scheme
+from canthus.schemes import CONVERSIONS, FIVE, SCHEMES, Scheme, conversion_matrix, find_scheme
 
 EVERY_SCHEME = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.name)
 EVERY_CONVERSION = pytest.mark.parametrize(

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canthus.conversions import CONVERSIONS, convert
 from canthus.geometry import Affine
-from canthus.schemes import SCHEMES, find_scheme
+from canthus.schemes import CONVERSIONS, SCHEMES, convert, find_scheme
 
 PAIRS = sorted(CONVERSIONS)
 NUMBERS = st.floats(-2, 2)

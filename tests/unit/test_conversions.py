@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from canthus.conversions import conversion_matrix, convert
 from canthus.errors import ConfigError
-from canthus.schemes import AFLW_19, AFLW_21, COFW_29, FIVE, IBUG_68, WFLW_98, WILD_21
+from canthus.schemes import AFLW_19, AFLW_21, COFW_29, FIVE, IBUG_68, WFLW_98, WILD_21, conversion_matrix, convert
 from canthus.types import Landmarks
 
 

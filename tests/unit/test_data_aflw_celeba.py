@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from canthus.cli.main import app
-from canthus.conversions import convert
 from canthus.data import check_dataset, load_dataset
 from canthus.data.aflw import LABELS
 from canthus.data.aflw import OFFICIAL as AFLW_OFFICIAL
@@ -20,7 +19,7 @@ from canthus.evaluation.rows import read_rows
 from canthus.geometry import box_iou, hull_box
 from canthus.images import write_image
 from canthus.runtime.session import LandmarkSession
-from canthus.schemes import AFLW_19, FIVE, IBUG_68, Scheme
+from canthus.schemes import AFLW_19, FIVE, IBUG_68, Scheme, convert
 
 matlab = pytest.importorskip("scipy.io")
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.conversions import convert
 from canthus.data import check_dataset, load_dataset
 from canthus.data.wflw import ATTRIBUTES, FIELDS, LISTS, SPLITS
 from canthus.errors import ConfigError, DataError
 from canthus.geometry import hull_box
 from canthus.images import write_image
-from canthus.schemes import IBUG_68, WFLW_98
+from canthus.schemes import IBUG_68, WFLW_98, convert
 
 FOLDER = Path("WFLW_annotations/list_98pt_rect_attr_train_test")
 NAMES = {

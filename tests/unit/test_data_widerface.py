@@ -160,7 +160,7 @@ def test_subsets_need_scipy_and_say_so(root: Path, monkeypatch: pytest.MonkeyPat
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr("canthus.optional.import_module", missing)
+    monkeypatch.setattr("canthus.lookup.import_module", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'canthus\[datasets\]'"):
         load_scenes("widerface", root, "easy")
     assert len(load_scenes("widerface", root, "val")) == 3

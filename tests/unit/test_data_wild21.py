@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.conversions import convert
 from canthus.data import check_dataset, load_dataset
 from canthus.data.scenes import load_scenes
 from canthus.data.wild21 import HABIT
 from canthus.errors import ConfigError, DataError
 from canthus.images import write_image
-from canthus.schemes import FIVE, WILD_21
+from canthus.schemes import FIVE, WILD_21, convert
 
 NAMES = {"I": ["b.jpg", "a.jpg", "b.jpg"], "II": ["c.jpg"]}
 POINTS = np.random.default_rng(0).uniform(10, 50, (21, 2)).round(2)

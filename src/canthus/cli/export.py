@@ -24,7 +24,7 @@ def export(
     ] = "",
 ) -> None:
     """Write a trained network as ONNX, compare it with torch, and score it on the validation sets."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("torch", extra="train")
     from rich.console import Console

@@ -54,7 +54,7 @@ def fatigue(
     """
     from canthus.cli.output_files import opened_text
     from canthus.cli.video_run import Watch, check_targets
-    from canthus.optional import require
+    from canthus.lookup import require
     from canthus.runtime.tracker import Tracker, TrackerSettings
     from canthus.runtime.video import open_video
 
@@ -163,7 +163,7 @@ class _Film:
     """The annotated video."""
 
     def __init__(self, stack: ExitStack, path: Path, *, fps: float | None) -> None:
-        from canthus.optional import require
+        from canthus.lookup import require
 
         require("av", extra="video")
         if path.is_dir():

@@ -18,7 +18,7 @@ def fit(
     licence: Annotated[str | None, typer.Option(help="Terms of the model, for its card.")] = None,
 ) -> None:
     """Fit explicit shape regression (random ferns, no network); the file runs like any model: --model FILE.npz."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("torch", extra="train")
     from rich.console import Console

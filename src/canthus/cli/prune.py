@@ -35,7 +35,7 @@ def prune(
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
 ) -> None:
     """Take filters out layer by layer, retraining by the checkpoint's recipe; run it again to go on after a stop."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("lightning", extra="train")
     from rich.console import Console

@@ -38,7 +38,7 @@ def quantize(
     weight_bits: Annotated[int, typer.Option(min=7, max=8, help=_BITS_HELP)] = 8,
 ) -> None:
     """Write an int8 file of a landmark model; refused where it errs more than the float model by too much."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("onnx", extra="train")
     from rich.console import Console

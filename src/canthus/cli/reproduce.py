@@ -38,7 +38,7 @@ def reproduce(
     time_again: TimeOption = False,
 ) -> None:
     """Make a paper's tables again; run the same command again to go on after a stop."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("lightning", extra="train")
     from rich.console import Console

@@ -83,7 +83,7 @@ class _Sinks:
     def __init__(
         self, stack: ExitStack, watch: "Watch", *, out: Path | None, fps: float | None, session: "CropModel"
     ) -> None:
-        from canthus.optional import require
+        from canthus.lookup import require
 
         if out is not None:
             require("av", extra="video")

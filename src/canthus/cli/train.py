@@ -30,7 +30,7 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
 ) -> None:
     """Train a network by a recipe; run the same command again to go on after a stop."""
-    from canthus.optional import require
+    from canthus.lookup import require
 
     require("lightning", extra="train")
     from rich.console import Console

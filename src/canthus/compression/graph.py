@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from canthus.compression.layers import IN, OUT, is_channelwise, is_mixing
 from canthus.compression.probe import Outputs, Place, Reach
-from canthus.optional import require
+from canthus.lookup import require
 
 
 def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outputs: Outputs) -> dict[str, Reach]:

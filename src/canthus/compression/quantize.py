@@ -22,8 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.lookup import lookup, unknown_name
-from canthus.optional import require
+from canthus.lookup import lookup, require, unknown_name
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 """How the range of an activation follows from what was seen: all of it; all but one value in 100 000 at either end;

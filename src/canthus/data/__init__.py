@@ -13,7 +13,6 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool
 
-from canthus.conversions import conversion_matrix, convert
 from canthus.data import aflw, celeba, celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
 from canthus.data.aflw import read_aflw
 from canthus.data.celeba import read_celeba
@@ -31,7 +30,18 @@ from canthus.data.ytf import read_ytf
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup
-from canthus.schemes import AFLW_19, COFW_29, FIVE, IBUG_68, WFLW_98, WILD_21, Scheme, find_scheme
+from canthus.schemes import (
+    AFLW_19,
+    COFW_29,
+    FIVE,
+    IBUG_68,
+    WFLW_98,
+    WILD_21,
+    Scheme,
+    conversion_matrix,
+    convert,
+    find_scheme,
+)
 from canthus.types import Annotation
 
 __all__ = ["DATASETS", "Dataset", "PartCount", "Problem", "Report", "check_dataset", "load_dataset"]
@@ -84,7 +94,7 @@ def load_dataset(
             ``fold-1-of-3-validation``, the first divided 9 to 1.
         scheme: the scheme wanted; None for the set's own.  A set of another scheme is converted.  Of a ``folder`` it
             names the scheme of the files, where the number of points does not tell it.
-        variant: which of several conversions, see ``canthus.conversions``; None is the default one.
+        variant: which of several conversions, see ``canthus.schemes``; None is the default one.
 
     Raises:
         ConfigError: unknown dataset, split or scheme, or no such conversion.

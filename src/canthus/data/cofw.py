@@ -22,8 +22,7 @@ from canthus.data.splits import split_by_group
 from canthus.errors import DataError
 from canthus.geometry import hull_box
 from canthus.images import write_image
-from canthus.lookup import lookup
-from canthus.optional import require
+from canthus.lookup import lookup, require
 from canthus.schemes import COFW_29
 from canthus.types import Annotation
 

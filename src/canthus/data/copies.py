@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from canthus.conversions import convert
 from canthus.geometry import Affine
 from canthus.images import warp
-from canthus.schemes import FIVE
+from canthus.schemes import FIVE, convert
 from canthus.types import Annotation, Image
 
 SIDE = 64

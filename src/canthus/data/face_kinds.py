@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from canthus.conversions import convert
 from canthus.pose import head_pose
-from canthus.schemes import IBUG_68
+from canthus.schemes import IBUG_68, convert
 from canthus.types import Annotation
 
 CLASSES = ("profile", "frontal", "head_up", "head_down", "expression", "occlusion")

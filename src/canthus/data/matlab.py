@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from canthus.errors import DataError
-from canthus.optional import require
+from canthus.lookup import require
 
 
 def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import final
 
 import numpy as np
 
-from canthus.conversions import convert
 from canthus.data import DATASETS, facemask, fddb, load_dataset, widerface, wild21
 from canthus.data.facemask import read_facemask_scenes
 from canthus.data.fddb import read_fddb_scenes
@@ -19,7 +18,7 @@ from canthus.data.widerface import read_widerface_scenes
 from canthus.data.wild21 import read_wild21_scenes
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
-from canthus.schemes import FIVE, IBUG_68
+from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Annotation, Scene
 
 

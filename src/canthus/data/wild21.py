@@ -19,13 +19,12 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.conversions import convert
 from canthus.data.problems import DAMAGED, Problem, Scan, SceneScan, readable, readable_scenes
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
 from canthus.lookup import lookup
-from canthus.schemes import FIVE, WILD_21
+from canthus.schemes import FIVE, WILD_21, convert
 from canthus.types import Annotation, Scene
 
 PARTS = ("I", "II")

@@ -9,7 +9,7 @@ import numpy as np
 
 from canthus.evaluation.detection_figures import precision_recall
 from canthus.evaluation.detection_report import DetectorReport, detector_figures
-from canthus.optional import require
+from canthus.lookup import require
 
 
 def plot_detectors(path: str | os.PathLike[str], reports: Sequence[DetectorReport]) -> None:

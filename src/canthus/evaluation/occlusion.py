@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from canthus.conversions import convert
 from canthus.data.occlusion import painted, random_mask, seen_points
 from canthus.data.occlusion_face import BITS, FacePlace, covered_share, place_face
 from canthus.data.occlusion_fills import FILLS
@@ -20,7 +19,7 @@ from canthus.evaluation.rows import FaceError, face_error
 from canthus.evaluation.run import Predictor, pictures_of, predict
 from canthus.geometry import Affine, crop_square
 from canthus.pose import head_pose
-from canthus.schemes import IBUG_68
+from canthus.schemes import IBUG_68, convert
 from canthus.types import Annotation, Image, Sample
 
 CANVAS, CANVAS_MARGIN = 256, 2.0

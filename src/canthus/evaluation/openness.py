@@ -11,9 +11,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
-from canthus.conversions import CONVERSIONS, convert
 from canthus.fatigue.ratios import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
-from canthus.schemes import IBUG_68, Scheme
+from canthus.schemes import CONVERSIONS, IBUG_68, Scheme, convert
 
 NARROW = 0.2
 """True eye aspect ratio below which an eye counts as narrow: nearly shut, or squeezed by a laugh."""

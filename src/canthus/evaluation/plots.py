@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
-from canthus.optional import require
+from canthus.lookup import require
 
 
 def plot_error_curves(

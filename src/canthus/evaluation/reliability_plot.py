@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from canthus.evaluation.reliability import BINS, Reliability
-from canthus.optional import require
+from canthus.lookup import require
 
 
 def plot_reliability(path: str | os.PathLike[str], found: Reliability, *, title: str, boxes: str) -> None:

@@ -26,7 +26,7 @@ from canthus.evaluation.errors import (
 from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.protocols import protocol_of
-from canthus.optional import require
+from canthus.lookup import require
 from canthus.types import Annotation
 
 BOXES = ("truth", "detector", "unstated")

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64
 
 from canthus.errors import DataError
 from canthus.evaluation.rows import FaceError
-from canthus.optional import require
+from canthus.lookup import require
 
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from canthus.optional import require
+from canthus.lookup import require
 from canthus.runtime.card import METADATA_KEY, ModelCard
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
 from canthus.export.card_entry import describe_file, put_card
-from canthus.optional import require
+from canthus.lookup import require
 from canthus.runtime.card import ModelCard
 
 OPSET = 20

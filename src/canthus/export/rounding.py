@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from canthus.optional import require
+from canthus.lookup import require
 
 BITS = 18
 """Significant bits that stay of 24: two parts in a million."""

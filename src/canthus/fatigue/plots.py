@@ -10,7 +10,7 @@ from canthus.fatigue.events import Event, EventKind
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import State
 from canthus.fatigue.timeline import Timeline
-from canthus.optional import require
+from canthus.lookup import require
 
 EVENT_COLORS: Mapping[EventKind, str] = {
     "blink": "#0072b2",

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
-from canthus.optional import require
+from canthus.lookup import require
 
 LEAST_VARIANCE = 1e-8
 """Of a channel that is always the same; its norm keeps some scale."""

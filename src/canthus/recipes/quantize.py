@@ -18,8 +18,7 @@ from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError, ModelFileError
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.export.card_entry import describe_file, put_card
-from canthus.lookup import lookup
-from canthus.optional import require
+from canthus.lookup import lookup, require
 from canthus.recipes.calibrate import calibration_errors
 from canthus.runtime.card import ModelCard
 from canthus.runtime.onnx_files import read_model

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from canthus.errors import VideoError
-from canthus.optional import require
+from canthus.lookup import require
 from canthus.types import Image
 
 logger = logging.getLogger(__name__)

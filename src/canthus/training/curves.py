@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from canthus.optional import require
+from canthus.lookup import require
 
 ERROR = "/nme_ion"
 PRECISION = "/ap_50"

@@ -14,13 +14,12 @@ from jaxtyping import Float32
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from canthus.conversions import convert
 from canthus.data.crops import CropPack
 from canthus.data.transforms import Augmentation, View, augment, plain_view
 from canthus.errors import ConfigError
 from canthus.geometry import pixels_to_unit
 from canthus.pose import head_pose
-from canthus.schemes import IBUG_68
+from canthus.schemes import IBUG_68, convert
 from canthus.types import Sample
 
 
