@@ -19,10 +19,9 @@ import numpy as np
 from canthus import read_image
 from canthus.data.synthetic import draw_face
 from canthus.images import fit_image
-from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detections import decode
-from canthus.runtime.detector_session import DetectorSession
+from canthus.runtime.canthus_detector import CanthusDetector, decode
 from canthus.runtime.haar_detector import HaarDetector
+from canthus.runtime.sessions import DetectorSession
 from canthus.types import Image
 
 ROUNDS = 100

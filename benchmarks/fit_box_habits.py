@@ -25,7 +25,7 @@ from canthus.data.scenes import load_scenes
 from canthus.geometry import Affine, BoxHabit, box_size, hull_box
 from canthus.images import read_image
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.schemes import FIVE
 from canthus.types import Image, Scene
 

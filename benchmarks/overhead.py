@@ -21,7 +21,7 @@ from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession, find_model
+from canthus.runtime.sessions import LandmarkSession, find_model
 
 FIRST_RESULT = "import sys, canthus; canthus.load_pipeline(sys.argv[1])(canthus.read_image(sys.argv[2]))"
 

@@ -18,7 +18,7 @@ from canthus.data.synthetic_shape import FaceShape
 from canthus.geometry import BoxHabit, box_size, crop_square, hull_box
 from canthus.images import crop_image
 from canthus.runtime.haar_detector import CENTRE_OFFSET, FACE_SIZE
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.types import Image
 
 SIDE = 700

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from canthus.runtime.card import METADATA_KEY, ModelCard
-from canthus.runtime.confidence import Calibration
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import METADATA_KEY, Calibration, ModelCard
+from canthus.runtime.sessions import LandmarkSession
 from canthus.schemes import find_scheme
 
 settings.register_profile("canthus", deadline=None)  # no test depends on how fast the machine is

@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from canthus.runtime.card import METADATA_KEY, ModelCard
-from canthus.runtime.confidence import Calibration
+from canthus.runtime.cards import METADATA_KEY, Calibration, ModelCard
 from canthus.runtime.esr import EsrModel, EsrShapes
 
 SIZE = 32

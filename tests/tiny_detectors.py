@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from canthus.runtime.card import METADATA_KEY
-from canthus.runtime.detector_card import DetectorCard
+from canthus.runtime.cards import METADATA_KEY, DetectorCard
 
 if TYPE_CHECKING:
     import onnx

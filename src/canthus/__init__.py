@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from canthus.images import read_image as read_image
     from canthus.images import read_images as read_images
     from canthus.images import write_image as write_image
-    from canthus.runtime.card import ModelCard as ModelCard
+    from canthus.runtime.cards import ModelCard as ModelCard
     from canthus.runtime.detector import Detector as Detector
     from canthus.runtime.detectors import create_detector as create_detector
     from canthus.runtime.draw import draw_frame as draw_frame
     from canthus.runtime.landmarker import Landmarker as Landmarker
     from canthus.runtime.pipeline import Pipeline as Pipeline
     from canthus.runtime.pipeline import load_pipeline as load_pipeline
-    from canthus.runtime.session import LandmarkSession as LandmarkSession
+    from canthus.runtime.sessions import LandmarkSession as LandmarkSession
     from canthus.runtime.tracker import Tracker as Tracker
     from canthus.runtime.video import VideoWriter as VideoWriter
     from canthus.runtime.video import open_video as open_video
@@ -48,10 +48,10 @@ _HOMES = {
     "Frame": "types",
     "Image": "types",
     "ImageError": "errors",
-    "LandmarkSession": "runtime.session",
+    "LandmarkSession": "runtime.sessions",
     "Landmarker": "runtime.landmarker",
     "Landmarks": "types",
-    "ModelCard": "runtime.card",
+    "ModelCard": "runtime.cards",
     "ModelFileError": "errors",
     "Pipeline": "runtime.pipeline",
     "Scheme": "schemes",

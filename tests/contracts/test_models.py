@@ -13,8 +13,8 @@ from canthus.errors import ConfigError
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import TOLERANCE_PX, verify_export
 from canthus.models import MODELS, Output, create_model
-from canthus.runtime.card import ModelCard
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import LandmarkSession
 
 POINTS = 68
 SIZE = 64

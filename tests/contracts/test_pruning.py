@@ -14,8 +14,8 @@ from canthus.compression.prune import Pruned, PruneSettings, prune
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import TOLERANCE_PX, verify_export
 from canthus.models import MODELS, create_model
-from canthus.runtime.card import ModelCard
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import LandmarkSession
 
 SIZE = 64
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from canthus.data.synthetic import draw_face
 from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.zoo import DEFAULT, embedded_models
 
 HERE = Path(__file__).parent

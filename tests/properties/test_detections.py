@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from canthus.geometry import box_iou
-from canthus.runtime.detections import distinct_boxes
+from canthus.runtime.canthus_detector import distinct_boxes
 
 CORNERS = st.integers(0, 40).map(float)
 BOXES = st.integers(0, 60).flatmap(lambda count: arrays(np.float32, (count, 4), elements=CORNERS))

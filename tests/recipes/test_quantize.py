@@ -13,8 +13,8 @@ from canthus.cli.quantize import int8_path
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
-from canthus.runtime.card import ModelCard
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import LandmarkSession
 from small_networks import write_small_cascade, write_small_landmarker
 
 LOOSE = QuantizeSettings(crops=24, most_loss=0.05)

@@ -16,7 +16,7 @@ from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
 from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import read_checkpoint
 
 RECIPE = """

@@ -15,8 +15,7 @@ from canthus.recipes.export_detector import export_detector, load_detector_netwo
 from canthus.recipes.train import Surroundings
 from canthus.recipes.train_detector import pack_scenes, train_detector
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector_session import DetectorSession
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import DetectorSession, LandmarkSession
 from drawn_scenes import write_scenes
 
 RECIPE = """

@@ -11,7 +11,7 @@ from canthus.errors import ConfigError
 from canthus.recipes.config import TrainConfig, from_values, load_fit, load_recipe, recipe_names
 from canthus.recipes.export import export
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 
 
 def config() -> TrainConfig:

@@ -17,7 +17,7 @@ from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
 from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import network_weights, read_checkpoint
 
 MODEL = "{backbone='BACKBONE', width=0.125, hidden=[32], heatmap_side=16, heatmap_hidden=[16, 16, 16]}"

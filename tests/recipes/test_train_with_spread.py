@@ -16,7 +16,7 @@ from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export
 from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 
 SMALL = [
     "epochs=3", "faces_per_epoch=64", "batch_size=16", "size=64", "init=", "schedule.warmup_epochs=0.5",

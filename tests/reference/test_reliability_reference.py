@@ -14,7 +14,7 @@ from canthus.evaluation.reliability import (
     rank_correlation,
     reliability,
 )
-from canthus.runtime.confidence import Calibration
+from canthus.runtime.cards import Calibration
 
 
 def drawn(count: int, *, slope: float = 2.0, offset: float = 0.4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

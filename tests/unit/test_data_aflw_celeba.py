@@ -18,7 +18,7 @@ from canthus.errors import DataError
 from canthus.evaluation.rows import read_rows
 from canthus.geometry import box_iou, hull_box
 from canthus.images import write_image
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.schemes import AFLW_19, FIVE, IBUG_68, Scheme, convert
 
 matlab = pytest.importorskip("scipy.io")

@@ -11,10 +11,9 @@ from canthus.cli.main import app
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.runtime.card import ModelCard
-from canthus.runtime.crop_model import CropModel, open_model
+from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, fern_cells, grey, look, turn_and_zoom
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.schemes import IBUG_68
 from canthus.training.esr import EsrSettings, fit_esr
 

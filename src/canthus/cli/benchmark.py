@@ -62,8 +62,7 @@ def benchmark(
 
 def model_files(models: list[str]) -> dict[str, Path]:
     """Name -> file, for files and embedded names; a name given twice is measured once more under ``name#2``."""
-    from canthus.runtime.detector_session import find_detector
-    from canthus.runtime.session import find_model
+    from canthus.runtime.sessions import find_detector, find_model
     from canthus.zoo import embedded_detectors
 
     detectors = embedded_detectors()

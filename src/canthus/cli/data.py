@@ -105,7 +105,7 @@ def label(
     from rich.console import Console
     from rich.progress import track
 
-    from canthus.evaluation.pseudo_labels import check_label_path, label_pictures, pictures_below, write_labels
+    from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
     from canthus.runtime.pipeline import load_pipeline
 
     check_label_path(out)

@@ -20,8 +20,8 @@ from canthus.errors import CanthusError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from canthus.runtime.box_files import BoxFile
-    from canthus.runtime.crop_model import CropModel
     from canthus.runtime.inputs import Inputs
+    from canthus.runtime.landmarker import CropModel
     from canthus.runtime.pipeline import Pipeline
     from canthus.runtime.records import PictureRecord
     from canthus.types import Frame, Image

@@ -13,7 +13,7 @@ def detector_entry(name: str, path: Path, *, default: bool) -> dict[str, Any]:
     import numpy as np
 
     from canthus.evaluation.cost import detector_shape, latency, time_in_turns
-    from canthus.runtime.detector_session import DetectorSession
+    from canthus.runtime.sessions import DetectorSession
 
     session = DetectorSession.open(path)
     picture = np.random.default_rng(0).integers(0, 256, detector_shape(session.card.strides), dtype=np.uint8)

@@ -16,8 +16,7 @@ from canthus.evaluation.occlusion import PROTOCOLS, score_covered
 from canthus.evaluation.occlusion_report import PROFILE_YAW, CoverLine, cover_lines, write_cover_report
 from canthus.evaluation.rows import FaceError, read_rows
 from canthus.lookup import lookup
-from canthus.runtime.crop_model import open_model
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, open_model
 
 Rows = Mapping[str, Sequence[FaceError]]
 

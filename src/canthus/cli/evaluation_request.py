@@ -24,10 +24,9 @@ from canthus.evaluation.rows import BOXES, read_rows
 from canthus.evaluation.run import predict_on_detected, predict_on_truth
 from canthus.evaluation.summary import UNIONS
 from canthus.lookup import lookup, unknown_name
-from canthus.runtime.confidence import TOLERANCE
-from canthus.runtime.crop_model import open_model
+from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import create_detector, detector_name, usual_passes
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.schemes import find_scheme
 from canthus.types import Annotation
 

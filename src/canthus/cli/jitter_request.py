@@ -12,8 +12,7 @@ from canthus.cli.evaluation_request import Request, wanted_passes
 from canthus.evaluation.jitter import FRACTIONS, JITTER_LEVELS, JitterReport, measure_jitter
 from canthus.evaluation.plots import plot_jitter
 from canthus.evaluation.report import Report
-from canthus.runtime.crop_model import open_model
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, open_model
 
 
 def check_jitter_request(request: Request, path: Path | None) -> None:

@@ -12,7 +12,7 @@ from canthus.errors import ConfigError
 
 if TYPE_CHECKING:
     from canthus.evaluation.benchmark import ModelCost
-    from canthus.runtime.card import ModelCard
+    from canthus.runtime.cards import ModelCard
 
 REPEATS = 50
 
@@ -48,10 +48,8 @@ def models(
 
 def _named(name: str) -> tuple[dict[str, Path], dict[str, Path]]:
     """A landmark model or a detector, by name or file."""
-    from canthus.runtime.card import DETECTOR, card_kind
-    from canthus.runtime.detector_session import find_detector
-    from canthus.runtime.onnx_files import open_onnx, read_model
-    from canthus.runtime.session import find_model
+    from canthus.runtime.cards import DETECTOR, card_kind
+    from canthus.runtime.sessions import find_detector, find_model, open_onnx, read_model
     from canthus.zoo import embedded_detectors
 
     path = find_detector(name) if name in embedded_detectors() else find_model(name)
@@ -63,7 +61,7 @@ def _named(name: str) -> tuple[dict[str, Path], dict[str, Path]]:
 
 def _landmark_entries(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     from canthus.evaluation.benchmark import benchmark_models
-    from canthus.runtime.crop_model import open_model
+    from canthus.runtime.landmarker import open_model
     from canthus.zoo import DEFAULT
 
     cards = {key: open_model(path).card for key, path in paths.items()}

@@ -16,8 +16,8 @@ from canthus.cli.detector_options import (
 
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
-    from canthus.runtime.crop_model import CropModel
-    from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
+    from canthus.runtime.landmarker import CropModel
+    from canthus.runtime.records import JsonLinesWriter, TrackCsvWriter
     from canthus.runtime.video import VideoWriter
     from canthus.types import Image, TrackedFrame
 
@@ -96,7 +96,7 @@ class _Sinks:
     def open(self, json_file: str | None, csv_file: str | None, *, show: bool) -> None:
         from canthus.cli.output_files import opened_text
         from canthus.cli.video_run import Window
-        from canthus.runtime.track_records import JsonLinesWriter, TrackCsvWriter
+        from canthus.runtime.records import JsonLinesWriter, TrackCsvWriter
 
         if json_file:
             self._json = JsonLinesWriter(self._stack.enter_context(opened_text(json_file)))
@@ -108,7 +108,7 @@ class _Sinks:
 
     def write(self, number: int, image: "Image", tracked: "TrackedFrame") -> None:
         from canthus.runtime.draw import draw_tracked
-        from canthus.runtime.track_records import tracked_record
+        from canthus.runtime.records import tracked_record
         from canthus.runtime.video import VideoWriter
 
         if self._json or self._csv:

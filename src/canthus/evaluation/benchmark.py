@@ -21,9 +21,8 @@ from canthus.evaluation.cost import (
 from canthus.evaluation.graph import GraphCount, count_graph, side_files
 from canthus.evaluation.machine import PEAK_SIDE, Machine, describe_machine, peak_model
 from canthus.evaluation.whole_step import UNCOUNTED_CASCADE, is_cascade, open_landmark_candidate
-from canthus.runtime.card import DETECTOR, card_kind
-from canthus.runtime.detector_card import DetectorCard
-from canthus.runtime.onnx_files import open_onnx, read_model
+from canthus.runtime.cards import DETECTOR, DetectorCard, card_kind
+from canthus.runtime.sessions import open_onnx, read_model
 
 
 @final

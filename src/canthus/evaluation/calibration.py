@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from canthus.errors import DataError
-from canthus.runtime.confidence import Calibration
+from canthus.runtime.cards import Calibration
 
 LEAST_SLOPE = 1e-3
 """Where expected errors say nothing, confidence is all but the same for all points."""

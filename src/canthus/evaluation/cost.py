@@ -11,7 +11,7 @@ import onnxruntime
 from jaxtyping import Float64
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.runtime.onnx_files import ORT_ERRORS
+from canthus.runtime.sessions import ORT_ERRORS
 
 FREE_SIDE = 112
 """Height and width taken for inputs that leave them open."""

@@ -13,7 +13,7 @@ import onnxruntime
 from canthus.errors import ModelFileError
 from canthus.evaluation.cost import first_line
 from canthus.evaluation.onnx_file import BOOL, INT64, STRING, Graph, Node, parse_graph, with_outputs
-from canthus.runtime.onnx_files import ORT_ERRORS
+from canthus.runtime.sessions import ORT_ERRORS
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -20,7 +20,7 @@ from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.summary import Summary, divide, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
-from canthus.runtime.confidence import TOLERANCE
+from canthus.runtime.cards import TOLERANCE
 
 _NUMBERS = (
     "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",

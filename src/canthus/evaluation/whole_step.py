@@ -9,8 +9,7 @@ import numpy as np
 from canthus.data.synthetic import draw_face
 from canthus.evaluation.cost import Candidate, open_candidate
 from canthus.geometry import hull_box
-from canthus.runtime.crop_model import CropModel, open_model
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 
 PICTURE = 240
 """Side of the drawn picture whose face is cut out, in pixels."""

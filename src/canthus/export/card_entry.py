@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from canthus.lookup import require
-from canthus.runtime.card import METADATA_KEY, ModelCard
+from canthus.runtime.cards import METADATA_KEY, ModelCard
 
 
 def put_card(model: Any, card: str, *, description: str) -> None:

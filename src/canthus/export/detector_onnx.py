@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from canthus.errors import ModelFileError
 from canthus.export.onnx import write_onnx
 from canthus.models.face_detector import STRIDES, FaceDetector
-from canthus.runtime.detector_card import DetectorCard
-from canthus.runtime.detector_session import DetectorSession
+from canthus.runtime.cards import DetectorCard
+from canthus.runtime.sessions import DetectorSession
 
 TOLERANCE = 1e-3
 """Largest difference allowed between ONNX and torch: of logits, and of offsets and log sizes in strides."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from canthus.errors import ModelFileError
 from canthus.export.card_entry import describe_file, put_card
 from canthus.lookup import require
-from canthus.runtime.card import ModelCard
+from canthus.runtime.cards import ModelCard
 
 OPSET = 20
 OUTPUTS = ["points", "spread"]

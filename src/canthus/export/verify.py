@@ -8,7 +8,7 @@ from torch import nn
 from canthus.errors import ModelFileError
 from canthus.export.onnx import ExportView
 from canthus.geometry import unit_to_pixels
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 
 TOLERANCE_PX = 1e-3
 """Largest difference allowed between the points of the two, pixels of the crop."""

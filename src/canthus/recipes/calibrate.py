@@ -12,8 +12,8 @@ from canthus.data.occlusion import random_cover
 from canthus.data.splits import fold_of
 from canthus.evaluation.calibration import fit_calibration
 from canthus.evaluation.reliability import reliability
-from canthus.runtime.confidence import TOLERANCE, Calibration
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import TOLERANCE, Calibration
+from canthus.runtime.sessions import LandmarkSession
 from canthus.types import Sample
 
 

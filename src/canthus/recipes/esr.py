@@ -15,7 +15,7 @@ from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_erro
 from canthus.lookup import lookup
 from canthus.recipes.config import FitConfig
 from canthus.recipes.sources import TrainSource, ValidationSource
-from canthus.runtime.card import ModelCard
+from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, grey
 from canthus.schemes import find_scheme
 from canthus.training.esr import fit_esr

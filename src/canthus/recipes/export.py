@@ -24,9 +24,8 @@ from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.recipes.start import fresh_network, init_file, load_network
 from canthus.recipes.train import load_faces
-from canthus.runtime.card import ModelCard
-from canthus.runtime.confidence import Calibration
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.cards import Calibration, ModelCard
+from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, read_checkpoint
 from canthus.types import Sample
 

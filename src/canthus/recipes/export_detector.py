@@ -19,8 +19,8 @@ from canthus.recipes.detector_config import DetectorConfig
 from canthus.recipes.export import RESEARCH_TERMS
 from canthus.recipes.train_detector import create_detector_network
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector_card import DetectorCard
-from canthus.runtime.detector_session import DetectorSession
+from canthus.runtime.cards import DetectorCard
+from canthus.runtime.sessions import DetectorSession
 from canthus.training.checkpoint import checkpoint_config, network_weights, read_checkpoint
 from canthus.types import Image, Scene
 

@@ -15,8 +15,7 @@ from canthus.evaluation.summary import divide, summarize
 from canthus.lookup import lookup
 from canthus.recipes.experiments import COVERED, PLAIN
 from canthus.recipes.train import Progress, Surroundings
-from canthus.runtime.crop_model import open_model
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation
 
 COVER = "paper_c"

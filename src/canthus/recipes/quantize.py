@@ -20,10 +20,8 @@ from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.export.card_entry import describe_file, put_card
 from canthus.lookup import lookup, require
 from canthus.recipes.calibrate import calibration_errors
-from canthus.runtime.card import ModelCard
-from canthus.runtime.onnx_files import read_model
-from canthus.runtime.quantization import Quantization
-from canthus.runtime.session import LandmarkSession, find_model
+from canthus.runtime.cards import ModelCard, Quantization
+from canthus.runtime.sessions import LandmarkSession, find_model, read_model
 from canthus.types import Sample
 
 Progress = Callable[[str, int, int], None]

@@ -1,16 +1,140 @@
-"""The detector of canthus: its network on the picture brought to a fixed size, and once more much smaller."""
+"""From what a detector network puts out to faces: decode the cells above a score, keep one box a face."""
 
+import math
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from canthus.errors import ConfigError
 from canthus.geometry import box_size
 from canthus.images import fit_image
-from canthus.runtime.detections import decode, merge_faces
-from canthus.runtime.detector_session import DetectorSession
+from canthus.runtime.sessions import DetectorSession
 from canthus.types import Faces, Image
+
+MOST_OVERLAP = 0.45
+"""Of two boxes that overlap by more (intersection over union), the lower score goes."""
+MOST_WITHIN = 0.7
+"""Of faces from several looks at a picture, one of which more than this lies within a better one is a part of that."""
+MOST_CANDIDATES = 1000
+"""Boxes, best first, that are compared with each other."""
+LOG_SIZES = (-4.0, 10.0)
+"""Log sizes are cut here, 0.02 and 22,000 strides, so that every box is finite and has an area."""
+
+
+def decode(
+    outputs: Float32[np.ndarray, "cells 15"], height: int, width: int, strides: Sequence[int], least_score: float
+) -> Faces:
+    """Faces of one picture, best first, one box each.
+
+    Cells come in the order of the strides, each a grid of ``height / stride`` rows and ``width / stride`` columns.
+    With column i, row j and stride s, the box has its centre at ``((i + 0.5 + dx) s, (j + 0.5 + dy) s)`` in edge
+    coordinates and sides ``s exp(log width)``, ``s exp(log height)``; a point lies at ``((i + 0.5 + px) s,
+    (j + 0.5 + py) s)`` in edge coordinates, half a pixel less in pixels.
+
+    Only cells of at least ``least_score`` are decoded; scores are compared as logits, so most cells cost a comparison.
+
+    Args:
+        outputs: of the network for one picture; a row is the logit of the score, dx, dy, log width, log height, and x
+            and y of the five points.
+        height: of the network's input in pixels, a multiple of every stride.
+        width: likewise.
+        strides: pixels between the cells of each grid.
+        least_score: in [0, 1]; cells scored lower are left out.
+
+    Returns:
+        Boxes and points in pixels of the network's input; both may reach beyond it.
+
+    Raises:
+        ValueError: the number of cells is not what the size and strides give.
+    """
+    counts = [(height // stride) * (width // stride) for stride in strides]
+    if len(outputs) != sum(counts):
+        raise ValueError(
+            f"Expected {sum(counts)} cells of a {width} x {height} input with strides {', '.join(map(str, strides))}; "
+            f"found {len(outputs)}"
+        )
+    logits = outputs[:, 0]
+    chosen = np.flatnonzero(logits >= _logit(least_score))
+    chosen = chosen[np.argsort(-logits[chosen], kind="stable")[:MOST_CANDIDATES]]
+    if len(chosen) == 0:
+        return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+    rows = outputs[chosen]
+    cells, sizes = _cells(chosen, counts, width, strides)
+    centres = (cells + 0.5 + rows[:, 1:3]) * sizes
+    halves = np.exp(np.clip(rows[:, 3:5], *LOG_SIZES)) * (sizes / 2)
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    kept = distinct_boxes(boxes)
+    points = (cells[kept, None] + 0.5 + rows[kept, 5:].reshape(-1, 5, 2)) * sizes[kept, None] - 0.5
+    scores = 1 / (1 + np.exp(-np.clip(rows[kept, 0], -80, None)))
+    return Faces(boxes[kept].astype(np.float32), scores.astype(np.float32), points.astype(np.float32))
+
+
+def distinct_boxes(
+    boxes: Float32[np.ndarray, "n 4"], *, most_overlap: float = MOST_OVERLAP, most_within: float = 1.0
+) -> Int64[np.ndarray, " kept"]:
+    """Greedy suppression: take the best box, drop those that overlap it by more than ``most_overlap``, repeat.
+
+    Args:
+        boxes: best first.
+        most_overlap: intersection over union that two kept boxes may have.
+        most_within: share of its area that may lie within a better box; 1 allows all of it.
+
+    Returns:
+        Indices of the kept boxes, ascending.
+    """
+    # One row a coordinate: the loop then works on contiguous memory, once a kept box and not once a pair.
+    x1, y1, x2, y2 = columns = np.ascontiguousarray(boxes.T)
+    table = np.concatenate([columns, [np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)]])
+    left = np.arange(len(boxes))
+    kept: list[int] = []
+    while len(left):
+        kept.append(int(left[0]))
+        best, table, left = table[:, :1], table[:, 1:], left[1:]
+        if len(left) == 0:
+            break
+        side_x = np.minimum(table[2], best[2]) - np.maximum(table[0], best[0])
+        side_y = np.minimum(table[3], best[3]) - np.maximum(table[1], best[1])
+        shared = np.maximum(side_x, 0) * np.maximum(side_y, 0)
+        apart = shared <= most_overlap * (table[4] + best[4] - shared)
+        if most_within < 1:
+            apart &= shared <= most_within * table[4]
+        if not apart.all():
+            table, left = table[:, apart], left[apart]
+    return np.array(kept, np.int64)
+
+
+def merge_faces(found: Sequence[Faces]) -> Faces:
+    """All faces, best first, each once; points only where every part has them."""
+    points = [faces.points for faces in found if faces.points is not None]
+    joined = Faces(
+        np.concatenate([faces.boxes for faces in found]),
+        np.concatenate([faces.scores for faces in found]),
+        np.concatenate(points) if len(points) == len(found) else None,
+    )
+    ranked = joined.take(np.argsort(-joined.scores, kind="stable"))
+    return ranked.take(distinct_boxes(ranked.boxes, most_within=MOST_WITHIN))
+
+
+def _cells(
+    chosen: Int64[np.ndarray, " n"], counts: Sequence[int], width: int, strides: Sequence[int]
+) -> tuple[Float32[np.ndarray, "n 2"], Float32[np.ndarray, "n 1"]]:
+    """Column and row of each cell in its grid, and the stride of that grid."""
+    ends = np.cumsum(counts)
+    grid = np.searchsorted(ends, chosen, side="right")
+    place = chosen - (ends - counts)[grid]
+    columns = np.array([width // stride for stride in strides])[grid]
+    cells = np.stack([place % columns, place // columns], axis=1).astype(np.float32)
+    return cells, np.array(strides, np.float32)[grid][:, None]
+
+
+def _logit(score: float) -> float:
+    """Logit of a score; everything passes at 0, and nothing but certainty at 1."""
+    if score <= 0:
+        return -math.inf
+    return math.inf if score >= 1 else math.log(score / (1 - score))
+
 
 SECOND_LOOK = 0.3
 """Size of the second look, as a share of the first."""

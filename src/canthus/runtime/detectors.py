@@ -10,9 +10,9 @@ from canthus.errors import ConfigError
 from canthus.lookup import unknown_name
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detector import Detector, WholePicture
-from canthus.runtime.detector_session import DetectorSession
 from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
+from canthus.runtime.sessions import DetectorSession
 from canthus.runtime.tiled_detector import TiledDetector
 from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.zoo import embedded_detectors

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Complex64, Float32, Int16, Int64, UInt8
 
 from canthus.errors import ModelFileError
-from canthus.runtime.card import ModelCard
-from canthus.runtime.session import Answer
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import Answer
 
 FORMAT = 1
 """Version of the file's layout."""

@@ -1,17 +1,59 @@
-"""From a picture and face boxes to landmarks in the picture's pixels."""
+"""Points of faces: crop, network, and the points back in pixels of the picture."""
 
+import os
 from dataclasses import replace
-from typing import final
+from pathlib import Path
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Shaped, UInt8
 
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import box_size, crop_square, hull_box
 from canthus.images import crop_image
-from canthus.runtime.crop_model import CropModel
-from canthus.runtime.session import Answer
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.esr import EsrModel
+from canthus.runtime.sessions import Answer, LandmarkSession
+from canthus.schemes import Scheme
 from canthus.types import Image, Landmarks
+
+
+@runtime_checkable
+class CropModel(Protocol):
+    """A landmark model ready to run; ``LandmarkSession`` and ``EsrModel`` are such.
+
+    Attributes:
+        card: what the file says about itself.
+        scheme: numbering of the points.
+        size_bytes: of the file.
+    """
+
+    card: ModelCard
+    scheme: Scheme
+    size_bytes: int
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether answers have confidence."""
+        ...
+
+    def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
+        """Points of each crop, an RGB square of ``card.size`` pixels, in its pixels."""
+        ...
+
+
+def open_model(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> CropModel:
+    """Open a model by name, path or content: ``.npz`` is a cascade, anything else a network.
+
+    Raises:
+        ConfigError: no embedded model has that name.
+        ModelFileError: the file is missing or no landmark model of canthus.
+    """
+    if not isinstance(model, bytes) and Path(model).suffix == ".npz":
+        if not Path(model).is_file():
+            raise ModelFileError(f"{model}: no such file")
+        return EsrModel.open(model)
+    return LandmarkSession.open(model, threads=threads)
 
 
 @final

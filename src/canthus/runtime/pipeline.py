@@ -6,10 +6,9 @@ from typing import final
 
 from canthus.errors import ConfigError
 from canthus.images import checked_image
-from canthus.runtime.crop_model import open_model
 from canthus.runtime.detector import Detector
 from canthus.runtime.detectors import create_detector, usual_passes
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Faces, Frame, Image
 
 

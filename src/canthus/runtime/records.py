@@ -1,13 +1,14 @@
-"""Results as JSON and CSV, written picture by picture."""
+"""What the commands write about pictures and videos: JSON and csv."""
 
 import csv
 import json
+from collections.abc import Mapping
 from typing import Any, NotRequired, Protocol, TypedDict, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from canthus.types import Frame, Image
+from canthus.types import Frame, Image, TrackedFrame
 
 
 @runtime_checkable
@@ -118,3 +119,59 @@ class CsvWriter:
 
 def _rounded(values: Float[np.ndarray, "..."], digits: int) -> Any:
     return np.round(values.astype(np.float64), digits).tolist()
+
+
+class TrackedFaceRecord(FaceRecord):
+    """One face of one frame: a ``FaceRecord`` with the number that stays with it."""
+
+    id: int
+
+
+class TrackedFrameRecord(TypedDict):
+    """One frame; faces in order of their numbers."""
+
+    frame: int
+    time_s: float
+    faces: list[TrackedFaceRecord]
+
+
+def tracked_record(number: int, tracked: TrackedFrame) -> TrackedFrameRecord:
+    """What is written about one frame: times and scores to 1e-4, coordinates to a hundredth of a pixel."""
+    faces: list[TrackedFaceRecord] = [
+        {"id": int(identity), **face_record(tracked.frame, index)} for index, identity in enumerate(tracked.ids)
+    ]
+    return {"frame": number, "time_s": round(tracked.time_s, 4), "faces": faces}
+
+
+@final
+class JsonLinesWriter:
+    """One JSON object a line, each whole when the next begins; what was written stays readable if the run ends."""
+
+    def __init__(self, file: TextTarget) -> None:
+        self._file = file
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add one line."""
+        self._file.write(json.dumps(record) + "\n")
+
+
+@final
+class TrackCsvWriter:
+    """One row a face and frame: ``frame, time_s, id``, box, score, scheme, then ``point_values``.
+
+    Args:
+        file: opened with ``newline=""``.
+        points: number of points, for the header.
+        confidence: whether faces carry the confidence of their points, for the header.
+    """
+
+    def __init__(self, file: TextTarget, *, points: int, confidence: bool = False) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        columns = ["frame", "time_s", "id", "x1", "y1", "x2", "y2", "score", "scheme"]
+        self._rows.writerow(columns + point_columns(points, confidence=confidence))
+
+    def write(self, record: TrackedFrameRecord) -> None:
+        """Add the faces of one frame; a frame without faces adds no row."""
+        for face in record["faces"]:
+            start = [record["frame"], record["time_s"], face["id"]]
+            self._rows.writerow([*start, *face["box"], face["score"], face["scheme"], *point_values(face)])

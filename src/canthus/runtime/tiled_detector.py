@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from canthus.geometry import Affine, box_size
 from canthus.images import halve_image
-from canthus.runtime.detections import merge_faces
+from canthus.runtime.canthus_detector import merge_faces
 from canthus.runtime.detector import Detector
 from canthus.types import Faces, Image
 

@@ -16,7 +16,7 @@ from canthus.evaluation.detection_figures import average_precision, recall_at_fa
 from canthus.geometry import Affine
 from canthus.losses.detection import Locations, detection_losses, locations
 from canthus.models.face_detector import STRIDES
-from canthus.runtime.detections import decode
+from canthus.runtime.canthus_detector import decode
 from canthus.training.detection_loader import PictureBatch, SceneBatch
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
 from canthus.training.task import network_input

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, DataError
 from canthus.images import read_image, write_image
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 
 KEYS = {"faces", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "boxes"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
 from canthus.errors import ConfigError, ModelFileError
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from small_networks import SIZE, write_small_landmarker
 
 CROPS = np.random.default_rng(0).integers(0, 256, (20, SIZE, SIZE, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from canthus.errors import ConfigError
 from canthus.geometry import Affine
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector_session import DetectorSession
+from canthus.runtime.sessions import DetectorSession
 from tiny_detectors import CERTAIN, FIVE_POINTS, tiny_detector_card, write_tiny_detector
 
 SURE = 1 / (1 + np.exp(-CERTAIN))

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from canthus.errors import ModelFileError
-from canthus.runtime.card import ModelCard
-from canthus.runtime.confidence import Calibration
+from canthus.runtime.cards import Calibration, ModelCard
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
-from canthus.runtime.session import MAX_BATCH, LandmarkSession
+from canthus.runtime.sessions import MAX_BATCH, LandmarkSession
 from canthus.runtime.tracker import Tracker
 from canthus.schemes import IBUG_68, WFLW_98
 from canthus.types import Faces, Image, Landmarks

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from canthus.geometry import Affine
-from canthus.runtime.detections import MOST_CANDIDATES, ROW, decode, distinct_boxes
+from canthus.runtime.canthus_detector import MOST_CANDIDATES, decode, distinct_boxes
+from canthus.runtime.cards import ROW
 
 STRIDES = (8, 16, 32)
 HEIGHT, WIDTH = 64, 96

@@ -9,9 +9,8 @@ import pytest
 
 import canthus.zoo
 from canthus.errors import ConfigError, ModelFileError
-from canthus.runtime.detector_card import DetectorCard
-from canthus.runtime.detector_session import DetectorSession, find_detector
-from canthus.runtime.session import LandmarkSession, find_model
+from canthus.runtime.cards import DetectorCard
+from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_detector, find_model
 from tiny_detectors import tiny_detector_card, write_tiny_detector
 
 TinyModel = Callable[..., Path]

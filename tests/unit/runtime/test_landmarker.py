@@ -6,7 +6,7 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 
 TinyModel = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from canthus.runtime.detector import WholePicture
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline, load_pipeline
-from canthus.runtime.session import LandmarkSession
+from canthus.runtime.sessions import LandmarkSession
 from canthus.runtime.tiled_detector import TiledDetector
 from canthus.types import Faces, Image
 from tiny_detectors import write_tiny_detector

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from canthus.runtime.records import CsvWriter, JsonWriter, picture_record
-from canthus.runtime.track_records import TrackCsvWriter, tracked_record
+from canthus.runtime.records import CsvWriter, JsonWriter, TrackCsvWriter, picture_record, tracked_record
 from canthus.schemes import FIVE
 from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 

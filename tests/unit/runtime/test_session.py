@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.runtime import session as session_module
-from canthus.runtime.card import ModelCard
-from canthus.runtime.session import MAX_BATCH, LandmarkSession, find_model
+from canthus.runtime import sessions as session_module
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import MAX_BATCH, LandmarkSession, find_model
 
 TinyModel = Callable[..., Path]
 

@@ -9,12 +9,11 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
-from canthus.runtime.card import ModelCard
+from canthus.runtime.cards import ModelCard
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
-from canthus.runtime.plausibility import Plausibility
-from canthus.runtime.session import LandmarkSession
-from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
+from canthus.runtime.sessions import LandmarkSession
+from canthus.runtime.tracker import Plausibility, Smoothing, Tracker, TrackerSettings
 from canthus.schemes import IBUG_68
 from canthus.types import Faces, TrackedFrame
 
