@@ -22,9 +22,9 @@ import numpy as np
 
 from canthus.data.synthetic import draw_face
 from canthus.data.synthetic_shape import FaceShape
+from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor
-from canthus.fatigue.observation import Observation
-from canthus.fatigue.timeline import Timeline
+from canthus.fatigue.report import Timeline
 from canthus.runtime.video import VideoWriter
 
 WIDTH, HEIGHT = 192, 144

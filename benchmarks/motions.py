@@ -20,8 +20,8 @@ import numpy as np
 from canthus.data.synthetic import draw_face
 from canthus.data.synthetic_shape import FaceShape
 from canthus.fatigue.events import Event
+from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.monitor import FatigueMonitor
-from canthus.fatigue.observation import Observation, observe
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.types import Image

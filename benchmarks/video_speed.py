@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.monitor import FatigueMonitor
-from canthus.fatigue.observation import Observation, observe
 from canthus.runtime.draw import draw_tracked
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.tracker import Tracker

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canthus.fatigue.events import Event
+from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor, Status
-from canthus.fatigue.observation import Observation
 
 Scene = Callable[[float], Observation]
 

@@ -8,7 +8,7 @@ from canthus.data.synthetic import draw_face
 from canthus.data.synthetic_shape import FaceShape
 from canthus.data.transforms import Augmentation, View, augment
 from canthus.errors import ConfigError
-from canthus.fatigue.ratios import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio
+from canthus.fatigue.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio
 from canthus.schemes import FIVE, IBUG_68, WFLW_98
 from canthus.types import Sample
 

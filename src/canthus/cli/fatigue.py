@@ -91,10 +91,8 @@ class _Session:
         self, stack: ExitStack, watch: "Watch", *, csv_file: str | None, out: Path | None, fps: float | None
     ) -> None:
         from canthus.cli.output_files import opened_text
-        from canthus.fatigue.monitor import FatigueMonitor
-        from canthus.fatigue.report import StatusCsv
-        from canthus.fatigue.subject import MainFace
-        from canthus.fatigue.timeline import Timeline
+        from canthus.fatigue.monitor import FatigueMonitor, MainFace
+        from canthus.fatigue.report import StatusCsv, Timeline
 
         self.stream_events = True
         self._monitor: FatigueMonitor = FatigueMonitor()
@@ -106,7 +104,7 @@ class _Session:
         self._watch = watch
 
     def add(self, image: "Image", tracked: "TrackedFrame") -> None:
-        from canthus.fatigue.observation import Observation, observe
+        from canthus.fatigue.measures import Observation, observe
         from canthus.schemes import IBUG_68
         from canthus.types import Landmarks
 
@@ -148,7 +146,7 @@ class _Session:
         )
 
     def plot(self, path: Path, *, title: str) -> None:
-        from canthus.fatigue.plots import plot_timeline
+        from canthus.fatigue.report import plot_timeline
 
         plot_timeline(path, self._timeline, self._events, settings=self._monitor.settings, title=title)
 

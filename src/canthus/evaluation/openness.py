@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
-from canthus.fatigue.ratios import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
+from canthus.fatigue.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.schemes import CONVERSIONS, IBUG_68, Scheme, convert
 
 NARROW = 0.2

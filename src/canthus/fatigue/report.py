@@ -1,13 +1,19 @@
-"""What a run found, as one JSON object; and how things stood at each frame, as CSV."""
+"""Report of a video: events, timeline and plot."""
 
 import csv
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
-from canthus.fatigue.events import Event
+from canthus.errors import ConfigError
+from canthus.fatigue.events import Event, EventKind
 from canthus.fatigue.monitor import Status
+from canthus.fatigue.settings import FatigueSettings
+from canthus.fatigue.state import State
+from canthus.lookup import require
 
 
 @runtime_checkable
@@ -85,3 +91,148 @@ class StatusCsv:
 
 def _number(value: float, digits: int) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
+
+
+MOST_POINTS = 20_000
+"""More than a plot can show; beyond it, neighbours are merged."""
+
+
+@final
+class Timeline:
+    """Openness, mouth, PERCLOS and state over time.
+
+    Frames go into bins of ``step_s``; when there are too many, neighbouring bins merge.  A bin keeps what matters: the
+    lowest openness, the widest mouth, the last PERCLOS.
+
+    Attributes:
+        step_s: length of a bin.
+        times_s: of each bin's first frame.
+        openness: lowest of each bin; NaN where the eyes were never judged.
+        mouth: highest of each bin.
+        perclos: last of each bin.
+        changes: when the state became what.
+    """
+
+    def __init__(self, *, step_s: float = 0.02, most: int = MOST_POINTS) -> None:
+        self.step_s = step_s
+        self.times_s: list[float] = []
+        self.openness: list[float] = []
+        self.mouth: list[float] = []
+        self.perclos: list[float] = []
+        self.changes: list[tuple[float, State]] = []
+        self._most = most
+
+    def add(self, status: Status) -> None:
+        """Take in the next frame."""
+        if not self.changes or self.changes[-1][1] != status.state:
+            self.changes.append((status.time_s, status.state))
+        openness, mouth = status.measures.openness, status.measures.mouth
+        if self.times_s and status.time_s - self.times_s[-1] < self.step_s - 1e-6:
+            self.openness[-1] = _known(min, self.openness[-1], openness)
+            self.mouth[-1] = _known(max, self.mouth[-1], mouth)
+            self.perclos[-1] = status.perclos
+            return
+        for values, value in ((self.times_s, status.time_s), (self.openness, openness), (self.mouth, mouth)):
+            values.append(value)
+        self.perclos.append(status.perclos)
+        if len(self.times_s) >= self._most:
+            self._merge()
+
+    def _merge(self) -> None:
+        self.step_s *= 2
+        pairs = range(0, len(self.times_s) - 1, 2)
+        self.openness = [_known(min, self.openness[i], self.openness[i + 1]) for i in pairs]
+        self.mouth = [_known(max, self.mouth[i], self.mouth[i + 1]) for i in pairs]
+        self.perclos = [self.perclos[i + 1] for i in pairs]
+        self.times_s = [self.times_s[i] for i in pairs]
+
+
+def _known(choose: Callable[[float, float], float], a: float, b: float) -> float:
+    """``choose`` of two numbers, of which either may be NaN."""
+    if math.isnan(a):
+        return b
+    return a if math.isnan(b) else choose(a, b)
+
+
+EVENT_COLORS: Mapping[EventKind, str] = {
+    "blink": "#0072b2",
+    "closure": "#d55e00",
+    "yawn": "#cc79a7",
+    "nod": "#009e73",
+    "away": "#7f7f7f",
+}
+STATE_COLORS: Mapping[State, str] = {"alert": "#8fd19e", "tired": "#ffd166", "asleep": "#e76f51", "unknown": "#d9d9d9"}
+
+
+def plot_timeline(
+    path: str | os.PathLike[str],
+    timeline: Timeline,
+    events: Sequence[Event],
+    *,
+    settings: FatigueSettings,
+    title: str,
+) -> None:
+    """Write openness of the eyes, mouth, PERCLOS, state and events over time.
+
+    Args:
+        path: file to write; its suffix names the format.
+        timeline: of the run.
+        events: drawn as spans.
+        settings: thresholds to draw.
+        title: what was watched.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ConfigError: the file cannot be written.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(13, 7.2), dpi=110, layout="constrained")
+    eyes, mouth, perclos, marks = figure.subplots(4, 1, sharex=True, height_ratios=[3, 2, 1.6, 1.8])
+    times = timeline.times_s
+    eyes.plot(times, timeline.openness, linewidth=0.9, color="#1b4965")
+    eyes.axhline(settings.shut, linestyle="--", linewidth=0.8, color="0.4", label="blink or closure")
+    eyes.axhline(0.2, linestyle=":", linewidth=0.8, color="0.4", label="80 % closed (PERCLOS)")
+    eyes.set(ylabel="openness of the eyes", ylim=(-0.05, 1.55), title=title)
+    mouth.plot(times, timeline.mouth, linewidth=0.9, color="#8a4f7d")
+    mouth.axhline(settings.yawn_opening, linestyle="--", linewidth=0.8, color="0.4", label="yawn, if it lasts")
+    mouth.set(ylabel="mouth")
+    perclos.plot(times, [100 * value for value in timeline.perclos], linewidth=1.1, color="#333333")
+    perclos.axhline(100 * settings.tired_perclos, linestyle="--", linewidth=0.8, color="0.4", label="tired")
+    perclos.set(ylabel="PERCLOS, %")
+    perclos.set_ylim(bottom=0)
+    for axes in (eyes, mouth, perclos):
+        axes.grid(alpha=0.25)
+        axes.legend(loc="upper right", fontsize=8)
+        _draw_events(axes, events, {"eyes": ("blink", "closure"), "mouth": ("yawn",)}.get(_name(axes, eyes, mouth), ()))
+    _draw_marks(marks, timeline, events)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the plot cannot be written ({error})") from error
+
+
+def _name(axes: Any, eyes: Any, mouth: Any) -> str:
+    return "eyes" if axes is eyes else "mouth" if axes is mouth else ""
+
+
+def _draw_events(axes: Any, events: Sequence[Event], kinds: tuple[str, ...]) -> None:
+    for event in events:
+        if event.kind in kinds:
+            axes.axvspan(event.start_s, event.end_s, color=EVENT_COLORS[event.kind], alpha=0.3, linewidth=0)
+
+
+def _draw_marks(axes: Any, timeline: Timeline, events: Sequence[Event]) -> None:
+    """A row of spans for each kind of event, and one for the state."""
+    end_s = timeline.times_s[-1] + timeline.step_s if timeline.times_s else 1.0
+    rows: list[str] = ["state", *EVENT_COLORS]
+    least_s = end_s / 500  # or a blink in an hour would be invisible
+    for event in events:
+        width = max(event.duration_s, least_s)
+        axes.barh(rows.index(event.kind), width, left=event.start_s, height=0.7, color=EVENT_COLORS[event.kind])
+    ends = [*(time_s for time_s, _ in timeline.changes), end_s][1:]
+    for (start_s, state), until_s in zip(timeline.changes, ends, strict=True):
+        axes.barh(0, until_s - start_s, left=start_s, height=0.8, color=STATE_COLORS[state])
+    for state, color in STATE_COLORS.items():
+        axes.barh(0, 0, color=color, label=state)
+    axes.legend(loc="upper right", fontsize=7, ncols=4)
+    axes.set(yticks=range(len(rows)), yticklabels=rows, xlabel="time, s", xlim=(0, end_s), ylim=(len(rows) - 0.4, -2.2))

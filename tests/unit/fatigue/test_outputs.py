@@ -11,13 +11,10 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.fatigue.events import Event
-from canthus.fatigue.monitor import Status
+from canthus.fatigue.monitor import MainFace, Status
 from canthus.fatigue.person import Measures
-from canthus.fatigue.plots import plot_timeline
-from canthus.fatigue.report import FatigueReport, StatusCsv
+from canthus.fatigue.report import FatigueReport, StatusCsv, Timeline, plot_timeline
 from canthus.fatigue.settings import FatigueSettings
-from canthus.fatigue.subject import MainFace
-from canthus.fatigue.timeline import Timeline
 from canthus.images import read_image
 from canthus.schemes import IBUG_68
 from canthus.types import Faces, Frame, Landmarks, TrackedFrame

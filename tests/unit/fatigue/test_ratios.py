@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from canthus.data.synthetic import draw_face
 from canthus.data.synthetic_shape import FaceShape
-from canthus.fatigue.glasses import brightness_under_eyes
-from canthus.fatigue.observation import Observation, observe
-from canthus.fatigue.ratios import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
+from canthus.fatigue.measures import (
+    LEFT_EYE,
+    RIGHT_EYE,
+    Observation,
+    brightness_under_eyes,
+    eye_aspect_ratio,
+    mouth_aspect_ratio,
+    observe,
+)
 from canthus.pose import HEAD_MODEL, POSE_POINTS
 
 EYE = np.array([[0, 0], [1, -0.6], [3, -0.8], [4, 0], [3, 0.8], [1, 0.6]])

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from canthus.fatigue.baseline import Baseline
 from canthus.fatigue.events import Event, EventKind, LowSpans
+from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor
-from canthus.fatigue.observation import Observation
-from canthus.fatigue.perclos import Perclos
+from canthus.fatigue.person import Baseline
 from canthus.fatigue.settings import FatigueSettings
-from canthus.fatigue.state import StateMachine
+from canthus.fatigue.state import Perclos, StateMachine
 
 NAN = math.nan
 

@@ -1,0 +1,159 @@
+"""What one frame says about a face: openness of eyes and mouth, head pose, glasses, and whether it can be judged."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from canthus.pose import head_pose
+from canthus.schemes import IBUG_68
+from canthus.types import Image
+
+RIGHT_EYE = IBUG_68.groups["right_eye"]
+LEFT_EYE = IBUG_68.groups["left_eye"]
+INNER_MOUTH = IBUG_68.groups["inner_mouth"]
+
+
+def eye_aspect_ratio(eye: Float[np.ndarray, "*n 6 2"]) -> Float64[np.ndarray, "*n"]:
+    """Openness of an eye: mean height over width.
+
+    ``EAR = (|p1 - p5| + |p2 - p4|) / (2 |p0 - p3|)``, Soukupova and Cech (2016), eq. 1, counted from zero.
+
+    Args:
+        eye: the six points of one eye in ``ibug_68`` order (36 to 41 right, 42 to 47 left); any unit of length.
+
+    Returns:
+        About 0.3 for an open eye, lower for a closed one; NaN where the corners coincide.
+    """
+    return _ratio(eye, ((1, 5), (2, 4)), (0, 3))
+
+
+def mouth_aspect_ratio(lips: Float[np.ndarray, "*n 8 2"]) -> Float64[np.ndarray, "*n"]:
+    """Opening of the mouth: mean gap between the lips over the inner width.
+
+    ``MAR = (|p1 - p7| + |p2 - p6| + |p3 - p5|) / (3 |p0 - p4|)`` on the inner lips, points 60 to 67 of ``ibug_68``
+    (61 and 67, 62 and 66, 63 and 65 over 60 and 64).  Public code uses many other points; numbers do not compare.
+
+    Args:
+        lips: the eight points of the inner lips in ``ibug_68`` order; any unit of length.
+
+    Returns:
+        Near 0 for a closed mouth, 0.6 and more in a yawn; NaN where the corners coincide.
+    """
+    return _ratio(lips, ((1, 7), (2, 6), (3, 5)), (0, 4))
+
+
+def _ratio(
+    points: Float[np.ndarray, "*n k 2"], heights: tuple[tuple[int, int], ...], width: tuple[int, int]
+) -> Float64[np.ndarray, "*n"]:
+    seen = points.astype(np.float64)
+    gaps = [np.linalg.norm(seen[..., a, :] - seen[..., b, :], axis=-1) for a, b in heights]
+    across = np.linalg.norm(seen[..., width[0], :] - seen[..., width[1], :], axis=-1)
+    mean = np.asarray(np.mean(gaps, axis=0))
+    return np.asarray(np.divide(mean, across, out=np.full_like(mean, np.nan), where=across > 0))
+
+
+_UNDER, _CHEEK = (0.4, 0.12), (1.25, 0.2)
+"""Places below the lower lid and half sides of the patches there, in eye widths."""
+
+
+def brightness_under_eyes(image: Image, points: Float32[np.ndarray, "68 2"]) -> float:
+    """Brightness just under the eyes over that of the cheeks below, of the brighter side.
+
+    About 0.95 on bare skin, rarely below 0.6; below 0.3 behind large dark lenses.  Small or light ones do not show.
+
+    Args:
+        image: the picture.
+        points: in its pixels, in ``ibug_68`` order.
+
+    Returns:
+        NaN where neither side of the face is in the picture.
+    """
+    down = (points[8] - points[27]) / max(float(np.linalg.norm(points[8] - points[27])), 1e-6)
+    sides = [_side(image, points[list(eye)], down) for eye in (RIGHT_EYE, LEFT_EYE)]
+    return max((side for side in sides if math.isfinite(side)), default=math.nan)
+
+
+def _side(image: Image, eye: Float32[np.ndarray, "6 2"], down: Float32[np.ndarray, " 2"]) -> float:
+    width = float(np.linalg.norm(eye[3] - eye[0]))
+    lid = (eye[4] + eye[5]) / 2
+    under, cheek = (_brightness(image, lid + place * width * down, half * width) for place, half in (_UNDER, _CHEEK))
+    return under / max(cheek, 1.0)
+
+
+def _brightness(image: Image, centre: Float32[np.ndarray, " 2"], half: float) -> float:
+    """Mean of a square patch; NaN where none of it is in the picture."""
+    x, y, reach = round(float(centre[0])), round(float(centre[1])), max(1, round(half))
+    patch = image[max(y - reach, 0) : max(y + reach + 1, 0), max(x - reach, 0) : max(x + reach + 1, 0)]
+    return float(patch.mean()) if patch.size else math.nan
+
+
+@final
+@dataclass(frozen=True)
+class Observation:
+    """Measures of one face at one time; all but the time are NaN where there is no face.
+
+    Attributes:
+        time_s: of the frame.
+        right_eye: ``eye_aspect_ratio`` of the subject's right eye.
+        left_eye: of the left one.
+        mouth: ``mouth_aspect_ratio``.
+        yaw: to the left of the picture, radians.
+        pitch: down, radians.
+        eye_pixels: width of the wider eye in pixels.
+        right_confidence: mean confidence of the points of the right eye, in [0, 1]; NaN where the model gives none.
+        left_confidence: of the left one.
+        under_eyes: ``brightness_under_eyes``; NaN where no picture was at hand.
+    """
+
+    time_s: float
+    right_eye: float = math.nan
+    left_eye: float = math.nan
+    mouth: float = math.nan
+    yaw: float = math.nan
+    pitch: float = math.nan
+    eye_pixels: float = math.nan
+    right_confidence: float = math.nan
+    left_confidence: float = math.nan
+    under_eyes: float = math.nan
+
+    @property
+    def has_face(self) -> bool:
+        """Whether there is a face."""
+        return math.isfinite(self.right_eye + self.left_eye + self.mouth + self.yaw + self.pitch)
+
+
+def observe(
+    points: Float32[np.ndarray, "68 2"],
+    time_s: float,
+    *,
+    scores: Float32[np.ndarray, " 68"] | None = None,
+    image: Image | None = None,
+) -> Observation:
+    """Measure one face.
+
+    Args:
+        points: unsmoothed, in ``ibug_68`` order, in pixels; smoothing would make blinks shallower.
+        time_s: of the frame.
+        scores: confidence of each point in [0, 1], where the model gives it.
+        image: the frame, to look for dark glasses; left out, they are not looked for.
+    """
+    confidence = (
+        [math.nan] * 2 if scores is None else [float(scores[list(eye)].mean()) for eye in (RIGHT_EYE, LEFT_EYE)]
+    )
+    pose = head_pose(points[None])
+    right, left = points[list(RIGHT_EYE)], points[list(LEFT_EYE)]
+    return Observation(
+        time_s=time_s,
+        right_eye=float(eye_aspect_ratio(right)),
+        left_eye=float(eye_aspect_ratio(left)),
+        mouth=float(mouth_aspect_ratio(points[list(INNER_MOUTH)])),
+        yaw=float(pose.yaw[0]),
+        pitch=float(pose.pitch[0]),
+        eye_pixels=max(float(np.linalg.norm(eye[0] - eye[3])) for eye in (right, left)),
+        right_confidence=confidence[0],
+        left_confidence=confidence[1],
+        under_eyes=math.nan if image is None else brightness_under_eyes(image, points),
+    )
