@@ -13,7 +13,7 @@ import torch
 
 from canthus.cli.train import dataset_roots
 from canthus.data import load_dataset
-from canthus.data.crops import load_crops
+from canthus.data.packs import load_crops
 from canthus.models import create_model
 from canthus.recipes.config import load_recipe
 from canthus.recipes.objective import objective_of

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor
 from canthus.fatigue.report import Timeline

@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.fatigue.events import Event
 from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.monitor import FatigueMonitor

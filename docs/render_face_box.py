@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from canthus.data import facemask, wild21
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.geometry import BoxHabit, box_size, crop_square, hull_box
 from canthus.images import crop_image
 from canthus.runtime.haar_detector import CENTRE_OFFSET, FACE_SIZE

@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.geometry import crop_square, hull_box
 from canthus.images import crop_image, write_image
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from canthus.data import check_dataset
-from canthus.data.pts import write_pts
+from canthus.data.formats import write_pts
 from canthus.data.scenes import SCENE_SETS, load_scenes
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError, DataError

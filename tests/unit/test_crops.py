@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data.crops import load_crops, open_crops
+from canthus.data.packs import load_crops, open_crops
 from canthus.errors import DataError, ImageError
 from canthus.geometry import hull_box
 from canthus.images import write_image

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from canthus.cli.main import app
 from canthus.data import Report, check_dataset, load_dataset
-from canthus.data.copies import alike
-from canthus.data.pts import read_pts, write_pts
+from canthus.data.check import alike
+from canthus.data.formats import read_pts, write_pts
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, DataError
 from canthus.images import read_image, write_image

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from canthus.data import load_dataset
-from canthus.data.pts import write_pts
+from canthus.data.formats import write_pts
 from canthus.errors import ConfigError, DataError
 from canthus.images import write_image
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data.pts import read_pts, write_pts
+from canthus.data.formats import read_pts, write_pts
 from canthus.errors import DataError
 
 POINTS = [[0.0, 1.5], [9.25, 3.0]]

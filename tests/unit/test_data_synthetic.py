@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from canthus.data import load_dataset
-from canthus.data.synthetic import draw_face, write_synthetic_300w
-from canthus.data.synthetic_shape import FaceShape, head_points, random_shape
+from canthus.data.synthetic import FaceShape, draw_face, head_points, random_shape, write_synthetic_300w
 from canthus.schemes import IBUG_68
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from canthus.data.face_kinds import CLASSES, face_kinds
-from canthus.data.synthetic_shape import FaceShape, head_points
+from canthus.data.synthetic import FaceShape, head_points
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.schemes import IBUG_68, find_scheme

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from canthus.data.lids import close_eyes, random_closed_eyes
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.data.transforms import Augmentation, View, augment
 from canthus.errors import ConfigError
 from canthus.fatigue.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from canthus.data.crops import CropPack
+from canthus.data.packs import CropPack
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import Augmentation
 from canthus.schemes import IBUG_68

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from canthus.data.occlusion import grown, painted, random_cover, random_mask, seen_points
-from canthus.data.occlusion_face import FacePlace, covered_points, covered_share, place_face
-from canthus.data.occlusion_fills import FILLS, SOLID, USUAL_FILLS
-from canthus.data.occlusion_shapes import IRREGULAR, NATURAL, SHAPES
+from canthus.data.occluders import IRREGULAR, NATURAL, SHAPES, FacePlace, covered_points, covered_share, place_face
+from canthus.data.occlusion import FILLS, SOLID, USUAL_FILLS, grown, painted, random_cover, random_mask, seen_points
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import Augmentation, View, augment, random_flip, random_occlusion
 from canthus.errors import ConfigError

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Float, Float64
 
 from canthus.data import load_dataset
-from canthus.data.synthetic_shape import FaceShape, head_points
+from canthus.data.synthetic import FaceShape, head_points
 from canthus.geometry import Affine
 from canthus.pose import HEAD_MODEL, POSE_POINTS, head_pose, rotation_angles, rotation_matrix
 from canthus.schemes import IBUG_68

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from canthus.data.scene_packs import SceneSample, load_scene_pack, open_scene_pack
+from canthus.data.packs import SceneSample, load_scene_pack, open_scene_pack
 from canthus.data.scene_transforms import SceneAugmentation, random_mosaic, random_scenery, random_view
 from canthus.data.scenes import load_scenes
 from canthus.errors import DataError

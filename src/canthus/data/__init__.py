@@ -21,8 +21,7 @@ from canthus.data.check import check_dataset
 from canthus.data.cofw import read_cofw
 from canthus.data.folder import read_folder
 from canthus.data.ibug_300w import read_300w
-from canthus.data.problems import Problem
-from canthus.data.report import PartCount, Report
+from canthus.data.problems import PartCount, Problem, Report
 from canthus.data.splits import parse_fold
 from canthus.data.wflw import read_wflw
 from canthus.data.wild21 import read_wild21

@@ -19,7 +19,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from canthus.data.matlab import read_matlab
+from canthus.data.formats import read_matlab
 from canthus.data.problems import DAMAGED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError

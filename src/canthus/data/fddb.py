@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from canthus.data.face_lists import ListedPicture, read_face_list
+from canthus.data.formats import ListedPicture, read_face_list
 from canthus.data.problems import DAMAGED, Problem, SceneScan, readable_scenes
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit

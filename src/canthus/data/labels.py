@@ -13,8 +13,8 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from canthus.data.formats import read_pts
 from canthus.data.problems import DAMAGED, Problem, damaged
-from canthus.data.pts import read_pts
 from canthus.errors import DataError
 
 _FAR = 1e6

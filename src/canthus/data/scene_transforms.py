@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from canthus.data.scene_packs import SceneSample
+from canthus.data.packs import SceneSample
 from canthus.data.transforms import random_blur, random_grey, random_light, random_noise
 from canthus.geometry import Affine
 from canthus.schemes import FIVE

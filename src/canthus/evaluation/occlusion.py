@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from canthus.data.occlusion import painted, random_mask, seen_points
-from canthus.data.occlusion_face import BITS, FacePlace, covered_share, place_face
-from canthus.data.occlusion_fills import FILLS
-from canthus.data.occlusion_shapes import IRREGULAR, NATURAL
+from canthus.data.occluders import BITS, IRREGULAR, NATURAL, FacePlace, covered_share, place_face
+from canthus.data.occlusion import FILLS, painted, random_mask, seen_points
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.rows import FaceError, face_error

@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from canthus.data.widerface_subsets import SUBSETS, read_subset
+from canthus.data.widerface import SUBSETS, read_subset
 from canthus.evaluation.detection_figures import interpolated_area
 from canthus.geometry import BoxHabit
 from canthus.types import Faces
@@ -59,7 +59,7 @@ class WiderPrecision:
 
 
 def read_wider_truth(root: str | os.PathLike[str]) -> list[WiderPicture]:
-    """Read the four files of truth that come with the official evaluation, see ``canthus.data.widerface_subsets``.
+    """Read the four files of truth that come with the official evaluation, see ``canthus.data.widerface``.
 
     Raises:
         DataError: one of them is missing or damaged, or they do not go together.

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
-from canthus.data.crops import PACK_SIZE
+from canthus.data.packs import PACK_SIZE
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import unknown_name

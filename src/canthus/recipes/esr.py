@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.data import DATASETS, load_dataset
-from canthus.data.crops import CropPack, load_crops
+from canthus.data.packs import CropPack, load_crops
 from canthus.data.transforms import View, augment, plain_view, random_flip
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_error

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import nn
 
-from canthus.data.crops import CropPack, load_crops
+from canthus.data.packs import CropPack, load_crops
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError

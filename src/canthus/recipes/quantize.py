@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
 from canthus.data import DATASETS, load_dataset
-from canthus.data.crops import PACK_MARGIN, PACK_SIZE, load_crops
+from canthus.data.packs import PACK_MARGIN, PACK_SIZE, load_crops
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError, ModelFileError
 from canthus.evaluation.errors import inter_ocular, normalized_error

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from canthus.data import DATASETS, load_dataset
-from canthus.data.crops import CropPack, load_crops
 from canthus.data.face_kinds import face_kinds
+from canthus.data.packs import CropPack, load_crops
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses.weights import class_weights

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from canthus.data.scene_packs import ScenePack, load_scene_pack
+from canthus.data.packs import ScenePack, load_scene_pack
 from canthus.data.scenes import load_scenes
 from canthus.errors import ConfigError
 from canthus.models.face_detector import STRIDES, FaceDetector

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from canthus.data.scene_packs import ScenePack
+from canthus.data.packs import ScenePack
 from canthus.data.scene_transforms import SceneAugmentation, Scenery, random_mosaic, random_scenery
 from canthus.images import fit_image
 from canthus.models.face_detector import STRIDES

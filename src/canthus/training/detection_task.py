@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 
-from canthus.data.scene_packs import ScenePack
+from canthus.data.packs import ScenePack
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_figures import average_precision, recall_at_false_finds
 from canthus.geometry import Affine

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from canthus.data.crops import CropPack
+from canthus.data.packs import CropPack
 from canthus.data.transforms import Augmentation, View, augment, plain_view
 from canthus.errors import ConfigError
 from canthus.geometry import pixels_to_unit

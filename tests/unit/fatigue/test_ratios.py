@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canthus.data.synthetic import draw_face
-from canthus.data.synthetic_shape import FaceShape
+from canthus.data.synthetic import FaceShape, draw_face
 from canthus.fatigue.measures import (
     LEFT_EYE,
     RIGHT_EYE,

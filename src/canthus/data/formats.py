@@ -1,0 +1,191 @@
+"""Label files that several datasets share: .pts, MATLAB 5, and lists of faces."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from canthus.data.problems import DAMAGED, Problem
+from canthus.errors import DataError
+from canthus.lookup import require
+
+
+def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
+    """Read a ``.pts`` file, with or without the header ``version / n_points / {``.
+
+    The files count pixels from one, as their authors' MATLAB does; one is subtracted here.
+
+    Returns:
+        Points in pixels, the centre of the top-left pixel being (0, 0).
+
+    Raises:
+        DataError: the file is missing, a line is no pair of finite numbers, or the header names another count.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    promised: int | None = None
+    rows: list[tuple[float, float]] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().lstrip("\ufeff")
+        if text == "}":
+            break
+        if not text or text == "{" or text.startswith("version"):
+            continue
+        if text.startswith("n_points"):
+            promised = _count(text, source=f"{path}:{number}")
+            continue
+        rows.append(_pair(text, source=f"{path}:{number}"))
+    if not rows:
+        raise DataError(f"{path}: holds no point; expected one 'x y' pair a line")
+    if promised is not None and promised != len(rows):
+        raise DataError(f"{path}: the header promises {promised} points, found {len(rows)}. Is the file cut off?")
+    return (np.array(rows, np.float64) - 1).astype(np.float32)
+
+
+def write_pts(path: str | os.PathLike[str], points: Float[np.ndarray, "k 2"]) -> None:
+    """Write points (pixels, counted from zero) as a ``.pts`` file, which counts from one."""
+    body = "".join(f"{x + 1:.3f} {y + 1:.3f}\n" for x, y in points.astype(np.float64))
+    Path(path).write_text(f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n", encoding="utf-8")
+
+
+def _count(text: str, *, source: str) -> int:
+    try:
+        return int(text.partition(":")[2])
+    except ValueError as error:
+        raise DataError(f"{source}: expected 'n_points: <number>', found {text[:60]!r}") from error
+
+
+def _pair(text: str, *, source: str) -> tuple[float, float]:
+    fields = text.replace(",", " ").split()
+    try:
+        x, y = (float(field) for field in fields)
+    except ValueError as error:
+        raise DataError(f"{source}: expected two numbers 'x y', found {text[:60]!r}") from error
+    if not np.isfinite((x, y)).all():
+        raise DataError(f"{source}: expected finite numbers, found {text[:60]!r}")
+    return x, y
+
+
+def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Some variables of a MATLAB 5 file, as scipy gives them: arrays, cells as arrays of objects.
+
+    Args:
+        path: the file.
+        names: of the variables.
+
+    Raises:
+        DataError: it is no such file, is damaged, or lacks a variable.
+        MissingExtraError: scipy is not installed.
+    """
+    matlab = require("scipy.io.matlab", extra="datasets")
+    try:
+        content = matlab.loadmat(path)
+    # What scipy raises on files that are cut, damaged, of another version, or no MATLAB files at all.
+    except (OSError, ValueError, TypeError, NotImplementedError, zlib.error, matlab.MatReadError) as error:
+        raise DataError(f"{path}: not a MATLAB file that can be read; expected a MATLAB 5 file ({error})") from error
+    missing = [name for name in names if name not in content]
+    if missing:
+        wanted = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        raise DataError(f"{path}: expected {wanted}; found no {', '.join(missing)}")
+    return {name: content[name] for name in names}
+
+
+@final
+@dataclass(frozen=True)
+class ListedPicture:
+    """One picture of a list.
+
+    Attributes:
+        where: file and line, for messages.
+        name: the picture as the list names it.
+        rows: the numbers of each face.
+    """
+
+    where: str
+    name: str
+    rows: Float64[np.ndarray, "n f"]
+
+
+def read_face_list(
+    path: Path, *, fields: int, names_picture: Callable[[str], bool]
+) -> tuple[list[ListedPicture], list[Problem]]:
+    """Read a list; a picture whose entry is damaged becomes a problem, and reading goes on at the next.
+
+    Args:
+        path: the list.
+        fields: how many numbers a face has.
+        names_picture: whether a line names a picture, and so begins an entry.
+
+    Raises:
+        DataError: the file cannot be read at all.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected the list {path.name}") from error
+    pictures: list[ListedPicture] = []
+    problems: list[Problem] = []
+    for start, entry in _entries(lines, names_picture):
+        where = f"{path.name}:{start}"
+        if not names_picture(entry[0]):
+            problems.append(Problem(DAMAGED, where, f"expected the name of a picture, found {entry[0][:60]!r}"))
+            continue
+        try:
+            pictures.append(ListedPicture(where, entry[0], _rows(entry[1:], fields)))
+        except _LineError as error:
+            problems.append(Problem(DAMAGED, f"{path.name}:{start + 1 + error.line}", str(error)))
+    return pictures, problems
+
+
+class _LineError(Exception):
+    """What is wrong with line ``line`` below the name of a picture."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _entries(lines: list[str], names_picture: Callable[[str], bool]) -> Iterator[tuple[int, list[str]]]:
+    """The number of the first line and the lines of each entry; empty lines at its end are left out."""
+    entry: list[str] = []
+    start = 1
+    for number, line in enumerate([*lines, ""], start=1):
+        text = line.strip()
+        if entry and (names_picture(text) or number > len(lines)):
+            while entry and not entry[-1]:
+                entry.pop()
+            yield start, entry
+            entry = []
+        if entry or text:
+            start = start if entry else number
+            entry.append(text)
+
+
+def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:
+    """The faces of one entry: the line with their number, then one line each."""
+    if not body or not body[0].isdecimal():
+        raise _LineError(0, f"expected the number of faces, found {body[0][:60] if body else 'nothing'!r}")
+    count, faces = int(body[0]), body[1:]
+    if count == 0 and len(faces) == 1:
+        faces = []  # WIDER FACE puts one line of zeros where there is no face
+    if len(faces) != count:
+        raise _LineError(0, f"promises {count} faces, found {len(faces)} lines")
+    rows = np.empty((count, fields))
+    for index, text in enumerate(faces):
+        try:
+            numbers = [float(field) for field in text.split()]
+        except ValueError as error:
+            raise _LineError(index + 1, f"expected {fields} numbers: {error}") from error
+        if len(numbers) != fields:
+            raise _LineError(index + 1, f"expected {fields} numbers, found {len(numbers)}")
+        rows[index] = numbers
+    if not np.isfinite(rows).all():
+        raise _LineError(0, "expected finite numbers, found inf or nan")
+    return rows
