@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.data.synthetic import draw_face
-from canthus.evaluation.cost import latency, open_candidate, time_in_turns
+from canthus.evaluation.timing import latency, open_candidate, time_in_turns
 from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
 from canthus.runtime.haar_detector import HaarDetector

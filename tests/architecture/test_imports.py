@@ -72,6 +72,6 @@ def test_command_line_is_light() -> None:
     assert not loaded & {"torch", "lightning", "onnx", "onnxruntime", "cv2", "numpy", "matplotlib", "pyarrow"}
 
 
-@pytest.mark.parametrize("module", ["canthus.runtime.pipeline", "canthus.evaluation.run", "canthus.evaluation.cost"])
+@pytest.mark.parametrize("module", ["canthus.runtime.pipeline", "canthus.evaluation.run", "canthus.evaluation.timing"])
 def test_inference_and_evaluation_load_no_torch(module: str) -> None:
     assert not _loaded(f"import {module}") & {"torch", "lightning", "onnx"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canthus.evaluation.detection import FALSE, HIT, DetectionRows, match_scenes
-from canthus.evaluation.detection_figures import at_score, average_precision, precision_recall, recall_at_false_finds
+from canthus.evaluation.detection_report import at_score, average_precision, precision_recall, recall_at_false_finds
 from canthus.geometry import BoxHabit, box_iou
 from canthus.types import Faces, Scene
 

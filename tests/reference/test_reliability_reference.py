@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from canthus.evaluation.calibration import LEAST_SLOPE, fit_calibration
 from canthus.evaluation.reliability import (
+    LEAST_SLOPE,
     area_under_roc,
     calibration_error,
     confidence_bins,
+    fit_calibration,
     rank_correlation,
     reliability,
 )

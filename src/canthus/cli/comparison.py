@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from canthus.errors import ConfigError, DataError
-from canthus.evaluation.protocols import protocol_of
-from canthus.evaluation.rows import FaceError, read_rows
+from canthus.evaluation.rows import FaceError, protocol_of, read_rows
 from canthus.evaluation.statistics import RESAMPLES, compare_folds, compare_models, errors_by_face
 from canthus.lookup import lookup
 

@@ -12,7 +12,7 @@ def detector_entry(name: str, path: Path, *, default: bool) -> dict[str, Any]:
     """The card of a detector with its size and speed on this machine."""
     import numpy as np
 
-    from canthus.evaluation.cost import detector_shape, latency, time_in_turns
+    from canthus.evaluation.timing import detector_shape, latency, time_in_turns
     from canthus.runtime.sessions import DetectorSession
 
     session = DetectorSession.open(path)
@@ -77,7 +77,7 @@ def _measured(metrics: Mapping[str, float]) -> str:
 
 
 def _pixels() -> str:
-    from canthus.evaluation.cost import DETECTOR_PICTURE
+    from canthus.evaluation.timing import DETECTOR_PICTURE
 
     height, width = DETECTOR_PICTURE
     return f"{width} x {height} pixels"

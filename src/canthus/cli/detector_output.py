@@ -11,9 +11,9 @@ from canthus.cli.detector_request import DetectorRequest, make_reports, official
 from canthus.cli.detector_tables import detector_tables, official_table
 from canthus.cli.results import write_json
 from canthus.errors import ConfigError
-from canthus.evaluation.detection_plots import plot_detectors
 from canthus.evaluation.detection_report import DetectorReport, detectors_json, write_detection_rows
 from canthus.evaluation.detection_worst import worst_pictures_sheet
+from canthus.evaluation.plots import plot_detectors
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.images import write_image
 

@@ -15,9 +15,16 @@ from canthus.data.scenes import SCENE_SETS, load_scenes
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP, match_scenes
 from canthus.evaluation.detection_report import DetectorReport
-from canthus.evaluation.detection_run import detect_scenes
-from canthus.evaluation.wider_face import LEVELS, WiderPrecision, read_wider_truth, wider_precision
-from canthus.evaluation.wider_files import prediction_key, read_wider_predictions, write_wider_predictions
+from canthus.evaluation.run import detect_scenes
+from canthus.evaluation.wider_face import (
+    LEVELS,
+    WiderPrecision,
+    prediction_key,
+    read_wider_predictions,
+    read_wider_truth,
+    wider_precision,
+    write_wider_predictions,
+)
 from canthus.lookup import lookup
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detector import Detector

@@ -12,8 +12,14 @@ from rich.table import Table
 
 from canthus.cli.evaluation_request import Request, truth_of
 from canthus.errors import ConfigError, MissingExtraError
-from canthus.evaluation.occlusion import PROTOCOLS, score_covered
-from canthus.evaluation.occlusion_report import PROFILE_YAW, CoverLine, cover_lines, write_cover_report
+from canthus.evaluation.occlusion import (
+    PROFILE_YAW,
+    PROTOCOLS,
+    CoverLine,
+    cover_lines,
+    score_covered,
+    write_cover_report,
+)
 from canthus.evaluation.rows import FaceError, read_rows
 from canthus.lookup import lookup
 from canthus.runtime.landmarker import Landmarker, open_model

@@ -11,7 +11,7 @@ from canthus.cli.evaluation_request import Request, make_report, report_notes
 from canthus.cli.jitter_request import check_jitter_request, jitter_table, make_jitter_report, write_jitter_plot
 from canthus.cli.results import report_tables, write_json
 from canthus.errors import ConfigError
-from canthus.evaluation.occlusion_report import cover_json
+from canthus.evaluation.occlusion import cover_json
 from canthus.evaluation.report import report_json
 from canthus.evaluation.rows import check_rows_path, write_rows
 

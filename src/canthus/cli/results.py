@@ -14,9 +14,9 @@ from rich.table import Table
 from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.openness import NARROW
-from canthus.evaluation.protocols import USUAL, protocol_of
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
+from canthus.evaluation.rows import USUAL, protocol_of
 from canthus.evaluation.summary import Summary, divide, summarize
 
 

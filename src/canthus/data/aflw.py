@@ -8,7 +8,7 @@ Köstinger et al. (2011), "Annotated Facial Landmarks in the Wild"; Zhu et al. (
 Cascaded Compositional Learning", for the 19 points and the division.
 
 Coordinates are read as they stand.  Errors are of visible points, over the size of the box: see
-``canthus.evaluation.protocols``.
+``canthus.evaluation.rows``.
 """
 
 from collections import Counter

@@ -1,6 +1,7 @@
-"""Several models against each other and against the machine's best, in one run."""
+"""Cost of networks on this machine: parameters, multiply-adds, time."""
 
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,20 +10,76 @@ from typing import Any, final
 import numpy as np
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.cost import (
+from canthus.evaluation.graph import GraphCount, count_graph, side_files
+from canthus.evaluation.onnx_file import product_model
+from canthus.evaluation.timing import (
+    UNCOUNTED_CASCADE,
     Candidate,
     Latency,
     detector_shape,
+    is_cascade,
     latency,
     open_candidate,
+    open_landmark_candidate,
     share_of_peak,
     time_in_turns,
 )
-from canthus.evaluation.graph import GraphCount, count_graph, side_files
-from canthus.evaluation.machine import PEAK_SIDE, Machine, describe_machine, peak_model
-from canthus.evaluation.whole_step import UNCOUNTED_CASCADE, is_cascade, open_landmark_candidate
 from canthus.runtime.cards import DETECTOR, DetectorCard, card_kind
 from canthus.runtime.sessions import open_onnx, read_model
+
+PEAK_SIDE = 512
+"""Side of the square matrices whose product measures the machine: large enough for full speed, 1 MB each."""
+
+
+@final
+@dataclass(frozen=True)
+class Machine:
+    """What a latency depends on besides the model.
+
+    Attributes:
+        cpu: name of the processor.
+        cores: logical cores that this process may use.
+        system: operating system and architecture.
+        python: version of Python.
+        onnxruntime: version of ONNX Runtime.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    python: str
+    onnxruntime: str
+
+
+def describe_machine() -> Machine:
+    """The machine this runs on."""
+    import onnxruntime
+
+    return Machine(
+        cpu=_cpu_name(Path("/proc/cpuinfo")),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        onnxruntime=onnxruntime.__version__,
+    )
+
+
+def _cpu_name(cpuinfo: Path) -> str:
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip().lower() in ("model name", "hardware") and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def peak_model(side: int = PEAK_SIDE) -> bytes:
+    """An ONNX file with one float32 matrix product of ``side x side``, ``side ** 3`` multiply-adds.
+
+    Run by the same library with the same threads as the networks, it shows what those could reach.
+    """
+    weights = np.random.default_rng(0).uniform(-1, 1, (side, side)).astype("<f4")
+    return product_model(weights.tobytes(), side)
 
 
 @final

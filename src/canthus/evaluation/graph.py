@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 
 from canthus.errors import ModelFileError
-from canthus.evaluation.cost import first_line
 from canthus.evaluation.onnx_file import BOOL, INT64, STRING, Graph, Node, parse_graph, with_outputs
+from canthus.evaluation.timing import first_line
 from canthus.runtime.sessions import ORT_ERRORS
 
 Shape: TypeAlias = tuple[int, ...]

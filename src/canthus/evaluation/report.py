@@ -11,12 +11,10 @@ from typing import Any, final
 import numpy as np
 
 from canthus.errors import DataError
-from canthus.evaluation.plots import plot_error_curves
+from canthus.evaluation.plots import plot_error_curves, plot_reliability
 from canthus.evaluation.predictions import Prediction, write_predictions
-from canthus.evaluation.protocols import protocol_of
 from canthus.evaluation.reliability import Reliability, score_reliability
-from canthus.evaluation.reliability_plot import plot_reliability
-from canthus.evaluation.rows import FaceError, face_error, write_rows
+from canthus.evaluation.rows import FaceError, face_error, protocol_of, write_rows
 from canthus.evaluation.summary import Summary, divide, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from canthus.evaluation.predictions import Prediction
-from canthus.evaluation.protocols import protocol_of
-from canthus.evaluation.rows import FaceError, worst_faces
+from canthus.evaluation.rows import FaceError, protocol_of, worst_faces
 from canthus.geometry import Affine, crop_square, hull_box
 from canthus.images import crop_image, read_image
 from canthus.types import Image

@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 
 from canthus.data.occlusion import random_cover
 from canthus.data.splits import fold_of
-from canthus.evaluation.calibration import fit_calibration
-from canthus.evaluation.reliability import reliability
+from canthus.evaluation.reliability import fit_calibration, reliability
 from canthus.runtime.cards import TOLERANCE, Calibration
 from canthus.runtime.sessions import LandmarkSession
 from canthus.types import Sample

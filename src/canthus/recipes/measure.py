@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import final
 
 from canthus.data import DATASETS, load_dataset
-from canthus.evaluation.occlusion import PROTOCOLS, score_covered
-from canthus.evaluation.occlusion_report import GROUPS, cover_lines
+from canthus.evaluation.occlusion import GROUPS, PROTOCOLS, cover_lines, score_covered
 from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.run import predict_on_truth
 from canthus.evaluation.summary import divide, summarize

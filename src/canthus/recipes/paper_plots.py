@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from canthus.evaluation.occlusion_report import cover_curve
+from canthus.evaluation.occlusion import cover_curve
 from canthus.evaluation.plots import plot_cost, plot_error_by_cover
 from canthus.evaluation.rows import read_rows
 from canthus.recipes.experiments import COVERED, Paper, PaperTable, Scale

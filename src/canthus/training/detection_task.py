@@ -12,7 +12,7 @@ from torch import Tensor, nn, optim
 
 from canthus.data.packs import ScenePack
 from canthus.evaluation.detection import match_scenes
-from canthus.evaluation.detection_figures import average_precision, recall_at_false_finds
+from canthus.evaluation.detection_report import average_precision, recall_at_false_finds
 from canthus.geometry import Affine
 from canthus.losses.detection import Locations, detection_losses, locations
 from canthus.models.face_detector import STRIDES

@@ -10,11 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.benchmark import benchmark_json, benchmark_models
-from canthus.evaluation.cost import fill_shape, latency, open_candidate, share_of_peak, time_in_turns
+from canthus.evaluation.benchmark import _cpu_name, benchmark_json, benchmark_models, describe_machine, peak_model
 from canthus.evaluation.graph import count_graph, side_files
-from canthus.evaluation.machine import _cpu_name, describe_machine, peak_model
 from canthus.evaluation.onnx_file import parse_graph
+from canthus.evaluation.timing import fill_shape, latency, open_candidate, share_of_peak, time_in_turns
 
 
 def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[int | str]) -> Path:

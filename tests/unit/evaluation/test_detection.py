@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, match_finds, match_scenes
-from canthus.evaluation.detection_figures import (
+from canthus.evaluation.detection_report import (
     at_score,
     average_precision,
     interpolated_area,

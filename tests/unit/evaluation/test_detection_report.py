@@ -10,7 +10,6 @@ import pytest
 
 from canthus.errors import DataError, ImageError
 from canthus.evaluation.detection import match_scenes
-from canthus.evaluation.detection_plots import plot_detectors
 from canthus.evaluation.detection_report import (
     DetectorReport,
     detector_figures,
@@ -18,7 +17,6 @@ from canthus.evaluation.detection_report import (
     found_offsets,
     write_detection_rows,
 )
-from canthus.evaluation.detection_run import detect_scenes
 from canthus.evaluation.detection_worst import (
     FALSE_COLOR,
     HIT_COLOR,
@@ -27,6 +25,8 @@ from canthus.evaluation.detection_worst import (
     picture_faults,
     worst_pictures_sheet,
 )
+from canthus.evaluation.plots import plot_detectors
+from canthus.evaluation.run import detect_scenes
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.images import read_image, write_image

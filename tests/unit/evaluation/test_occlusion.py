@@ -11,8 +11,17 @@ import pytest
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
 from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets
-from canthus.evaluation.occlusion import PROTOCOLS, cover_face, head_yaw, picture_centre, score_covered
-from canthus.evaluation.occlusion_report import PROFILE_YAW, cover_json, cover_lines, write_cover_report
+from canthus.evaluation.occlusion import (
+    PROFILE_YAW,
+    PROTOCOLS,
+    cover_face,
+    cover_json,
+    cover_lines,
+    head_yaw,
+    picture_centre,
+    score_covered,
+    write_cover_report,
+)
 from canthus.evaluation.rows import FaceError, read_rows, write_rows
 from canthus.geometry import hull_box
 from canthus.images import write_image

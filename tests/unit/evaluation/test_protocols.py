@@ -12,9 +12,17 @@ from canthus.cli.results import report_tables
 from canthus.errors import DataError
 from canthus.evaluation.errors import CROP_MARGIN, unit_squared_error
 from canthus.evaluation.predictions import Prediction
-from canthus.evaluation.protocols import PROTOCOLS, USUAL, protocol_of
 from canthus.evaluation.report import Report, report_json, score, write_report
-from canthus.evaluation.rows import FaceError, face_error, read_rows, worst_faces, write_rows
+from canthus.evaluation.rows import (
+    PROTOCOLS,
+    USUAL,
+    FaceError,
+    face_error,
+    protocol_of,
+    read_rows,
+    worst_faces,
+    write_rows,
+)
 from canthus.schemes import AFLW_19, FIVE, Scheme
 from canthus.types import Annotation
 

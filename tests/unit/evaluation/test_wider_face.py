@@ -7,8 +7,15 @@ import pytest
 import scipy.io
 
 from canthus.errors import DataError
-from canthus.evaluation.wider_face import LEVELS, WiderPicture, read_wider_truth, wider_precision
-from canthus.evaluation.wider_files import prediction_key, read_wider_predictions, write_wider_predictions
+from canthus.evaluation.wider_face import (
+    LEVELS,
+    WiderPicture,
+    prediction_key,
+    read_wider_predictions,
+    read_wider_truth,
+    wider_precision,
+    write_wider_predictions,
+)
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 
