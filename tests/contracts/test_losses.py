@@ -8,7 +8,7 @@ from torch import Tensor
 
 from canthus.errors import ConfigError
 from canthus.losses import HEATMAP_LOSSES, LOSSES
-from canthus.losses.points import weigh_points
+from canthus.losses.weights import weigh_points
 from canthus.schemes import IBUG_68
 
 every_loss = pytest.mark.parametrize("name", sorted(LOSSES))

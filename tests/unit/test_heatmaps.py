@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canthus.heatmaps import decode_heatmaps, draw_heatmaps
-from canthus.losses.heatmaps import gaussian_maps, heatmap_l2_loss
+from canthus.losses.landmarks import gaussian_maps, heatmap_l2_loss
 from canthus.models.heatmap_decoding import points_of_heatmaps
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from canthus.errors import ConfigError
 from canthus.losses import heatmap_l2_loss, l2_loss
-from canthus.losses.heatmaps import gaussian_maps
+from canthus.losses.landmarks import gaussian_maps
 from canthus.models import Output, create_model
 from canthus.models.heatmap_decoding import points_of_heatmaps
 from canthus.models.joint import JointNetwork, decoding

@@ -4,10 +4,16 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from canthus.losses.heatmaps import HEATMAP_LOSSES, heatmap_l2_loss
-from canthus.losses.regression import l1_loss, l2_loss, smooth_l1_loss
-from canthus.losses.spread import spread_loss
-from canthus.losses.wing import huber_wing_loss, wing_loss
+from canthus.losses.landmarks import (
+    HEATMAP_LOSSES,
+    heatmap_l2_loss,
+    huber_wing_loss,
+    l1_loss,
+    l2_loss,
+    smooth_l1_loss,
+    spread_loss,
+    wing_loss,
+)
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "wing": wing_loss,

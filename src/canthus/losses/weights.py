@@ -1,10 +1,15 @@
-"""Weights of faces: by how wrong the predicted pose is, and by how rare their kind is."""
+"""Weights of faces and of points in a loss."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from canthus.errors import ConfigError
+from canthus.schemes import Scheme
 
 
 def pose_weights(predicted: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
@@ -63,3 +68,51 @@ def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) 
     belongs = members.to(inverse.dtype)
     count = belongs.sum(dim=1)
     return torch.where(count > 0, (belongs * inverse).sum(dim=1) / count.clamp(min=1), torch.ones_like(count))
+
+
+PointLoss = Callable[[Tensor, Tensor], Tensor]
+"""From what is predicted of each point and the true points, ``(n, k, 2)``, to a loss for each face, ``(n,)``."""
+
+
+def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any], *, axis: int = 1) -> PointLoss:
+    """The loss as a weighted mean over the points: sum w_k L_k / sum w_k, where L_k is the loss of point k alone.
+
+    Holds for every loss that is a mean over the points, which ``LOSSES`` and ``HEATMAP_LOSSES`` are: points of one
+    weight are given to it together.  Weights that are all the same change nothing.
+
+    Args:
+        loss: of all points alike.
+        scheme: numbering of the points.
+        weights: by group of the scheme, or by ``eyes``, ``brows``, ``mouth``; the other points weigh 1.
+        axis: of the points in what is predicted; 2 for heatmaps.
+
+    Raises:
+        ConfigError: no such part, a point is named twice, or a weight is no finite number above zero.
+    """
+    parts = _parts(scheme, weights)
+    if len(parts) == 1:
+        return loss
+    total = sum(weight * len(indices) for weight, indices in parts)
+
+    def weighted(predicted: Tensor, target: Tensor) -> Tensor:
+        terms = []
+        for weight, indices in parts:
+            of_part = predicted.index_select(axis, torch.tensor(indices, device=predicted.device))
+            terms.append(loss(of_part, target[:, indices]) * (weight * len(indices) / total))
+        return torch.stack(terms).sum(dim=0)
+
+    return weighted
+
+
+def _parts(scheme: Scheme, weights: Mapping[str, Any]) -> list[tuple[float, list[int]]]:
+    """Points by weight."""
+    by_point: dict[int, float] = {}
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise ConfigError(f"point_weights.{name} must be a number above zero, found {weight!r}")
+        for index in scheme.part(name):
+            if index in by_point:
+                raise ConfigError(f"point_weights names point {index} twice, last as {name!r}; name each part once")
+            by_point[index] = float(weight)
+    values = [by_point.get(index, 1.0) for index in range(scheme.count)]
+    return [(value, [i for i, v in enumerate(values) if v == value]) for value in dict.fromkeys(values)]

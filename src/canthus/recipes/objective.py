@@ -9,7 +9,7 @@ from torch import Tensor
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses import HEATMAP_LOSSES, LOSSES, heatmap_l2_loss, l2_loss
-from canthus.losses.points import weigh_points
+from canthus.losses.weights import weigh_points
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.schemes import find_scheme
 from canthus.training.objectives import (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canthus.errors import ConfigError
-from canthus.losses.points import PointLoss
+from canthus.losses.weights import PointLoss
 from canthus.models.output import Output
 
 JOINT = "joint"
