@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from canthus.heatmaps import decode_heatmaps, draw_heatmaps
 from canthus.losses.landmarks import gaussian_maps, heatmap_l2_loss
-from canthus.models.heatmap_decoding import points_of_heatmaps
+from canthus.models.heads import points_of_heatmaps
 
 
 @given(st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.sampled_from([16, 33, 64]), st.sampled_from([0.8, 1.0, 2.0]))

@@ -8,7 +8,7 @@ from canthus.errors import ConfigError
 from canthus.losses import heatmap_l2_loss, l2_loss
 from canthus.losses.landmarks import gaussian_maps
 from canthus.models import Output, create_model
-from canthus.models.heatmap_decoding import points_of_heatmaps
+from canthus.models.heads import points_of_heatmaps
 from canthus.models.joint import JointNetwork, decoding
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.recipes.objective import objective_of

@@ -4,6 +4,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from canthus.models.heads import spread_of_map
 from canthus.models.layers import (
     AtrousPyramid,
     BlazeBlock,
@@ -15,7 +16,6 @@ from canthus.models.layers import (
     points_from_offsets,
 )
 from canthus.models.output import Output
-from canthus.models.spread import spread_of_map
 
 DILATIONS = (2, 3, 5)
 

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.models.heatmap_decoding import points_of_heatmaps
+from canthus.models.heads import SpreadHead, points_of_heatmaps
 from canthus.models.layers import NormalizeInput
 from canthus.models.output import Output
-from canthus.models.spread import SpreadHead
 
 
 @final

@@ -12,10 +12,9 @@ from torch.nn import functional
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.models.backbones import create_backbone
-from canthus.models.heatmap_decoding import points_of_heatmaps
+from canthus.models.heads import SpreadHead, points_of_heatmaps
 from canthus.models.layers import NormalizeColours, conv_bn_relu
 from canthus.models.output import Output
-from canthus.models.spread import SpreadHead
 
 DECODINGS = {"regression": 0.0, "heatmap": 1.0, "both": 0.5}
 """Where points may come from, and the share of the heatmaps in them."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from canthus.models.heads import SpreadHead
 from canthus.models.layers import NormalizeInput, points_from_offsets
 from canthus.models.mobilenet_v3 import SMALL, RowV3
 from canthus.models.output import Output
-from canthus.models.spread import SpreadHead
 
 ROWS = SMALL
 """The bnecks of the paper's Table 1 are those of MobileNetV3-small."""

@@ -5,7 +5,7 @@ from typing import final
 from torch import Tensor, nn
 
 from canthus.models.layers import divisible_channels
-from canthus.models.maps import Maps
+from canthus.models.output import Maps
 
 ROWS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels out, repetitions, stride of the first block."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.models.layers import divisible_channels
-from canthus.models.maps import Maps
+from canthus.models.output import Maps
 
 
 class RowV3(NamedTuple):

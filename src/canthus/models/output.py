@@ -1,4 +1,4 @@
-"""What every landmark network returns."""
+"""What networks return."""
 
 from typing import NamedTuple
 
@@ -22,3 +22,10 @@ class Output(NamedTuple):
     spread: Tensor | None = None
     heatmaps: Tensor | None = None
     deep: Tensor | None = None
+
+
+class Maps(NamedTuple):
+    """Feature maps of one forward pass: ``features`` at 1/4 of the side, ``deep`` the last one, at 1/32."""
+
+    features: Tensor
+    deep: Tensor

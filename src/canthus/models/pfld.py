@@ -5,9 +5,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from canthus.models.heads import SpreadHead
 from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, points_from_offsets, scaled_channels
 from canthus.models.output import Output
-from canthus.models.spread import SpreadHead
 
 
 @final

@@ -5,10 +5,9 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional
 
+from canthus.models.heads import SpreadHead
 from canthus.models.layers import NormalizeColours, divisible_channels, points_from_offsets
-from canthus.models.maps import Maps
-from canthus.models.output import Output
-from canthus.models.spread import SpreadHead
+from canthus.models.output import Maps, Output
 
 DEPTHS = (3, 4, 6, 3)
 EXPANSION = 4

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from canthus.errors import ConfigError
 from canthus.models import create_model
 from canthus.models.joint import JointNetwork, decoding
-from canthus.models.onnx_weights import load_onnx_weights
-from canthus.models.weights import WeightsReport, load_weights, read_weights_file
+from canthus.models.weights import WeightsReport, load_onnx_weights, load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.recipes.pruned import cut_as_planned
 from canthus.schemes import find_scheme

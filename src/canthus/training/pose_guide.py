@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses.weights import POSE_WEIGHTS, pose_weights_as_printed
-from canthus.models.pose_branch import PoseBranch
+from canthus.models.heads import PoseBranch
 
 
 @final
