@@ -23,7 +23,7 @@ from canthus.recipes.start import load_network
 from canthus.recipes.train import Surroundings, pack_faces, refuse_other_run, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.loader import CropDataset, Draw
-from canthus.training.pose_guide import PoseConfig, PoseGuide
+from canthus.training.task import PoseConfig, PoseGuide
 
 SMALL = ["epochs=2", "faces_per_epoch=32", "batch_size=8", "size=64", "model_settings={hidden=16}"]
 

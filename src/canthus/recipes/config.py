@@ -16,7 +16,7 @@ from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
-from canthus.training.pose_guide import PoseConfig
+from canthus.training.task import PoseConfig
 
 T = TypeVar("T")
 

@@ -15,8 +15,7 @@ from canthus.data.synthetic import draw_face
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.export.card_entry import replace_card
-from canthus.export.onnx import export_onnx
+from canthus.export.onnx import export_onnx, replace_card
 from canthus.export.verify import verify_export
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file

@@ -11,7 +11,7 @@ from canthus.data.scenes import load_scenes
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import average_precision
-from canthus.export.detector_onnx import export_detector_onnx, verify_detector_export
+from canthus.export.onnx import export_detector_onnx, verify_detector_export
 from canthus.images import fit_image, read_image
 from canthus.models.face_detector import STRIDES, FaceDetector
 from canthus.recipes.config import from_values

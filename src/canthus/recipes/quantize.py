@@ -17,7 +17,7 @@ from canthus.data.packs import PACK_MARGIN, PACK_SIZE, load_crops
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError, ModelFileError
 from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.export.card_entry import describe_file, put_card
+from canthus.export.onnx import describe_file, put_card
 from canthus.lookup import lookup, require
 from canthus.recipes.calibrate import calibration_errors
 from canthus.runtime.cards import ModelCard, Quantization

@@ -34,8 +34,7 @@ from canthus.schemes import find_scheme
 from canthus.training.distillation import Distiller
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import Batch, CropDataset, MixtureSampler, Source, plain_loader, train_loader
-from canthus.training.pose_guide import PoseGuide
-from canthus.training.task import RegressionTask, network_input
+from canthus.training.task import PoseGuide, RegressionTask, network_input
 from canthus.types import Annotation
 
 Progress = Callable[[str, int, int], None]

@@ -20,8 +20,14 @@ from canthus.recipes.sources import TrainSource, ValidationSource
 from canthus.recipes.start import init_file
 from canthus.recipes.train import Progress, Surroundings, refuse_other_run
 from canthus.training.checkpoint import network_weights, read_checkpoint
-from canthus.training.detection_loader import SceneBatch, SceneDataset, picture_loader, scene_loader
-from canthus.training.detection_task import MONITOR, DetectionTask
+from canthus.training.detection_task import (
+    MONITOR,
+    DetectionTask,
+    SceneBatch,
+    SceneDataset,
+    picture_loader,
+    scene_loader,
+)
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import MixtureSampler, Source
 
