@@ -254,14 +254,14 @@ def scan_widerface_subset(root: Path, subset: str) -> SceneScan:
     """
     scenes: list[Scene] = []
     problems: list[Problem] = []
-    for picture in widerface.read_subset(root, subset):
+    for picture in read_subset(root, subset):
         rows = np.zeros((len(picture.boxes), _FIELDS))
         rows[:, :4] = picture.boxes
         rows[~picture.counted, _INVALID] = 1
         if (images_folder(root, "val") / picture.name).is_file():
             scenes.append(_scene(root, "val", ListedPicture("", picture.name, rows), {}))
         else:
-            problems.append(_without_picture("val", picture.name, widerface.FACES))
+            problems.append(_without_picture("val", picture.name, FACES))
     return SceneScan(sorted(scenes, key=lambda scene: scene.key), problems)
 
 

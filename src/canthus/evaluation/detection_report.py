@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 
 from canthus.errors import DataError
 from canthus.evaluation.boxes import BoxOffsets, box_offsets, robust_sigma
-from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows
+from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
@@ -71,23 +71,6 @@ def precision_recall(rows: DetectionRows) -> PrecisionRecall:
     total = np.cumsum(np.bincount(place, minlength=len(scores)))
     recall = hits / faces if faces else np.full(len(hits), np.nan)
     return PrecisionRecall(-scores, hits / np.maximum(total, 1), recall)
-
-
-def interpolated_area(precision: Float[np.ndarray, " n"], recall: Float[np.ndarray, " n"]) -> float:
-    """Exact area under the interpolated precision-recall curve.
-
-    The interpolated precision at recall r is the best precision at any recall of at least r; its steps are added up
-    without sampling: Everingham et al. (2015), section 4.2, as in VOC from 2010 and in WIDER FACE.
-
-    Args:
-        precision: fractions.
-        recall: fractions, ascending.
-
-    Returns:
-        A fraction in [0, 1]; 0 without points, NaN where recall is not known.
-    """
-    envelope = np.maximum.accumulate(np.asarray(precision, np.float64)[::-1])[::-1]
-    return float((np.diff(recall, prepend=0.0) * envelope).sum())
 
 
 def average_precision(rows: DetectionRows) -> float:

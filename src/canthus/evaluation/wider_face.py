@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64
 
 from canthus.data.widerface import SUBSETS, read_subset
 from canthus.errors import DataError
-from canthus.evaluation.detection_report import interpolated_area
+from canthus.evaluation.detection import interpolated_area
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 

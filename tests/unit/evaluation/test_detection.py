@@ -4,11 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, match_finds, match_scenes
+from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area, match_finds, match_scenes
 from canthus.evaluation.detection_report import (
     at_score,
     average_precision,
-    interpolated_area,
     precision_recall,
     recall_at_false_finds,
     recall_by_label,
