@@ -15,8 +15,8 @@ from canthus.cli.train import dataset_roots
 from canthus.data import load_dataset
 from canthus.data.packs import load_crops
 from canthus.models import create_model
+from canthus.recipes.build import objective_of
 from canthus.recipes.config import load_recipe
-from canthus.recipes.objective import objective_of
 from canthus.recipes.train import default_cache
 from canthus.schemes import find_scheme
 from canthus.training.loader import CropDataset, MixtureSampler, Source, train_loader

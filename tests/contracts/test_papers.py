@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from canthus.papers import PAPERS
-from canthus.recipes.experiments import FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
-from canthus.recipes.measure import MEASURES
-from canthus.recipes.reproduce import datasets_of, job_config, plan_config
-from canthus.recipes.start import init_file
+from canthus.recipes.build import init_file
+from canthus.reproduce.measure import MEASURES
+from canthus.reproduce.run import datasets_of, job_config, plan_config
+from canthus.reproduce.values import FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
 
 CASES = [(name, scale) for name, paper in PAPERS.items() for scale in paper.scales]
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from canthus.compression.outputs import points_and_maps
 from canthus.compression.plan import PrunePlan, apply_plan
-from canthus.compression.prune import Pruned, PruneSettings, prune
+from canthus.compression.prune import Pruned, PruneSettings, points_and_maps, prune
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import TOLERANCE_PX, verify_export
 from canthus.models import MODELS, create_model

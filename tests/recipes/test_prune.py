@@ -14,10 +14,10 @@ from canthus.compression.prune import PruneSettings, Step
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.models import create_model
+from canthus.recipes.build import load_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export
 from canthus.recipes.prune import PruneReport, PruneRun, prune, pruning_config
-from canthus.recipes.start import load_network
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
 

@@ -12,8 +12,11 @@ from canthus.errors import ConfigError
 from canthus.evaluation.rows import read_rows
 from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
-from canthus.recipes.costs import kept_costs, measure_costs
-from canthus.recipes.experiments import (
+from canthus.recipes.train import Surroundings
+from canthus.reproduce.plots import plot_costs, plot_covers
+from canthus.reproduce.run import Made, Reporter, finished_job, job_config, kept_costs, measure_costs, run_job
+from canthus.reproduce.tables import fold_tests_markdown
+from canthus.reproduce.values import (
     COVERED,
     FILE,
     FIT,
@@ -29,10 +32,6 @@ from canthus.recipes.experiments import (
     Scale,
     jobs_of,
 )
-from canthus.recipes.paper_folds import fold_tests_markdown
-from canthus.recipes.paper_plots import plot_costs, plot_covers
-from canthus.recipes.reproduce import Made, Reporter, finished_job, job_config, run_job
-from canthus.recipes.train import Surroundings
 from command import run_command
 
 TINY = (

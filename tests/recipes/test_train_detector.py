@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.recipes.config import load_any_recipe, load_recipe
-from canthus.recipes.detector_config import DetectorConfig
+from canthus.recipes.config import DetectorConfig, load_any_recipe, load_recipe
 from canthus.recipes.export_detector import export_detector, load_detector_network
 from canthus.recipes.train import Surroundings
 from canthus.recipes.train_detector import pack_scenes, train_detector

@@ -13,9 +13,9 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.models import create_model
 from canthus.models.backbones import create_backbone
+from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
-from canthus.recipes.start import load_network, start_network
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import network_weights, read_checkpoint

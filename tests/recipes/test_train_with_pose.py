@@ -15,12 +15,12 @@ from canthus.images import write_image
 from canthus.models import create_model
 from canthus.papers import PAPERS
 from canthus.pose import head_pose
+from canthus.recipes.build import load_network
 from canthus.recipes.config import TrainConfig, load_recipe, recipe_names, to_values
-from canthus.recipes.experiments import FULL, jobs_of
-from canthus.recipes.paper_tables import table_markdown
-from canthus.recipes.reproduce import Reporter, run_job
-from canthus.recipes.start import load_network
 from canthus.recipes.train import Surroundings, pack_faces, refuse_other_run, train
+from canthus.reproduce.run import Reporter, run_job
+from canthus.reproduce.tables import table_markdown
+from canthus.reproduce.values import FULL, jobs_of
 from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.loader import CropDataset, Draw
 from canthus.training.task import PoseConfig, PoseGuide

@@ -10,8 +10,8 @@ from canthus.losses.landmarks import gaussian_maps
 from canthus.models import Output, create_model
 from canthus.models.heads import points_of_heatmaps
 from canthus.models.joint import JointNetwork, decoding
+from canthus.recipes.build import objective_of
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.objective import objective_of
 from canthus.training.objectives import JointSettings, joint_objective, points_objective
 
 

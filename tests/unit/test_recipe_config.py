@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from canthus.errors import ConfigError
+from canthus.recipes.build import loss_of
 from canthus.recipes.config import TrainConfig, from_values, load_any_recipe, load_recipe, recipe_names, to_values
-from canthus.recipes.objective import loss_of
 
 MINIMAL = """
 name = "small"

@@ -32,8 +32,7 @@ def export(
     from canthus.cli.packing import packing_bar
     from canthus.cli.train import dataset_roots
     from canthus.errors import ConfigError
-    from canthus.recipes.config import read_config
-    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.config import DetectorConfig, read_config
     from canthus.recipes.export import export as export_landmarks
     from canthus.recipes.export_detector import export_detector
     from canthus.recipes.train import default_cache

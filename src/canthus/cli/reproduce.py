@@ -12,10 +12,9 @@ import typer
 from canthus.cli.training_options import CacheOption, DataOption, RootOption
 
 if TYPE_CHECKING:
-    from canthus.recipes.costs import Costs
-    from canthus.recipes.experiments import Job, Paper, Scale
-    from canthus.recipes.reproduce import Made, Reporter
     from canthus.recipes.train import Surroundings
+    from canthus.reproduce.run import Costs, Made, Reporter
+    from canthus.reproduce.values import Job, Paper, Scale
 
 PaperArgument = Annotated[str, typer.Argument(help="Name of a paper; 'list' names them and their tables.")]
 TableArgument = Annotated[str | None, typer.Argument(help="Key of one table, such as table_5; all unless given.")]
@@ -47,9 +46,9 @@ def reproduce(
     from canthus.cli.train import dataset_roots
     from canthus.lookup import lookup
     from canthus.papers import PAPERS
-    from canthus.recipes.experiments import jobs_of
-    from canthus.recipes.reproduce import Reporter
     from canthus.recipes.train import Surroundings, default_cache
+    from canthus.reproduce.run import Reporter
+    from canthus.reproduce.values import jobs_of
 
     console = Console(stderr=True, highlight=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -96,13 +95,13 @@ class _Work:
     jobs: "list[Job]"
 
     def datasets(self) -> list[str]:
-        from canthus.recipes.reproduce import datasets_of
+        from canthus.reproduce.run import datasets_of
 
         tested = {name.partition("/")[0] for name in self.scale.sets}
         return sorted(tested.union(*(datasets_of(job) for job in self.jobs)))
 
     def run(self, place: "Surroundings", tell: "Reporter") -> "list[Made]":
-        from canthus.recipes.reproduce import run_job
+        from canthus.reproduce.run import run_job
 
         for dataset in self.datasets():
             place.root_of(dataset)  # refuses now what would stop it in an hour
@@ -113,7 +112,7 @@ class _Work:
         return made
 
     def finished(self, place: "Surroundings") -> "list[Made]":
-        from canthus.recipes.reproduce import finished_job
+        from canthus.reproduce.run import finished_job
 
         found = [finished_job(j, place.out, measure=self.paper.measure, scale=self.scale) for j in self.jobs]
         return [made for made in found if made is not None]
@@ -121,7 +120,7 @@ class _Work:
     def costs(
         self, made: "list[Made]", place: "Surroundings", tell: "Reporter", *, measure: bool, again: bool
     ) -> "Costs":
-        from canthus.recipes.costs import kept_costs, measure_costs, rows_with_costs
+        from canthus.reproduce.run import kept_costs, measure_costs, rows_with_costs
 
         rows, kept = rows_with_costs(self.paper, self.tables), kept_costs(place.out)
         if not rows or not (again or (measure and not set(rows) <= set(kept))):
@@ -130,9 +129,8 @@ class _Work:
         return kept | measure_costs(self.paper, self.tables, models, place.out, tell=tell)
 
     def write(self, made: "list[Made]", costs: "Costs", place: "Surroundings", tell: "Reporter") -> None:
-        from canthus.recipes.paper_folds import fold_tests_markdown
-        from canthus.recipes.paper_plots import plot_costs, plot_covers
-        from canthus.recipes.paper_tables import table_markdown, write_table
+        from canthus.reproduce.plots import plot_costs, plot_covers
+        from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
 
         runs: dict[str, list[Mapping[str, float]]] = {row: [cost] for row, cost in costs.items()}
         for one in made:

@@ -12,8 +12,7 @@ from canthus.cli.training_options import CacheOption, DataOption, RecipeArgument
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from canthus.recipes.config import TrainConfig
-    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.config import DetectorConfig, TrainConfig
     from canthus.recipes.train import Surroundings
 
 
@@ -68,7 +67,7 @@ def quiet_lightning() -> None:
 
 def _train(config: "TrainConfig | DetectorConfig", place: "Surroundings", console: "Console") -> Path:
     from canthus.cli.packing import packing_bar
-    from canthus.recipes.detector_config import DetectorConfig
+    from canthus.recipes.config import DetectorConfig
     from canthus.recipes.train import pack_faces
     from canthus.recipes.train import train as train_landmarks
     from canthus.recipes.train_detector import pack_scenes, train_detector

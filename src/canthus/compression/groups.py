@@ -9,9 +9,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.graph import graph_reach
 from canthus.compression.layers import IN, OUT, keep_channels, width
-from canthus.compression.probe import Outputs, Place, Reach, all_tensors, reach, running_order
+from canthus.compression.reach import Outputs, Place, Reach, all_tensors, graph_reach, reach, running_order
 from canthus.errors import ConfigError
 
 TOLERANCE = 1e-3

@@ -14,11 +14,18 @@ from torch import Tensor, nn
 from canthus.compression.groups import find_groups
 from canthus.compression.layers import keep_channels, width
 from canthus.compression.plan import PrunedGroup, PrunePlan, apply_plan, renumbered, step_of
-from canthus.compression.probe import Outputs, all_tensors
+from canthus.compression.reach import Outputs, all_tensors
 from canthus.compression.scores import SCORERS
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
+from canthus.models.output import Output
 from canthus.models.weights import read_weights_file
+
+
+def points_and_maps(output: Output) -> list[Tensor]:
+    """Points, expected errors and heatmaps; ``features`` may become narrower."""
+    return [part for part in (output.points, output.spread, output.heatmaps) if part is not None]
+
 
 STATE = "pruning.pt"
 """File of a pruning that is under way: settings, plan so far, weights."""

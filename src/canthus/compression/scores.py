@@ -1,14 +1,4 @@
-"""How much the next feature map changes when a filter is taken out.
-
-Score of element i: the squared difference of the feature maps of all readers with and without it, summed over each map
-and over the readers, averaged over the pictures: equation 7 of the pruning method in docs/pruning.md.
-
-What "the next feature map" is:  the output of the next layer that mixes channels, before its batch norm and its
-activation.  Batch norm, activation, depthwise convolution and pooling in between belong to the filter and go with it,
-so that taking a filter out means that the reader's input channel is absent.  Where several layers read the channel
-(shortcuts, joined maps), each loses it at its input while its other inputs stay as they are, and the changes add up.
-Where several channels go together, they are taken out together.
-"""
+"""Which filters matter: reconstruction error of the next layer, as a function and as an importance of Torch-Pruning."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.compression.groups import ChannelGroup, Member
+from canthus.compression.groups import ChannelGroup, Member, group_of
+from canthus.compression.reach import elements_of
+from canthus.lookup import lookup
 
 BATCH = 16
 """Pictures that run at a time."""
@@ -231,3 +223,29 @@ def _pre_hooks(network: nn.Module, members: Sequence[Member], call: Callable[...
     finally:
         for handle in handles:
             handle.remove()
+
+
+@final
+class ReconstructionImportance:
+    """How much the next feature map changes without a channel, as an ``importance`` of Torch-Pruning.
+
+    Args:
+        network: the one that is pruned.
+        images: the sample that channels are scored on, ``(n, 3, s, s)``.
+        scorer: key of ``SCORERS``.
+
+    Raises:
+        ConfigError: no such scorer.
+    """
+
+    def __init__(self, network: nn.Module, images: Tensor, *, scorer: str = "closed") -> None:
+        self._network = network
+        self._images = images
+        self._score = lookup(SCORERS, scorer, kind="scorer")
+
+    @torch.no_grad()
+    def __call__(self, group: Any) -> Float[Tensor, " channels"] | None:
+        """Scores of the channels of a ``torch_pruning.Group``; None where no layer reads them, which spares them."""
+        name, elements = elements_of(self._network, group)
+        found = group_of(name, elements)
+        return self._score(self._network, found, self._images) if found.readers else None

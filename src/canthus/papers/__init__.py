@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from canthus.papers.blaze_ghost import BLAZE_GHOST
 from canthus.papers.mobile_distill_prune import MOBILE_DISTILL_PRUNE
 from canthus.papers.mobilenet_l import MOBILENET_L
-from canthus.recipes.experiments import Paper
+from canthus.reproduce.values import Paper
 
 PAPERS: Mapping[str, Paper] = {
     "blaze_ghost": BLAZE_GHOST,

@@ -6,7 +6,7 @@ Run:    canthus reproduce blaze_ghost --scale quick --data DIR    # 300w/ and yt
 Differs: the paper compares four cells of backbone x loss x optimizer; all eight are run.  It names no settings of SGD.
 """
 
-from canthus.recipes.experiments import FULL, PLAIN, QUICK, Claim, Column, Entry, Paper, PaperTable, Plan, Scale
+from canthus.reproduce.values import FULL, PLAIN, QUICK, Claim, Column, Entry, Paper, PaperTable, Plan, Scale
 
 FULL_RECIPE, QUICK_RECIPE = "blaze_ghost_wflw", "blaze_ghost_68"
 

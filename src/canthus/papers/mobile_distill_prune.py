@@ -10,7 +10,7 @@ themselves alone.
 """
 
 from canthus.papers.mobile_distill_prune_rows import ALL, ENTRIES, LAMBDAS, LITERATURE, OURS, RATES
-from canthus.recipes.experiments import FULL, PLAIN, QUICK, Claim, Column, Paper, PaperTable, Scale
+from canthus.reproduce.values import FULL, PLAIN, QUICK, Claim, Column, Paper, PaperTable, Scale
 
 METRICS = ("nme_ipn/common", "nme_ipn/challenging", "nme_ipn", "nme_ion/common", "nme_ion/challenging", "nme_ion")
 HEADINGS = ("IPN common", "IPN challenging", "IPN full", "ION common", "ION challenging", "ION full")

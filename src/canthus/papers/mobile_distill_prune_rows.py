@@ -2,14 +2,7 @@
 
 from dataclasses import replace
 
-from canthus.recipes.experiments import (
-    FOLDS,
-    FULL,
-    PRUNE,
-    QUICK,
-    Entry,
-    Plan,
-)
+from canthus.reproduce.values import FOLDS, FULL, PRUNE, QUICK, Entry, Plan
 
 TEACHER, STUDENT, DISTILLED = "joint_resnet50_68", "joint_mobilenet_68", "joint_mobilenet_distilled_68"
 

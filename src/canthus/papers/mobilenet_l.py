@@ -7,7 +7,7 @@ Differs: the published masks are not redistributable, ours are drawn from a seed
 of the picture.  The paper does not say which faces are profiles; here the yaw of the head is above 30 degrees.
 """
 
-from canthus.recipes.experiments import (
+from canthus.reproduce.values import (
     COVERED,
     FILE,
     FIT,

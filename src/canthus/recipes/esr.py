@@ -13,8 +13,7 @@ from canthus.data.transforms import View, augment, plain_view, random_flip
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_error
 from canthus.lookup import lookup
-from canthus.recipes.config import FitConfig
-from canthus.recipes.sources import TrainSource, ValidationSource
+from canthus.recipes.config import FitConfig, TrainSource, ValidationSource
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, grey
 from canthus.schemes import find_scheme

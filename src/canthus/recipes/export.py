@@ -19,9 +19,9 @@ from canthus.export.onnx import export_onnx, replace_card
 from canthus.export.verify import verify_export
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file
+from canthus.recipes.build import fresh_network, init_file, load_network
 from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.start import fresh_network, init_file, load_network
 from canthus.recipes.train import load_faces
 from canthus.runtime.cards import Calibration, ModelCard
 from canthus.runtime.sessions import LandmarkSession

@@ -14,8 +14,7 @@ from canthus.evaluation.detection_report import average_precision
 from canthus.export.onnx import export_detector_onnx, verify_detector_export
 from canthus.images import fit_image, read_image
 from canthus.models.face_detector import STRIDES, FaceDetector
-from canthus.recipes.config import from_values
-from canthus.recipes.detector_config import DetectorConfig
+from canthus.recipes.config import DetectorConfig, from_values
 from canthus.recipes.export import RESEARCH_TERMS
 from canthus.recipes.train_detector import create_detector_network
 from canthus.runtime.canthus_detector import CanthusDetector

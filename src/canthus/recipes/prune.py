@@ -11,16 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.outputs import points_and_maps
 from canthus.compression.plan import PrunePlan
-from canthus.compression.prune import PruneSettings, Step
+from canthus.compression.prune import PruneSettings, Step, points_and_maps
 from canthus.compression.prune import prune as prune_network
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
 from canthus.models.weights import read_weights_file
+from canthus.recipes.build import fresh_network, tell_feature_channels
 from canthus.recipes.config import TrainConfig, changed_values, from_values, to_values
-from canthus.recipes.pruned import tell_feature_channels
-from canthus.recipes.start import fresh_network
 from canthus.recipes.train import Packs, Surroundings, fit_network, refuse_other_run, task_of, training_batches
 from canthus.training.checkpoint import (
     BEST,

@@ -25,10 +25,8 @@ from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses.weights import class_weights
 from canthus.models.weights import WeightsReport
-from canthus.recipes.config import TrainConfig, from_values, to_values
-from canthus.recipes.detector_config import DetectorConfig
-from canthus.recipes.objective import objective_of
-from canthus.recipes.start import load_teacher, start_network
+from canthus.recipes.build import load_teacher, objective_of, start_network
+from canthus.recipes.config import DetectorConfig, TrainConfig, from_values, to_values
 from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
 from canthus.training.distillation import Distiller

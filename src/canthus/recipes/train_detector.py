@@ -14,10 +14,8 @@ from canthus.data.packs import ScenePack, load_scene_pack
 from canthus.data.scenes import load_scenes
 from canthus.errors import ConfigError
 from canthus.models.face_detector import STRIDES, FaceDetector
-from canthus.recipes.config import to_values
-from canthus.recipes.detector_config import DetectorConfig
-from canthus.recipes.sources import TrainSource, ValidationSource
-from canthus.recipes.start import init_file
+from canthus.recipes.build import init_file
+from canthus.recipes.config import DetectorConfig, TrainSource, ValidationSource, to_values
 from canthus.recipes.train import Progress, Surroundings, refuse_other_run
 from canthus.training.checkpoint import network_weights, read_checkpoint
 from canthus.training.detection_task import (

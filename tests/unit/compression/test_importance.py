@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.graph import graph_reach
 from canthus.compression.groups import find_groups
-from canthus.compression.importance import ReconstructionImportance
-from canthus.compression.probe import all_tensors, reach, running_order
-from canthus.compression.scores import closed_form_scores
+from canthus.compression.reach import all_tensors, graph_reach, reach, running_order
+from canthus.compression.scores import ReconstructionImportance, closed_form_scores
 
 tp = pytest.importorskip("torch_pruning")
 

@@ -4,7 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area, match_finds, match_scenes
+from canthus.evaluation.detection import (
+    FALSE,
+    HIT,
+    IGNORED,
+    DetectionRows,
+    interpolated_area,
+    match_finds,
+    match_scenes,
+)
 from canthus.evaluation.detection_report import (
     at_score,
     average_precision,

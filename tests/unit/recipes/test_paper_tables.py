@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from canthus.errors import ConfigError
-from canthus.recipes.experiments import (
+from canthus.reproduce.tables import Cell, Runs, table_cells, table_markdown, verdict_word, verdicts, write_table
+from canthus.reproduce.values import (
     FULL,
     PLAIN,
     QUICK,
@@ -22,7 +23,6 @@ from canthus.recipes.experiments import (
     check_paper,
     jobs_of,
 )
-from canthus.recipes.paper_tables import Cell, Runs, table_cells, table_markdown, verdict_word, verdicts, write_table
 
 NME = Column("nme_ion", "NME, %", factor=100)
 TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)

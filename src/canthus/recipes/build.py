@@ -1,21 +1,62 @@
-"""The network of a recipe and the weights it starts from."""
+"""Network, start weights, teacher and objective of a recipe."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from canthus.compression.plan import PrunePlan, apply_plan
 from canthus.errors import ConfigError
+from canthus.lookup import lookup
+from canthus.losses import HEATMAP_LOSSES, LOSSES, heatmap_l2_loss, l2_loss
+from canthus.losses.weights import weigh_points
 from canthus.models import create_model
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import WeightsReport, load_onnx_weights, load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.pruned import cut_as_planned
 from canthus.schemes import find_scheme
-from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, network_weights, read_checkpoint
+from canthus.training.checkpoint import CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
+from canthus.training.objectives import (
+    JOINT,
+    JointSettings,
+    Objective,
+    heatmaps_objective,
+    joint_objective,
+    points_objective,
+)
 from canthus.zoo import embedded_models
+
+
+def cut_as_planned(network: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
+    """The network, cut in place by the plan that a checkpoint carries; as it is where it carries none.
+
+    Raises:
+        ModelFileError: the plan is damaged or for another network.
+    """
+    text = checkpoint.get(PLAN_KEY)
+    if isinstance(text, str):
+        apply_plan(network, PrunePlan.from_json(text))
+        tell_feature_channels(network)
+    return network
+
+
+def tell_feature_channels(network: nn.Module) -> None:
+    """Measure how wide the map is that a training-only branch reads, and let the network say so."""
+    size = getattr(network, "size", None)
+    if not isinstance(size, int) or not hasattr(network, "feature_channels"):
+        return
+    training = network.training
+    with torch.no_grad():
+        device = next(network.parameters()).device
+        features = network.eval()(torch.zeros(1, 3, size, size, device=device)).features
+    network.train(training)
+    if features is not None:
+        network.feature_channels = features.shape[1]
+
 
 NEW_HEADS = ("spread.", "heatmap_head.")
 """Prefixes of weights that a network may have beyond those of the checkpoint it starts from."""
@@ -134,3 +175,55 @@ def init_file(init: str) -> Path:
             "init=FILE, an embedded model by its name, or start from random weights with --set init="
         )
     return path
+
+
+def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss on points or on heatmaps with its settings filled in and the points weighed.
+
+    Raises:
+        ConfigError: unknown loss or part of the face, or settings it does not take.
+    """
+    function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
+    loss = functools.partial(function, **config.loss_settings)
+    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
+    try:
+        loss(predicted, torch.zeros(1, 1, 2))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
+    axis = 2 if config.loss in HEATMAP_LOSSES else 1
+    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
+
+
+def _points(config: TrainConfig) -> Objective:
+    return points_objective(loss_of(config), size=config.size)
+
+
+def _heatmaps(config: TrainConfig) -> Objective:
+    return heatmaps_objective(loss_of(config))
+
+
+def _joint(config: TrainConfig) -> Objective:
+    settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
+    scheme = find_scheme(config.scheme)
+    maps = functools.partial(heatmap_l2_loss, sigma=settings.sigma)
+    return joint_objective(
+        weigh_points(l2_loss, scheme, config.point_weights),
+        weigh_points(maps, scheme, config.point_weights, axis=2),
+        settings,
+    )
+
+
+_OBJECTIVES: dict[str, Callable[[TrainConfig], Objective]] = {
+    **dict.fromkeys(LOSSES, _points),
+    **dict.fromkeys(HEATMAP_LOSSES, _heatmaps),
+    JOINT: _joint,
+}
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """What the recipe's network is to get right.
+
+    Raises:
+        ConfigError: unknown loss or part of the face, or settings it does not take.
+    """
+    return lookup(_OBJECTIVES, config.loss, kind="loss")(config)

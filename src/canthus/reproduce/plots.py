@@ -7,10 +7,10 @@ from pathlib import Path
 from canthus.evaluation.occlusion import cover_curve
 from canthus.evaluation.plots import plot_cost, plot_error_by_cover
 from canthus.evaluation.rows import read_rows
-from canthus.recipes.experiments import COVERED, Paper, PaperTable, Scale
-from canthus.recipes.measure import rows_file
-from canthus.recipes.paper_tables import Runs, table_cells, tested_sets
-from canthus.recipes.reproduce import Made
+from canthus.reproduce.measure import rows_file
+from canthus.reproduce.run import Made
+from canthus.reproduce.tables import Runs, table_cells, tested_sets
+from canthus.reproduce.values import COVERED, Paper, PaperTable, Scale
 
 
 def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> Iterator[Path]:

@@ -2,21 +2,23 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from canthus.compression.prune import PruneSettings, Step
 from canthus.errors import ConfigError
+from canthus.evaluation.benchmark import benchmark_models
+from canthus.recipes.build import init_file
 from canthus.recipes.config import FitConfig, TrainConfig, from_values, load_fit, load_recipe, to_values
 from canthus.recipes.esr import fit_cascade
-from canthus.recipes.experiments import FILE, FIT, FOLD, OTHER, PRUNE, Job, Plan, Scale
-from canthus.recipes.export import export
-from canthus.recipes.measure import MEASURES, TestSets
+from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
-from canthus.recipes.start import init_file
 from canthus.recipes.train import Packs, Progress, Surroundings, pack_faces, train
+from canthus.reproduce.measure import MEASURES, TestSets
+from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Paper, Plan, Scale
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
 
@@ -219,3 +221,72 @@ def _as_json(values: dict[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists."""
     made: dict[str, Any] = json.loads(json.dumps(values))
     return made
+
+
+COSTS = "costs.json"
+REPEATS = 60
+
+Costs = dict[str, dict[str, float]]
+"""Row -> ``size_bytes`` and ``time_s``."""
+
+
+def measure_costs(
+    paper: Paper, tables: Sequence[str], models: Mapping[str, Path], out: Path, *, tell: Reporter
+) -> Costs:
+    """Size and time of every row of the tables that tell either.
+
+    Args:
+        paper: with its tables.
+        tables: keys of ``paper.tables``.
+        models: file of each row that was made.
+        out: folder for the networks with random weights, and for ``costs.json``.
+        tell: who is told.
+
+    Returns:
+        ``time_s`` is the median of a whole step for one face on one thread: from picture and box to points.
+    """
+    rows = [row for row in rows_with_costs(paper, tables) if paper.entries[row].cost or row in models]
+    files = {row: _file(row, paper.entries[row].cost, models, out, tell) for row in rows}
+    result = benchmark_models(files, repeats=REPEATS, whole=True, on_round=partial(tell.progress, "timing"))
+    costs = {
+        model.name: {"size_bytes": float(model.size_bytes), "time_s": model.latency.median_s} for model in result.models
+    }
+    values = {
+        "machine": asdict(result.machine),
+        "threads": result.threads,
+        "repeats": result.repeats,
+        "peak_flops": result.peak_flops,
+        "rows": costs,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / COSTS).write_text(json.dumps(values, indent=1) + "\n")
+    return costs
+
+
+def kept_costs(out: Path) -> Costs:
+    """What ``costs_of`` measured before; empty where it did not."""
+    path = out / COSTS
+    if not path.exists():
+        return {}
+    rows: Costs = json.loads(path.read_text())["rows"]
+    return rows
+
+
+def rows_with_costs(paper: Paper, tables: Sequence[str]) -> list[str]:
+    """Rows of the tables that tell a size or a time."""
+    chosen = [paper.tables[name] for name in tables]
+    telling = [table for table in chosen if any(not column.per_set for column in table.columns)]
+    return list(dict.fromkeys(row for table in telling for row in table.rows))
+
+
+def _file(row: str, cost: Plan | None, models: Mapping[str, Path], out: Path, tell: Reporter) -> Path:
+    if cost is None:
+        return models[row]
+    config = plan_config(cost)
+    if isinstance(config, FitConfig):
+        raise ConfigError(f"The cost of {row} cannot be told without fitting it; leave out its plan for the cost")
+    path = out / "untrained" / f"{row}.onnx"
+    if not path.exists():
+        tell.write(f"exporting {row} with random weights, for its size and time")
+        export_untrained(config, path)
+    return path

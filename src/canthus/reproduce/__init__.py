@@ -1,0 +1,1 @@
+"""A paper's tables again: train, measure, compare with what was published."""
