@@ -19,11 +19,11 @@ def benchmark(
     whole: Annotated[bool, typer.Option("--whole", help=_WHOLE_HELP)] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON.")] = None,
 ) -> None:
-    """Latency, size, parameters, multiply-adds and share of this machine's peak, all models in turns in one run."""
+    """Measure latency, size, parameters and multiply-adds of models in one run."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from canthus.cli.results import cost_table, write_json
+    from canthus.cli.tables import cost_table, write_json
     from canthus.evaluation.benchmark import benchmark_json, benchmark_models
 
     paths, shapes = model_files(model), parse_shapes(shape)

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.detector_options import DetectorOption
+from canthus.cli.options import DetectorOption
 
 if TYPE_CHECKING:
     from canthus.data import Report
 
-data_app = typer.Typer(help="Look after datasets: check, look, label.", no_args_is_help=True)
+app = typer.Typer(help="Check datasets, look at masks, and label pictures with a model.", no_args_is_help=True)
 
 
-@data_app.callback()
+@app.callback()
 def data() -> None:
     """Look after datasets: check, look, label."""
 
 
-@data_app.command()
+@app.command()
 def check(
     dataset: Annotated[
         str,
@@ -42,7 +42,7 @@ def check(
     from rich.console import Console
     from rich.progress import Progress
 
-    from canthus.cli.results import write_json
+    from canthus.cli.tables import write_json
     from canthus.data import check_dataset
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -58,7 +58,7 @@ def check(
         raise typer.Exit(1)
 
 
-@data_app.command()
+@app.command()
 def masks(
     out: Annotated[Path, typer.Option(help="Folder that the sheets are written to.")],
     dataset: Annotated[str | None, typer.Option(help="Faces of this dataset; drawn faces if absent.")] = None,
@@ -89,7 +89,7 @@ def masks(
         typer.echo(f"wrote {path}")
 
 
-@data_app.command()
+@app.command()
 def label(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
     out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from canthus.cli.detector_options import (
+from canthus.cli.options import (
     DetectorModelOption,
     DetectorOption,
     DetectorSizeOption,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from canthus.cli.detector_request import DetectorRequest, make_reports, official_precision
 from canthus.cli.detector_tables import detector_tables, official_table
-from canthus.cli.results import write_json
+from canthus.cli.tables import write_json
 from canthus.errors import ConfigError
 from canthus.evaluation.detection_report import DetectorReport, detectors_json, write_detection_rows
 from canthus.evaluation.detection_worst import worst_pictures_sheet

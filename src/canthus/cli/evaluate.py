@@ -1,7 +1,7 @@
 """``canthus evaluate``: errors of a model, or of anybody's predictions, on a dataset."""
 
 from canthus.cli import evaluation_options as options
-from canthus.cli.detector_options import DetectorModelOption, DetectorOption, DetectorSizeOption
+from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption
 from canthus.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ def evaluate(
     tolerance: options.ToleranceOption = None,
     occlusion: options.OcclusionOption = None,
 ) -> None:
-    """Errors of a model on a dataset, or of a file of predictions: NME, failure rate, area under the curve."""
+    """Evaluate a landmark model, or a file of predictions, on a dataset."""
     from canthus.cli.evaluation_output import Outputs, run_covered, run_evaluation
     from canthus.cli.evaluation_request import Request
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from canthus.cli.detector_options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
+from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
 
 DatasetOption = Annotated[str, typer.Option(help="facemask, wild21, widerface, fddb, 300w, ytf ...")]
 RootOption = Annotated[Path, typer.Option(help="Folder of the dataset.")]
@@ -63,7 +63,7 @@ def evaluate_detector(
     out: OutOption = None,
     worst: WorstOption = None,
 ) -> None:
-    """Precision and recall of face detectors on a set of pictures with labelled faces."""
+    """Evaluate face detectors on a dataset: precision and recall."""
     from canthus.cli.detector_output import DetectorOutputs, run_detector_evaluation
     from canthus.cli.detector_request import DetectorRequest
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from canthus.cli.evaluation_occlusion import cover_notes, cover_rows, cover_tables
 from canthus.cli.evaluation_request import Request, make_report, report_notes
 from canthus.cli.jitter_request import check_jitter_request, jitter_table, make_jitter_report, write_jitter_plot
-from canthus.cli.results import report_tables, write_json
+from canthus.cli.tables import report_tables, write_json
 from canthus.errors import ConfigError
 from canthus.evaluation.occlusion import cover_json
 from canthus.evaluation.report import report_json

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RootOption
+from canthus.cli.options import CacheOption, DataOption, RootOption
 
 if TYPE_CHECKING:
     from canthus.recipes.export import ExportReport
@@ -23,13 +23,13 @@ def export(
         str, typer.Option(help="Where a joint network takes its points from: regression (unless given), heatmap, both.")
     ] = "",
 ) -> None:
-    """Write a trained network as ONNX, compare it with torch, and score it on the validation sets."""
+    """Export a checkpoint to ONNX, compare it with torch, and evaluate it."""
     from canthus.lookup import require
 
     require("torch", extra="train")
     from rich.console import Console
 
-    from canthus.cli.packing import packing_bar
+    from canthus.cli.progress import packing_bar
     from canthus.cli.train import dataset_roots
     from canthus.errors import ConfigError
     from canthus.recipes.config import DetectorConfig, read_config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.detector_options import (
+from canthus.cli.options import (
     DetectorModelOption,
     DetectorOption,
     DetectorSizeOption,
@@ -47,12 +47,12 @@ def fatigue(
     detector_tiles: DetectorTilesOption = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
 ) -> None:
-    """Blinks, closures, yawns, nods and looks away of the largest face, PERCLOS, and how awake it seems.
+    """Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.
 
     Events go to standard output as JSON lines as they end, unless --json - or --csv - take it. Exit code 1: the
     video is damaged or cut short; everything decoded so far is reported.
     """
-    from canthus.cli.output_files import opened_text
+    from canthus.cli.tables import opened_text
     from canthus.cli.video_run import Watch, check_targets
     from canthus.lookup import require
     from canthus.runtime.tracker import Tracker, TrackerSettings
@@ -90,7 +90,7 @@ class _Session:
     def __init__(
         self, stack: ExitStack, watch: "Watch", *, csv_file: str | None, out: Path | None, fps: float | None
     ) -> None:
-        from canthus.cli.output_files import opened_text
+        from canthus.cli.tables import opened_text
         from canthus.fatigue.monitor import FatigueMonitor, MainFace
         from canthus.fatigue.report import StatusCsv, Timeline
 

@@ -11,7 +11,7 @@ def fetch(
         str | None, typer.Option(metavar="URL", help="Take it from this mirror; the content must be the same.")
     ] = None,
 ) -> None:
-    """Fetch a model of others into the cache, checked by its SHA-256; nothing is ever fetched unasked."""
+    """Download a third-party model into the cache and check its SHA-256."""
     from canthus.lookup import lookup
     from canthus.runtime.downloads import DOWNLOADS
     from canthus.runtime.downloads import fetch as fetch_file

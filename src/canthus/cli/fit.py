@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
+from canthus.cli.options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
 
 
 def fit(
@@ -17,13 +17,13 @@ def fit(
     cache: CacheOption = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the model, for its card.")] = None,
 ) -> None:
-    """Fit explicit shape regression (random ferns, no network); the file runs like any model: --model FILE.npz."""
+    """Fit an explicit shape regression (random ferns, no network) from a recipe."""
     from canthus.lookup import require
 
     require("torch", extra="train")
     from rich.console import Console
 
-    from canthus.cli.packing import packing_bar
+    from canthus.cli.progress import packing_bar
     from canthus.cli.train import dataset_roots
     from canthus.errors import ConfigError
     from canthus.recipes.config import FITTED, load_fit, recipe_names

@@ -1,53 +1,78 @@
-"""Entry point of the ``canthus`` command."""
+"""Entry point of the ``canthus`` command; a command's file is imported when the command runs."""
 
 import sys
+from importlib import import_module
+from typing import Any, final
 
 import typer
+import typer.core
+import typer.main
 from rich.console import Console
 from rich.markup import escape
 
-from canthus.cli.benchmark import benchmark
-from canthus.cli.compare import compare
-from canthus.cli.data import data_app
-from canthus.cli.detect import detect
-from canthus.cli.evaluate import evaluate
-from canthus.cli.evaluate_detector import evaluate_detector
-from canthus.cli.export import export
-from canthus.cli.fatigue import fatigue
-from canthus.cli.fetch import fetch
-from canthus.cli.fit import fit
-from canthus.cli.models import models
-from canthus.cli.prune import prune
-from canthus.cli.quantize import quantize
-from canthus.cli.reproduce import reproduce
-from canthus.cli.track import track
-from canthus.cli.train import train
 from canthus.errors import CanthusError
 
-app = typer.Typer(
-    name="canthus",
-    help="Facial landmarks: train, measure, export, and run fast on an ordinary CPU.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(data_app, name="data")
+COMMANDS = {
+    "detect": "Find faces and their landmarks in pictures.",
+    "track": "Follow faces and their landmarks through a video. Each face keeps its number.",
+    "fatigue": "Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.",
+    "models": "List the embedded models with their error, size, speed and terms of use.",
+    "fetch": "Download a third-party model into the cache and check its SHA-256.",
+    "data": "Check datasets, look at masks, and label pictures with a model.",
+    "train": "Train a network from a recipe. Run the same command again to resume.",
+    "fit": "Fit an explicit shape regression (random ferns, no network) from a recipe.",
+    "prune": "Prune filters layer by layer and retrain in between. Run the same command again to resume.",
+    "export": "Export a checkpoint to ONNX, compare it with torch, and evaluate it.",
+    "reproduce": "Reproduce the tables of a paper. Run the same command again to resume.",
+    "quantize": "Quantize a landmark model to int8. The file is kept only if its error is close to the float model's.",
+    "evaluate": "Evaluate a landmark model, or a file of predictions, on a dataset.",
+    "evaluate-detector": "Evaluate face detectors on a dataset: precision and recall.",
+    "compare": "Test whether two or more models differ by more than chance on the same faces.",
+    "benchmark": "Measure latency, size, parameters and multiply-adds of models in one run.",
+}
+"""Every command in the order of the help, with the first line of its own help."""
 
-app.command()(detect)
-app.command()(track)
-app.command()(fatigue)
-app.command()(models)
-app.command()(fetch)
-app.command()(train)
-app.command()(fit)
-app.command()(prune)
-app.command()(export)
-app.command()(reproduce)
-app.command()(quantize)
-app.command()(evaluate)
-app.command()(evaluate_detector)
-app.command()(compare)
-app.command()(benchmark)
+
+@final
+class _Commands(typer.core.TyperGroup):
+    """The commands of ``COMMANDS``; ``--help`` needs none of their files."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        if ctx.meta.get(_Commands):
+            return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name], rich_markup_mode=self.rich_markup_mode)
+        return load_command(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.meta[_Commands] = True
+        super().format_help(ctx, formatter)
+
+
+def load_command(name: str) -> Any:
+    """Import the file of a command and make the command of its function, or of its group ``app``."""
+    word = name.replace("-", "_")
+    module = import_module(f"canthus.cli.{word}")
+    group = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        group.command(name)(getattr(module, word))
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    name="canthus", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def canthus() -> None:
+    """Facial landmarks: train, measure, export, and run fast on an ordinary CPU."""
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RootOption, SetOption
+from canthus.cli.options import CacheOption, DataOption, RootOption, SetOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +34,13 @@ def prune(
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
 ) -> None:
-    """Take filters out layer by layer, retraining by the checkpoint's recipe; run it again to go on after a stop."""
+    """Prune filters layer by layer and retrain in between. Run the same command again to resume."""
     from canthus.lookup import require
 
     require("lightning", extra="train")
     from rich.console import Console
 
-    from canthus.cli.packing import packing_bar
+    from canthus.cli.progress import packing_bar
     from canthus.cli.train import dataset_roots, quiet_lightning
     from canthus.compression.prune import PruneSettings
     from canthus.recipes.prune import PruneRun, pruning_config

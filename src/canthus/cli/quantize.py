@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RootOption
+from canthus.cli.options import CacheOption, DataOption, RootOption
 
 if TYPE_CHECKING:
     from canthus.recipes.quantize import QuantizeReport
@@ -37,13 +37,13 @@ def quantize(
     force: Annotated[bool, typer.Option("--force", help="Write the file even where it loses more.")] = False,
     weight_bits: Annotated[int, typer.Option(min=7, max=8, help=_BITS_HELP)] = 8,
 ) -> None:
-    """Write an int8 file of a landmark model; refused where it errs more than the float model by too much."""
+    """Quantize a landmark model to int8. The file is kept only if its error is close to the float model's."""
     from canthus.lookup import require
 
     require("onnx", extra="train")
     from rich.console import Console
 
-    from canthus.cli.packing import packing_bar
+    from canthus.cli.progress import packing_bar
     from canthus.cli.train import dataset_roots
     from canthus.recipes.quantize import QuantizeSettings, split_name
     from canthus.recipes.quantize import quantize as quantize_model

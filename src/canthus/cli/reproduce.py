@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RootOption
+from canthus.cli.options import CacheOption, DataOption, RootOption
 
 if TYPE_CHECKING:
     from canthus.recipes.train import Surroundings
@@ -36,13 +36,13 @@ def reproduce(
     show: ShowOption = False,
     time_again: TimeOption = False,
 ) -> None:
-    """Make a paper's tables again; run the same command again to go on after a stop."""
+    """Reproduce the tables of a paper. Run the same command again to resume."""
     from canthus.lookup import require
 
     require("lightning", extra="train")
     from rich.console import Console
 
-    from canthus.cli.lazy_bar import LazyBar
+    from canthus.cli.progress import LazyBar
     from canthus.cli.train import dataset_roots
     from canthus.lookup import lookup
     from canthus.papers import PAPERS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.detector_options import (
+from canthus.cli.options import (
     DetectorModelOption,
     DetectorOption,
     DetectorSizeOption,
@@ -44,7 +44,7 @@ def track(
     smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Steady the points (One-Euro filter).")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoder, detector and landmark model.")] = 1,
 ) -> None:
-    """Follow faces and their landmarks through a video; each face keeps its number.
+    """Follow faces and their landmarks through a video. Each face keeps its number.
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
@@ -94,7 +94,7 @@ class _Sinks:
         self._window: Window | None = None
 
     def open(self, json_file: str | None, csv_file: str | None, *, show: bool) -> None:
-        from canthus.cli.output_files import opened_text
+        from canthus.cli.tables import opened_text
         from canthus.cli.video_run import Window
         from canthus.runtime.records import JsonLinesWriter, TrackCsvWriter
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canthus.cli.training_options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
+from canthus.cli.options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Worker processes that make batches.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
 ) -> None:
-    """Train a network by a recipe; run the same command again to go on after a stop."""
+    """Train a network from a recipe. Run the same command again to resume."""
     from canthus.lookup import require
 
     require("lightning", extra="train")
@@ -66,7 +66,7 @@ def quiet_lightning() -> None:
 
 
 def _train(config: "TrainConfig | DetectorConfig", place: "Surroundings", console: "Console") -> Path:
-    from canthus.cli.packing import packing_bar
+    from canthus.cli.progress import packing_bar
     from canthus.recipes.config import DetectorConfig
     from canthus.recipes.train import pack_faces
     from canthus.recipes.train import train as train_landmarks

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from canthus.cli.results import report_tables
+from canthus.cli.tables import report_tables
 from canthus.errors import DataError
 from canthus.evaluation.errors import CROP_MARGIN, unit_squared_error
 from canthus.evaluation.predictions import Prediction

@@ -1,17 +1,18 @@
-"""Tables and JSON that ``evaluate`` and ``benchmark`` print."""
+"""Tables, JSON and text files that commands write."""
 
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from canthus.errors import CanthusError
+from canthus.errors import CanthusError, ConfigError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.openness import NARROW
 from canthus.evaluation.reliability import Reliability
@@ -201,3 +202,23 @@ _TABLES = {
     ),
 }
 """Dataset -> heads, caption and numbers of its table."""
+
+
+@contextmanager
+def opened_text(name: str) -> Iterator[TextIO]:
+    """A text file for writing, its folder made; ``-`` is standard output.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    if name == "-":
+        yield sys.stdout
+        return
+    try:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be written ({error.strerror})") from error
+    with file:
+        yield file

@@ -1,4 +1,4 @@
-"""Options that say how faces are found, the same for every command, and the pipeline they lead to."""
+"""Options that several commands share, and the pipeline they lead to."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,3 +56,12 @@ def open_pipeline(
     )
     cv2.setNumThreads(threads)
     return pipeline
+
+
+RecipeArgument = Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file; 'list' names them.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
+DataOption = Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")]
+RootOption = Annotated[
+    list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
+]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")]
