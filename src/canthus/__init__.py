@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from canthus.moved import keep_moved_modules
+
 if TYPE_CHECKING:
     from canthus.errors import CanthusError as CanthusError
     from canthus.errors import ConfigError as ConfigError
@@ -107,6 +109,9 @@ __all__ = [
     "read_video",
     "write_image",
 ]
+
+
+keep_moved_modules()
 
 
 def __getattr__(name: str) -> Any:
