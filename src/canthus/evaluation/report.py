@@ -20,6 +20,8 @@ from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
 
+_WORST = 16
+"""Faces on the sheet of worst faces, unless another number is given."""
 _NUMBERS = (
     "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
     "nme_box", "nme_diagonal", "nme_longer", "fr_box_7", "auc_box_7", "mse_unit",
@@ -29,17 +31,21 @@ _NUMBERS = (
 @final
 @dataclass(frozen=True)
 class Report:
-    """Rows of one evaluation with what they mean.
+    """The result of one evaluation: one row of errors per face.
+
+    ``len(report)`` is the number of labelled faces, ``for row in report`` iterates over their rows, ``print(report)``
+    prints the main error, and ``report.to_dict()`` holds all numbers.
 
     Attributes:
-        model: network or file of predictions.
-        dataset: name of the set, or of the file of predictions.
-        split: part of it.
-        boxes: one of ``BOXES``.
-        protocol: how the boxes came about, in words.
-        rows: one per labelled face.
-        predictions: in the order of ``rows``; empty where only rows were kept.
-        reliability: of the confidence of the points; None where the predictions have none.
+        model: name of the model, or of the file of predictions.
+        dataset: name of the dataset, or of the file of predictions.
+        split: part of the dataset.
+        boxes: source of the face boxes, one of ``BOXES``.
+        protocol: source of the face boxes in words, with its settings.
+        rows: errors of each labelled face.
+        predictions: predicted points in the order of ``rows``; empty if the report was made from a file of rows.
+        reliability: quality of the confidence of the points; None if the predictions have no confidence.
+        passes: number of crops per face.
     """
 
     model: str
@@ -50,10 +56,26 @@ class Report:
     rows: Sequence[FaceError]
     predictions: Sequence[Prediction] = ()
     reliability: Reliability | None = None
+    passes: int = 1
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[FaceError]:
+        return iter(self.rows)
+
+    def __str__(self) -> str:
+        protocol, summary = protocol_of(self.dataset), summarize(self.rows)
+        error = f"NME {100 * getattr(summary, protocol.error):.3f} % of the {protocol.scale}"
+        return f"{self.title}, boxes: {self.protocol}: {summary.faces} faces, {summary.missed} missed, {error}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers of the report, as ``canthus evaluate --json`` writes them; see ``report_json``."""
+        return report_json(self)
 
     @property
     def title(self) -> str:
-        """What was measured; predictions that carry their truth have no split, and stand for themselves."""
+        """Model, dataset and split; only the file's name for predictions that carry their ground truth."""
         return f"{self.model} on {self.dataset} {self.split}" if self.split else self.model
 
 
@@ -109,16 +131,21 @@ def _reliability_json(found: Reliability) -> dict[str, Any]:
     return {"tolerance": found.tolerance, "points": found.points, **numbers, "bins": bins}
 
 
-def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) -> Iterator[Path]:
+def has_pictures(report: Report) -> bool:
+    """Whether a report has predictions and their pictures are at hand, so that the worst faces can be drawn."""
+    return bool(report.predictions) and all(prediction.truth.path.is_file() for prediction in report.predictions)
+
+
+def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int | None = None) -> Iterator[Path]:
     """Write ``summary.json``, ``rows.csv``, ``predictions.json``, ``worst.png`` and last the plots (extra: plots).
 
-    These are ``errors.png`` and, of predictions with confidence, ``reliability.png``.  Without predictions, and for
-    ``worst`` the pictures they belong to, the files made of them are left out.
+    The plots are ``errors.png`` and, for predictions with confidence, ``reliability.png``.  A report without
+    predictions has no ``predictions.json`` and no ``worst.png``.
 
     Args:
-        folder: made where absent.
-        report: what to write.
-        worst: faces on the sheet; 0 for none.
+        folder: created if it does not exist.
+        report: the report to write.
+        worst: number of faces on ``worst.png``, 0 for no such file; if None, 16 faces if the pictures are at hand.
 
     Yields:
         Each file once it is written.
@@ -129,6 +156,8 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int) 
         MissingExtraError: matplotlib is not installed; all other files are written by then.
     """
     folder = Path(folder)
+    if worst is None:
+        worst = _WORST * has_pictures(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "summary.json").write_text(json.dumps(report_json(report), indent=1) + "\n", encoding="utf-8")

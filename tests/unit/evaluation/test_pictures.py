@@ -121,3 +121,12 @@ def test_json_holds_null_where_nothing_was_found(faces: list[Annotation]) -> Non
     assert values["fr_8"] == 1.0
     assert values["auc_8"] == 0.0
     assert "NaN" not in json.dumps(values)
+
+
+def test_a_report_is_a_sequence_of_rows_with_a_text_and_a_dict(faces: list[Annotation]) -> None:
+    report = make_report(faces)
+    assert len(report) == 3
+    assert list(report) == list(report.rows)
+    assert report.to_dict() == report_json(report)
+    for part in (report.title, "3 faces, 1 missed", f"NME {100 * report.to_dict()['nme_ion']:.3f} % of the inter-oc"):
+        assert part in str(report)
