@@ -14,7 +14,7 @@ from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
 from canthus.recipes.train import Surroundings
 from canthus.reproduce.plots import plot_costs, plot_covers
-from canthus.reproduce.run import Made, Reporter, finished_job, job_config, kept_costs, measure_costs, run_job
+from canthus.reproduce.run import Reporter, finished_job, job_config, kept_costs, measure_costs, run_job
 from canthus.reproduce.tables import fold_tests_markdown
 from canthus.reproduce.values import (
     COVERED,
@@ -26,6 +26,7 @@ from canthus.reproduce.values import (
     Column,
     Entry,
     Job,
+    Made,
     Paper,
     PaperTable,
     Plan,

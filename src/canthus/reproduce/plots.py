@@ -8,9 +8,8 @@ from canthus.evaluation.occlusion import cover_curve
 from canthus.evaluation.plots import plot_cost, plot_error_by_cover
 from canthus.evaluation.rows import read_rows
 from canthus.reproduce.measure import rows_file
-from canthus.reproduce.run import Made
 from canthus.reproduce.tables import Runs, table_cells, tested_sets
-from canthus.reproduce.values import COVERED, Paper, PaperTable, Scale
+from canthus.reproduce.values import COVERED, Made, Paper, PaperTable, Scale
 
 
 def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, final
 from canthus.compression.prune import PruneSettings, Step
 from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
+from canthus.lookup import lookup
 from canthus.recipes.build import init_file
 from canthus.recipes.config import FitConfig, TrainConfig, from_values, load_fit, load_recipe, to_values
 from canthus.recipes.esr import fit_cascade
@@ -18,29 +19,13 @@ from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Packs, Progress, Surroundings, pack_faces, train
 from canthus.reproduce.measure import MEASURES, TestSets
-from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Paper, Plan, Scale
+from canthus.reproduce.plots import plot_costs, plot_covers
+from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
+from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Made, Paper, Plan, Scale, jobs_of
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
 
 RESULT = "result.json"
-
-
-@final
-@dataclass(frozen=True)
-class Made:
-    """A model that was made and measured.
-
-    Attributes:
-        job: what was asked for.
-        folder: of the job.
-        model: file.
-        metrics: ``dataset/split:metric`` -> number; fractions.
-    """
-
-    job: Job
-    folder: Path
-    model: Path
-    metrics: Mapping[str, float]
 
 
 @final
@@ -290,3 +275,88 @@ def _file(row: str, cost: Plan | None, models: Mapping[str, Path], out: Path, te
         tell.write(f"exporting {row} with random weights, for its size and time")
         export_untrained(config, path)
     return path
+
+
+@final
+@dataclass(frozen=True)
+class Reproduction:
+    """Tables of a paper at one scale, and the jobs that make the models of their rows."""
+
+    paper: Paper
+    scale: Scale
+    tables: tuple[str, ...]
+    jobs: tuple[Job, ...]
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets that the jobs train on and the tables test on."""
+        tested = {name.partition("/")[0] for name in self.scale.sets}
+        return sorted(tested.union(*(datasets_of(job) for job in self.jobs)))
+
+    def run(self, place: Surroundings, tell: Reporter) -> list[Made]:
+        """Make and measure every model; a model that an earlier run measured is only read.
+
+        Raises:
+            ConfigError: see ``run_job``.
+            DataError: a dataset is missing or damaged.
+        """
+        for dataset in self.datasets():
+            place.root_of(dataset)  # a missing folder is an error now, not after an hour of training
+        made = []
+        for number, job in enumerate(self.jobs, start=1):
+            tell.write(f"[bold]{number}/{len(self.jobs)}[/] {job.folder}: {self.paper.entries[job.entry].label}")
+            made.append(run_job(job, place, measure=self.paper.measure, scale=self.scale, tell=tell))
+        return made
+
+    def finished(self, out: Path) -> list[Made]:
+        """The models that earlier runs below ``out`` made and measured."""
+        found = (finished_job(job, out, measure=self.paper.measure, scale=self.scale) for job in self.jobs)
+        return [made for made in found if made is not None]
+
+    def costs(self, made: Sequence[Made], out: Path, tell: Reporter, *, measure: bool, again: bool) -> Costs:
+        """Size and time of every row whose table shows them, as kept below ``out``.
+
+        Args:
+            made: models that exist; of several seeds the first is timed.
+            out: folder of all jobs.
+            tell: who is told.
+            measure: measure where a row is not kept yet.
+            again: measure all rows once more.
+        """
+        rows, kept = rows_with_costs(self.paper, self.tables), kept_costs(out)
+        if not rows or not (again or (measure and not set(rows) <= set(kept))):
+            return kept
+        models = {one.job.entry: one.model for one in reversed(made)}
+        return kept | measure_costs(self.paper, self.tables, models, out, tell=tell)
+
+    def write(self, made: Sequence[Made], costs: Costs, out: Path, tell: Reporter) -> Iterator[str]:
+        """Write tables and plots below ``out``; yield each table in Markdown."""
+        runs: dict[str, list[Mapping[str, float]]] = {row: [cost] for row, cost in costs.items()}
+        for one in made:
+            runs.setdefault(one.job.entry, []).append(one.metrics)
+        for name in self.tables:
+            text = table_markdown(self.paper, name, self.scale, runs)
+            text += fold_tests_markdown(self.paper, name, self.scale, made)
+            yield text
+            written = write_table(out, self.paper, name, self.scale, runs, text=text)
+            for path in [*written, *plot_costs(self.paper, name, self.scale, runs, out)]:
+                tell.write(f"wrote {path}")
+        for path in plot_covers(self.paper, self.scale, made, out):
+            tell.write(f"wrote {path}")
+
+
+def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproduction:
+    """The jobs that one table needs, or all tables of a paper.
+
+    Args:
+        paper: with its tables.
+        table: key of ``paper.tables``, or None for all.
+        scale: key of ``paper.scales``.
+
+    Raises:
+        ConfigError: an unknown table or scale.
+    """
+    asked = lookup(paper.scales, scale, kind="scale")
+    if table is not None:
+        lookup(paper.tables, table, kind="table")
+    tables = list(paper.tables) if table is None else [table]
+    return Reproduction(paper, asked, tuple(tables), tuple(jobs_of(paper, tables, scale)))

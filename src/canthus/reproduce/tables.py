@@ -14,8 +14,7 @@ from jaxtyping import Float64
 from canthus.evaluation.rows import read_rows
 from canthus.evaluation.statistics import FoldComparison, compare_folds, errors_by_face
 from canthus.reproduce.measure import rows_file
-from canthus.reproduce.run import Made
-from canthus.reproduce.values import Claim, Column, Paper, PaperTable, Scale
+from canthus.reproduce.values import Claim, Column, Made, Paper, PaperTable, Scale
 
 METRIC = "mse_unit"
 

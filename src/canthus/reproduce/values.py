@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 from canthus.errors import ConfigError
@@ -253,3 +254,21 @@ def check_paper(paper: Paper) -> None:
         unknown += [scale for row in table.rows for scale in paper.entries[row].plans if scale not in paper.scales]
         if unknown:
             raise ConfigError(f"{name} of {paper.title!r} names {unknown[0]!r}, which is not there")
+
+
+@final
+@dataclass(frozen=True)
+class Made:
+    """A model that was made and measured.
+
+    Attributes:
+        job: what was asked for.
+        folder: of the job.
+        model: file.
+        metrics: ``dataset/split:metric`` -> number; fractions.
+    """
+
+    job: Job
+    folder: Path
+    model: Path
+    metrics: Mapping[str, float]
