@@ -1,10 +1,11 @@
 """Facial landmarks: train light networks, measure them honestly, run them fast on a CPU."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from canthus.moved import keep_moved_modules
 
+# Importing ``typing`` would cost ten times as much as all of this; type checkers take the name as true.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from canthus.errors import CanthusError as CanthusError
     from canthus.errors import ConfigError as ConfigError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from canthus.images import read_image as read_image
     from canthus.images import read_images as read_images
     from canthus.images import write_image as write_image
+    from canthus.pose import head_pose as head_pose
     from canthus.runtime.cards import ModelCard as ModelCard
     from canthus.runtime.detector import Detector as Detector
     from canthus.runtime.detectors import create_detector as create_detector
@@ -39,87 +41,45 @@ if TYPE_CHECKING:
     from canthus.zoo import embedded_detectors as embedded_detectors
     from canthus.zoo import embedded_models as embedded_models
 
-# Loaded when first asked for, so that `import canthus` costs next to nothing.
-_HOMES = {
-    "Affine": "geometry",
-    "CanthusError": "errors",
-    "ConfigError": "errors",
-    "DataError": "errors",
-    "Detector": "runtime.detector",
-    "Faces": "types",
-    "Frame": "types",
-    "Image": "types",
-    "ImageError": "errors",
-    "LandmarkSession": "runtime.sessions",
-    "Landmarker": "runtime.landmarker",
-    "Landmarks": "types",
-    "ModelCard": "runtime.cards",
-    "ModelFileError": "errors",
-    "Pipeline": "runtime.pipeline",
-    "Scheme": "schemes",
-    "TrackedFrame": "types",
-    "Tracker": "runtime.tracker",
-    "VideoError": "errors",
-    "VideoWriter": "runtime.video",
-    "convert": "schemes",
-    "create_detector": "runtime.detectors",
-    "draw_frame": "runtime.draw",
-    "embedded_detectors": "zoo",
-    "embedded_models": "zoo",
-    "find_scheme": "schemes",
-    "load_pipeline": "runtime.pipeline",
-    "open_video": "runtime.video",
-    "read_image": "images",
-    "read_images": "images",
-    "read_video": "runtime.video",
-    "write_image": "images",
+    __version__: str
+
+_MODULES = {
+    "errors": "CanthusError ConfigError DataError ImageError ModelFileError VideoError",
+    "geometry": "Affine",
+    "images": "read_image read_images write_image",
+    "pose": "head_pose",
+    "runtime.cards": "ModelCard",
+    "runtime.detector": "Detector",
+    "runtime.detectors": "create_detector",
+    "runtime.draw": "draw_frame",
+    "runtime.landmarker": "Landmarker",
+    "runtime.pipeline": "Pipeline load_pipeline",
+    "runtime.sessions": "LandmarkSession",
+    "runtime.tracker": "Tracker",
+    "runtime.video": "VideoWriter open_video read_video",
+    "schemes": "Scheme convert find_scheme",
+    "types": "Faces Frame Image Landmarks TrackedFrame",
+    "zoo": "embedded_detectors embedded_models",
 }
+"""Module -> the public names that it holds.  A module is imported when one of its names is first asked for."""
 
-__all__ = [
-    "Affine",
-    "CanthusError",
-    "ConfigError",
-    "DataError",
-    "Detector",
-    "Faces",
-    "Frame",
-    "Image",
-    "ImageError",
-    "LandmarkSession",
-    "Landmarker",
-    "Landmarks",
-    "ModelCard",
-    "ModelFileError",
-    "Pipeline",
-    "Scheme",
-    "TrackedFrame",
-    "Tracker",
-    "VideoError",
-    "VideoWriter",
-    "convert",
-    "create_detector",
-    "draw_frame",
-    "embedded_detectors",
-    "embedded_models",
-    "find_scheme",
-    "load_pipeline",
-    "open_video",
-    "read_image",
-    "read_images",
-    "read_video",
-    "write_image",
-]
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
+__all__ = sorted(_HOMES)  # noqa: PLE0605  sorted gives a list
 
 keep_moved_modules()
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("canthus")
+    elif name in _HOMES:
+        value = getattr(import_module(f"canthus.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module 'canthus' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"canthus.{_HOMES[name]}"), name)
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

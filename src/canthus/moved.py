@@ -1,12 +1,13 @@
-"""Import paths of 0.1 whose modules were merged: they work until 0.3 and warn."""
+"""Import paths of 0.1 whose modules were merged: they work until 0.3 and warn.
+
+``import canthus`` loads this file, so it imports neither ``typing`` nor ``collections.abc``.
+"""
 
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import final
 
 MERGED = {
     "lookup": "optional",
@@ -69,13 +70,10 @@ MERGED = {
 _HOMES = {f"canthus.{old}": f"canthus.{new}" for new, merged in MERGED.items() for old in merged.split()}
 
 
-@final
 class MovedModules:
     """Finder of the modules in ``MERGED``; it comes last on ``sys.meta_path``, so all other imports never meet it."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Spec of a module that was merged; None for any other."""
         return ModuleSpec(fullname, self) if fullname in _HOMES else None  # type: ignore[arg-type]  # a loader by protocol
 
