@@ -128,7 +128,8 @@ class Calibration:
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
-OPTIONAL = ("calibration", "quantization")
+COUNTS = ("parameters", "multiply_adds")
+OPTIONAL = ("calibration", "quantization", *COUNTS)
 """Fields of a card that files have only where they apply."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
@@ -156,6 +157,8 @@ class ModelCard:
         metrics: measured numbers, such as ``300w/validation/nme_ion``; fractions, not percent.
         calibration: how the file's expected errors become confidence; None where it gives none.
         quantization: how the file was turned to int8; None where it computes in float.
+        parameters: number of weights; None where the export did not count them.
+        multiply_adds: of one face; None where the export did not count them.
     """
 
     name: str
@@ -169,6 +172,8 @@ class ModelCard:
     metrics: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
     quantization: Quantization | None = None
+    parameters: int | None = None
+    multiply_adds: int | None = None
 
     def find_scheme(self) -> Scheme:
         """The point scheme itself."""
@@ -176,11 +181,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The card as JSON text."""
-        values = asdict(self)
-        for name in OPTIONAL:
-            if values[name] is None:  # so that versions that do not know the field read the file
-                del values[name]
-        return json.dumps(values, indent=1)
+        return _card_json(asdict(self))
 
     @staticmethod
     def from_json(text: str, *, source: str) -> "ModelCard":
@@ -196,6 +197,11 @@ class ModelCard:
         if values.get("quantization") is not None:
             values["quantization"] = read_quantization(values["quantization"], source=source)
         return ModelCard(**values)
+
+
+def _card_json(values: dict[str, Any]) -> str:
+    """JSON without the optional fields that are None, so that versions without these fields read the file."""
+    return json.dumps({k: v for k, v in values.items() if v is not None or k not in OPTIONAL}, indent=1)
 
 
 def _calibration(values: object, *, source: str) -> Calibration:
@@ -233,6 +239,10 @@ def card_values(text: str, *, kind: str, known: Collection[str], source: str) ->
     missing = set(known) - set(values) - {"metrics", *OPTIONAL}
     if missing:
         raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
+    for name in COUNTS:
+        count = values.get(name)
+        if count is not None and (type(count) is not int or count < 0):
+            raise ModelFileError(f"{source}: {name} of the model card is {count!r}, expected a whole number")
     return values
 
 
@@ -271,6 +281,8 @@ class DetectorCard:
         recipe: the command or recipe that made the file.
         metrics: measured numbers; fractions, not percent.
         kind: tells the card from that of a landmark model.
+        parameters: number of weights; None where the export did not count them.
+        multiply_adds: of one picture of 640 x 480 pixels; None where the export did not count them.
     """
 
     name: str
@@ -283,10 +295,12 @@ class DetectorCard:
     recipe: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     kind: str = DETECTOR
+    parameters: int | None = None
+    multiply_adds: int | None = None
 
     def to_json(self) -> str:
         """The card as JSON text."""
-        return json.dumps(asdict(self), indent=1)
+        return _card_json(asdict(self))
 
     @staticmethod
     def from_json(text: str, *, source: str) -> "DetectorCard":

@@ -101,6 +101,14 @@ def test_card_that_contradicts_the_network_is_refused(tiny_model: TinyModel, tin
         LandmarkSession.open(tiny_model(output="landmarks"))
 
 
+def test_counts_of_a_card_are_optional_whole_numbers(tiny_session: LandmarkSession) -> None:
+    assert "parameters" not in tiny_session.card.to_json()
+    counted = replace(tiny_session.card, parameters=9, multiply_adds=0)
+    assert ModelCard.from_json(counted.to_json(), source="m") == counted
+    with pytest.raises(ModelFileError, match="multiply_adds of the model card is 1.5, expected a whole number"):
+        ModelCard.from_json(counted.to_json().replace('"multiply_adds": 0', '"multiply_adds": 1.5'), source="m")
+
+
 def test_missing_files_and_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68": tmp_path / "pfld_68.onnx"})
     with pytest.raises(ModelFileError, match=r"no such file; embedded models: pfld_68"):
