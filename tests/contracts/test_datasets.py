@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data import DATASETS, check_dataset, load_dataset
+from canthus.data import LANDMARK_SETS, check_dataset, load_dataset
 from canthus.data.formats import write_pts
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError, DataError
@@ -141,7 +141,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "celeba": _write_celeba,
     "folder": _write_folder,
 }
-EVERY_SPLIT = [(name, split) for name, dataset in DATASETS.items() for split in dataset.splits]
+EVERY_SPLIT = [(name, split) for name, dataset in LANDMARK_SETS.items() for split in dataset.splits]
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_dataset_is_asked() -> None:
-    assert set(WRITERS) == set(DATASETS)
+    assert set(WRITERS) == set(LANDMARK_SETS)
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
@@ -175,7 +175,7 @@ def test_keys_are_sorted_unique_and_free_of_the_root(roots: dict[str, Path], nam
     assert not any(str(roots[name]) in key or "\\" in key for key in keys)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) -> None:
     fit, validation = (load_dataset(name, roots[name], split) for split in ("fit", "validation"))
     assert fit
@@ -183,10 +183,10 @@ def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) ->
     assert not {face.key for face in fit} & {face.key for face in validation}
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_folds_hold_every_face_once_and_share_no_group(roots: dict[str, Path], name: str) -> None:
     tests = [load_dataset(name, roots[name], f"fold-{number}-of-3-test") for number in (1, 2, 3)]
-    whole = load_dataset(name, roots[name], DATASETS[name].folds)
+    whole = load_dataset(name, roots[name], LANDMARK_SETS[name].folds)
     assert sorted(face.key for faces in tests for face in faces) == [face.key for face in whole]
     for number, test in enumerate(tests, start=1):
         train = load_dataset(name, roots[name], f"fold-{number}-of-3-train")
@@ -194,22 +194,22 @@ def test_folds_hold_every_face_once_and_share_no_group(roots: dict[str, Path], n
         assert not {face.group for face in train} & {face.group for face in test}
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_reading_twice_gives_the_same(roots: dict[str, Path], name: str) -> None:
-    split = DATASETS[name].splits[0]
+    split = LANDMARK_SETS[name].splits[0]
     first, second = (load_dataset(name, str(roots[name]), split) for _ in range(2))
     assert [(a.key, a.group, a.points.tolist()) for a in first] == [(b.key, b.group, b.points.tolist()) for b in second]
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_unknown_split_is_refused_with_the_known_ones(roots: dict[str, Path], name: str) -> None:
     with pytest.raises(ConfigError, match=r"Unknown split.*Known:.*validation"):
         load_dataset(name, roots[name], "nosuchsplit")
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_a_root_without_the_layout_is_refused(tmp_path: Path, name: str) -> None:
-    split = DATASETS[name].splits[0]
+    split = LANDMARK_SETS[name].splits[0]
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match="expected"):
             load_dataset(name, root, split)
@@ -217,17 +217,17 @@ def test_a_root_without_the_layout_is_refused(tmp_path: Path, name: str) -> None
             check_dataset(name, root)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_check_finds_nothing_wrong_with_a_whole_set(roots: dict[str, Path], name: str) -> None:
     report = check_dataset(name, roots[name])
     assert [str(problem) for problem in report.problems] == []
     assert report.faces == report.pictures > 0
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_check_sees_a_broken_picture(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path)
-    broken = load_dataset(name, tmp_path, DATASETS[name].splits[0])[0]
+    broken = load_dataset(name, tmp_path, LANDMARK_SETS[name].splits[0])[0]
     broken.path.write_bytes(b"no picture")
     report = check_dataset(name, tmp_path)
     assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]

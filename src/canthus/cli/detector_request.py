@@ -38,8 +38,6 @@ LEAST_SCORE = 0.02
 """Scores from here on are measured, unless told otherwise: far below what is shown in use."""
 _USUAL_SCORE = 0.5
 """Of finds that were read from files, which do not say."""
-_SPLITS = {"wild21": "test", "facemask": "test", "wflw": "test", "fddb": "all", "widerface": "val"}
-"""What is measured where no split is named; validation of other sets."""
 
 
 @final
@@ -143,10 +141,8 @@ def official_precision(root: Path, reports: Sequence[DetectorReport]) -> dict[st
 
 def _scenes(request: DetectorRequest) -> tuple[str, list[Scene]]:
     """The split, and its pictures."""
-    known = lookup(SCENE_SETS, request.dataset, kind="set of pictures with faces").splits
-    split = request.split or _SPLITS.get(request.dataset, "validation")
-    if request.split is None and split not in known:
-        raise ConfigError(f"Name a split of {request.dataset} by --split: {', '.join(known)}")
+    dataset = lookup(SCENE_SETS, request.dataset, kind="set of pictures with faces")
+    split = request.split or dataset.default_scene_split
     return split, load_scenes(request.dataset, request.root, split)
 
 

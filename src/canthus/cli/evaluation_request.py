@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import track
 
-from canthus.data import DATASETS, load_dataset
+from canthus.data import LANDMARK_SETS, load_dataset
 from canthus.errors import ConfigError, DataError, MissingExtraError
 from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter
 from canthus.evaluation.predictions import (
@@ -32,14 +32,6 @@ from canthus.types import Annotation
 
 _WORST = 16
 _DETECTOR = ("detector", "detector_model", "detector_size", "detector_tiles")
-_SPLITS_TRIED = {
-    "300w": ("full", "common", "challenging", "validation"),
-    "ytf": ("validation",),
-    "aflw": ("full",),
-    "celeba": ("test",),
-    "folder": ("all",),
-}
-"""What is scored where no split is named: the first of these that the folder holds."""
 
 
 @final
@@ -230,8 +222,8 @@ def truth_of(request: Request) -> tuple[str, str, list[Annotation]]:
     """
     if request.dataset is None or request.root is None:
         raise ConfigError("Name the dataset and its folder: --dataset 300w --root DIR")
-    dataset = lookup(DATASETS, request.dataset, kind="dataset")
-    splits = (request.split,) if request.split else _SPLITS_TRIED.get(request.dataset, ())
+    dataset = lookup(LANDMARK_SETS, request.dataset, kind="dataset")
+    splits = (request.split,) if request.split else dataset.default_splits
     if not splits:
         raise ConfigError(f"Name a split of {request.dataset} by --split: {', '.join(dataset.splits)}")
     failures = []

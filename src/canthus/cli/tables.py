@@ -12,12 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from canthus.data.datasets import USUAL
 from canthus.errors import CanthusError, ConfigError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.openness import NARROW
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
-from canthus.evaluation.rows import USUAL, protocol_of
+from canthus.evaluation.rows import protocol_of
 from canthus.evaluation.summary import Summary, divide, summarize
 
 

@@ -1,108 +1,86 @@
-"""Readers of face datasets: files in, ``Annotation`` out.
+"""Readers of face datasets: files in, ``Annotation`` (one face) or ``Scene`` (one picture) out.
 
 ``load_dataset("300w", root, "validation")`` gives one ``Annotation`` a face; pictures are read later, by whoever
-needs pixels.
+needs pixels.  ``canthus.data.scenes.load_scenes`` reads whole pictures.  A new dataset is one file that defines a
+``Dataset``, and one line in ``DATASETS``.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import final
 
 import numpy as np
 from jaxtyping import Bool
 
-from canthus.data import aflw, celeba, celeba_hq, cofw, folder, ibug_300w, wflw, wild21, ytf
-from canthus.data.aflw import read_aflw
-from canthus.data.celeba import read_celeba
-from canthus.data.celeba_hq import read_celeba_hq
+from canthus.data import (
+    aflw,
+    celeba,
+    celeba_hq,
+    cofw,
+    facemask,
+    fddb,
+    folder,
+    ibug_300w,
+    wflw,
+    widerface,
+    wild21,
+    ytf,
+)
 from canthus.data.check import check_dataset
-from canthus.data.cofw import read_cofw
-from canthus.data.folder import read_folder
-from canthus.data.ibug_300w import read_300w
+from canthus.data.datasets import Dataset
 from canthus.data.problems import PartCount, Problem, Report
 from canthus.data.splits import parse_fold
-from canthus.data.wflw import read_wflw
-from canthus.data.wild21 import read_wild21
-from canthus.data.ytf import read_ytf
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup
-from canthus.schemes import (
-    AFLW_19,
-    COFW_29,
-    FIVE,
-    IBUG_68,
-    WFLW_98,
-    WILD_21,
-    Scheme,
-    conversion_matrix,
-    convert,
-    find_scheme,
-)
+from canthus.schemes import IBUG_68, Scheme, conversion_matrix, convert, find_scheme
 from canthus.types import Annotation
 
 __all__ = ["DATASETS", "Dataset", "PartCount", "Problem", "Report", "check_dataset", "load_dataset"]
 
-
-@final
-@dataclass(frozen=True)
-class Dataset:
-    """How a set is read and checked.
-
-    Attributes:
-        read: ``read(root, split, scheme)`` gives the faces of a split.
-        splits: names of the splits.
-        scheme: name of the set's own scheme; None where the files decide.
-        folds: the split that cross-validation divides by group, as ``fold-1-of-3-train`` and ``fold-1-of-3-test``.
-    """
-
-    read: Callable[[Path, str, str | None], list[Annotation]]
-    splits: tuple[str, ...]
-    scheme: str | None
-    folds: str = "train"
-
-
 DATASETS: dict[str, Dataset] = {
-    "300w": Dataset(lambda root, split, _: read_300w(root, split), tuple(ibug_300w.SPLITS), IBUG_68.name),
-    "ytf": Dataset(lambda root, split, _: read_ytf(root, split), tuple(ytf.SPLITS), IBUG_68.name, "all"),
-    "wflw": Dataset(lambda root, split, _: read_wflw(root, split), tuple(wflw.SPLITS), WFLW_98.name),
-    "wild21": Dataset(lambda root, split, _: read_wild21(root, split), tuple(wild21.SPLITS), WILD_21.name),
-    "cofw": Dataset(lambda root, split, _: read_cofw(root, split), tuple(cofw.SPLITS), COFW_29.name),
-    "celeba_hq": Dataset(lambda root, split, _: read_celeba_hq(root, split), tuple(celeba_hq.SPLITS), IBUG_68.name),
-    "aflw": Dataset(lambda root, split, _: read_aflw(root, split), tuple(aflw.SPLITS), AFLW_19.name),
-    "celeba": Dataset(lambda root, split, _: read_celeba(root, split), tuple(celeba.SPLITS), FIVE.name),
-    "folder": Dataset(
-        lambda root, split, scheme: read_folder(root, split, scheme=scheme), tuple(folder.SPLITS), None, "all"
-    ),
+    "300w": ibug_300w.DATASET,
+    "ytf": ytf.DATASET,
+    "wflw": wflw.DATASET,
+    "wild21": wild21.DATASET,
+    "cofw": cofw.DATASET,
+    "celeba_hq": celeba_hq.DATASET,
+    "aflw": aflw.DATASET,
+    "celeba": celeba.DATASET,
+    "facemask": facemask.DATASET,
+    "widerface": widerface.DATASET,
+    "fddb": fddb.DATASET,
+    "folder": folder.DATASET,
 }
 """Every dataset by name."""
+
+LANDMARK_SETS = {name: dataset for name, dataset in DATASETS.items() if dataset.faces is not None}
+"""The datasets with landmarks, which ``load_dataset`` reads."""
 
 
 def load_dataset(
     name: str, root: str | os.PathLike[str], split: str, *, scheme: str | None = None, variant: str | None = None
 ) -> list[Annotation]:
-    """Faces of one split of the dataset ``name`` kept below ``root``, sorted by key.
+    """Read the faces of one split of a dataset, sorted by key.
 
     Args:
-        name: a key of ``DATASETS``.
-        root: where the set lies, in its official layout.
-        split: one of the set's splits, or a fold of the split ``Dataset.folds``: ``fold-1-of-3-train``, everything but
-            the first of three folds by group, ``fold-1-of-3-test``, that fold, and ``fold-1-of-3-fit`` and
-            ``fold-1-of-3-validation``, the first divided 9 to 1.
-        scheme: the scheme wanted; None for the set's own.  A set of another scheme is converted.  Of a ``folder`` it
-            names the scheme of the files, where the number of points does not tell it.
-        variant: which of several conversions, see ``canthus.schemes``; None is the default one.
+        name: a key of ``LANDMARK_SETS``.
+        root: folder of the dataset, in its official layout.
+        split: one of the set's splits, or a fold of the split ``Dataset.folds``.  ``fold-1-of-3-test`` is the first of
+            three folds by group and ``fold-1-of-3-train`` the other two; ``fold-1-of-3-fit`` and
+            ``fold-1-of-3-validation`` divide ``fold-1-of-3-train`` 9 to 1.
+        scheme: the scheme wanted; None for the set's own.  Points of another scheme are converted.  For ``folder`` it
+            is the scheme of the files, needed where the number of points does not determine it.
+        variant: which of several conversions, see ``canthus.schemes``; None for the default.
 
     Raises:
         ConfigError: unknown dataset, split or scheme, or no such conversion.
         DataError: ``root`` lacks the dataset's layout, or a file is damaged.
     """
-    dataset = lookup(DATASETS, name, kind="dataset")
+    dataset = lookup(LANDMARK_SETS, name, kind="dataset")
     if dataset.scheme is None:
         if variant is not None:
-            raise ConfigError(f"{name} is read as it is, found the variant {variant!r}; leave it out")
+            raise ConfigError(f"{name} is read without conversion, found the variant {variant!r}; leave it out")
         return _read(dataset, Path(root), split, scheme)
     if scheme in (None, dataset.scheme):
         # A variant is meant for the sets that need one; here there is nothing to convert.
@@ -116,14 +94,16 @@ def load_dataset(
 
 
 def _read(dataset: Dataset, root: Path, split: str, scheme: str | None) -> list[Annotation]:
+    if dataset.faces is None:
+        return []
     fold = parse_fold(split)
     if fold is None:
-        return dataset.read(root, split, scheme)
-    return fold.faces(dataset.read(root, dataset.folds, scheme))
+        return dataset.faces(root, split, scheme)
+    return fold.faces(dataset.faces(root, dataset.folds, scheme))
 
 
 def _converted(face: Annotation, target: Scheme, variant: str | None, used: Bool[np.ndarray, "m k"]) -> Annotation:
     """A face in another scheme; a point is visible where all points behind it are."""
     points = convert(face.points, face.scheme, target, variant=variant)
-    box = hull_box(points) if target == IBUG_68 else face.box  # what a face box is, is said of these 68 points
+    box = hull_box(points) if target == IBUG_68 else face.box  # a face box is defined by these 68 points
     return replace(face, points=points, scheme=target, box=box, visible=~(used & ~face.visible).any(axis=1))

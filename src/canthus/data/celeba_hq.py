@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import DAMAGED, Problem, Scan, readable
 from canthus.errors import DataError
 from canthus.geometry import hull_box
@@ -107,3 +108,6 @@ def _annotation(images: Path, fields: list[str]) -> Annotation:
     key = f"{int(stem):05d}"
     seen = np.ones(len(points), np.bool_)
     return Annotation(key, path, points, IBUG_68, hull_box(points), seen, group=key, subset=part)
+
+
+DATASET = Dataset(splits=tuple(SPLITS), faces=lambda root, split, _: read_celeba_hq(root, split), scheme=IBUG_68.name)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import DAMAGED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
@@ -126,3 +127,6 @@ def _picture(path: Path, stored: np.ndarray) -> Path:
 def _upright(stored: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
     turned = stored.T
     return np.ascontiguousarray(turned if turned.ndim == 3 else np.repeat(turned[:, :, None], 3, axis=2))
+
+
+DATASET = Dataset(splits=tuple(SPLITS), faces=lambda root, split, _: read_cofw(root, split), scheme=COFW_29.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import Problem, SceneScan, damaged, readable_scenes
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
@@ -124,3 +125,6 @@ def _box(face: ET.Element, where: str) -> Float32[np.ndarray, " 4"]:
     if not (np.isfinite((x1, y1, x2, y2)).all() and x1 <= x2 and y1 <= y2):
         raise DataError(f"{where}: expected a bndbox with xmin <= xmax and ymin <= ymax, found {' '.join(texts)}")
     return np.array([x1 - 1, y1 - 1, x2, y2], np.float32)
+
+
+DATASET = Dataset(splits=tuple(SPLITS), scenes=read_facemask_scenes, default_scene_split="test")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from canthus.data.datasets import Dataset
 from canthus.data.formats import ListedPicture, read_face_list
 from canthus.data.problems import DAMAGED, Problem, SceneScan, readable_scenes
 from canthus.errors import DataError
@@ -105,3 +106,6 @@ def _scene(root: Path, picture: ListedPicture, fold: int) -> Scene:
         group=name,
         subset=f"fold-{fold}",
     )
+
+
+DATASET = Dataset(splits=tuple(SPLITS), scenes=read_fddb_scenes, folds="all", default_scene_split="all")

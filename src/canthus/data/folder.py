@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from canthus.data.datasets import Dataset
 from canthus.data.labels import Label, LabelFile, read_label_file, read_pts_labels
 from canthus.data.problems import UNLABELLED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
@@ -156,3 +157,11 @@ def _picture(name: str, folder: Path, pictures: dict[str, Path]) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+DATASET = Dataset(
+    splits=tuple(SPLITS),
+    faces=lambda root, split, scheme: read_folder(root, split, scheme=scheme),
+    folds="all",
+    default_splits=("all",),
+)

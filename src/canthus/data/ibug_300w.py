@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from canthus.data.datasets import Dataset
 from canthus.data.formats import read_pts
 from canthus.data.problems import UNLABELLED, Problem, Scan, damaged, readable
 from canthus.data.splits import split_by_group
@@ -226,3 +227,13 @@ def _folder(root: Path, name: str) -> Path | None:
             return None
         folder = matches[0]
     return folder if folder.is_dir() else None
+
+
+DATASET = Dataset(
+    splits=tuple(SPLITS),
+    faces=lambda root, split, _: read_300w(root, split),
+    faces_as_scenes=True,
+    scheme=IBUG_68.name,
+    default_splits=("full", "common", "challenging", "validation"),
+    unions={"full": {"common": ("helen", "lfpw"), "challenging": ("ibug",)}},
+)

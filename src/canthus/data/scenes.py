@@ -4,36 +4,21 @@
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import final
 
 import numpy as np
 
-from canthus.data import DATASETS, facemask, fddb, load_dataset, widerface, wild21
-from canthus.data.facemask import read_facemask_scenes
-from canthus.data.fddb import read_fddb_scenes
-from canthus.data.widerface import read_widerface_scenes
-from canthus.data.wild21 import read_wild21_scenes
+from canthus.data import DATASETS, load_dataset
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
 from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Annotation, Scene
 
-
-@final
-@dataclass(frozen=True)
-class SceneSet:
-    """How a set of pictures with faces is read.
-
-    Attributes:
-        read: ``read(root, split)`` gives the pictures of a split, sorted by key.
-        splits: names of the splits.
-    """
-
-    read: Callable[[Path, str], list[Scene]]
-    splits: tuple[str, ...]
+SCENE_SETS = {
+    name: dataset for name, dataset in DATASETS.items() if dataset.scenes is not None or dataset.faces_as_scenes
+}
+"""The datasets that ``load_scenes`` reads."""
 
 
 def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Scene]:
@@ -48,7 +33,10 @@ def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Sce
         ConfigError: unknown set or split.
         DataError: ``root`` lacks the set's layout, or a file is damaged.
     """
-    return lookup(SCENE_SETS, name, kind="set of scenes").read(Path(root), split)
+    dataset = lookup(SCENE_SETS, name, kind="set of scenes")
+    if dataset.scenes is None:
+        return scenes_of_faces(load_dataset(name, root, split, scheme=IBUG_68.name))
+    return dataset.scenes(Path(root), split)
 
 
 def scenes_of_faces(faces: Sequence[Annotation]) -> list[Scene]:
@@ -81,23 +69,3 @@ def _scene(faces: Sequence[Annotation]) -> Scene:
         group=first.group,
         subset=first.subset,
     )
-
-
-def _of_landmarks(name: str) -> SceneSet:
-    """A set of landmarks, read as scenes."""
-    return SceneSet(
-        lambda root, split: scenes_of_faces(load_dataset(name, root, split, scheme=IBUG_68.name)),
-        DATASETS[name].splits,
-    )
-
-
-SCENE_SETS: dict[str, SceneSet] = {
-    "300w": _of_landmarks("300w"),
-    "ytf": _of_landmarks("ytf"),
-    "wflw": _of_landmarks("wflw"),
-    "wild21": SceneSet(read_wild21_scenes, tuple(wild21.SPLITS)),
-    "facemask": SceneSet(read_facemask_scenes, tuple(facemask.SPLITS)),
-    "widerface": SceneSet(read_widerface_scenes, tuple(widerface.SPLITS)),
-    "fddb": SceneSet(read_fddb_scenes, tuple(fddb.SPLITS)),
-}
-"""Every set of scenes by name."""

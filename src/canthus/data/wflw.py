@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import DAMAGED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
@@ -133,3 +134,12 @@ def _annotation(images: Path, fields: Sequence[str], part: str, times: Counter[s
 
 
 _FOLDER = "list_98pt_rect_attr_train_test"
+
+
+DATASET = Dataset(
+    splits=tuple(SPLITS),
+    faces=lambda root, split, _: read_wflw(root, split),
+    faces_as_scenes=True,
+    scheme=WFLW_98.name,
+    default_scene_split="test",
+)

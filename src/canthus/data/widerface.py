@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from canthus.data.datasets import Dataset
 from canthus.data.formats import ListedPicture, read_face_list, read_matlab
 from canthus.data.problems import DAMAGED, Problem, SceneScan, readable_scenes
 from canthus.data.splits import split_by_group
@@ -291,3 +292,6 @@ def _scene(root: Path, part: str, picture: ListedPicture, five: FivePoints) -> S
         group=picture.name,
         subset=part,
     )
+
+
+DATASET = Dataset(splits=tuple(SPLITS), scenes=read_widerface_scenes, default_scene_split="val")

@@ -19,6 +19,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import DAMAGED, Problem, Scan, SceneScan, readable, readable_scenes
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
@@ -193,3 +194,12 @@ def _face(part: str, fields: Sequence[str]) -> _Face:
     if not (x1 < x2 and y1 < y2):
         raise DataError(f"expected a rectangle x1 y1 x2 y2 with x1 < x2 and y1 < y2, found {' '.join(fields[1:5])}")
     return _Face(part, fields[0], numbers[:4], numbers[4:].reshape(-1, 2))
+
+
+DATASET = Dataset(
+    splits=tuple(SPLITS),
+    faces=lambda root, split, _: read_wild21(root, split),
+    scenes=read_wild21_scenes,
+    scheme=WILD_21.name,
+    default_scene_split="test",
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canthus.data.datasets import Dataset
 from canthus.data.problems import DAMAGED, UNLABELLED, Problem, Scan, readable
 from canthus.data.splits import split_by_group
 from canthus.errors import DataError
@@ -127,3 +128,13 @@ def _annotation(key: str, path: Path, numbers: list[str], part: str) -> Annotati
         group=person(path.name),
         subset=part,
     )
+
+
+DATASET = Dataset(
+    splits=tuple(SPLITS),
+    faces=lambda root, split, _: read_ytf(root, split),
+    faces_as_scenes=True,
+    scheme=IBUG_68.name,
+    folds="all",
+    default_splits=("validation",),
+)

@@ -11,6 +11,8 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from canthus.data import DATASETS
+from canthus.data.datasets import USUAL, Protocol
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import (
     box_diagonal,
@@ -28,38 +30,8 @@ from canthus.evaluation.predictions import Prediction
 from canthus.lookup import require
 from canthus.types import Annotation
 
-
-@final
-@dataclass(frozen=True)
-class Protocol:
-    """How errors on a dataset are reported.
-
-    Attributes:
-        error: the number of ``FaceError`` that decides.
-        scale: what that error is divided by, in words.
-        short: the same in a word or two, for captions of pictures.
-        threshold: error above which a face has failed; a fraction.
-        visible_only: whether hidden points are left out of every error.
-    """
-
-    error: str
-    scale: str
-    short: str
-    threshold: float
-    visible_only: bool = False
-
-
-USUAL = Protocol("nme_ion", "inter-ocular distance", "ION", 0.08)
-
-PROTOCOLS = {
-    "aflw": Protocol("nme_box", "size of the box, sqrt(w h)", "box", 0.07, visible_only=True),
-    "celeba": Protocol("nme_ion", "distance of the eyes", "eyes", 0.10),
-}
-"""Datasets whose results are given in another way than ``USUAL``.
-
-AFLW: visible points over the size of the truth box, since profiles show one eye; failures at 7 % as in Kumar et al.
-(2020), "LUVLi Face Alignment".  CelebA, like its part MAFL: the distance of the two eye points, failures at 10 %.
-"""
+PROTOCOLS = {name: dataset.protocol for name, dataset in DATASETS.items() if dataset.protocol != USUAL}
+"""Datasets whose results are given in another way than ``USUAL``; see the files of the sets."""
 
 
 def protocol_of(dataset: str) -> Protocol:

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from canthus.data import DATASETS
 from canthus.evaluation.openness import Openness, summarize_openness
 from canthus.evaluation.rows import FaceError
 
@@ -145,9 +146,7 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
     )
 
 
-UNIONS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
-    ("300w", "full"): {"common": ("helen", "lfpw"), "challenging": ("ibug",)},
-}
+UNIONS = {(name, split): named for name, dataset in DATASETS.items() for split, named in dataset.unions.items()}
 """Dataset and split -> named unions of subsets that papers report beside the whole."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from canthus.data import DATASETS, load_dataset
+from canthus.data import LANDMARK_SETS, load_dataset
 from canthus.data.packs import CropPack, load_crops
 from canthus.data.transforms import View, augment, plain_view, random_flip
 from canthus.errors import ConfigError, DataError
@@ -115,7 +115,7 @@ def _pack(
     cache: Path,
     progress: Progress,
 ) -> CropPack:
-    lookup(DATASETS, source.dataset, kind="dataset")
+    lookup(LANDMARK_SETS, source.dataset, kind="dataset")
     if source.dataset not in roots:
         raise ConfigError(f"The recipe needs the dataset {source.dataset!r}; say where it is with --data or --root")
     faces = load_dataset(source.dataset, roots[source.dataset], source.split, scheme=config.scheme)

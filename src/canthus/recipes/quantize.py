@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
-from canthus.data import DATASETS, load_dataset
+from canthus.data import LANDMARK_SETS, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE, load_crops
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError, ModelFileError
@@ -227,7 +227,7 @@ def split_name(name: str) -> tuple[str, str]:
     dataset, slash, split = name.partition("/")
     if not slash or not split:
         raise ConfigError(f"Cannot read {name!r}; expected DATASET/SPLIT such as 300w/fit, or folder/all")
-    splits = lookup(DATASETS, dataset, kind="dataset").splits
+    splits = lookup(LANDMARK_SETS, dataset, kind="dataset").splits
     lookup(dict.fromkeys(splits), split, kind=f"split of {dataset}")
     return dataset, split
 

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from canthus.cli.tables import report_tables
+from canthus.data.datasets import USUAL
 from canthus.errors import DataError
 from canthus.evaluation.errors import CROP_MARGIN, unit_squared_error
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import Report, report_json, score, write_report
 from canthus.evaluation.rows import (
     PROTOCOLS,
-    USUAL,
     FaceError,
     face_error,
     protocol_of,
