@@ -6,15 +6,23 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from torch import nn
 
 from canthus.errors import ConfigError
 from canthus.export.onnx import export_onnx
 from canthus.export.verify import TOLERANCE_PX, verify_export
-from canthus.models import MODELS, Output, create_model
+from canthus.models import MODELS, create_model
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
+from contract_checks import (
+    CreateNetwork,
+    briefly_trained,
+    check_batches,
+    check_gradients,
+    check_output,
+    check_spread,
+    fresh_network,
+)
 
 POINTS = 68
 SIZE = 64
@@ -30,95 +38,33 @@ SETTINGS: dict[str, dict[str, Any]] = {
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
-def network_of(name: str, **settings: Any) -> nn.Module:
-    torch.manual_seed(0)
-    return create_model(name, points=POINTS, size=SIZE, settings=SETTINGS.get(name, {}) | settings)
+def creator(name: str) -> CreateNetwork:
+    """The entry of the table with the settings of a small network."""
 
+    def create(*, points: int, size: int, **settings: Any) -> nn.Module:
+        return create_model(name, points=points, size=size, settings=SETTINGS.get(name, {}) | settings)
 
-def trained_a_little(network: nn.Module) -> nn.Module:
-    """Batch norms with statistics that are not the identity, so that folding them into weights shows."""
-    network.train()
-    with torch.no_grad():
-        for seed in range(3):
-            network(torch.rand(8, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed)))
-    return network.eval()
+    return create
 
 
 @every_model
-def test_points_have_the_promised_shape(name: str) -> None:
-    output = network_of(name).eval()(torch.rand(3, 3, SIZE, SIZE))
-    assert isinstance(output, Output)
-    assert output.points.shape == (3, POINTS, 2)
-
-
-@every_model
-def test_features_are_a_map_of_the_promised_width(name: str) -> None:
-    network = network_of(name).eval()
-    features = network(torch.rand(2, 3, SIZE, SIZE)).features
-    assert features is not None
-    assert features.shape == (2, network.feature_channels, SIZE // 4, SIZE // 4)
+def test_attributes_and_shapes_are_as_promised(name: str) -> None:
+    check_output(creator(name), points=POINTS, size=SIZE)
 
 
 @every_model
 def test_every_parameter_receives_a_gradient(name: str) -> None:
-    network = network_of(name)
-    output = network(torch.rand(4, 3, SIZE, SIZE))
-    learned = [part for part in (output.points, output.heatmaps) if part is not None and part.requires_grad]
-    torch.autograd.backward(torch.stack([part.square().sum() for part in learned]).sum())
-    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert without == []
+    check_gradients(creator(name), points=POINTS, size=SIZE)
 
 
 @every_model
-def test_a_batch_equals_its_rows_one_by_one(name: str) -> None:
-    network = trained_a_little(network_of(name))
-    images = torch.rand(4, 3, SIZE, SIZE)
-    with torch.no_grad():
-        together = network(images).points
-        alone = torch.cat([network(images[i : i + 1]).points for i in range(4)])
-    # Convolutions of other batch sizes add in another order.
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+def test_a_batch_equals_its_rows_and_the_picture_matters(name: str) -> None:
+    check_batches(creator(name), points=POINTS, size=SIZE)
 
 
 @every_model
-def test_the_picture_matters(name: str) -> None:
-    network = trained_a_little(network_of(name))
-    with torch.no_grad():
-        points = network(torch.rand(2, 3, SIZE, SIZE)).points
-    assert (points[0] - points[1]).abs().max() > 0
-
-
-@every_model
-def test_without_being_asked_no_network_tells_a_spread(name: str) -> None:
-    assert network_of(name).eval()(torch.rand(2, 3, SIZE, SIZE)).spread is None
-
-
-@every_model
-def test_spread_is_one_finite_number_a_point_that_the_picture_changes(name: str) -> None:
-    network = trained_a_little(network_of(name, spread=True))
-    with torch.no_grad():
-        spread = network(torch.rand(3, 3, SIZE, SIZE)).spread
-        alone = network(torch.zeros(1, 3, SIZE, SIZE)).spread
-    assert spread.shape == (3, POINTS)
-    assert torch.isfinite(spread).all()
-    assert (spread[0] - alone[0]).abs().max() > 0
-
-
-@every_model
-def test_spread_leaves_the_points_as_they_are(name: str) -> None:
-    image = torch.rand(2, 3, SIZE, SIZE)
-    with torch.no_grad():
-        plain, spread = (network_of(name, **settings).eval()(image) for settings in ({}, {"spread": True}))
-    torch.testing.assert_close(spread.points, plain.points, rtol=0, atol=0)
-
-
-@every_model
-def test_every_parameter_of_the_spread_receives_a_gradient(name: str) -> None:
-    network = network_of(name, spread=True)
-    torch.autograd.backward(network(torch.rand(4, 3, SIZE, SIZE)).spread.square().sum())
-    own = {key: p for key, p in network.named_parameters() if key.startswith("spread.")}
-    assert own
-    assert [key for key, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+def test_the_spread_is_learned_beside_the_points(name: str) -> None:
+    check_spread(creator(name), points=POINTS, size=SIZE)
 
 
 @every_model
@@ -133,7 +79,7 @@ def test_spread_costs_little(name: str) -> None:
 @every_model
 @pytest.mark.parametrize("spread", [False, True])
 def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp_path: Path) -> None:
-    network = trained_a_little(network_of(name, spread=spread))
+    network = briefly_trained(fresh_network(creator(name), points=POINTS, size=SIZE, spread=spread), SIZE)
     card = ModelCard(
         name="test",
         architecture=name,
@@ -173,3 +119,9 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp
 def test_wrong_requests_say_what_is_wrong(name: str, size: int, settings: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_model(name, points=68, size=size, settings=settings)
+
+
+def test_a_module_without_the_interface_of_a_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "flat", lambda *, points, size: nn.Linear(size, points))
+    with pytest.raises(TypeError, match="'flat' lacks points, size, feature_channels"):
+        create_model("flat", points=68, size=112)

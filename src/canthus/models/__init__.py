@@ -12,7 +12,7 @@ from canthus.models.blaze_landmark import blaze_landmark
 from canthus.models.fan import Fan
 from canthus.models.joint import JointNetwork
 from canthus.models.mobilenet_l import MobileNetL
-from canthus.models.output import Output
+from canthus.models.output import Network, Output
 from canthus.models.pfld import Pfld
 from canthus.models.resnet import ResNet50
 
@@ -25,11 +25,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "pfld": Pfld,
     "resnet50": ResNet50,
 }
-"""Name to network; every one takes ``points`` and ``size``, further keyword arguments are its own settings."""
+"""Network by name. Each entry takes ``points``, ``size`` and ``spread`` and its own settings as keyword arguments, and
+returns an ``nn.Module`` that is a ``Network``."""
 
 
 def create_model(name: str, *, points: int, size: int, settings: Mapping[str, Any] | None = None) -> nn.Module:
-    """A fresh network with random weights.
+    """Create a network with random weights.
 
     Args:
         name: key of ``MODELS``.
@@ -37,14 +38,22 @@ def create_model(name: str, *, points: int, size: int, settings: Mapping[str, An
         size: side of the square input in pixels.
         settings: the network's own keyword arguments, such as ``width``.
 
+    Returns:
+        An ``nn.Module`` that is a ``Network``.
+
     Raises:
-        ConfigError: unknown name, or a setting the network does not take or refuses.
+        ConfigError: unknown name, or settings that the network does not accept.
+        TypeError: the entry of ``MODELS`` does not return a ``Network``.
     """
     factory = lookup(MODELS, name, kind="model")
     try:
-        return factory(points=points, size=size, **(settings or {}))
+        network = factory(points=points, size=size, **(settings or {}))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"Model {name!r} cannot be made with {dict(settings or {})}, size {size}: {error}") from error
+        raise ConfigError(f"Cannot create model {name!r} with size {size}, {dict(settings or {})}: {error}") from error
+    if not isinstance(network, Network):
+        lacking = [attribute for attribute in Network.__annotations__ if not hasattr(network, attribute)]
+        raise TypeError(f"The model {name!r} lacks {', '.join(lacking)}; see canthus.models.Network")
+    return network
 
 
-__all__ = ["MODELS", "Output", "Pfld", "ResNet50", "create_model"]
+__all__ = ["MODELS", "Network", "Output", "Pfld", "ResNet50", "create_model"]

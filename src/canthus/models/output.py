@@ -1,20 +1,22 @@
-"""What networks return."""
+"""The interface of a network, and what it returns."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 class Output(NamedTuple):
     """Result of one forward pass.
 
-    ``points`` is ``(n, k, 2)`` in the unit frame of the crop: ``(x + 0.5) / size``, so that 0 and 1 are the
-    crop's outer edges.  ``features`` is the map that a training-only branch reads (the pose branch of PFLD,
-    say), or ``None`` where the network offers none.  ``spread`` is ``(n, k)``, the logarithm of the error that the
-    network expects of each point, in sides of the crop, or ``None`` where it expects nothing.  ``heatmaps`` is
-    ``(n, s, k, h, h)``, the maps of each of s stages, of which the last gave the points or is
-    learned beside them, or ``None``.  ``deep`` is the last map of the backbone, which distillation compares, or
-    ``None`` where the network shows none.
+    Attributes:
+        points: ``(n, k, 2)`` in the unit frame of the crop, ``(x + 0.5) / size``; 0 and 1 are its outer edges.
+        features: feature map at 1/4 of the side, read by branches that exist in training only, such as the pose branch
+            of PFLD; None if the network has none.
+        spread: ``(n, k)``, natural logarithm of the expected error of each point, in sides of the crop; None if the
+            network does not predict errors.
+        heatmaps: ``(n, s, k, h, h)``, heatmaps of each of s stages; None if the network draws none.
+        deep: last feature map of the backbone, which distillation compares; None if it is not available.
     """
 
     points: Tensor
@@ -24,8 +26,42 @@ class Output(NamedTuple):
     deep: Tensor | None = None
 
 
+@runtime_checkable
+class Network(Protocol):
+    """What training, distillation, pruning and export read of a landmark network, which is also an ``nn.Module``.
+
+    Attributes:
+        points: number of landmarks k.
+        size: side of the square input in pixels.
+        feature_channels: width of ``Output.features``.
+    """
+
+    points: int
+    size: int
+    feature_channels: int
+
+    def forward(self, image: Tensor) -> Output:
+        """Landmarks of RGB pictures ``(n, 3, size, size)`` in [0, 1]."""
+        ...
+
+
 class Maps(NamedTuple):
-    """Feature maps of one forward pass: ``features`` at 1/4 of the side, ``deep`` the last one, at 1/32."""
+    """Feature maps of one forward pass of a backbone: ``features`` at 1/4 of the side, ``deep`` at 1/32."""
 
     features: Tensor
     deep: Tensor
+
+
+def example_output(network: nn.Module, size: int) -> Output:
+    """Output of a network for one grey picture, computed in eval mode; the network is left as it was.
+
+    Args:
+        network: returns ``Output``.
+        size: side of its input in pixels.
+    """
+    training = network.training
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        output: Output = network.eval()(torch.full((1, 3, size, size), 0.5, device=device))
+    network.train(training)
+    return output

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from canthus.compression.plan import PrunePlan, apply_plan
 from canthus.errors import ConfigError
-from canthus.lookup import lookup
+from canthus.lookup import lookup, unknown_name
 from canthus.losses import HEATMAP_LOSSES, LOSSES, heatmap_l2_loss, l2_loss
 from canthus.losses.weights import weigh_points
 from canthus.models import create_model
 from canthus.models.joint import JointNetwork, decoding
+from canthus.models.output import Network, example_output
 from canthus.models.weights import WeightsReport, load_onnx_weights, load_weights, read_weights_file
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.schemes import find_scheme
@@ -45,16 +46,8 @@ def cut_as_planned(network: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Modu
 
 
 def tell_feature_channels(network: nn.Module) -> None:
-    """Measure how wide the map is that a training-only branch reads, and let the network say so."""
-    size = getattr(network, "size", None)
-    if not isinstance(size, int) or not hasattr(network, "feature_channels"):
-        return
-    training = network.training
-    with torch.no_grad():
-        device = next(network.parameters()).device
-        features = network.eval()(torch.zeros(1, 3, size, size, device=device)).features
-    network.train(training)
-    if features is not None:
+    """Set ``feature_channels`` of a network whose layers were cut to the width of its feature map today."""
+    if isinstance(network, Network) and (features := example_output(network, network.size).features) is not None:
         network.feature_channels = features.shape[1]
 
 
@@ -194,12 +187,19 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
     return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
 
 
-def _points(config: TrainConfig) -> Objective:
-    return points_objective(loss_of(config), size=config.size)
+def objective_of(config: TrainConfig) -> Objective:
+    """The objective that a recipe trains its network by.
 
-
-def _heatmaps(config: TrainConfig) -> Objective:
-    return heatmaps_objective(loss_of(config))
+    Raises:
+        ConfigError: unknown loss or part of the face, or settings that the loss does not accept.
+    """
+    if config.loss == JOINT:
+        return _joint(config)
+    if config.loss in HEATMAP_LOSSES:
+        return heatmaps_objective(loss_of(config))
+    if config.loss in LOSSES:
+        return points_objective(loss_of(config), size=config.size)
+    raise unknown_name(config.loss, [*LOSSES, *HEATMAP_LOSSES, JOINT], kind="loss")
 
 
 def _joint(config: TrainConfig) -> Objective:
@@ -211,19 +211,3 @@ def _joint(config: TrainConfig) -> Objective:
         weigh_points(maps, scheme, config.point_weights, axis=2),
         settings,
     )
-
-
-_OBJECTIVES: dict[str, Callable[[TrainConfig], Objective]] = {
-    **dict.fromkeys(LOSSES, _points),
-    **dict.fromkeys(HEATMAP_LOSSES, _heatmaps),
-    JOINT: _joint,
-}
-
-
-def objective_of(config: TrainConfig) -> Objective:
-    """What the recipe's network is to get right.
-
-    Raises:
-        ConfigError: unknown loss or part of the face, or settings it does not take.
-    """
-    return lookup(_OBJECTIVES, config.loss, kind="loss")(config)

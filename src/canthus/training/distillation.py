@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.errors import ConfigError
-from canthus.models.output import Output
+from canthus.models.output import Output, example_output
 
 
 @final
@@ -123,14 +123,10 @@ class Distiller(nn.Module):
 
 
 def _asked(network: nn.Module | Teacher, size: int) -> Output:
-    """The answer to one grey picture, without a trace in the network."""
+    """The output for one grey picture."""
     if isinstance(network, Teacher):
         return network(torch.full((1, 3, size, size), 0.5))
-    training = network.training
-    with torch.no_grad():
-        output: Output = network.eval()(torch.full((1, 3, size, size), 0.5))
-    network.train(training)
-    return output
+    return example_output(network, size)
 
 
 def _channels(output: Output, who: str) -> int:

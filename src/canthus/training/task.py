@@ -16,6 +16,7 @@ from canthus.lookup import lookup
 from canthus.losses import spread_loss
 from canthus.losses.weights import POSE_WEIGHTS, pose_weights_as_printed
 from canthus.models.heads import PoseBranch
+from canthus.models.output import Network
 from canthus.schemes import Scheme
 from canthus.training.distillation import Distiller
 from canthus.training.loader import Batch
@@ -49,7 +50,7 @@ class PoseGuide(nn.Module):
     ``loss_weight`` 0 is as printed.
 
     Args:
-        network: returns ``Output`` with features, and names their width as ``feature_channels``.
+        network: a ``Network`` whose output has ``features``.
         size: side of the input in pixels.
         config: settings.
 
@@ -59,14 +60,13 @@ class PoseGuide(nn.Module):
 
     def __init__(self, network: nn.Module, *, size: int, config: PoseConfig) -> None:
         super().__init__()
-        channels = getattr(network, "feature_channels", None)
-        if not isinstance(channels, int):
+        if not isinstance(network, Network):
             raise ConfigError(f"{type(network).__name__} has no feature map for a pose branch; set pose.branch = false")
         self._weights = lookup(POSE_WEIGHTS, config.face_weights, kind="weights of faces")
         if config.loss_weight < 0 or (config.loss_weight == 0 and config.face_weights == "none"):
             raise ConfigError("A pose branch needs face_weights or a positive loss_weight, else nothing trains it")
         self._loss_weight = config.loss_weight
-        self.branch = PoseBranch(channels, size=size)
+        self.branch = PoseBranch(network.feature_channels, size=size)
 
     def forward(self, features: Tensor, losses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the mean pose error sum(1 - cos) for the record.
