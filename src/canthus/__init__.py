@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from canthus.schemes import Scheme as Scheme
     from canthus.schemes import convert as convert
     from canthus.schemes import find_scheme as find_scheme
+    from canthus.types import Face as Face
     from canthus.types import Faces as Faces
     from canthus.types import Frame as Frame
     from canthus.types import Image as Image
@@ -58,7 +59,7 @@ _MODULES = {
     "runtime.tracker": "Tracker",
     "runtime.video": "VideoWriter open_video read_video",
     "schemes": "Scheme convert find_scheme",
-    "types": "Faces Frame Image Landmarks TrackedFrame",
+    "types": "Face Faces Frame Image Landmarks TrackedFrame",
     "zoo": "embedded_detectors embedded_models",
 }
 """Module -> the public names that it holds.  A module is imported when one of its names is first asked for."""

@@ -1,18 +1,68 @@
 """Values that cross the borders between the parts of the package."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final, overload
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from canthus.geometry import Affine, BoxHabit
 from canthus.schemes import Scheme, convert
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 """RGB picture."""
+
+Choice: TypeAlias = slice | Sequence[int] | Sequence[bool] | np.ndarray
+"""Faces chosen by a slice, by indices, or by a mask with one entry a face."""
+
+
+@final
+@dataclass(frozen=True)
+class Face:
+    """One face of a picture or of a frame of a video.
+
+    Attributes:
+        box: face box in pixels.
+        score: confidence of the detector in [0, 1].
+        points: landmarks in pixels.
+        scheme: the numbering of the points.
+        confidence: confidence of each point in [0, 1]; None if the model gives none.
+        five_points: the detector's own points in the scheme ``five``; None if it finds none.
+        id: number of a followed face; None in a picture.
+    """
+
+    box: Float32[np.ndarray, " 4"]
+    score: float
+    points: Float32[np.ndarray, "k 2"]
+    scheme: Scheme
+    confidence: Float32[np.ndarray, " k"] | None = None
+    five_points: Float32[np.ndarray, "5 2"] | None = None
+    id: int | None = None
+
+    def __getitem__(self, part: str) -> Float32[np.ndarray, "m 2"]:
+        """Points of a part of the face, such as ``left_eye``.
+
+        Raises:
+            ConfigError: the scheme has no such part; the message lists its parts.
+        """
+        return self.points[list(self.scheme.part(part))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face as the commands write it in JSON: coordinates to 0.01 pixels, scores to 0.0001."""
+        record: dict[str, Any] = {} if self.id is None else {"id": self.id}
+        record |= {
+            "box": _rounded(self.box, 2),
+            "score": round(self.score, 4),
+            "scheme": self.scheme.name,
+            "points": _rounded(self.points, 2),
+        }
+        if self.five_points is not None:
+            record["five_points"] = _rounded(self.five_points, 2)
+        if self.confidence is not None:
+            record["confidence"] = _rounded(self.confidence, 4)
+        return record
 
 
 @final
@@ -21,9 +71,9 @@ class Faces:
     """Faces found in one picture, best first.
 
     Attributes:
-        boxes: face boxes in pixels of the picture; see ``docs/coordinates.md`` for what a face box is.
+        boxes: face boxes in pixels of the picture; ``docs/coordinates.md`` defines a face box.
         scores: confidence of the detector in [0, 1].
-        points: the five points of the scheme ``five`` in pixels of the picture, where the detector finds them.
+        points: the five points of the scheme ``five`` in pixels of the picture; None if the detector finds none.
     """
 
     boxes: Float32[np.ndarray, "n 4"]
@@ -33,21 +83,25 @@ class Faces:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __getitem__(self, chosen: int | Choice) -> "Faces":
+        """The chosen faces; a single index gives a table of one face."""
+        return self.take(_indices(chosen, len(self)))
+
     def take(self, chosen: Int64[np.ndarray, " m"]) -> "Faces":
-        """The faces of these indices, in their order."""
+        """The faces at these indices, in the order of the indices."""
         points = None if self.points is None else self.points[chosen]
         return Faces(self.boxes[chosen], self.scores[chosen], points)
 
     def moved(self, affine: Affine) -> "Faces":
-        """The same faces in another frame; the map must not turn them, or boxes would be none."""
-        # Corners of boxes are edges, half a pixel from the centres that the map speaks of.
+        """The same faces in another frame of coordinates.  The map must not rotate, because boxes stay upright."""
+        # Box corners are edges, half a pixel away from the pixel centres that the map is defined for.
         corners = affine.apply(self.boxes.reshape(-1, 2, 2) - np.float32(0.5)) + np.float32(0.5)
         points = None if self.points is None else affine.apply(self.points)
         return Faces(corners.reshape(-1, 4), self.scores, points)
 
     @staticmethod
     def empty() -> "Faces":
-        """No face, from a detector without points."""
+        """No faces, without points."""
         return Faces(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32))
 
 
@@ -57,10 +111,10 @@ class Landmarks:
     """Landmarks of the ``n`` faces of one picture.
 
     Attributes:
-        points: in pixels of the picture; may lie outside it.
-        scheme: the numbering.
-        scores: confidence of each point in [0, 1]: the probability that it is right, see ``docs/confidence.md``; None
-            where the model gives none.
+        points: in pixels of the picture; a point may lie outside the picture.
+        scheme: the numbering of the points.
+        scores: confidence of each point in [0, 1], the probability that it is right (``docs/confidence.md``); None if
+            the model gives none.
     """
 
     points: Float32[np.ndarray, "n k 2"]
@@ -70,10 +124,27 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.points)
 
-    def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
-        """The same faces in another scheme; see ``canthus.schemes`` for what exists.
+    @overload
+    def __getitem__(self, chosen: str) -> Float32[np.ndarray, "n m 2"]: ...
 
-        A point made of several has the mean of their scores, weighted as their positions are.
+    @overload
+    def __getitem__(self, chosen: int | Choice) -> "Landmarks": ...
+
+    def __getitem__(self, chosen: str | int | Choice) -> "Float32[np.ndarray, 'n m 2'] | Landmarks":
+        """Points of a part of every face, by name (``left_eye``), or the landmarks of the chosen faces.
+
+        Raises:
+            ConfigError: the scheme has no such part; the message lists its parts.
+        """
+        if isinstance(chosen, str):
+            return self.points[:, list(self.scheme.part(chosen))]
+        rows = _indices(chosen, len(self))
+        return Landmarks(self.points[rows], self.scheme, None if self.scores is None else self.scores[rows])
+
+    def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
+        """The same faces in another scheme; ``docs/schemes.md`` lists the conversions.
+
+        The score of a point that is averaged from several points is averaged with the same weights.
 
         Raises:
             ConfigError: no such conversion or variant.
@@ -88,7 +159,10 @@ class Landmarks:
 @final
 @dataclass(frozen=True)
 class Frame:
-    """What the pipeline found in one picture: face ``i`` has box ``faces.boxes[i]`` and ``landmarks.points[i]``."""
+    """Faces and landmarks of one picture: face ``i`` has box ``faces.boxes[i]`` and ``landmarks.points[i]``.
+
+    An index or a loop gives one ``Face``; a slice, a mask or an array of indices gives a ``Frame``.
+    """
 
     faces: Faces
     landmarks: Landmarks
@@ -96,17 +170,55 @@ class Frame:
     def __len__(self) -> int:
         return len(self.faces)
 
+    def __iter__(self) -> Iterator[Face]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, chosen: Choice) -> "Frame": ...
+
+    def __getitem__(self, chosen: int | Choice) -> "Face | Frame":
+        if not isinstance(chosen, int | np.integer):
+            return Frame(self.faces[chosen], self.landmarks[chosen])
+        faces, marks = self.faces, self.landmarks
+        return Face(
+            box=faces.boxes[chosen],
+            score=float(faces.scores[chosen]),
+            points=marks.points[chosen],
+            scheme=marks.scheme,
+            confidence=None if marks.scores is None else marks.scores[chosen],
+            five_points=None if faces.points is None else faces.points[chosen],
+        )
+
+    def to_dict(self, name: str | None = None, image: Image | None = None) -> dict[str, Any]:
+        """The faces as plain data.
+
+        With ``name`` and ``image`` it is the entry that ``canthus detect --json`` writes for this picture.
+
+        Args:
+            name: name of the picture, for ``image``.
+            image: the picture, for ``width`` and ``height``.
+        """
+        about: dict[str, Any] = {} if name is None else {"image": name}
+        if image is not None:
+            about |= {"width": image.shape[1], "height": image.shape[0]}
+        return about | {"faces": [face.to_dict() for face in self]}
+
 
 @final
 @dataclass(frozen=True)
 class TrackedFrame:
-    """Faces of one frame of a video; row ``i`` of everything is the face ``ids[i]``.
+    """Faces of one frame of a video; row ``i`` of every array belongs to the face ``ids[i]``.
+
+    An index or a loop gives one ``Face``; a slice, a mask or an array of indices gives a ``TrackedFrame``.
 
     Attributes:
-        frame: boxes, and landmarks after smoothing; a score is the detector's, from when it last saw the face.
+        frame: boxes and smoothed landmarks; a score is the detector's, from when it last found the face.
         ids: numbers that stay with a face while it is followed, from 0 in order of appearance.
-        measured: the points before smoothing, for what must not lag, such as the eyelids.
-        time_s: from the first frame of the video.
+        measured: the points before smoothing, for what must not lag, such as eyelids.
+        time_s: time since the first frame of the video.
     """
 
     frame: Frame
@@ -117,22 +229,64 @@ class TrackedFrame:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __iter__(self) -> Iterator[Face]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, chosen: Choice) -> "TrackedFrame": ...
+
+    def __getitem__(self, chosen: int | Choice) -> "Face | TrackedFrame":
+        if isinstance(chosen, int | np.integer):
+            return replace(self.frame[int(chosen)], id=int(self.ids[chosen]))
+        rows = _indices(chosen, len(self))
+        return TrackedFrame(self.frame[rows], self.ids[rows], self.measured[rows], self.time_s)
+
+    def to_dict(self, number: int | None = None) -> dict[str, Any]:
+        """The faces and the time as plain data.
+
+        With ``number`` it is the line that ``canthus track --json`` writes for this frame.
+
+        Args:
+            number: number of the frame, for ``frame``.
+        """
+        about = {} if number is None else {"frame": number}
+        return {**about, "time_s": round(self.time_s, 4), "faces": [face.to_dict() for face in self]}
+
+
+def _indices(chosen: int | Choice, count: int) -> Int64[np.ndarray, " m"]:
+    """Indices of the chosen rows.
+
+    Raises:
+        IndexError: an index or the length of a mask does not fit ``count`` rows.
+    """
+    rows = np.atleast_1d(np.arange(count, dtype=np.int64)[chosen])
+    if rows.ndim != 1:
+        raise IndexError(f"Expected one index or one mask entry a face, found {rows.ndim} dimensions")
+    return rows
+
+
+def _rounded(values: Float[np.ndarray, "..."], digits: int) -> Any:
+    return np.round(values.astype(np.float64), digits).tolist()
+
 
 @final
 @dataclass(frozen=True)
 class Annotation:
-    """Truth of one face, without pixels.
+    """Ground truth of one face, without pixels.
 
     Attributes:
-        key: unique within the dataset, stable between machines (a relative path, usually).
+        key: unique within the dataset and the same on every machine; usually a relative path.
         path: the picture.
-        points: in pixels of the picture; NaN where the set gives no position.
-        scheme: the numbering.
-        box: truth face box in pixels; the hull of the points where the set has no box of its own.
+        points: in pixels of the picture; NaN if the dataset gives no position.
+        scheme: the numbering of the points.
+        box: ground-truth face box in pixels; the hull of the points if the dataset has no boxes.
         visible: False for points marked as hidden.
-        group: what must stay on one side of a split: the photo, or the person.
-        subset: part of the set the face comes from (``afw``, ``ibug``), or "".
-        attributes: yes/no properties (``pose``, ``blur``), where the set has them.
+        group: faces of one group (a photo or a person) stay on one side of a split.
+        subset: part of the dataset that the face comes from (``afw``, ``ibug``), or "".
+        attributes: yes/no properties (``pose``, ``blur``), if the dataset has any.
     """
 
     key: str
@@ -149,19 +303,19 @@ class Annotation:
 @final
 @dataclass(frozen=True)
 class Scene:
-    """Truth of all faces of one picture, without pixels: what face detectors learn from and are measured on.
+    """Ground truth of all faces of one picture, without pixels, for training and evaluating face detectors.
 
     Attributes:
-        key: unique within the dataset, stable between machines (a relative path, usually).
+        key: unique within the dataset and the same on every machine; usually a relative path.
         path: the picture.
-        boxes: as the set has them, in pixels of the picture; ``habit`` leads to face boxes.
-        points: the five points of the scheme ``five``; NaN where the set gives none.
-        ignored: faces that need not be found, and may be (too small, unclear); neither hits nor misses.
-        labels: what the set says of each face (``with_mask``), or "".
-        complete: False where faces of the picture may be unlabelled, so that nothing else in it is surely no face.
-        habit: how ``boxes`` lie to face boxes.
-        group: what must stay on one side of a split.
-        subset: part of the set the picture comes from, or "".
+        boxes: the dataset's own boxes in pixels of the picture; ``habit`` maps them to face boxes.
+        points: the five points of the scheme ``five``; NaN if the dataset gives none.
+        ignored: faces that count neither as hits nor as misses (too small, unclear).
+        labels: class of each face in the dataset (``with_mask``), or "".
+        complete: False if the picture may show unlabelled faces, so that its background cannot be trusted.
+        habit: how ``boxes`` relate to face boxes.
+        group: pictures of one group stay on one side of a split.
+        subset: part of the dataset that the picture comes from, or "".
     """
 
     key: str
@@ -176,20 +330,20 @@ class Scene:
     subset: str = ""
 
     def face_boxes(self) -> Float32[np.ndarray, "n 4"]:
-        """Face boxes by the package's one definition."""
+        """The boxes as face boxes (``docs/coordinates.md``)."""
         return self.habit.face_boxes(self.boxes)
 
 
 @final
 @dataclass(frozen=True)
 class Sample:
-    """A picture of one face with its points, as augmentation sees it.
+    """A crop of one face with its points, as augmentation takes and returns it.
 
     Attributes:
         image: the crop.
         points: in pixels of the crop.
-        scheme: the numbering.
-        visible: False for points that something covers; None where nothing is known to.
+        scheme: the numbering of the points.
+        visible: False for covered points; None if that is unknown.
     """
 
     image: Image

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from canthus.runtime.inputs import Inputs
     from canthus.runtime.landmarker import CropModel
     from canthus.runtime.pipeline import Pipeline
-    from canthus.runtime.records import PictureRecord
     from canthus.types import Frame, Image
 
 BoxesOption = Annotated[
@@ -107,9 +106,8 @@ class _Sinks:
     def write(self, number: int, name: str, image: "Image", frame: "Frame") -> None:
         from canthus.images import write_image
         from canthus.runtime.draw import draw_frame
-        from canthus.runtime.records import picture_record
 
-        record = picture_record(name, image, frame)
+        record = frame.to_dict(name, image)
         if self._json:
             self._json.write(record)
         if self._csv:
@@ -153,7 +151,7 @@ def _run(pipeline: "Pipeline", known: "BoxFile | None", found: "Inputs", sinks: 
     return len(failures)
 
 
-def _print_summary(record: "PictureRecord") -> None:
+def _print_summary(record: dict[str, Any]) -> None:
     typer.echo(f"{_readable(record['image'])}: {_count(len(record['faces']), 'face')}")
     for number, face in enumerate(record["faces"], start=1):
         x1, y1, x2, y2 = face["box"]

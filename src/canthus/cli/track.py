@@ -17,7 +17,7 @@ from canthus.cli.options import (
 if TYPE_CHECKING:
     from canthus.cli.video_run import Watch, Window
     from canthus.runtime.landmarker import CropModel
-    from canthus.runtime.records import JsonLinesWriter, TrackCsvWriter
+    from canthus.runtime.records import CsvWriter, JsonLinesWriter
     from canthus.runtime.video import VideoWriter
     from canthus.types import Image, TrackedFrame
 
@@ -90,29 +90,28 @@ class _Sinks:
         self._stack, self._watch, self._out, self._fps, self._session = stack, watch, out, fps, session
         self._video: VideoWriter | None = None
         self._json: JsonLinesWriter | None = None
-        self._csv: TrackCsvWriter | None = None
+        self._csv: CsvWriter | None = None
         self._window: Window | None = None
 
     def open(self, json_file: str | None, csv_file: str | None, *, show: bool) -> None:
         from canthus.cli.tables import opened_text
         from canthus.cli.video_run import Window
-        from canthus.runtime.records import JsonLinesWriter, TrackCsvWriter
+        from canthus.runtime.records import FRAME_COLUMNS, CsvWriter, JsonLinesWriter
 
         if json_file:
             self._json = JsonLinesWriter(self._stack.enter_context(opened_text(json_file)))
         if csv_file:
             points, confidence = self._session.scheme.count, self._session.gives_scores
             file = self._stack.enter_context(opened_text(csv_file))
-            self._csv = TrackCsvWriter(file, points=points, confidence=confidence)
+            self._csv = CsvWriter(file, points=points, confidence=confidence, columns=FRAME_COLUMNS)
         self._window = Window("canthus track") if show else None
 
     def write(self, number: int, image: "Image", tracked: "TrackedFrame") -> None:
         from canthus.runtime.draw import draw_tracked
-        from canthus.runtime.records import tracked_record
         from canthus.runtime.video import VideoWriter
 
         if self._json or self._csv:
-            record = tracked_record(number, tracked)
+            record = tracked.to_dict(number)
             if self._json:
                 self._json.write(record)
             if self._csv:

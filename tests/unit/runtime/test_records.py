@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from canthus.runtime.records import CsvWriter, JsonWriter, TrackCsvWriter, picture_record, tracked_record
+from canthus.runtime.records import FRAME_COLUMNS, CsvWriter, JsonWriter
 from canthus.schemes import FIVE
 from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 
@@ -21,7 +21,7 @@ def frame(count: int, *, confidence: bool = False) -> Frame:
 
 
 def test_a_record_holds_exactly_the_promised_fields() -> None:
-    record = picture_record("a.jpg", IMAGE, frame(1))
+    record = frame(1).to_dict("a.jpg", IMAGE)
     assert list(record) == ["image", "width", "height", "faces"]
     assert (record["image"], record["width"], record["height"]) == ("a.jpg", 30, 20)
     (face,) = record["faces"]
@@ -36,7 +36,7 @@ def test_a_record_holds_exactly_the_promised_fields() -> None:
 def test_the_five_points_of_a_detector_are_written_where_there_are_any() -> None:
     found = frame(2)
     points = np.arange(20, dtype=np.float32).reshape(2, 5, 2)
-    record = picture_record("a.jpg", IMAGE, replace(found, faces=replace(found.faces, points=points)))
+    record = replace(found, faces=replace(found.faces, points=points)).to_dict("a.jpg", IMAGE)
     assert [face["five_points"][0] for face in record["faces"]] == [[0, 1], [10, 11]]
 
 
@@ -45,7 +45,7 @@ def test_json_is_one_list_whatever_is_in_it(counts: list[int]) -> None:
     file = io.StringIO()
     with JsonWriter(file) as writer:
         for number, count in enumerate(counts):
-            writer.write(picture_record(f"{number}.jpg", IMAGE, frame(count)))
+            writer.write(frame(count).to_dict(f"{number}.jpg", IMAGE))
     entries = json.loads(file.getvalue())
     assert [len(entry["faces"]) for entry in entries] == counts
     assert [entry["image"] for entry in entries] == [f"{number}.jpg" for number in range(len(counts))]
@@ -55,7 +55,7 @@ def test_json_is_one_list_whatever_is_in_it(counts: list[int]) -> None:
 def test_json_stays_valid_when_the_run_breaks_off() -> None:
     file = io.StringIO()
     with pytest.raises(KeyboardInterrupt), JsonWriter(file) as writer:
-        writer.write(picture_record("a.jpg", IMAGE, frame(1)))
+        writer.write(frame(1).to_dict("a.jpg", IMAGE))
         raise KeyboardInterrupt
     assert len(json.loads(file.getvalue())) == 1
 
@@ -63,7 +63,7 @@ def test_json_stays_valid_when_the_run_breaks_off() -> None:
 def test_json_keeps_names_that_are_no_text() -> None:
     file = io.StringIO()
     with JsonWriter(file) as writer:
-        writer.write(picture_record("caf\udce9 顔.jpg", IMAGE, frame(0)))
+        writer.write(frame(0).to_dict("caf\udce9 顔.jpg", IMAGE))
     assert file.getvalue().isascii()
     assert json.loads(file.getvalue())[0]["image"] == "caf\udce9 顔.jpg"
 
@@ -72,7 +72,7 @@ def test_csv_has_one_row_a_face() -> None:
     file = io.StringIO()
     writer = CsvWriter(file, points=5)
     for name, count in (("a, b.jpg", 2), ("none.jpg", 0), ("c.jpg", 1)):
-        writer.write(picture_record(name, IMAGE, frame(count)))
+        writer.write(frame(count).to_dict(name, IMAGE))
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1"), ("c.jpg", "0")]
     assert rows[1]["x1"] == "1.12"
@@ -82,12 +82,12 @@ def test_csv_has_one_row_a_face() -> None:
 
 
 def test_confidence_is_written_where_the_model_gives_it() -> None:
-    (face,) = picture_record("a.jpg", IMAGE, frame(1, confidence=True))["faces"]
+    (face,) = frame(1, confidence=True).to_dict("a.jpg", IMAGE)["faces"]
     assert list(face) == ["box", "score", "scheme", "points", "confidence"]
     assert face["confidence"][0] == 0.1235
     assert len(face["confidence"]) == 5
     file = io.StringIO()
-    CsvWriter(file, points=5, confidence=True).write(picture_record("a.jpg", IMAGE, frame(2, confidence=True)))
+    CsvWriter(file, points=5, confidence=True).write(frame(2, confidence=True).to_dict("a.jpg", IMAGE))
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert (rows[0]["point_4_y"], rows[0]["point_0_confidence"]) == ("9.1", "0.1235")
     assert rows[1]["point_4_confidence"] == "1.0"
@@ -97,11 +97,11 @@ def test_confidence_is_written_where_the_model_gives_it() -> None:
 def test_tracks_carry_confidence_likewise() -> None:
     ids, measured = np.array([3, 7]), np.zeros((2, 5, 2), np.float32)
     plain, confident = (
-        tracked_record(0, TrackedFrame(frame(2, confidence=given), ids, measured, 0.5)) for given in (False, True)
+        TrackedFrame(frame(2, confidence=given), ids, measured, 0.5).to_dict(0) for given in (False, True)
     )
     assert "confidence" not in plain["faces"][0]
     assert (confident["faces"][1]["id"], confident["faces"][1]["confidence"][4]) == (7, 1.0)
     file = io.StringIO()
-    TrackCsvWriter(file, points=5, confidence=True).write(confident)
+    CsvWriter(file, points=5, confidence=True, columns=FRAME_COLUMNS).write(confident)
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert (rows[1]["id"], rows[1]["point_4_confidence"]) == ("7", "1.0")
