@@ -1,5 +1,6 @@
 """Things that several tests need."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from canthus.schemes import find_scheme
 
 settings.register_profile("canthus", deadline=None)  # no test depends on how fast the machine is
 settings.load_profile("canthus")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests already run side by side: one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     import onnx
