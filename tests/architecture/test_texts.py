@@ -78,3 +78,14 @@ def test_links_of_the_documentation_lead_somewhere() -> None:
     own = [(page, target) for page, target in links if "://" not in target]
     assert own
     assert [f"{page.name} -> {target}" for page, target in own if not (page.parent / target).exists()] == []
+
+
+def test_conventions_list_every_room() -> None:
+    table = re.findall(r"^\| (`.+?) \|", (ROOT / "CONVENTIONS.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {name for row in table for name in re.findall(r"`(\w+)`", row)}
+    package = ROOT / "src" / "canthus"
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__", "__main__"} <= listed
+    folders = {"unit", "reference", "properties", "contracts", "golden", "recipes", "architecture"}
+    planned = {"web"}
+    assert listed - folders - planned <= rooms
