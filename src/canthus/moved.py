@@ -43,6 +43,7 @@ MERGED = {
     "evaluation.plots": "evaluation.detection_plots evaluation.reliability_plot",
     "evaluation.timing": "evaluation.cost evaluation.whole_step",
     "evaluation.benchmark": "evaluation.machine",
+    "evaluation.onnx_counts": "evaluation.graph",
     "losses.landmarks": "losses.regression losses.wing losses.heatmaps losses.spread",
     "losses.weights": "losses.points",
     "models.heads": "models.spread models.pose_branch models.heatmap_decoding",

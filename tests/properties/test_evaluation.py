@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from canthus.evaluation.boxes import BoxJitter, match_boxes
 from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_error, part_error
-from canthus.evaluation.onnx_file import fields, integer, run_of_bytes
 from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
 from canthus.geometry import Affine, box_iou
 from canthus.schemes import IBUG_68
@@ -129,12 +128,3 @@ def test_jittered_boxes_stay_within_their_bounds(fraction: float, key: str, seed
     assert (np.abs(shift) <= 80 * fraction + 1e-3).all()
     assert 1 / (1 + fraction) - 1e-4 <= zoom[0] <= 1 + fraction + 1e-4
     assert zoom[0] == pytest.approx(zoom[1], rel=1e-4)
-
-
-@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 2**63 - 1) | st.binary(max_size=300)), max_size=8))
-def test_fields_come_back_as_written(entries: list[tuple[int, int | bytes]]) -> None:
-    data = b"".join(
-        integer(tag, value) if isinstance(value, int) else run_of_bytes(tag, value) for tag, value in entries
-    )
-    back = [(tag, value if isinstance(value, int) else bytes(value)) for tag, value in fields(memoryview(data))]
-    assert back == entries

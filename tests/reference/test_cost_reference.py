@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from canthus.evaluation.graph import count_graph
+from canthus.evaluation.onnx_counts import count_graph
 
 # Expansion, channels, repeats, stride: Sandler et al. (2018), Table 2.
 MOBILENET_V2 = (

@@ -1,5 +1,6 @@
-"""Cost of networks on this machine: parameters, multiply-adds, time."""
+"""Cost of models on this machine: parameters, multiply-adds, file size and latency."""
 
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import onnxruntime
 
-from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.graph import GraphCount, count_graph, side_files
-from canthus.evaluation.onnx_file import product_model
+from canthus.errors import ConfigError, MissingExtraError, ModelFileError
+from canthus.evaluation.onnx_counts import GraphCount, count_graph, side_files
 from canthus.evaluation.timing import (
     UNCOUNTED_CASCADE,
     Candidate,
@@ -24,17 +25,23 @@ from canthus.evaluation.timing import (
     share_of_peak,
     time_in_turns,
 )
-from canthus.runtime.cards import DETECTOR, DetectorCard, card_kind
+from canthus.runtime.cards import DETECTOR, DetectorCard, ModelCard, card_kind
 from canthus.runtime.sessions import open_onnx, read_model
 
 PEAK_SIDE = 512
 """Side of the square matrices whose product measures the machine: large enough for full speed, 1 MB each."""
+PEAK_MODEL = Path(__file__).with_name("matrix_product.onnx")
+"""ONNX file of that product: ``y = x @ w`` in float32, ``PEAK_SIDE ** 3`` multiply-adds, every number of ``w`` 1/64.
+
+It runs in the same library with the same threads as the networks, so it shows the speed that they could reach.
+``w`` is a ``ConstantOfShape`` node, which ONNX Runtime replaces by stored numbers when it opens the file.
+"""
 
 
 @final
 @dataclass(frozen=True)
 class Machine:
-    """What a latency depends on besides the model.
+    """The hardware and software that a latency depends on.
 
     Attributes:
         cpu: name of the processor.
@@ -53,8 +60,6 @@ class Machine:
 
 def describe_machine() -> Machine:
     """The machine this runs on."""
-    import onnxruntime
-
     return Machine(
         cpu=_cpu_name(Path("/proc/cpuinfo")),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -73,28 +78,19 @@ def _cpu_name(cpuinfo: Path) -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def peak_model(side: int = PEAK_SIDE) -> bytes:
-    """An ONNX file with one float32 matrix product of ``side x side``, ``side ** 3`` multiply-adds.
-
-    Run by the same library with the same threads as the networks, it shows what those could reach.
-    """
-    weights = np.random.default_rng(0).uniform(-1, 1, (side, side)).astype("<f4")
-    return product_model(weights.tobytes(), side)
-
-
 @final
 @dataclass(frozen=True)
 class ModelCost:
-    """What one model costs.
+    """Cost of one model.
 
     Attributes:
         name: as given.
         shapes: shape of each input.
-        size_bytes: of the file, with side files.
+        size_bytes: of the file; where onnx is installed, with the files beside it that hold weights.
         latency: of one run, all faces of the batch together.
-        ratio: its median over that of the first network.
-        count: parameters and multiply-adds of one run, or None; ``uncounted`` then says why.
-        peak_share: operations per second over the machine's measured best in float32; None without a count.
+        ratio: its median over that of the first model.
+        count: parameters and multiply-adds of one run; None where they are unknown.
+        peak_share: operations per second over the machine's measured peak in float32; None without a count.
         uncounted: why there is no count, or "".
     """
 
@@ -111,16 +107,16 @@ class ModelCost:
 @final
 @dataclass(frozen=True)
 class Benchmark:
-    """Costs of several networks, measured in turns in one run.
+    """Costs of several models, measured in turns in one run.
 
     Attributes:
-        machine: what they ran on.
+        machine: where they ran.
         threads: threads inside one operator.
         batch: faces in one run.
-        repeats: timed runs of each network.
+        repeats: timed runs of each model.
         peak_flops: fastest float32 matrix product seen in the same run, in operations per second.
         models: in the order given.
-        whole: whether cutting faces out and mapping points back was timed as well.
+        whole: whether cropping and mapping points back were timed as well.
     """
 
     machine: Machine
@@ -142,46 +138,54 @@ def benchmark_models(
     whole: bool = False,
     on_round: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
-    """Measure models in turns, each round with the matrix product that gives the machine's best.
+    """Measure models in turns, together with a matrix product that gives the machine's peak speed.
+
+    Parameters and multiply-adds are read from the card of a model, or else counted from the graph (extra: train).
 
     Args:
-        models: name -> ONNX file, or ``.npz`` of a cascade; the first is what the others are compared with.
+        models: name -> ONNX file, or ``.npz`` file of a cascade; the others are compared with the first.
         threads: threads inside one operator.
         batch: faces in one run.
-        repeats: timed runs of each network, rounded up to whole rounds.
-        shapes: input name -> shape, for open sides; each model takes those that it has.
-        whole: time all that the faces of a picture ask for, see ``whole_step``; landmark models with a card only.
+        repeats: timed runs of each model, rounded up to whole rounds.
+        shapes: input name -> shape, for inputs with open sides; each model takes the inputs that it has.
+        whole: time cropping, inference and mapping points back; landmark models with a card only.
         on_round: called after each round with its number and the number of rounds.
 
     Raises:
-        ConfigError: a model does not run with made-up inputs, or ``shapes`` names an input that no model has, or comes
-            with ``whole``, where the card says the shape.
-        ModelFileError: a file is no ONNX model; with ``whole``: no landmark model of canthus.
+        ConfigError: a model does not run on made-up inputs; ``shapes`` names an input that no model has; or both
+            ``shapes`` and ``whole`` are given, although the card holds the shape.
+        ModelFileError: a file is no ONNX model; with ``whole``, no landmark model of canthus.
         ValueError: no models, or a count below one.
     """
     if not models or min(threads, batch, repeats) < 1:
         raise ValueError(
             f"Expected at least one model, thread, face and repeat; found {len(models)}, {threads}, {batch}, {repeats}"
         )
-    candidates = _candidates(models, threads=threads, batch=batch, shapes=shapes or {}, whole=whole)
-    peak = open_candidate(peak_model(), name="peak", threads=threads)
+    cards = {name: _card(path) for name, path in models.items()}
+    candidates = _candidates(models, cards, threads=threads, batch=batch, shapes=shapes or {}, whole=whole)
+    peak = open_candidate(PEAK_MODEL, name="peak", threads=threads)
     calls = min(5, repeats)
     rounds = -(-repeats // calls)
+    turns = time_in_turns([c.run for c in (*candidates, peak)], rounds=rounds, calls=calls)
     seconds = []
-    for number, taken in enumerate(
-        time_in_turns([c.run for c in (*candidates, peak)], rounds=rounds, calls=calls), start=1
-    ):
+    for number, taken in enumerate(turns, start=1):
         seconds.append(taken)
         if on_round:
             on_round(number, rounds)
     together = np.concatenate(seconds, axis=1)
     peak_flops = 2 * PEAK_SIDE**3 / float(together[-1].min())
-    costs = _costs(candidates, list(models.values()), [latency(row) for row in together[:-1]], peak_flops)
-    return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, costs, whole)
+    times = [latency(row) for row in together[:-1]]
+    costs = []
+    for candidate, time in zip(candidates, times, strict=True):
+        count, why = _count(models[candidate.name], candidate, cards[candidate.name], batch=batch)
+        share = share_of_peak(count.multiply_adds, time.median_s, peak_flops) if count else None
+        size, ratio = _size(models[candidate.name]), time.median_s / times[0].median_s
+        costs.append(ModelCost(candidate.name, candidate.shapes, size, time, ratio, count, share, why))
+    return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, tuple(costs), whole)
 
 
 def benchmark_json(result: Benchmark) -> dict[str, Any]:
-    """The numbers of a benchmark, ready for ``json``: seconds, bytes and fractions; null where not counted."""
+    """The numbers of a benchmark for ``json``: seconds, bytes and fractions; null where there is no count."""
     values = asdict(result)
     for cost in values["models"]:
         count = cost.pop("count") or {"parameters": None, "multiply_adds": None, "uncounted": []}
@@ -192,6 +196,7 @@ def benchmark_json(result: Benchmark) -> dict[str, Any]:
 
 def _candidates(
     models: Mapping[str, str | os.PathLike[str]],
+    cards: Mapping[str, ModelCard | DetectorCard | None],
     *,
     threads: int,
     batch: int,
@@ -199,15 +204,15 @@ def _candidates(
     whole: bool,
 ) -> list[Candidate]:
     if whole and shapes:
-        raise ConfigError("The shape of a whole step's crops is in the model's card; leave out --shape or --whole")
-    candidates = [
-        open_landmark_candidate(path, name=name, threads=threads, batch=batch, whole=whole)
-        if whole or is_cascade(path)
-        else open_candidate(
-            path, name=name, threads=threads, batch=batch, shapes={**_own_shapes(path, batch), **shapes}
-        )
-        for name, path in models.items()
-    ]
+        raise ConfigError("--whole takes the shape of the crops from the model's card; leave out --shape or --whole")
+    candidates = []
+    for name, path in models.items():
+        if whole or is_cascade(path):
+            candidate = open_landmark_candidate(path, name=name, threads=threads, batch=batch, whole=whole)
+        else:
+            known = {**_usual_shapes(cards[name], batch), **shapes}
+            candidate = open_candidate(path, name=name, threads=threads, batch=batch, shapes=known)
+        candidates.append(candidate)
     inputs = {name for candidate in candidates for name in candidate.shapes}
     unknown = sorted(set(shapes) - inputs)
     if unknown:
@@ -215,49 +220,44 @@ def _candidates(
     return candidates
 
 
-def _own_shapes(path: str | os.PathLike[str], batch: int) -> dict[str, tuple[int, ...]]:
-    """The picture of a face detector, which says in its card that it is one; other files declare their sides."""
+def _card(path: str | os.PathLike[str]) -> ModelCard | DetectorCard | None:
+    """The card of a network of canthus; None for any other file."""
+    source = os.fspath(path)
+    if is_cascade(path):
+        return None
     try:
-        _, card = open_onnx(read_model(path), source=os.fspath(path), threads=1)
-        if card_kind(card, source=os.fspath(path)) != DETECTOR:
-            return {}
-        strides = DetectorCard.from_json(card, source=os.fspath(path)).strides
-    except ModelFileError:  # of others, or of none: what is wrong with it is told where it is opened to be timed
-        return {}
-    return {"image": detector_shape(strides, batch=batch)}
+        _, card = open_onnx(read_model(path), source=source, threads=1)
+        of_detector = card_kind(card, source=source) == DETECTOR
+        return (DetectorCard if of_detector else ModelCard).from_json(card, source=source)
+    except ModelFileError:  # The file is opened once more to be timed; an error that matters is raised there.
+        return None
 
 
-def _costs(
-    candidates: Sequence[Candidate],
-    paths: Sequence[str | os.PathLike[str]],
-    times: Sequence[Latency],
-    peak_flops: float,
-) -> tuple[ModelCost, ...]:
-    costs = []
-    for candidate, path, taken in zip(candidates, paths, times, strict=True):
-        count, why = _count(path, candidate.feeds)
-        share = share_of_peak(count.multiply_adds, taken.median_s, peak_flops) if count else None
-        ratio = taken.median_s / times[0].median_s
-        costs.append(ModelCost(candidate.name, candidate.shapes, _size(path), taken, ratio, count, share, why))
-    return tuple(costs)
+def _usual_shapes(card: ModelCard | DetectorCard | None, batch: int) -> dict[str, tuple[int, ...]]:
+    """The inputs for which a card holds the multiply-adds."""
+    if isinstance(card, DetectorCard):
+        return {"image": detector_shape(card.strides, batch=batch)}
+    return {} if card is None else {"image": (batch, card.size, card.size, 3)}
 
 
-def _count(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -> tuple[GraphCount | None, str]:
-    """The count, or why there is none: it is a note beside the latency, not worth losing the run for."""
+def _count(
+    path: str | os.PathLike[str], candidate: Candidate, card: ModelCard | DetectorCard | None, *, batch: int
+) -> tuple[GraphCount | None, str]:
+    """The count, or None and the reason."""
     if is_cascade(path):
         return None, UNCOUNTED_CASCADE
+    counts = (card.parameters, card.multiply_adds) if card else (None, None)
+    if counts[0] is not None and counts[1] is not None and candidate.shapes == _usual_shapes(card, batch):
+        return GraphCount(counts[0], batch * counts[1]), ""
     try:
-        return count_graph(path, feeds), ""
-    except ModelFileError as error:
+        return count_graph(path, candidate.feeds), ""
+    except (MissingExtraError, ModelFileError) as error:
         return None, str(error)
 
 
 def _size(path: str | os.PathLike[str]) -> int:
-    """Bytes of the model, with the files that hold some of its numbers."""
-    if is_cascade(path):
-        return Path(path).stat().st_size
-    try:
-        beside = side_files(path)
-    except ModelFileError:
-        beside = []
+    beside: list[Path] = []
+    if not is_cascade(path):
+        with contextlib.suppress(MissingExtraError, ModelFileError):
+            beside = side_files(path)
     return sum(file.stat().st_size for file in (Path(path), *beside))

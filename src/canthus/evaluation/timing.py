@@ -1,4 +1,4 @@
-"""How long networks and whole steps take: in turns, one thread, medians."""
+"""Time networks and whole steps, in turns."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.runtime.sessions import ORT_ERRORS
 
 FREE_SIDE = 112
-"""Height and width taken for inputs that leave them open."""
+"""Height and width of inputs that leave them open."""
 DETECTOR_PICTURE = (480, 640)
 """Height and width of the picture on which face detectors are timed."""
 
@@ -40,9 +40,9 @@ class Candidate:
     """A model that is ready to be timed.
 
     Attributes:
-        name: as it is printed.
+        name: as printed.
         feeds: one array per input.
-        run: one run on them.
+        run: runs the model once on ``feeds``.
     """
 
     name: str
@@ -63,19 +63,20 @@ def open_candidate(
     batch: int = 1,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Candidate:
-    """Open an ONNX file and make up its inputs.
+    """Open an ONNX file and fill its inputs with random numbers.
 
     Args:
         model: the file or its content.
-        name: how results call it.
+        name: as printed.
         threads: threads inside one operator; operators run one after the other.
         batch: faces in one run.
-        shapes: input name -> shape, for inputs whose open sides are not guessed right; other names are left out.
+        shapes: input name -> shape, for inputs whose open sides ``fill_shape`` guesses wrong; names of other inputs are
+            ignored.
 
     Raises:
-        ConfigError: the model's batch is fixed to another size, an input has an unusual type, or the made-up inputs do
-            not run.
-        ModelFileError: no ONNX model.
+        ConfigError: the batch of the model is fixed to another size, an input has an unsupported type, or the model
+            does not run on the made-up inputs.
+        ModelFileError: the file is no ONNX model.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -103,13 +104,13 @@ def open_candidate(
 
 
 def fill_shape(declared: Sequence[int | str | None], *, batch: int, name: str) -> tuple[int, ...]:
-    """A concrete shape for a declared one with open sides.
+    """Replace the open sides of a declared shape by numbers.
 
-    The first side is the batch.  Pictures, four sides, get 3 channels, in the second place unless the last says that
-    it holds them, and open heights and widths become ``FREE_SIDE``; other open sides become 1.
+    The first side is the batch.  An input with four sides is a picture: open heights and widths become ``FREE_SIDE``,
+    and it has 3 channels, in the second place unless the last place has 1 or 3.  Other open sides become 1.
 
     Raises:
-        ConfigError: the model fixes the batch to another size.
+        ConfigError: the batch of the model is fixed to another size.
     """
     sides = [side if isinstance(side, int) and side > 0 else 0 for side in declared]
     if not sides:
@@ -125,7 +126,7 @@ def fill_shape(declared: Sequence[int | str | None], *, batch: int, name: str) -
 
 
 def detector_shape(strides: Sequence[int], *, batch: int = 1) -> tuple[int, int, int, int]:
-    """Shape of ``DETECTOR_PICTURE`` with its sides rounded up to what a detector of these strides takes."""
+    """Input shape for ``DETECTOR_PICTURE``, its sides rounded up to a multiple of the largest stride."""
     multiple = max(strides)
     height, width = (-(-side // multiple) * multiple for side in DETECTOR_PICTURE)
     return batch, height, width, 3
@@ -133,7 +134,7 @@ def detector_shape(strides: Sequence[int], *, batch: int = 1) -> tuple[int, int,
 
 def _made_up(kind: str, shape: tuple[int, ...], *, name: str) -> np.ndarray:
     if kind not in _TYPES:
-        raise ConfigError(f"{name}: an input is {kind}; can make up {', '.join(_TYPES)}")
+        raise ConfigError(f"{name}: an input is {kind}; supported types: {', '.join(_TYPES)}")
     dtype, rng = np.dtype(_TYPES[kind]), np.random.default_rng(0)
     if dtype.kind == "f":
         return rng.random(shape).astype(dtype)
@@ -145,19 +146,22 @@ def _made_up(kind: str, shape: tuple[int, ...], *, name: str) -> np.ndarray:
 def time_in_turns(
     runs: Sequence[Callable[[], object]], *, rounds: int, calls: int = 5, warm_up: int = 3
 ) -> Iterator[Float64[np.ndarray, "m calls"]]:
-    """Time several things in turns, so that a busy or throttled moment hits all alike.
+    """Time several functions in turns, so that a busy or throttled moment affects all of them.
 
-    Each round visits every one, starting one further each time, with one untimed call to fill the caches and then
-    ``calls`` timed ones.
+    Each round visits every function, beginning with the next one each time.  A visit makes one untimed call, which
+    fills the caches, and then ``calls`` timed ones.
 
     Args:
-        runs: what to time.
-        rounds: how often each is visited.
-        calls: timed calls a visit.
-        warm_up: untimed calls of each before the first round.
+        runs: functions to time.
+        rounds: visits to each function.
+        calls: timed calls per visit.
+        warm_up: untimed calls of each function before the first round.
 
     Yields:
-        After each round, its seconds: one line per run.
+        The seconds of each round, one line per function.
+
+    Raises:
+        ValueError: ``rounds`` or ``calls`` is below one.
     """
     if rounds < 1 or calls < 1:
         raise ValueError(f"Timing needs at least one round of one call, found {rounds} of {calls}")
@@ -187,42 +191,42 @@ class Latency:
 
 
 def latency(seconds: Float64[np.ndarray, " n"]) -> Latency:
-    """Quantiles of measured seconds; slow outliers are the machine's, so no mean is given."""
+    """Quantiles of measured seconds.  There is no mean, because slow outliers come from the machine."""
     p10, median, p90 = (float(v) for v in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Latency(median_s=median, p10_s=p10, p90_s=p90)
 
 
 def share_of_peak(multiply_adds: int, seconds: float, peak_flops: float) -> float:
-    """Floating-point operations per second over the machine's best; a multiply-add is two operations."""
+    """Floating-point operations per second over the machine's peak; a multiply-add is two operations."""
     return 2 * multiply_adds / seconds / peak_flops
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a message of ONNX Runtime, which may go on about its own source code."""
+    """The first line of an error message; the further lines of ONNX Runtime are about its own source code."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
 PICTURE = 240
-"""Side of the drawn picture whose face is cut out, in pixels."""
+"""Side in pixels of the drawn picture that whole steps crop the face from."""
 UNCOUNTED_CASCADE = "a cascade of ferns compares pixels and adds shapes; it has no multiply-adds of a network"
 
 
 def open_landmark_candidate(
     path: str | os.PathLike[str], *, name: str, threads: int, batch: int = 1, whole: bool
 ) -> Candidate:
-    """A landmark model ready to be timed: the model alone on crops, or all that one picture asks for.
+    """Open a landmark model to time inference on crops, or the whole step from picture to points.
 
     Args:
-        path: ONNX file with a card, or ``.npz`` of a cascade.
-        name: how results call it.
-        threads: threads inside one operator of a network; a cascade runs in NumPy and takes one.
+        path: ONNX file with a card, or ``.npz`` file of a cascade.
+        name: as printed.
+        threads: threads inside one operator of a network; a cascade runs in NumPy on one thread.
         batch: faces in one run.
-        whole: also cut the faces out of a drawn picture of ``PICTURE`` pixels and map the points back.
+        whole: also crop the faces from a drawn picture of ``PICTURE`` pixels and map the points back.
 
     Raises:
-        ConfigError: the file does not run with this batch.
-        ModelFileError: no landmark model of canthus.
+        ConfigError: the model does not run with this batch.
+        ModelFileError: the file is no landmark model of canthus.
     """
     model = open_model(path, threads=threads)
     crops = np.random.default_rng(0).integers(0, 256, (batch, model.card.size, model.card.size, 3), np.uint8)
@@ -234,7 +238,7 @@ def open_landmark_candidate(
 
 
 def is_cascade(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a fitted cascade rather than a network."""
+    """Whether a file holds a fitted cascade rather than a network."""
     return Path(path).suffix == ".npz"
 
 

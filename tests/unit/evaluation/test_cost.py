@@ -10,10 +10,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.benchmark import _cpu_name, benchmark_json, benchmark_models, describe_machine, peak_model
-from canthus.evaluation.graph import count_graph, side_files
-from canthus.evaluation.onnx_file import parse_graph
+from canthus.evaluation import onnx_counts
+from canthus.evaluation.benchmark import (
+    PEAK_MODEL,
+    PEAK_SIDE,
+    _cpu_name,
+    benchmark_json,
+    benchmark_models,
+    describe_machine,
+)
+from canthus.evaluation.onnx_counts import count_graph, read_graph, side_files
 from canthus.evaluation.timing import fill_shape, latency, open_candidate, share_of_peak, time_in_turns
+from canthus.lookup import require
+from canthus.zoo import embedded_detectors, embedded_models
 
 
 def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[int | str]) -> Path:
@@ -107,39 +116,62 @@ def test_numbers_in_a_side_file_are_counted(tmp_path: Path, small_network: Path)
     assert count_graph(path, feeds) == count_graph(small_network, feeds)
 
 
-def test_graph_is_read_as_onnx_reads_it(small_network: Path) -> None:
-    graph, expected = parse_graph(small_network.read_bytes(), source="m"), onnx.load(small_network).graph
-    assert [(n.operator, n.inputs, n.outputs) for n in graph.nodes] == [
-        (n.op_type, tuple(n.input), tuple(n.output)) for n in expected.node
-    ]
-    assert {t.name: (t.shape, t.kind) for t in graph.tensors} == {
-        t.name: (tuple(t.dims), t.data_type) for t in expected.initializer
-    }
-    assert graph.nodes[-1].integers["transB"] == 1
-
-
 @pytest.mark.parametrize("data", [b"", b"no model at all", b"\x3a\xff\xff", b"\x3a\x02\x0a\x09", b"\xff" * 12])
 def test_other_bytes_are_no_model(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ModelFileError, match="not an ONNX file"):
-        parse_graph(data, source="m")
     (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelFileError, match="not an ONNX file"):
+        read_graph(tmp_path / "m.onnx")
     with pytest.raises(ModelFileError, match="m: ONNX Runtime cannot open it"):
         open_candidate(tmp_path / "m.onnx", name="m", threads=1)
 
 
 def test_inputs_that_do_not_fit_are_no_count(small_network: Path) -> None:
-    with pytest.raises(ModelFileError, match="Cannot be run to learn the shapes"):
+    with pytest.raises(ModelFileError, match="cannot be run to count its multiply-adds"):
         count_graph(small_network, {"x": zeros(1, 4, 20, 30)})
 
 
 def test_peak_model_is_a_matrix_product() -> None:
-    data = peak_model(8)
-    model = onnx.load_from_string(data)
-    onnx.checker.check_model(model)
-    weights = numpy_helper.to_array(model.graph.initializer[0])
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    x = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], x @ weights, rtol=1e-5, atol=1e-5)
+    onnx.checker.check_model(PEAK_MODEL)
+    session = onnxruntime.InferenceSession(PEAK_MODEL, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).normal(size=(PEAK_SIDE, PEAK_SIDE)).astype(np.float32)
+    expected = x @ np.full((PEAK_SIDE, PEAK_SIDE), 1 / 64, np.float32)
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=1e-4, atol=1e-4)
+    assert count_graph(PEAK_MODEL, {"x": x}).multiply_adds == PEAK_SIDE**3
+
+
+@pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_counts, "require", lambda module, *, extra: require(f"absent_{module}", extra=extra))
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        *((path, (2, 112, 112, 3)) for path in embedded_models().values()),
+        *((path, (2, 480, 640, 3)) for path in embedded_detectors().values()),
+    ],
+)
+def test_cards_hold_the_counts_of_their_graph(
+    path: Path, shape: tuple[int, ...], request: pytest.FixtureRequest
+) -> None:
+    expected = count_graph(path, {"image": np.zeros(shape, np.uint8)})
+    request.getfixturevalue("without_onnx")
+    (cost,) = benchmark_models({"m": path}, repeats=1, batch=2).models
+    assert (cost.shapes, cost.count, cost.uncounted) == ({"image": shape}, expected, "")
+    assert cost.size_bytes == path.stat().st_size
+
+
+def test_another_shape_than_that_of_the_card_is_counted() -> None:
+    path, shape = embedded_detectors()["face_detector"], (1, 64, 96, 3)
+    (cost,) = benchmark_models({"m": path}, repeats=1, shapes={"image": shape}).models
+    assert cost.count == count_graph(path, {"image": np.zeros(shape, np.uint8)})
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_a_file_without_counts_says_what_counting_needs(small_network: Path) -> None:
+    (cost,) = benchmark_models({"m": small_network}, repeats=1).models
+    assert (cost.count, cost.peak_share, cost.size_bytes) == (None, None, small_network.stat().st_size)
+    assert "pip install 'canthus[train]'" in cost.uncounted
 
 
 @pytest.mark.parametrize(

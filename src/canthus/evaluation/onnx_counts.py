@@ -1,0 +1,185 @@
+"""Parameters and multiply-adds of an ONNX file, counted from its graph (extra: train)."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import onnxruntime
+
+from canthus.errors import ModelFileError
+from canthus.evaluation.timing import first_line
+from canthus.lookup import require
+from canthus.runtime.sessions import ORT_ERRORS
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class GraphCount:
+    """Parameters and multiply-adds of a network.
+
+    Attributes:
+        parameters: numbers in stored tensors, without integer indices, quantization scales and zero points.
+        multiply_adds: of one run with the given inputs; convolutions and matrix products only.
+        uncounted: operators that also multiply and are not counted, such as ``LSTM``; empty for ordinary networks.
+    """
+
+    parameters: int
+    multiply_adds: int
+    uncounted: tuple[str, ...] = ()
+
+
+def count_graph(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -> GraphCount:
+    """Count the parameters and multiply-adds of a network.
+
+    A convolution takes one multiply-add per output number, input channel of its group and kernel cell; a transposed
+    convolution takes the same per *input* number; a matrix product takes one per output number and inner index.  Bias,
+    normalization and activation are not counted, as in papers.  Shapes come from a real run, not from inference.
+
+    Args:
+        path: ONNX file.
+        feeds: one array per input.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the file is no ONNX model, or does not run with these inputs.
+    """
+    model = read_graph(path)
+    nodes = model.graph.node
+    counted = [node for node in nodes if node.op_type in _COUNTS]
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    shapes |= {name: array.shape for name, array in feeds.items()}
+    wanted = sorted({name for node in counted for name in _operands(node)} - set(shapes))
+    if wanted:
+        shapes |= _run_shapes(model, wanted, feeds, source=Path(path))
+    return GraphCount(
+        parameters=_parameters(model.graph),
+        multiply_adds=sum(_multiply_adds(node, shapes) for node in counted),
+        uncounted=tuple(sorted({node.op_type for node in nodes} & _ALSO_MULTIPLY)),
+    )
+
+
+def read_graph(path: str | os.PathLike[str]) -> Any:
+    """The ``ModelProto`` of a file, without weights that are stored in other files.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the file is no ONNX model.
+    """
+    onnx, protobuf = require("onnx", extra="train"), require("google.protobuf.message", extra="train")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except protobuf.DecodeError as error:
+        raise ModelFileError(f"{path}: not an ONNX file, or damaged ({error})") from error
+    if not model.graph.node:
+        raise ModelFileError(f"{path}: not an ONNX file, or its graph is empty")
+    return model
+
+
+def side_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Files beside the model that hold some of its weights; usually none.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the file is no ONNX model.
+    """
+    entries = [entry for tensor in read_graph(path).graph.initializer for entry in tensor.external_data]
+    return [Path(path).parent / name for name in sorted({e.value for e in entries if e.key == "location"})]
+
+
+def _operands(node: Any) -> tuple[str, str, str]:
+    """Names of data, weights and output."""
+    return node.input[0], node.input[_COUNTS[node.op_type][0]], node.output[0]
+
+
+def _run_shapes(model: Any, names: list[str], feeds: Mapping[str, np.ndarray], *, source: Path) -> dict[str, Shape]:
+    """Shapes of tensors: they become outputs of the model, which runs once."""
+    present = {value.name for value in model.graph.output}
+    for name in names:
+        if name not in present:
+            model.graph.output.add(name=name)
+    options = onnxruntime.SessionOptions()
+    # Optimization would remove the very tensors that are asked for.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(source.resolve().parent)
+    )
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        arrays = session.run(names, dict(feeds))
+    except ORT_ERRORS as error:
+        raise ModelFileError(f"{source}: cannot be run to count its multiply-adds ({first_line(error)})") from error
+    return {name: array.shape for name, array in zip(names, arrays, strict=True)}
+
+
+def _multiply_adds(node: Any, shapes: Mapping[str, Shape]) -> int:
+    data, weights, output = (shapes[name] for name in _operands(node))
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return _COUNTS[node.op_type][1](data[::-1] if transposed else data, weights, output)
+
+
+def _convolution(data: Shape, weights: Shape, output: Shape) -> int:
+    return prod(output) * prod(weights[1:])
+
+
+def _transposed_convolution(data: Shape, weights: Shape, output: Shape) -> int:
+    return prod(data) * prod(weights[1:])
+
+
+def _product(data: Shape, weights: Shape, output: Shape) -> int:
+    return prod(output) * data[-1]
+
+
+_COUNTS: dict[str, tuple[int, Callable[[Shape, Shape, Shape], int]]] = {
+    "Conv": (1, _convolution),
+    "FusedConv": (1, _convolution),
+    "ConvInteger": (1, _convolution),
+    "QLinearConv": (3, _convolution),
+    "ConvTranspose": (1, _transposed_convolution),
+    "Gemm": (1, _product),
+    "FusedGemm": (1, _product),
+    "MatMul": (1, _product),
+    "MatMulInteger": (1, _product),
+    "QLinearMatMul": (3, _product),
+}
+"""Operator -> which input holds the weights, and how its multiply-adds follow from data, weights and output."""
+
+_ALSO_MULTIPLY = frozenset({
+    "Attention", "DeformConv", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "Einsum", "FusedMatMul", "GRU", "If",
+    "LSTM", "Loop", "MatMulNBits", "MultiHeadAttention", "NhwcFusedConv", "QAttention", "QGemm",
+    "QLinearConvTranspose", "RNN", "Scan",
+})  # fmt: skip
+
+_SCALE_INPUTS: dict[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+}
+"""Operator -> inputs that are quantization scales and zero points rather than weights."""
+
+
+def _parameters(graph: Any) -> int:
+    kinds = require("onnx", extra="train").TensorProto
+    scales = {
+        node.input[index]
+        for node in graph.node
+        for index in _SCALE_INPUTS.get(node.op_type, ())
+        if index < len(node.input)
+    }
+    stored = [(tensor.name, tensor) for tensor in graph.initializer]
+    stored += [(n.output[0], a.t) for n in graph.node for a in n.attribute if a.HasField("t")]
+    return sum(
+        prod(tensor.dims)
+        for name, tensor in stored
+        if tensor.data_type not in (kinds.INT64, kinds.STRING, kinds.BOOL) and name not in scales
+    )
