@@ -7,12 +7,14 @@ from canthus.moved import keep_moved_modules
 # Importing ``typing`` would cost ten times as much as all of this; type checkers take the name as true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from canthus.data import load_dataset as load_dataset
     from canthus.errors import CanthusError as CanthusError
     from canthus.errors import ConfigError as ConfigError
     from canthus.errors import DataError as DataError
     from canthus.errors import ImageError as ImageError
     from canthus.errors import ModelFileError as ModelFileError
     from canthus.errors import VideoError as VideoError
+    from canthus.evaluation.run import evaluate as evaluate
     from canthus.geometry import Affine as Affine
     from canthus.images import read_image as read_image
     from canthus.images import read_images as read_images
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
     __version__: str
 
 _MODULES = {
+    "data": "load_dataset",
     "errors": "CanthusError ConfigError DataError ImageError ModelFileError VideoError",
+    "evaluation.run": "evaluate",
     "geometry": "Affine",
     "images": "read_image read_images write_image",
     "pose": "head_pose",

@@ -35,7 +35,7 @@ MERGED = {
     "data.occluders": "data.occlusion_face data.occlusion_shapes",
     "data.synthetic": "data.synthetic_shape",
     "evaluation.rows": "evaluation.protocols",
-    "evaluation.run": "evaluation.detection_run",
+    "evaluation.detectors": "evaluation.detection_run",
     "evaluation.reliability": "evaluation.calibration",
     "evaluation.occlusion": "evaluation.occlusion_report",
     "evaluation.detection_report": "evaluation.detection_figures",

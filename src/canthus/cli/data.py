@@ -1,21 +1,30 @@
-"""``canthus data``: look after datasets."""
+"""``canthus data``: check datasets, look at masks, label pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
 import typer
+from rich.console import Console
+from rich.progress import Progress, track
 
 from canthus.cli.options import DetectorOption
-
-if TYPE_CHECKING:
-    from canthus.data import Report
+from canthus.cli.tables import write_json
+from canthus.data import Report, check_dataset
+from canthus.data.problems import counted
+from canthus.errors import ConfigError
+from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
+from canthus.evaluation.run import load_truth
+from canthus.images import write_image
+from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
+from canthus.runtime.pipeline import load_pipeline
 
 app = typer.Typer(help="Check datasets, look at masks, and label pictures with a model.", no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Look after datasets: check, look, label."""
+    """Check datasets, look at masks, and label pictures with a model."""
 
 
 @app.command()
@@ -23,28 +32,22 @@ def check(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq, facemask, widerface, fddb or folder (one's "
+            help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq, facemask, widerface, fddb or folder (your "
             "own pictures with landmarks)."
         ),
     ],
-    root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder' also its csv or json file.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder', its csv or json file also works.")],
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; '-' is stdout.")
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; - is stdout.")
     ] = None,
     scheme: Annotated[
-        str | None, typer.Option(help="Scheme of a 'folder' where the number of points does not tell it.")
+        str | None, typer.Option(help="Point scheme of a 'folder', if its number of points is ambiguous.")
     ] = None,
 ) -> None:
-    """Open every picture and label: what is there, what cannot be read, what is there twice.
+    """Open every picture and label, and report what is missing, damaged or duplicate.
 
-    Exit code 1 where anything is wrong. A part of a published set that is not there is no fault.
+    Exit code 1: there are problems. A missing part of a published dataset is not a problem.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from canthus.cli.tables import write_json
-    from canthus.data import check_dataset
-
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("opening pictures", total=None)
         report = check_dataset(
@@ -60,28 +63,20 @@ def check(
 
 @app.command()
 def masks(
-    out: Annotated[Path, typer.Option(help="Folder that the sheets are written to.")],
-    dataset: Annotated[str | None, typer.Option(help="Faces of this dataset; drawn faces if absent.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the sheets.")],
+    dataset: Annotated[str | None, typer.Option(help="Dataset of the faces. [default: drawn faces]")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Part of the dataset.")] = None,
-    faces: Annotated[int, typer.Option(min=1, help="Rows of each sheet.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the masks, and of drawn faces.")] = 0,
+    faces: Annotated[int, typer.Option(min=1, help="Number of faces, one per row of a sheet.")] = 6,
+    seed: Annotated[int, typer.Option(help="Random seed of the masks and of drawn faces.")] = 0,
 ) -> None:
-    """Show how faces are covered, in evaluation and in training: one sheet of pictures each, covered points in red."""
-    import numpy as np
-
-    from canthus.errors import ConfigError
-    from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
-    from canthus.images import write_image
-
+    """Draw the masks that cover faces in evaluation and in training: one sheet each, covered points in red."""
     if dataset is None and (root is not None or split is not None):
-        raise ConfigError("--root and --split need --dataset; of one's own pictures that is --dataset folder")
+        raise ConfigError("--root and --split need --dataset; for your own pictures, --dataset folder")
     if dataset is None:
         chosen = list(drawn_faces(faces, np.random.default_rng(seed)))
     else:
-        from canthus.cli.evaluation_request import Request, truth_of
-
-        _, _, annotations = truth_of(Request(dataset=dataset, root=root, split=split))
+        _, annotations = load_truth(dataset, root, split)
         chosen = list(pictured_faces(annotations[:: max(1, len(annotations) // faces)][:faces]))
     for name, picture in mask_sheets(chosen, seed=seed):
         path = out / f"{name}.png"
@@ -92,25 +87,19 @@ def masks(
 @app.command()
 def label(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with its sub-folders.")],
-    out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (blanks instead of commas).")],
+    out: Annotated[Path, typer.Option(help="File of points to write, .csv or .txt (separated by blanks).")],
     model: Annotated[str, typer.Option(help="Embedded name, ONNX file, or .npz of 'canthus fit'.")] = "default",
     detector: DetectorOption = None,
-    passes: Annotated[int | None, typer.Option(min=1, help="2 if absent; cuts the face out again.")] = None,
+    passes: Annotated[int, typer.Option(min=1, help="Crops per face. 2 re-crops around the first landmarks.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
 ) -> None:
-    """Let a model label pictures: a line for the largest face of each, as the readers of datasets take them.
+    """Label pictures with a model: one line for the largest face of each, in the format that dataset readers accept.
 
-    Such labels are a model's opinion; a network that learns from them learns its errors too.
+    The labels hold the errors of the model, and a network trained on them learns these errors.
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
-    from canthus.runtime.pipeline import load_pipeline
-
     check_label_path(out)
     console = Console(stderr=True, highlight=False)
-    pipeline = load_pipeline(model, detector=detector or "default", threads=threads, passes=passes or 2)
+    pipeline = load_pipeline(model, detector=detector or "default", threads=threads, passes=passes)
     paths = pictures_below(folder)
     found = label_pictures(folder, paths, pipeline)
     labels = list(track(found, "labelling", total=len(paths), console=console, transient=True))
@@ -123,10 +112,8 @@ def label(
         raise typer.Exit(1)
 
 
-def _print(report: "Report") -> None:
-    """The report as lines of text: problems first, the count of parts last."""
-    from canthus.data.problems import counted
-
+def _print(report: Report) -> None:
+    """Print problems, notes, and the number of faces of each part."""
     for problem in report.problems:
         typer.echo(f"{problem.kind}: {problem}")
     for note in report.notes:

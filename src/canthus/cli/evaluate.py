@@ -1,51 +1,229 @@
-"""``canthus evaluate``: errors of a model, or of anybody's predictions, on a dataset."""
+"""``canthus evaluate``: errors of a model, or of a file of predictions, on a dataset."""
 
-from canthus.cli import evaluation_options as options
-from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption
-from canthus.errors import ConfigError
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, final
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import track
+
+from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption, DetectorTilesOption
+from canthus.cli.tables import covered_tables, jitter_table, report_tables, write_json
+from canthus.errors import ConfigError, MissingExtraError
+from canthus.evaluation.jitter import evaluate_jitter
+from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report
+from canthus.evaluation.plots import plot_jitter
+from canthus.evaluation.report import has_pictures, write_report
+from canthus.evaluation.rows import check_rows_path, write_rows
+from canthus.evaluation.run import evaluate as evaluate_on
+from canthus.evaluation.run import refuse_options
+
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Model: a name from 'canthus models', an ONNX file with a model card, or a .npz of 'canthus fit'. May be "
+        "repeated with --occlusion. [default: default]",
+    ),
+]
+PredictionsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Score this file instead of a model: JSON of predictions, JSON of 'canthus detect', or rows from --rows. "
+        "May be repeated with --occlusion, for files of rows."
+    ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq or folder.")
+]
+RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the pictures of --predictions.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Part of the dataset: common, challenging, full, train, fit, validation ... By default, the first usual "
+        "one that the folder holds."
+    ),
+]
+BoxesOption = Annotated[
+    str | None, typer.Option(help="Face boxes: truth (hull of the true points) or detector. [default: truth]")
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(help="A face is found if the IoU of its detected and true box is above this. [default: 0.3]"),
+]
+JitterOption = Annotated[
+    float | None, typer.Option(help="Shift and scale true boxes at random by up to this fraction.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Random seed of --box-jitter or --occlusion. [default: 0]")]
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(help="Point scheme of a folder, or of predictions that do not state it. [default: ibug_68]"),
+]
+JsonOption = Annotated[
+    str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON, in fractions; - is stdout.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for summary, rows, predictions, error curves and worst faces."),
+]
+RowsOption = Annotated[Path | None, typer.Option(metavar="FILE.csv|.parquet", help="Write one row per face.")]
+WorstOption = Annotated[
+    int | None, typer.Option(min=0, help="Number of faces on the sheet of worst faces in --out. [default: 16]")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the model and of the detector. [default: 1]")
+]
+PassesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes. [default: 2 for boxes of "
+        "haar and yunet, else 1]",
+    ),
+]
+JitterReportOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="Print and plot the error in true boxes with a jitter of 0 to 20 %."),
+]
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="For --predictions with confidence: a point is right if its error is at most this fraction of the longer "
+        "side of the face box. [default: what the file states, or 0.05]"
+    ),
+]
+OcclusionOption = Annotated[
+    str | None,
+    typer.Option(help="Cover the faces: paper_c (six classes of covered share, two squares) or natural."),
+]
+
+
+@final
+@dataclass(frozen=True)
+class _Outputs:
+    """Where results go besides the tables; None if not given."""
+
+    json: str | None
+    rows: Path | None
+    out: Path | None
+    worst: int | None
+    jitter_report: Path | None
 
 
 def evaluate(
-    model: options.ModelOption = None,
-    predictions: options.PredictionsOption = None,
-    dataset: options.DatasetOption = None,
-    root: options.RootOption = None,
-    split: options.SplitOption = None,
-    boxes: options.BoxesOption = None,
+    model: ModelOption = None,
+    predictions: PredictionsOption = None,
+    dataset: DatasetOption = None,
+    root: RootOption = None,
+    split: SplitOption = None,
+    boxes: BoxesOption = None,
     detector: DetectorOption = None,
     detector_model: DetectorModelOption = None,
     detector_size: DetectorSizeOption = None,
-    detector_tiles: options.TilesOption = None,
-    min_overlap: options.OverlapOption = None,
-    box_jitter: options.JitterOption = None,
-    seed: options.SeedOption = None,
-    scheme: options.SchemeOption = None,
-    json: options.JsonOption = None,
-    out: options.OutOption = None,
-    rows: options.RowsOption = None,
-    worst: options.WorstOption = None,
-    threads: options.ThreadsOption = None,
-    passes: options.PassesOption = None,
-    jitter_report: options.JitterReportOption = None,
-    tolerance: options.ToleranceOption = None,
-    occlusion: options.OcclusionOption = None,
+    detector_tiles: DetectorTilesOption = False,
+    min_overlap: OverlapOption = None,
+    box_jitter: JitterOption = None,
+    seed: SeedOption = None,
+    scheme: SchemeOption = None,
+    json: JsonOption = None,
+    out: OutOption = None,
+    rows: RowsOption = None,
+    worst: WorstOption = None,
+    threads: ThreadsOption = None,
+    passes: PassesOption = None,
+    jitter_report: JitterReportOption = None,
+    tolerance: ToleranceOption = None,
+    occlusion: OcclusionOption = None,
 ) -> None:
     """Evaluate a landmark model, or a file of predictions, on a dataset."""
-    from canthus.cli.evaluation_output import Outputs, run_covered, run_evaluation
-    from canthus.cli.evaluation_request import Request
-
-    models, files = model or [], predictions or []
-    if occlusion is None and max(len(models), len(files)) > 1:
-        raise ConfigError("Several --model or --predictions are compared with --occlusion only; give one")
-    request = Request(
-        model=next(iter(models), None), predictions=next(iter(files), None),
-        dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
-        detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles,
-        min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
-        tolerance=tolerance,
-    )  # fmt: skip
-    outputs = Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
+    if worst is not None and out is None:
+        raise ConfigError("--worst needs --out DIR, the folder for the sheet of worst faces")
+    if rows is not None:
+        check_rows_path(rows)
+    options = {
+        "dataset": dataset, "root": root, "split": split, "boxes": boxes, "detector": detector,
+        "detector_model": detector_model, "detector_size": detector_size, "detector_tiles": detector_tiles,
+        "min_overlap": min_overlap, "box_jitter": box_jitter, "seed": seed, "scheme": scheme, "threads": threads,
+        "passes": passes, "tolerance": tolerance,
+    }  # fmt: skip
+    outputs = _Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
     if occlusion is None:
-        run_evaluation(request, outputs)
+        _evaluate(model or [], predictions or [], options, outputs)
     else:
-        run_covered(request, outputs, occlusion, models, files)
+        _evaluate_covered(occlusion, model or [], predictions or [], options, outputs)
+
+
+def _evaluate(models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs) -> None:
+    if max(len(models), len(files)) > 1:
+        raise ConfigError("Several --model or --predictions can only be compared with --occlusion; give one")
+    model, file = next(iter(models), None), next(iter(files), None)
+    if outputs.jitter_report is not None:
+        refuse_options(
+            "with jitter-report, which evaluates a model", predictions=file, box_jitter=options["box_jitter"]
+        )
+    errors = Console(stderr=True, highlight=False)
+    _show_notes(errors)
+    progress = partial(track, console=errors, transient=True)
+    report = evaluate_on(model, predictions=file, progress=progress, **options)
+    console = errors if outputs.json == "-" else Console(highlight=False)
+    console.print(*report_tables(report))
+    if outputs.jitter_report is not None:
+        jitter = evaluate_jitter(report, model, threads=options["threads"], progress=progress)
+        console.print(jitter_table(jitter))
+        plot_jitter(outputs.jitter_report, jitter.curves(), lines=jitter.lines(), title=jitter.title)
+    if outputs.json is not None:
+        write_json(outputs.json, report.to_dict())
+    if outputs.rows is not None:
+        write_rows(outputs.rows, report.rows)
+    if outputs.out is not None:
+        _print_written(write_report(outputs.out, report, worst=outputs.worst), errors, missing="error curves")
+        if outputs.worst is None and not has_pictures(report):
+            note = "no worst faces: the pictures are not known; give --dataset and --root, or their folder as --root"
+            errors.print(note, soft_wrap=True, markup=False)
+
+
+def _evaluate_covered(
+    protocol: str, models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs
+) -> None:
+    unused = ("boxes", "detector", "detector_model", "detector_size", "min_overlap", "box_jitter", "tolerance")
+    refuse_options(
+        "with occlusion", **{name: options.pop(name) for name in unused},
+        detector_tiles=options.pop("detector_tiles") or None, worst=outputs.worst, jitter_report=outputs.jitter_report,
+    )  # fmt: skip
+    if outputs.rows is not None and len(models) + len(files) > 1:
+        raise ConfigError("--rows holds one model; for several, --out DIR writes one file per model")
+    errors = Console(stderr=True, highlight=False)
+    progress = partial(track, console=errors, transient=True)
+    found = evaluate_covered(protocol, models=models, kept=files, progress=progress, **options)
+    console = errors if outputs.json == "-" else Console(highlight=False)
+    console.print(*covered_tables(found, protocol=protocol))
+    first = next(iter(found.values()))
+    if outputs.json is not None:
+        write_json(outputs.json, cover_json(found))
+    if outputs.rows is not None:
+        write_rows(outputs.rows, first)
+    if outputs.out is not None:
+        title = f"{first[0].dataset} {first[0].split}, occlusion {protocol}"
+        _print_written(write_cover_report(outputs.out, found, title=title), errors, missing="plot")
+
+
+def _show_notes(console: Console) -> None:
+    """Print the notes of the readers of datasets, unless the program has its own logging."""
+    if not logging.getLogger().handlers:
+        handler = RichHandler(console=console, show_time=False, show_path=False)
+        logging.basicConfig(format="%(message)s", handlers=[handler])
+        logging.getLogger("canthus.data").setLevel(logging.INFO)
+
+
+def _print_written(paths: Iterator[Path], console: Console, *, missing: str) -> None:
+    """Print each file that is written; ``missing`` is what needs matplotlib and comes last."""
+    try:
+        for path in paths:
+            console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    except MissingExtraError as error:
+        console.print(f"no {missing}: {error}", soft_wrap=True, markup=False)

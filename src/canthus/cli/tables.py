@@ -15,10 +15,12 @@ from rich.table import Table
 from canthus.data.datasets import USUAL
 from canthus.errors import CanthusError, ConfigError
 from canthus.evaluation.benchmark import Benchmark
+from canthus.evaluation.jitter import FRACTIONS, JitterReport
+from canthus.evaluation.occlusion import PROFILE_YAW, CoverLine, cover_lines
 from canthus.evaluation.openness import NARROW
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
-from canthus.evaluation.rows import protocol_of
+from canthus.evaluation.rows import FaceError, protocol_of
 from canthus.evaluation.summary import Summary, divide, summarize
 
 
@@ -88,11 +90,11 @@ def part_table(report: Report) -> Table:
     table.add_column("NME ION %", justify="right")
     summary = summarize(report.rows)
     for name, value in summary.parts.items():
-        table.add_row(name.replace("_", " "), _percent(value, 3))
+        table.add_row(name.replace("_", " "), percent(value, 3))
     if not math.isnan(summary.nme_hidden):
         table.add_section()
-        table.add_row("visible points", _percent(summary.nme_visible, 3))
-        table.add_row("hidden points", _percent(summary.nme_hidden, 3))
+        table.add_row("visible points", percent(summary.nme_visible, 3))
+        table.add_row("hidden points", percent(summary.nme_hidden, 3))
     return table
 
 
@@ -111,13 +113,13 @@ def openness_table(report: Report) -> Table:
         found = summary.openness
         table.add_row(
             escape(name),
-            _percent(summary.nme_eyes, 3),
-            _ratio(found.ear_error),
-            _ratio(found.ear_bias),
-            _ratio(found.ear_correlation),
+            percent(summary.nme_eyes, 3),
+            number(found.ear_error),
+            number(found.ear_bias),
+            number(found.ear_correlation),
             str(found.narrow_eyes),
-            _ratio(found.ear_bias_narrow),
-            _ratio(found.mar_error),
+            number(found.ear_bias_narrow),
+            number(found.mar_error),
         )
     return table
 
@@ -132,13 +134,13 @@ def confidence_table(found: Reliability) -> Table:
     )
     columns = {
         "points": str(found.points),
-        "right\n%": _percent(found.right, 2),
-        "confidence\n%": _percent(found.confidence, 2),
-        "of seen\n%": _percent(found.seen, 2),
-        "of hidden\n%": _percent(found.hidden, 2),
-        "ECE\n%": _percent(found.ece, 2),
-        "AUROC\n%": _percent(found.auroc, 2),
-        "rank": "-" if math.isnan(found.rank_correlation) else f"{found.rank_correlation:.3f}",
+        "right\n%": percent(found.right, 2),
+        "confidence\n%": percent(found.confidence, 2),
+        "of seen\n%": percent(found.seen, 2),
+        "of hidden\n%": percent(found.hidden, 2),
+        "ECE\n%": percent(found.ece, 2),
+        "AUROC\n%": percent(found.auroc, 2),
+        "rank": number(found.rank_correlation),
     }
     for name in columns:
         table.add_column(name, justify="right")
@@ -146,37 +148,101 @@ def confidence_table(found: Reliability) -> Table:
     return table
 
 
+def jitter_table(jitter: JitterReport) -> Table:
+    """Mean error over the size of the jitter for each kind, and in detected boxes."""
+    table = Table(
+        title=escape(f"{jitter.title}\nNME ION % in true boxes jittered by up to % of their longer side"),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("")
+    for fraction in FRACTIONS:
+        table.add_column(f"{100 * fraction:g} %", justify="right")
+    for kind, levels in jitter.curves().items():
+        table.add_row(kind, *(percent(error, 3) for error in levels.values()))
+    for name, error in jitter.lines().items():
+        table.add_row(name, percent(error, 3))
+    return table
+
+
+def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) -> Iterator[Table]:
+    """For each model a table of all faces; then one table of all models for frontal and one for profile faces."""
+    for name, rows in models.items():
+        table = _covered_table(f"{name}: {rows[0].dataset} {rows[0].split}, occlusion {protocol}")
+        for heading in ("faces", "covered\n%", "NME\nION %", "x none", "visible\nION %", "hidden\nION %"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for line in cover_lines(rows):
+            table.add_row(
+                escape(line.occlusion),
+                str(line.faces),
+                percent(line.covered, 1),
+                percent(line.nme_ion, 2),
+                number(line.ratio, 2),
+                percent(line.nme_visible, 2),
+                percent(line.nme_hidden, 2),
+            )
+        yield table
+    limit = round(math.degrees(PROFILE_YAW))
+    for group, meaning in (("frontal", f"yaw up to {limit} degrees"), ("profile", f"yaw above {limit} degrees")):
+        lines = {name: {line.occlusion: line for line in cover_lines(rows, group)} for name, rows in models.items()}
+        table = _covered_table(
+            f"{group} faces ({meaning})",
+            "printed: NMSE by the paper's formula, which is the error over the inter-pupil distance\n"
+            "squared: mean squared error over the squared inter-pupil distance; both in %",
+        )
+        table.add_column("faces", justify="right")
+        for name in models:
+            table.add_column(f"{escape(name)}\nprinted", justify="right")
+            table.add_column("\nsquared", justify="right")
+        for condition in dict.fromkeys(key for found in lines.values() for key in found):
+            ours = [found.get(condition) for found in lines.values()]
+            count = max(line.faces for line in ours if line)
+            table.add_row(escape(condition), str(count), *(cell for line in ours for cell in _squares(line)))
+        yield table
+
+
+def _covered_table(title: str, caption: str | None = None) -> Table:
+    table = Table(title=escape(title), caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.add_column("covered")
+    return table
+
+
+def _squares(line: CoverLine | None) -> tuple[str, str]:
+    return ("-", "-") if line is None else (percent(line.nmse_as_printed, 2), percent(line.nmse_squared, 3))
+
+
 def _numbers(summary: Summary) -> tuple[str, ...]:
     return (
-        _percent(summary.nme_ion, 3),
-        _percent(summary.nme_ipn, 3),
-        _percent(summary.fr_8, 3),
-        _percent(summary.fr_10, 3),
-        _percent(summary.auc_8, 2),
+        percent(summary.nme_ion, 3),
+        percent(summary.nme_ipn, 3),
+        percent(summary.fr_8, 3),
+        percent(summary.fr_10, 3),
+        percent(summary.auc_8, 2),
     )
 
 
 def _box_numbers(summary: Summary) -> tuple[str, ...]:
     return (
-        _percent(summary.nme_box, 3),
-        _percent(summary.nme_diagonal, 3),
-        _percent(summary.nme_longer, 3),
-        _percent(summary.fr_box_7, 3),
-        _percent(summary.auc_box_7, 2),
+        percent(summary.nme_box, 3),
+        percent(summary.nme_diagonal, 3),
+        percent(summary.nme_longer, 3),
+        percent(summary.fr_box_7, 3),
+        percent(summary.auc_box_7, 2),
     )
 
 
 def _five_numbers(summary: Summary) -> tuple[str, ...]:
-    mse = "-" if math.isnan(summary.mse_unit) else f"{1e4 * summary.mse_unit:.3f}"
-    return _percent(summary.nme_ion, 3), _percent(summary.fr_10, 3), mse
+    return percent(summary.nme_ion, 3), percent(summary.fr_10, 3), number(1e4 * summary.mse_unit)
 
 
-def _ratio(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def number(value: float, digits: int = 3) -> str:
+    """Text of a number; ``-`` for NaN."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _percent(fraction: float, digits: int) -> str:
-    return "-" if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+def percent(fraction: float, digits: int = 1) -> str:
+    """Text of a fraction in percent; ``-`` for NaN."""
+    return number(100 * fraction, digits)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Boxes that a network is tested with: detected ones matched to the truth, how far they lie off, and truth set off."""
+"""Match detected boxes to ground truth, measure their offsets, and jitter ground-truth boxes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from jaxtyping import Float, Float32, Float64
 from canthus.geometry import box_iou, box_size
 
 MIN_OVERLAP = 0.3
-"""A detected face is a labelled one where intersection over union of their boxes is above this.
+"""A labelled face counts as found if the IoU (intersection over union) with its detected box is above this.
 
-Low on purpose: a poor box then shows as a large landmark error instead of leaving the mean as a missed face.
+The threshold is low on purpose: a poor box then counts with its large landmark error, not as a missed face.
 """
 
 
 @final
 @dataclass(frozen=True)
 class Match:
-    """The detected face taken for a labelled one.
+    """The detected face that was matched to a labelled one.
 
     Attributes:
-        found: False where no detected face overlaps enough.
-        index: which detected face; -1 where none.
-        overlap: intersection over union of the best box, taken or not.
+        found: whether a detected face overlaps enough.
+        index: index of the detected face; -1 if none was matched.
+        overlap: IoU with the matched box, or with the best box if none was matched.
     """
 
     found: bool
@@ -35,15 +35,14 @@ class Match:
 def match_boxes(
     truth: Float32[np.ndarray, "n 4"], detected: Float32[np.ndarray, "m 4"], *, min_overlap: float = MIN_OVERLAP
 ) -> list[Match]:
-    """Give each labelled face the detected one that overlaps it best.
+    """Match each labelled face of a picture to the detected face that overlaps it most.
 
-    Pairs are taken by descending intersection over union, and each detected face is used once, so that one
-    detection never serves two people.
+    Pairs are matched greedily by descending IoU, and each detected face is matched at most once.
 
     Args:
         truth: labelled face boxes of one picture.
-        detected: boxes of the detector in the same picture.
-        min_overlap: a pair counts only above this.
+        detected: detected face boxes of the same picture.
+        min_overlap: pairs are matched only if their IoU is above this.
 
     Returns:
         One match per labelled face, in their order.
@@ -62,11 +61,11 @@ def match_boxes(
 @final
 @dataclass(frozen=True)
 class BoxOffsets:
-    """How found boxes lie to the true ones, one row per pair: the jitter that a network is given in use.
+    """Offsets of found boxes from true boxes, one row per pair.
 
     Attributes:
-        x: centre of the found box right of the true one's, in longer sides of the true box.
-        y: the same downwards.
+        x: shift of the centre to the right, in longer sides of the true box.
+        y: shift of the centre downwards, in the same unit.
         log_scale: natural logarithm of the ratio of longer sides, found over true.
     """
 
@@ -79,7 +78,7 @@ class BoxOffsets:
 
 
 def box_offsets(truth: Float[np.ndarray, "n 4"], found: Float[np.ndarray, "n 4"]) -> BoxOffsets:
-    """Offsets of found boxes from true ones, row by row; both must have an area."""
+    """Offsets of found boxes from true boxes, row by row; the sides of all boxes must be positive."""
     sides = [box_size(boxes).max(axis=-1).astype(np.float64) for boxes in (truth, found)]
     centres = [(boxes[:, :2] + boxes[:, 2:]).astype(np.float64) / 2 for boxes in (truth, found)]
     shift = (centres[1] - centres[0]) / sides[0][:, None]
@@ -87,20 +86,20 @@ def box_offsets(truth: Float[np.ndarray, "n 4"], found: Float[np.ndarray, "n 4"]
 
 
 def robust_sigma(values: Float[np.ndarray, " n"]) -> float:
-    """Standard deviation by the median absolute deviation, 1.4826 MAD, which a few strays do not move; NaN of none."""
+    """Standard deviation estimated by 1.4826 times the median absolute deviation (MAD); NaN without values."""
     return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else float("nan")
 
 
 @final
 @dataclass(frozen=True)
 class BoxJitter:
-    """Random shift and scale of truth boxes, to measure how a network bears a careless detector.
+    """Random shift and scale of true boxes, to measure how a model depends on the accuracy of the boxes.
 
     Attributes:
         fraction: 0.1 shifts by up to 10 % of the longer side on each axis, and scales by 1/1.1 to 1.1.
-        seed: with the face's key, fixes the draw, so it depends on neither order nor selection of the faces.
-        shift: False leaves the centre where it is.
-        scale: False leaves the size as it is.  Neither changes what is drawn for the other.
+        seed: random seed; the draw depends on it and the face's key only, not on the order or number of faces.
+        shift: whether to shift; False does not change the draw of the scale.
+        scale: whether to scale; False does not change the draw of the shift.
     """
 
     fraction: float
@@ -110,10 +109,10 @@ class BoxJitter:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:
-            raise ValueError(f"Box jitter is a fraction from 0 up to 1, found {self.fraction}")
+            raise ValueError(f"Expected a box jitter of at least 0 and below 1, found {self.fraction}")
 
     def apply(self, box: Float32[np.ndarray, " 4"], key: str) -> Float32[np.ndarray, " 4"]:
-        """The box of face ``key``, shifted and scaled about its centre."""
+        """Shift and scale the box of the face ``key`` about its centre."""
         digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         sides = box[2:] - box[:2]

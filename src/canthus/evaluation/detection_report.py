@@ -4,7 +4,7 @@ import csv
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from canthus.errors import DataError
 from canthus.evaluation.boxes import BoxOffsets, box_offsets, robust_sigma
 from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area
+from canthus.evaluation.summary import null_for_nan
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
@@ -191,6 +192,7 @@ class DetectorReport:
         found: faces of each, all scores.
         rows: made of both.
         seconds: that each picture took; empty where finds were read from files.
+        official: average precision by WIDER FACE's own protocol, by level; empty if it was not asked for.
     """
 
     detector: str
@@ -202,6 +204,7 @@ class DetectorReport:
     found: Sequence[Faces]
     rows: DetectionRows
     seconds: Float64[np.ndarray, " t"]
+    official: Mapping[str, WiderPrecision] = field(default_factory=dict)
 
 
 @final
@@ -261,9 +264,9 @@ def found_offsets(report: DetectorReport) -> BoxOffsets:
 
 
 def detector_json(report: DetectorReport) -> dict[str, Any]:
-    """The figures of a report, ready for ``json``: fractions, and null where nothing can be said."""
+    """All figures of a report as plain values for ``json``: fractions, and null if there is nothing to measure."""
     figures = detector_figures(report)
-    return {
+    values = {
         "detector": report.detector,
         "dataset": report.dataset,
         "split": report.split,
@@ -271,29 +274,21 @@ def detector_json(report: DetectorReport) -> dict[str, Any]:
         "pictures": figures.pictures[0],
         "complete_pictures": figures.pictures[1],
         "faces": figures.faces,
-        "average_precision": _plain(figures.average_precision),
-        "recall_at_false_per_picture": {f"{key:g}": _plain(value) for key, value in figures.recall_at.items()},
+        "average_precision": figures.average_precision,
+        "recall_at_false_per_picture": {f"{key:g}": value for key, value in figures.recall_at.items()},
         "usual_score": report.usual_score,
-        **{name: _plain(value) for name, value in asdict(figures.usual).items()},
+        **asdict(figures.usual),
         "by_size": _groups(figures.by_size),
         "by_label": _groups(figures.by_label),
-        "median_ms": _plain(figures.median_ms),
-        "box_offsets": {name: _plain(value) for name, value in figures.offsets.items()},
+        "median_ms": figures.median_ms,
+        "box_offsets": figures.offsets,
     }
-
-
-def detectors_json(
-    reports: Sequence[DetectorReport], levels: Mapping[str, Mapping[str, WiderPrecision]] | None = None
-) -> list[dict[str, Any]]:
-    """The figures of several reports; ``levels`` adds those of WIDER FACE's own protocol, by name of the detector."""
-    values = [detector_json(report) for report in reports]
-    for value in values if levels is not None else []:
-        official = (levels or {})[value["detector"]]
-        value["wider_face"] = {
-            level: {"official": _plain(result.official), "exact": _plain(result.exact), "faces": result.faces}
-            for level, result in official.items()
+    if report.official:
+        values["wider_face"] = {
+            level: {"official": result.official, "exact": result.exact, "faces": result.faces}
+            for level, result in report.official.items()
         }
-    return values
+    return dict(null_for_nan(values))
 
 
 def write_detection_rows(path: str | os.PathLike[str], reports: Sequence[DetectorReport]) -> None:
@@ -344,9 +339,5 @@ def _offset_figures(offsets: BoxOffsets) -> dict[str, float]:
     return figures
 
 
-def _groups(groups: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, float | int | None]]:
-    return {name: {"faces": faces, "recall": _plain(recall)} for name, (faces, recall) in groups.items()}
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _groups(groups: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, float | int]]:
+    return {name: {"faces": faces, "recall": recall} for name, (faces, recall) in groups.items()}

@@ -1,28 +1,30 @@
-"""How the landmark error grows as face boxes are set off from the true ones, and where a detector's boxes come in."""
+"""How the landmark error grows when the true face boxes are shifted and scaled, and the error in detected boxes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from canthus.evaluation.boxes import BoxJitter
+from canthus.evaluation.report import Report
 from canthus.evaluation.rows import FaceError, face_error
-from canthus.evaluation.run import Predictor, predict_on_truth
+from canthus.evaluation.run import Predictor, Progress, StrPath, no_progress, predict_on_truth
 from canthus.evaluation.summary import summarize
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation
 
 FRACTIONS = (0.0, 0.05, 0.10, 0.15, 0.20)
 KINDS = {"shift": (True, False), "scale": (False, True), "both": (True, True)}
-"""What is set off -> shift, scale; see ``BoxJitter``."""
+"""Kind of jitter -> whether it shifts, whether it scales; see ``BoxJitter``."""
 
 
 @final
 @dataclass(frozen=True)
 class JitterLevel:
-    """All faces with their boxes set off in one way.
+    """Errors of all faces in boxes with one kind and size of jitter.
 
     Attributes:
         kind: one of ``KINDS``.
-        fraction: as in ``BoxJitter``; the same true boxes stand at 0 for every kind.
+        fraction: as in ``BoxJitter``; 0 is the true boxes, the same for every kind.
         rows: one per face.
     """
 
@@ -32,52 +34,18 @@ class JitterLevel:
 
 
 JITTER_LEVELS = len(KINDS) * len(FRACTIONS)
-"""How many levels ``measure_jitter`` gives."""
-
-
-def measure_jitter(
-    annotations: Sequence[Annotation], predictor: Predictor, *, dataset: str, split: str, seed: int = 0
-) -> Iterator[JitterLevel]:
-    """Predict every face in its true box, then in boxes that are shifted, scaled, and both, ever farther.
-
-    A larger fraction stretches the same draw of each face, so that levels differ by nothing else.
-
-    Args:
-        annotations: labelled faces.
-        predictor: the network under test.
-        dataset: name of the set, for the rows.
-        split: part of it, for the rows.
-        seed: of the draws.
-
-    Yields:
-        Levels by kind and fraction; that of the true boxes, predicted once, comes first for every kind.
-
-    Raises:
-        ConfigError: the network's point scheme is not that of the truth.
-        ImageError: a picture cannot be read.
-    """
-
-    def rows(jitter: BoxJitter | None) -> list[FaceError]:
-        found = predict_on_truth(annotations, predictor, jitter=jitter)
-        return [face_error(prediction, dataset=dataset, split=split, boxes="truth") for prediction in found]
-
-    true_boxes = rows(None)
-    for kind in KINDS:
-        yield JitterLevel(kind, 0.0, true_boxes)
-    for kind, (shift, scale) in KINDS.items():
-        for fraction in FRACTIONS[1:]:
-            yield JitterLevel(kind, fraction, rows(BoxJitter(fraction, seed, shift=shift, scale=scale)))
+"""Number of levels that ``measure_jitter`` yields."""
 
 
 @final
 @dataclass(frozen=True)
 class JitterReport:
-    """Levels of one network on one set.
+    """Errors of one model on one dataset over the jitter of the boxes.
 
     Attributes:
-        title: what was measured.
-        levels: as ``measure_jitter`` gives them.
-        detected: rows in a detector's boxes; empty where there was no detector.
+        title: model, dataset and passes.
+        levels: from ``measure_jitter``.
+        detected: rows in detected boxes; empty if the model was evaluated in true boxes.
     """
 
     title: str
@@ -92,7 +60,7 @@ class JitterReport:
         return kinds
 
     def lines(self) -> dict[str, float]:
-        """Mean inter-ocular error in the detector's boxes, and in the true boxes of the same faces."""
+        """Mean inter-ocular error in detected boxes, and in the true boxes of the faces that were found."""
         if not self.detected:
             return {}
         same = [row for row in self.levels[0].rows if row.key in {row.key for row in self.detected if row.found}]
@@ -101,3 +69,62 @@ class JitterReport:
             f"detector's boxes ({missed} of {len(self.detected)} missed)": found.nme_ion,
             f"true boxes of the {len(same)} found faces": summarize(same).nme_ion,
         }
+
+
+def evaluate_jitter(
+    report: Report, model: StrPath | None = None, *, threads: int | None = None, progress: Progress = no_progress
+) -> JitterReport:
+    """Predict the faces of a report again in true boxes with growing jitter.
+
+    Args:
+        report: from ``canthus.evaluate`` for a model.
+        model: the model of the report, as in ``canthus.evaluate``.
+        threads: threads of the model; 1 if None.
+        progress: shows how many of ``JITTER_LEVELS`` are done.
+
+    Raises:
+        ConfigError: the model and the ground truth have different schemes.
+        ImageError: a picture cannot be read.
+    """
+    landmarker = Landmarker(open_model(model or "default", threads=threads or 1), passes=report.passes)
+    faces = [prediction.truth for prediction in report.predictions]
+    levels = measure_jitter(faces, landmarker, dataset=report.dataset, split=report.split)
+    return JitterReport(
+        title=f"{report.title}, {report.passes} pass{'es' if report.passes > 1 else ''}",
+        levels=list(progress(levels, "jittering boxes", JITTER_LEVELS)),
+        detected=report.rows if report.boxes == "detector" else (),
+    )
+
+
+def measure_jitter(
+    annotations: Sequence[Annotation], predictor: Predictor, *, dataset: str, split: str, seed: int = 0
+) -> Iterator[JitterLevel]:
+    """Predict every face in its true box, then in boxes that are shifted, scaled, and both, by growing fractions.
+
+    Each face keeps its random draw, which a larger fraction stretches, so the levels differ by nothing else.
+
+    Args:
+        annotations: labelled faces.
+        predictor: the model.
+        dataset: name of the dataset, for the rows.
+        split: part of the dataset, for the rows.
+        seed: random seed.
+
+    Yields:
+        The level of the true boxes for every kind, then the other levels by kind and fraction.
+
+    Raises:
+        ConfigError: the model and the ground truth have different schemes.
+        ImageError: a picture cannot be read.
+    """
+
+    def rows(jitter: BoxJitter | None) -> list[FaceError]:
+        found = predict_on_truth(annotations, predictor, jitter=jitter)
+        return [face_error(prediction, dataset=dataset, split=split, boxes="truth") for prediction in found]
+
+    true_boxes = rows(None)
+    for kind in KINDS:
+        yield JitterLevel(kind, 0.0, true_boxes)
+    for kind, (shift, scale) in KINDS.items():
+        for fraction in FRACTIONS[1:]:
+            yield JitterLevel(kind, fraction, rows(BoxJitter(fraction, seed, shift=shift, scale=scale)))

@@ -1,10 +1,8 @@
-"""Errors by covered share of the face: conditions, runs and the report."""
+"""Errors on faces that are covered on purpose: conditions, runs and the report."""
 
 import hashlib
-import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -18,28 +16,41 @@ from canthus.data.occlusion import FILLS, painted, random_mask, seen_points
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.plots import plot_error_by_cover
 from canthus.evaluation.predictions import Prediction
-from canthus.evaluation.rows import FaceError, face_error, write_rows
-from canthus.evaluation.run import Predictor, pictures_of, predict
+from canthus.evaluation.report import write_summary
+from canthus.evaluation.rows import FaceError, face_error, read_rows, write_rows
+from canthus.evaluation.run import (
+    Predictor,
+    Progress,
+    StrPath,
+    load_truth,
+    no_progress,
+    pictures_of,
+    predict,
+    refuse_options,
+)
+from canthus.evaluation.summary import known_mean, null_for_nan
 from canthus.geometry import Affine, crop_square
+from canthus.lookup import lookup
 from canthus.pose import head_pose
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.schemes import IBUG_68, convert
 from canthus.types import Annotation, Image, Sample
 
 CANVAS, CANVAS_MARGIN = 256, 2.0
-"""Masks are drawn in squares of this many pixels, this many face boxes wide, and laid over the picture."""
+"""Masks are drawn in a square of this many pixels and this many face boxes wide, then mapped onto the picture."""
 
 
 @final
 @dataclass(frozen=True)
 class Condition:
-    """One way in which faces are covered.
+    """One way of covering faces.
 
     Attributes:
-        name: as tables print it.
-        low: least share of the face that is covered.
-        high: the share stays below this; 0 where the mask does not follow a share.
-        kinds: shapes that masks are made of; none for the uncovered face.
-        fill: what the mask shows; drawn anew for each face where empty.
+        name: name in tables and rows.
+        low: least covered share of the face.
+        high: the covered share stays below this; 0 if the mask does not depend on a share.
+        kinds: shapes of the masks; empty for the uncovered face.
+        fill: content of the masks; if empty, drawn at random for each face.
     """
 
     name: str
@@ -55,7 +66,7 @@ _CENTRE_PICTURE = Condition("centre 25 % of the picture", kinds=("picture_square
 
 
 def _classes(kinds: tuple[str, ...], fill: str) -> tuple[Condition, ...]:
-    """Six classes of covered share."""
+    """Six classes of the covered share."""
     return tuple(Condition(f"{low}-{low + 10} %", low / 100, (low + 10) / 100, kinds, fill) for low in range(0, 60, 10))
 
 
@@ -63,21 +74,21 @@ PROTOCOLS: dict[str, tuple[Condition, ...]] = {
     "paper_c": (UNCOVERED, *_classes(IRREGULAR, "black"), _CENTRE_FACE, _CENTRE_PICTURE),
     "natural": (UNCOVERED, *_classes(NATURAL, "")),
 }
-"""``paper_c``: black irregular masks and centred squares, after the MobileNet-L paper; ``natural``: hands and such.
+"""``paper_c``: black irregular masks and centred squares, after the MobileNet-L paper; ``natural``: hands, cups, masks.
 
-Differs: the paper counts shares of the picture, these are shares of the face, whatever way it was cut out.
+Differs: the paper counts shares of the picture; these are shares of the face and do not depend on the crop.
 """
 
 
 @final
 @dataclass(frozen=True)
 class CoveredFace:
-    """A picture with one face covered.
+    """A picture with one covered face.
 
     Attributes:
         image: the picture.
-        truth: of that face, ``visible`` False for covered points.
-        share: of the hull of the landmarks that is covered, counted.
+        truth: the face, with ``visible`` False for covered points.
+        share: covered share of the hull of the landmarks, counted in pixels.
     """
 
     image: Image
@@ -86,16 +97,10 @@ class CoveredFace:
 
 
 def cover_face(image: Image, truth: Annotation, condition: Condition, *, seed: int = 0) -> CoveredFace:
-    """Cover one face; the mask depends on the face's key, the condition and the seed, and on no model.
-
-    Args:
-        image: the picture.
-        truth: the face.
-        condition: how.
-        seed: of the masks.
+    """Cover one face.  The mask depends on the face's key, the condition and the seed only.
 
     Raises:
-        DataError: fewer than three of the face's points are known.
+        DataError: fewer than three points of the face are known.
     """
     if not condition.kinds:
         return CoveredFace(image, truth, 0.0)
@@ -103,12 +108,86 @@ def cover_face(image: Image, truth: Annotation, condition: Condition, *, seed: i
     points = to_canvas.apply(truth.points)
     face = place_face(points, truth.scheme, CANVAS)
     if face is None:
-        raise DataError(f"{truth.key}: too few points are known to cover shares of its face")
+        raise DataError(f"{truth.key}: too few points are known to cover a share of the face")
     rng = _generator(seed, condition, truth.key)
     mask = _mask(rng, face, condition, points, truth)
     sample = Sample(image, truth.points, truth.scheme, visible=truth.visible)
     covered, hidden = _laid_over(image, mask, to_canvas, rng, face=face, fill=condition.fill)
     return CoveredFace(covered, replace(truth, visible=seen_points(sample, hidden)), covered_share(mask, face))
+
+
+def evaluate_covered(
+    protocol: str,
+    dataset: str | None = None,
+    root: StrPath | None = None,
+    *,
+    models: Sequence[StrPath] = (),
+    kept: Sequence[Path] = (),
+    split: str | None = None,
+    scheme: str | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    passes: int | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, list[FaceError]]:
+    """Evaluate models on faces that are covered on purpose, in true boxes.
+
+    Args:
+        protocol: a key of ``PROTOCOLS``.
+        dataset: name of the dataset.
+        root: folder of the dataset.
+        models: names or files as in ``canthus.evaluate``; the default model if there are no kept rows either.
+        kept: files of rows from earlier runs, which are compared with the models.
+        split: part of the dataset, as in ``canthus.evaluate``.
+        scheme: as in ``canthus.evaluate``.
+        seed: random seed of the masks; 0 if None.
+        threads: threads of the model; 1 if None.
+        passes: crops per face; 1 if None.
+        progress: shows how many faces are done.
+
+    Returns:
+        Name of the model or file -> one row per face and condition.
+
+    Raises:
+        ConfigError: a name is unknown, options contradict each other, or rows are of different faces or conditions.
+        DataError: the folder does not hold the dataset, or a face cannot be covered or scored.
+        ImageError: a picture cannot be read.
+    """
+    conditions = lookup(PROTOCOLS, protocol, kind="occlusion protocol")
+    rows = {path.stem.removeprefix("rows_"): _kept_rows(path) for path in kept}
+    if kept and not models:
+        refuse_options(
+            "with kept rows", dataset=dataset, root=root, split=split, seed=seed, threads=threads, passes=passes,
+            scheme=scheme,
+        )  # fmt: skip
+        return _of_same_faces(rows)
+    split, annotations = load_truth(dataset, root, split, scheme=scheme)
+    for model in models or ["default"]:
+        session = open_model(model, threads=threads or 1)
+        name = session.card.name
+        if name in rows:
+            raise ConfigError(f"Two models or files are named {name!r}; rename one")
+        landmarker = Landmarker(session, passes=passes or 1)
+        found = score_covered(annotations, landmarker, conditions, seed=seed or 0, dataset=dataset or "", split=split)
+        rows[name] = list(progress(found, name, len(annotations) * len(conditions)))
+    return _of_same_faces(rows)
+
+
+def _kept_rows(path: Path) -> list[FaceError]:
+    rows = read_rows(path)
+    if not rows or not all(row.occlusion for row in rows):
+        raise ConfigError(f"{path}: expected rows of covered faces, from 'canthus evaluate --occlusion --rows'")
+    return rows
+
+
+def _of_same_faces(models: dict[str, list[FaceError]]) -> dict[str, list[FaceError]]:
+    """Return the models unchanged, or refuse rows of different faces or conditions."""
+    kinds = {name: {(row.dataset, row.split, row.key, row.occlusion) for row in rows} for name, rows in models.items()}
+    first, *others = kinds
+    for other in others:
+        if kinds[other] != kinds[first]:
+            raise ConfigError(f"{first} and {other} cannot be compared: their faces or conditions differ")
+    return models
 
 
 def score_covered(
@@ -120,21 +199,21 @@ def score_covered(
     dataset: str,
     split: str,
 ) -> Iterator[FaceError]:
-    """Predict every face inside its truth box under every condition, each picture read once.
+    """Predict every face in its true box under every condition; each picture is read once.
 
     Args:
         annotations: labelled faces.
-        predictor: the network under test.
-        conditions: how faces are covered.
-        seed: of the masks.
-        dataset: name of the set, for the rows.
-        split: part of it, for the rows.
+        predictor: the model.
+        conditions: ways of covering the faces.
+        seed: random seed of the masks.
+        dataset: name of the dataset, for the rows.
+        split: part of the dataset, for the rows.
 
     Yields:
-        One row a face and condition, with the name of the condition, the covered share and the yaw of the head.
+        One row per face and condition, with the name of the condition, the covered share and the yaw of the head.
 
     Raises:
-        ConfigError: the network's point scheme is not that of the truth.
+        ConfigError: the model and the ground truth have different schemes.
         DataError: a face cannot be covered or scored.
         ImageError: a picture cannot be read.
     """
@@ -150,7 +229,7 @@ def score_covered(
 
 
 def head_yaw(truth: Annotation) -> float:
-    """Yaw of a head in radians, from its true points; NaN where its scheme does not lead to 68 points."""
+    """Yaw of a head in radians, from its true points; NaN if they cannot be converted to ``ibug_68``."""
     try:
         points = convert(truth.points[None], truth.scheme, IBUG_68)
     except ConfigError:
@@ -179,14 +258,14 @@ def _mask(
 
 
 def picture_centre(points: Float64[np.ndarray, "k 2"], truth: Annotation) -> Float64[np.ndarray, "4 2"]:
-    """Corners of the middle quarter of the picture that CelebA-HQ would cut out around a face.
+    """Corners of the central quarter of the crop that CelebA-HQ would take around a face.
 
-    Karras et al. (2018), "Progressive Growing of GANs", appendix C: the side is the larger of 4 eye distances and 3.6
-    distances of eyes and mouth, the centre a tenth of the latter below the eyes.
+    Karras et al. (2018), "Progressive Growing of GANs", appendix C: the side of the crop is the larger of 4 eye
+    distances and 3.6 distances of eyes and mouth, its centre a tenth of the latter below the eyes.
 
     Args:
-        points: of the face, any unit.
-        truth: names the points of eyes and mouth by its scheme.
+        points: points of the face, any unit of length.
+        truth: its scheme gives the indices of eyes and mouth.
     """
     scheme = truth.scheme
     right, left = (points[list(group)].mean(axis=0) for group in scheme.pupils)
@@ -209,7 +288,7 @@ def _laid_over(
     face: FacePlace,
     fill: str,
 ) -> tuple[Image, UInt8[np.ndarray, "h w"]]:
-    """The picture under a mask drawn on the canvas, and the mask in the picture's pixels."""
+    """Map a mask from the canvas onto the picture; the covered picture and the mask in its pixels."""
     height, width = image.shape[:2]
     back = to_canvas.inverse().matrix
     hidden = cv2.warpAffine(mask, back, (width, height), flags=cv2.INTER_LINEAR)
@@ -223,24 +302,24 @@ def _laid_over(
 
 
 PROFILE_YAW = math.radians(30)
-"""Faces turned further to the side than this are profile faces.  The MobileNet-L paper names no limit."""
+"""Faces with a larger yaw are profile faces.  The MobileNet-L paper states no limit."""
 
 
 @final
 @dataclass(frozen=True)
 class CoverLine:
-    """Errors of some faces under one condition; fractions, NaN where there is nothing to average.
+    """Mean errors of a group of faces under one condition; fractions, NaN if there is nothing to average.
 
     Attributes:
         occlusion: name of the condition.
-        faces: how many.
-        covered: mean share of the face that was covered.
+        faces: number of faces.
+        covered: mean covered share of the face.
         nme_ion: mean error over the inter-ocular distance.
-        nmse_as_printed: mean error over the inter-pupil distance, which the MobileNet-L paper's formula for NMSE says.
-        nmse_squared: mean squared error over the squared inter-pupil distance, which its name says.
-        nme_visible: ``nme_ion`` of the points that are seen.
-        nme_hidden: ``nme_ion`` of the points that are covered, or hidden in the truth.
-        ratio: ``nme_ion`` over that of the same faces uncovered.
+        nmse_as_printed: mean error over the inter-pupil distance, the MobileNet-L paper's formula for "NMSE".
+        nmse_squared: mean squared error over the squared inter-pupil distance, the meaning of the name "NMSE".
+        nme_visible: ``nme_ion`` of the visible points.
+        nme_hidden: ``nme_ion`` of the points that are covered, or hidden in the ground truth.
+        ratio: ``nme_ion`` divided by that of the same faces uncovered.
     """
 
     occlusion: str
@@ -259,57 +338,48 @@ GROUPS: dict[str, Callable[[FaceError], bool]] = {
     "frontal": lambda row: abs(row.yaw) <= PROFILE_YAW,
     "profile": lambda row: abs(row.yaw) > PROFILE_YAW,
 }
-"""Faces that tables show apart; a face of unknown yaw is in the first one only."""
+"""Groups of faces with their own tables; a face of unknown yaw is in ``all`` only."""
 
 
 def cover_lines(rows: Sequence[FaceError], group: str = "all") -> list[CoverLine]:
-    """One line a condition, in order of first appearance.
+    """Summarize the rows of one model, one line per condition in order of first appearance.
 
     Args:
-        rows: of one model.
-        group: key of ``GROUPS``.
+        rows: rows of one model.
+        group: a key of ``GROUPS``.
     """
     chosen = [row for row in rows if GROUPS[group](row)]
     names = list(dict.fromkeys(row.occlusion for row in chosen))
-    plain = _mean(row.nme_ion for row in chosen if row.occlusion == "none")
+    plain = known_mean(row.nme_ion for row in chosen if row.occlusion == "none")
     return [_line(name, [row for row in chosen if row.occlusion == name], plain) for name in names]
 
 
 def cover_json(models: Mapping[str, Sequence[FaceError]]) -> dict[str, Any]:
-    """The numbers, ready for ``json``: for each model and group of faces a list of lines."""
-    return {
-        "profile_yaw_deg": round(math.degrees(PROFILE_YAW), 6),
-        "models": {
-            name: {group: [_plain(asdict(line)) for line in cover_lines(rows, group)] for group in GROUPS}
-            for name, rows in models.items()
-        },
+    """All numbers as plain values for ``json``: for each model and group of faces a list of lines."""
+    lines = {
+        name: {group: [asdict(line) for line in cover_lines(rows, group)] for group in GROUPS}
+        for name, rows in models.items()
     }
+    return {"profile_yaw_deg": round(math.degrees(PROFILE_YAW), 6), "models": null_for_nan(lines)}
 
 
-def write_cover_report(
-    folder: str | os.PathLike[str], models: Mapping[str, Sequence[FaceError]], *, title: str
-) -> Iterator[Path]:
+def write_cover_report(folder: StrPath, models: Mapping[str, Sequence[FaceError]], *, title: str) -> Iterator[Path]:
     """Write ``summary.json``, ``rows_MODEL.csv`` and last ``occlusion.png`` (extra: plots).
 
     Args:
-        folder: made where absent.
+        folder: created if it does not exist.
         models: rows of each model.
-        title: what was measured.
+        title: title of the plot.
 
     Yields:
         Each file once it is written.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: the folder cannot be created or written to.
         MissingExtraError: matplotlib is not installed; all other files are written by then.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "summary.json").write_text(json.dumps(cover_json(models), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
-    yield folder / "summary.json"
+    yield write_summary(folder, cover_json(models))
     for name, rows in models.items():
         path = folder / f"rows_{name}.csv"
         write_rows(path, rows)
@@ -326,24 +396,15 @@ def cover_curve(rows: Sequence[FaceError]) -> dict[str, tuple[float, float]]:
 
 
 def _line(name: str, rows: Sequence[FaceError], plain: float) -> CoverLine:
-    error = _mean(row.nme_ion for row in rows)
+    error = known_mean(row.nme_ion for row in rows)
     return CoverLine(
         occlusion=name,
         faces=len(rows),
-        covered=_mean(row.covered for row in rows),
+        covered=known_mean(row.covered for row in rows),
         nme_ion=error,
-        nmse_as_printed=_mean(row.nme_ipn for row in rows),
-        nmse_squared=_mean(row.nmse_ipn_squared for row in rows),
-        nme_visible=_mean(row.nme_visible for row in rows),
-        nme_hidden=_mean(row.nme_hidden for row in rows),
+        nmse_as_printed=known_mean(row.nme_ipn for row in rows),
+        nmse_squared=known_mean(row.nmse_ipn_squared for row in rows),
+        nme_visible=known_mean(row.nme_visible for row in rows),
+        nme_hidden=known_mean(row.nme_hidden for row in rows),
         ratio=error / plain if plain > 0 else math.nan,
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}

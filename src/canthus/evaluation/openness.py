@@ -1,6 +1,6 @@
-"""How well a network tells open from shut: eye and mouth ratios of predicted points beside those of the truth.
+"""Compare how open eyes and mouth are in predicted points and in the ground truth.
 
-Landmark errors say little about it: of a few pixels between the lids, half may be lost in an error that no table shows.
+A mean landmark error hardly shows this: the lids of an eye are only a few pixels apart.
 """
 
 import math
@@ -15,18 +15,18 @@ from canthus.fatigue.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspec
 from canthus.schemes import CONVERSIONS, IBUG_68, Scheme, convert
 
 NARROW = 0.2
-"""True eye aspect ratio below which an eye counts as narrow: nearly shut, or squeezed by a laugh."""
+"""An eye with a true aspect ratio below this counts as narrow: nearly closed, or squeezed by a laugh."""
 
 RATIOS = ("ear_right", "ear_left", "mar")
-"""Names of the ratios in rows; the truth's end in ``_truth``."""
+"""Names of the ratios in rows; those of the ground truth end in ``_truth``."""
 
 
 def opening_ratios(points: Float[np.ndarray, "k 2"], scheme: Scheme) -> dict[str, float]:
-    """Eye aspect ratio of both eyes and mouth aspect ratio; empty where the points do not lead to the 68.
+    """Eye aspect ratio of both eyes and mouth aspect ratio, by the names in ``RATIOS``.
 
     Args:
         points: any unit of length; NaN gives NaN.
-        scheme: their numbering.
+        scheme: their numbering; the result is empty if it cannot be converted to ``ibug_68``.
     """
     if scheme.name != IBUG_68.name and (scheme.name, IBUG_68.name) not in CONVERSIONS:
         return {}
@@ -42,7 +42,7 @@ def opening_ratios(points: Float[np.ndarray, "k 2"], scheme: Scheme) -> dict[str
 def opening_row(
     predicted: Float[np.ndarray, "k 2"], truth: Float[np.ndarray, "k 2"], scheme: Scheme
 ) -> dict[str, float]:
-    """Ratios of prediction and truth of one face, under the names that rows give them."""
+    """Ratios of the predicted and the true points of one face, by their names in rows."""
     true = opening_ratios(truth, scheme)
     return opening_ratios(predicted, scheme) | {f"{name}_truth": value for name, value in true.items()}
 
@@ -50,17 +50,17 @@ def opening_row(
 @final
 @dataclass(frozen=True)
 class Openness:
-    """Errors of ratios over many faces; ratios are plain numbers, and NaN where there is nothing to average.
+    """Errors of the ratios over many faces; NaN if there is nothing to average.
 
     Attributes:
-        eyes: eyes that were compared, two a face.
+        eyes: number of compared eyes, two per face.
         ear_error: mean absolute difference of predicted and true eye aspect ratio.
-        ear_bias: mean of predicted less true ratio; above zero, eyes are seen too wide open.
-        ear_correlation: Pearson's, of predicted and true ratio.
-        narrow_eyes: eyes whose true ratio is below ``NARROW``.
-        ear_bias_narrow: ``ear_bias`` of these.
+        ear_bias: mean of predicted minus true eye aspect ratio; above zero if eyes are predicted too wide open.
+        ear_correlation: Pearson correlation of predicted and true eye aspect ratio.
+        narrow_eyes: number of eyes whose true ratio is below ``NARROW``.
+        ear_bias_narrow: ``ear_bias`` of the narrow eyes.
         mar_error: mean absolute difference of predicted and true mouth aspect ratio.
-        mar_correlation: Pearson's, of the mouth.
+        mar_correlation: Pearson correlation of predicted and true mouth aspect ratio.
     """
 
     eyes: int
@@ -74,10 +74,10 @@ class Openness:
 
 
 def summarize_openness(rows: Sequence[Mapping[str, float]]) -> Openness:
-    """Errors of the ratios of many faces.
+    """Errors of the ratios over many faces.
 
     Args:
-        rows: one a face, from ``opening_row``; faces without ratios, or with NaN, are left out.
+        rows: one per face, from ``opening_row``; faces without ratios, or with NaN, are left out.
     """
     eyes = np.concatenate([_pairs(rows, "ear_right"), _pairs(rows, "ear_left")])
     narrow = eyes[eyes[:, 1] < NARROW]

@@ -1,8 +1,8 @@
-"""Predicted landmarks beside their truth, in memory and as JSON files that any network can be scored from."""
+"""Predicted landmarks with their ground truth, in memory and as JSON files that can be scored without the model."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from canthus.errors import DataError
 from canthus.evaluation.boxes import match_boxes
-from canthus.geometry import hull_box
+from canthus.geometry import box_iou, hull_box
 from canthus.schemes import Scheme
 from canthus.types import Annotation
 
@@ -20,15 +20,15 @@ from canthus.types import Annotation
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """Truth of one face and what was predicted for it.
+    """Ground truth and predicted points of one face.
 
     Attributes:
         truth: the labelled face.
-        points: in pixels of the picture; NaN where the face was missed.
-        found: False where no detected face overlaps the truth enough.
-        box: face box that the points were found in; NaN where the face was missed.
-        overlap: intersection over union of that box with the truth box; of the best box where the face was missed.
-        scores: confidence of each point in [0, 1]; None where none was given.
+        points: in pixels of the picture; NaN if the face was missed.
+        found: False if no detected face overlaps the true box enough.
+        box: face box in which the points were predicted; NaN if the face was missed.
+        overlap: IoU of that box and the true box; IoU of the best box if the face was missed.
+        scores: confidence of each point in [0, 1]; None if the model gives none.
     """
 
     truth: Annotation
@@ -40,25 +40,33 @@ class Prediction:
 
     @staticmethod
     def missed(truth: Annotation, *, overlap: float = 0.0) -> "Prediction":
-        """A face that was not found."""
+        """The prediction of a face that was not found."""
         nothing = np.full(truth.points.shape, np.nan, np.float32)
         return Prediction(truth, nothing, found=False, box=np.full(4, np.nan, np.float32), overlap=overlap)
+
+
+def faces_by_picture(annotations: Iterable[Annotation]) -> dict[Path, list[Annotation]]:
+    """Group labelled faces by the path of their picture, in order of first appearance."""
+    faces: dict[Path, list[Annotation]] = {}
+    for annotation in annotations:
+        faces.setdefault(annotation.path, []).append(annotation)
+    return faces
 
 
 def write_predictions(
     path: str | os.PathLike[str], predictions: Sequence[Prediction], *, boxes: str, tolerance: float | None = None
 ) -> None:
-    """Write a JSON list, one face a line: image, subset, scheme, truth, predicted (null where missed), box, boxes.
+    """Write predictions as a JSON list, one face per line, which ``parse_predictions`` reads.
 
-    Faces with confidence have ``confidence`` as well, one number a point.
-
-    ``parse_predictions`` reads it back.  Coordinates are pixels, rounded to a thousandth.
+    Fields: image, subset, scheme, truth, predicted and box (null for a missed face), boxes, and confidence (one number
+    per point) if the model gives it.  Coordinates are pixels, rounded to a thousandth.
 
     Args:
         path: file to write.
-        predictions: what to write.
-        boxes: where the boxes came from, the same for all.
-        tolerance: what confidence counts as right, fraction of the longer side of the face box; None without any.
+        predictions: the predictions to write.
+        boxes: source of the face boxes, the same for all faces.
+        tolerance: a point is right if its error is at most this fraction of the longer side of the face box; None
+            without confidence.
     """
     common = {"boxes": boxes} | ({} if tolerance is None else {"tolerance": tolerance})
     lines = [json.dumps(_entry(prediction) | common) for prediction in predictions]
@@ -69,7 +77,7 @@ def read_json_list(path: str | os.PathLike[str]) -> list[Mapping[str, Any]]:
     """Read a JSON file that holds a list of objects.
 
     Raises:
-        DataError: missing, not JSON, empty, or no list of objects.
+        DataError: the file is missing, is not JSON, or does not hold a list of objects.
     """
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -78,30 +86,31 @@ def read_json_list(path: str | os.PathLike[str]) -> list[Mapping[str, Any]]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not JSON ({error})") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise DataError(f"{path}: expected a list of objects, one a face or one a picture")
+        raise DataError(f"{path}: expected a list of objects, one per face or one per picture")
     return entries
 
 
 def carries_truth(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether entries hold their own truth (one a face), rather than detected faces (one a picture)."""
+    """Whether entries hold their own ground truth (one per face) and not detected faces (one per picture)."""
     return "truth" in entries[0]
 
 
 def parse_predictions(
     entries: Sequence[Mapping[str, Any]], scheme: Scheme, *, root: Path, source: str
 ) -> list[Prediction]:
-    """Faces of a list of ``{"image", "truth", "predicted", "subset"}``.
+    """Read predictions from a list of ``{"image", "truth", "predicted", "subset", "box"}``.
 
-    ``predicted`` null is a missed face; ``subset`` and ``box`` may be absent, and the box is then the truth's hull.
+    ``predicted`` is null for a missed face.  ``subset`` and ``box`` are optional; the default box is the hull of the
+    true points.
 
     Args:
-        entries: one a face, pixels of the picture.
-        scheme: the numbering of both point sets.
-        root: folder that picture names start from.
-        source: name of the file, for errors.
+        entries: one per face, in pixels of the picture.
+        scheme: scheme of the true and the predicted points.
+        root: folder that picture names are relative to.
+        source: name of the file, for error messages.
 
     Raises:
-        DataError: a field is absent or a point set has another shape than the scheme asks for.
+        DataError: a field is missing, or the number of points does not fit the scheme.
     """
     seen: dict[str, int] = {}
     predictions = []
@@ -132,27 +141,23 @@ def match_detections(
     min_overlap: float,
     source: str,
 ) -> list[Prediction]:
-    """Faces of ``canthus detect --json`` output beside the truth of a dataset.
-
-    Each labelled face takes the detected face that overlaps its box best, see ``match_boxes``.
+    """Match the output of ``canthus detect --json`` to the ground truth of a dataset, see ``match_boxes``.
 
     Args:
-        entries: one a picture, ``{"image", "faces": [{"points", "box"}]}``; without a box, the hull of the points.
-        annotations: the truth.
-        root: folder that relative picture names may start from.
-        min_overlap: a face is found only where intersection over union is above this.
-        source: name of the file, for errors.
+        entries: one per picture, ``{"image", "faces": [{"points", "box"}]}``; the box is optional, its default is the
+            hull of the points.
+        annotations: the ground truth.
+        root: folder that picture names may be relative to.
+        min_overlap: a labelled face counts as found if its IoU with a detected face is above this.
+        source: name of the file, for error messages.
 
     Raises:
         DataError: a labelled picture has no entry, or an entry is malformed.
     """
     pictures = _find_pictures(entries, annotations, root=root, source=source)
-    by_path: dict[Path, list[Annotation]] = {}
-    for annotation in annotations:
-        by_path.setdefault(annotation.path, []).append(annotation)
     return [
         prediction
-        for path, truths in by_path.items()
+        for path, truths in faces_by_picture(annotations).items()
         for prediction in _match_picture(pictures[path], truths, min_overlap, source)
     ]
 
@@ -188,18 +193,18 @@ def _match_picture(
 def _find_pictures(
     entries: Sequence[Mapping[str, Any]], annotations: Sequence[Annotation], *, root: Path, source: str
 ) -> dict[Path, Mapping[str, Any]]:
-    """The entry of each labelled picture, by its path from here, or from the root of the dataset."""
+    """The entry of each labelled picture, whose name is relative to the current folder or to ``root``."""
     named: dict[Path, Mapping[str, Any]] = {}
     for number, entry in enumerate(entries):
         image = Path(_text(entry, "image", f"{source}: entry {number}"))
         for path in (image, root / image):
             named.setdefault(path.resolve(), entry)
-    paths = list(dict.fromkeys(annotation.path for annotation in annotations))
+    paths = list(faces_by_picture(annotations))
     lacking = [path for path in paths if path.resolve() not in named]
     if lacking:
         raise DataError(
             f"{source}: no entry for {len(lacking)} of {len(paths)} labelled pictures, the first {lacking[0]}. "
-            f"Picture names are read from the current folder or from {root}; "
+            f"Picture names are relative to the current folder or to {root}; "
             "a picture without a detected face needs an entry with empty 'faces'."
         )
     return {path: named[path.resolve()] for path in paths}
@@ -219,7 +224,7 @@ def _entry(prediction: Prediction) -> dict[str, Any]:
 
 
 def _rounded(values: Float32[np.ndarray, "..."]) -> Any:
-    """Nested lists with null for NaN, which JSON does not know."""
+    """Nested lists with null in place of NaN, which JSON does not have."""
     exact = np.round(values.astype(np.float64), 3)
     return np.where(np.isnan(exact), np.array(None), exact.astype(object)).tolist()
 
@@ -229,19 +234,19 @@ def _with_points(truth: Annotation, entry: Mapping[str, Any], where: str) -> Pre
         return Prediction.missed(truth)
     points = _points(entry, "predicted", truth.scheme, where)
     if not np.isfinite(points).all():
-        raise DataError(f"{where}: 'predicted' holds points that are no numbers; a missed face is null as a whole")
+        raise DataError(f"{where}: 'predicted' holds NaN or infinite points; for a missed face write null for the list")
     scores = _scores(entry, truth.scheme, where)
     if entry.get("box") is None:
         return Prediction(truth, points, found=True, box=truth.box, overlap=1.0, scores=scores)
     box = _box(entry, points, where)
-    overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
+    overlap = float(box_iou(truth.box[None], box[None])[0, 0])
     return Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
 
 
 def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
     value = entry.get(name)
     if not isinstance(value, str):
-        raise DataError(f"{where}: expected a text {name!r}, found {value!r}; fields: {', '.join(sorted(entry))}")
+        raise DataError(f"{where}: expected a string {name!r}, found {value!r}; fields: {', '.join(sorted(entry))}")
     return value
 
 
@@ -258,7 +263,7 @@ def _scores(entry: Mapping[str, Any], scheme: Scheme, where: str) -> Float32[np.
         return None
     scores = _numbers(entry["confidence"], "confidence", where)
     if scores.shape != (scheme.count,) or not ((scores >= 0) & (scores <= 1)).all():
-        raise DataError(f"{where}: expected 'confidence' to be {scheme.count} numbers from 0 to 1, one a point")
+        raise DataError(f"{where}: expected 'confidence' to be {scheme.count} numbers from 0 to 1, one per point")
     return scores
 
 
@@ -275,4 +280,4 @@ def _numbers(value: Any, name: str, where: str) -> Float32[np.ndarray, "..."]:
     try:
         return np.asarray(np.array(value, dtype=np.float32))
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {name!r} is no list of numbers ({error})") from error
+        raise DataError(f"{where}: expected {name!r} to be a list of numbers ({error})") from error

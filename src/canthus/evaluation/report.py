@@ -1,7 +1,6 @@
 """One evaluation and the files that are written of it."""
 
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from canthus.evaluation.plots import plot_error_curves, plot_reliability
 from canthus.evaluation.predictions import Prediction, write_predictions
 from canthus.evaluation.reliability import Reliability, score_reliability
 from canthus.evaluation.rows import FaceError, face_error, protocol_of, write_rows
-from canthus.evaluation.summary import Summary, divide, summarize
+from canthus.evaluation.summary import Summary, divide, null_for_nan, summarize
 from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
@@ -23,7 +22,7 @@ from canthus.runtime.cards import TOLERANCE
 _WORST = 16
 """Faces on the sheet of worst faces, unless another number is given."""
 _NUMBERS = (
-    "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
+    "faces", "missed", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
     "nme_box", "nme_diagonal", "nme_longer", "fr_box_7", "auc_box_7", "mse_unit",
 )  # fmt: skip
 
@@ -109,26 +108,35 @@ def score(
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """The numbers of a report, ready for ``json``: fractions, and null where nothing could be averaged."""
-    divisions = {name: _numbers(summarize(rows)) for name, rows in divide(report.rows).items()}
+    """All numbers of a report as plain values for ``json``: fractions, and null if there was nothing to average."""
     summary = summarize(report.rows)
-    return {
+    values = {
         "model": report.model,
         "dataset": report.dataset,
         "split": report.split,
         "boxes": report.boxes,
         "protocol": report.protocol,
         **_numbers(summary),
-        "groups": {name: _plain(value) for name, value in summary.parts.items()},
-        "subsets": divisions,
-    } | ({} if report.reliability is None else {"confidence": _reliability_json(report.reliability)})
+        "groups": summary.parts,
+        "subsets": {name: _numbers(summarize(rows)) for name, rows in divide(report.rows).items()},
+    }
+    if report.reliability is not None:
+        values["confidence"] = asdict(report.reliability)
+    return dict(null_for_nan(values))
 
 
-def _reliability_json(found: Reliability) -> dict[str, Any]:
-    names = ("right", "confidence", "ece", "auroc", "rank_correlation", "seen", "hidden")
-    bins = [{"points": b.points, "confidence": b.confidence, "right": b.right} for b in found.bins]
-    numbers = {name: _plain(getattr(found, name)) for name in names}
-    return {"tolerance": found.tolerance, "points": found.points, **numbers, "bins": bins}
+def write_summary(folder: Path, value: Any) -> Path:
+    """Create ``folder`` if it does not exist, and write ``value`` to its ``summary.json``.
+
+    Raises:
+        DataError: the folder cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "summary.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+    return folder / "summary.json"
 
 
 def has_pictures(report: Report) -> bool:
@@ -156,20 +164,15 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
         MissingExtraError: matplotlib is not installed; all other files are written by then.
     """
     folder = Path(folder)
-    if worst is None:
-        worst = _WORST * has_pictures(report)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "summary.json").write_text(json.dumps(report_json(report), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
-    yield folder / "summary.json"
+    yield write_summary(folder, report_json(report))
     write_rows(folder / "rows.csv", report.rows)
     yield folder / "rows.csv"
     if report.predictions:
         tolerance = report.reliability.tolerance if report.reliability else None
         write_predictions(folder / "predictions.json", report.predictions, boxes=report.boxes, tolerance=tolerance)
         yield folder / "predictions.json"
+    if worst is None:
+        worst = _WORST * has_pictures(report)
     if report.predictions and worst:
         write_image(folder / "worst.png", worst_sheet(report.predictions, report.rows, count=worst))
         yield folder / "worst.png"
@@ -190,10 +193,4 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
-    counts = {"faces": summary.faces, "missed": summary.missed}
-    openness = {name: _plain(value) for name, value in asdict(summary.openness).items()}
-    return counts | {name: _plain(getattr(summary, name)) for name in _NUMBERS} | {"openness": openness}
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return {name: getattr(summary, name) for name in _NUMBERS} | {"openness": asdict(summary.openness)}

@@ -1,27 +1,314 @@
-"""Run a model or a detector over a dataset: one row a face."""
+"""Evaluate landmark models on a dataset: load the faces, predict their points, score them."""
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.errors import ConfigError
+from canthus.data import LANDMARK_SETS, load_dataset
+from canthus.errors import ConfigError, DataError
 from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter, match_boxes
-from canthus.evaluation.predictions import Prediction
+from canthus.evaluation.predictions import (
+    Prediction,
+    carries_truth,
+    faces_by_picture,
+    match_detections,
+    parse_predictions,
+    read_json_list,
+)
+from canthus.evaluation.report import Report, score
+from canthus.evaluation.rows import BOXES, read_rows
+from canthus.geometry import box_iou
 from canthus.images import read_image
+from canthus.lookup import lookup, unknown_name
+from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detector import Detector
-from canthus.types import Annotation, Faces, Image, Landmarks, Scene
+from canthus.runtime.detectors import create_detector, detector_name, usual_passes
+from canthus.runtime.landmarker import Landmarker, open_model
+from canthus.schemes import find_scheme
+from canthus.types import Annotation, Image, Landmarks
+
+T = TypeVar("T")
+StrPath = str | os.PathLike[str]
+
+_DETECTION = ("detector", "detector_model", "detector_size", "detector_tiles")
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Landmarks of the faces in given boxes; the runtime's ``Landmarker`` is one."""
+    """Anything that predicts the landmarks of faces in given boxes, such as the runtime's ``Landmarker``."""
 
     def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
         """Landmarks in pixels of the picture, one row per box."""
         ...
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Wraps an iterable to show how much of it is done; ``tqdm.tqdm`` is one."""
+
+    def __call__(self, items: Iterable[T], what: str, total: int, /) -> Iterable[T]:
+        """The same items."""
+        ...
+
+
+def no_progress(items: Iterable[T], what: str, total: int, /) -> Iterable[T]:
+    """Show nothing."""
+    return items
+
+
+def refuse_options(because: str, **options: object) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        ConfigError: one of them is not None.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"Option {name.replace('_', '-')!r} has no effect {because}; leave it out")
+
+
+@final
+@dataclass(frozen=True)
+class _Options:
+    """Arguments of ``evaluate``; None if not given."""
+
+    model: StrPath | None
+    dataset: str | None
+    root: StrPath | None
+    split: str | None
+    boxes: str | None
+    detector: StrPath | None
+    detector_model: StrPath | None
+    detector_size: int | None
+    detector_tiles: bool | None
+    min_overlap: float | None
+    box_jitter: float | None
+    seed: int | None
+    scheme: str | None
+    threads: int | None
+    passes: int | None
+    tolerance: float | None
+
+    def refuse(self, *names: str, because: str) -> None:
+        """Refuse options that would have no effect."""
+        refuse_options(because, **{name: getattr(self, name) for name in names})
+
+
+def evaluate(
+    model: StrPath | None = None,
+    dataset: str | None = None,
+    root: StrPath | None = None,
+    *,
+    predictions: StrPath | None = None,
+    split: str | None = None,
+    boxes: str | None = None,
+    detector: StrPath | None = None,
+    detector_model: StrPath | None = None,
+    detector_size: int | None = None,
+    detector_tiles: bool = False,
+    min_overlap: float | None = None,
+    box_jitter: float | None = None,
+    seed: int | None = None,
+    scheme: str | None = None,
+    threads: int | None = None,
+    passes: int | None = None,
+    tolerance: float | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Evaluate a landmark model, or a file of predictions, on a dataset.
+
+    Args:
+        model: name of an embedded model, or a model file (``.onnx`` with a model card, ``.npz``); ``default`` if None.
+        dataset: name of a dataset, a key of ``canthus.data.LANDMARK_SETS``.
+        root: folder of the dataset, or of the pictures of ``predictions``.
+        predictions: file to score instead of a model: JSON with ground truth as ``write_predictions`` writes it, JSON
+            of ``canthus detect`` (needs ``dataset`` and ``root``), or rows (``.csv``, ``.parquet``).
+        split: part of the dataset; if None, the first of its ``default_splits`` that the folder holds.
+        boxes: ``truth`` (hull of the true points; the default) or ``detector``; a name from ``BOXES`` for predictions.
+        detector: face detector for ``boxes="detector"``, as in ``create_detector``.
+        detector_model: ONNX file of the detector.
+        detector_size: longer side in pixels to which pictures are resized for the detector.
+        detector_tiles: also search tiles of large pictures.
+        min_overlap: a face counts as found if the IoU of its detected and true box is above this; 0.3 if None.
+        box_jitter: shift and scale true boxes by up to this fraction, see ``BoxJitter``.
+        seed: random seed of the jitter; 0 if None.
+        scheme: scheme to convert the dataset to, or the scheme of a ``folder`` or of predictions.
+        threads: threads of the model and of the detector; 1 if None.
+        passes: crops per face; if None, 2 for boxes of ``haar`` and ``yunet``, else 1.
+        tolerance: for predictions with confidence: a point is right if its error is at most this fraction of the
+            longer side of the face box; what the file states, or 0.05, if None.
+        progress: shows how many faces are done.
+
+    Raises:
+        ConfigError: a name is unknown, or options contradict each other.
+        DataError: the folder does not hold the dataset, or a file is damaged.
+        ImageError: a picture cannot be read.
+        ModelFileError: a model file is missing or damaged.
+    """
+    options = _Options(
+        model=model, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
+        detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles or None,
+        min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
+        tolerance=tolerance,
+    )  # fmt: skip
+    if boxes is not None and boxes not in BOXES:
+        raise unknown_name(boxes, BOXES, kind="source of boxes")
+    if predictions is None:
+        return _evaluate_model(options, progress)
+    options.refuse("model", *_DETECTION, "box_jitter", "seed", "threads", "passes", because="with predictions")
+    if tolerance is not None and not tolerance > 0:
+        raise ConfigError(f"The tolerance is a positive fraction of the face box, found {tolerance:g}")
+    return _evaluate_file(options, Path(predictions))
+
+
+def load_truth(
+    dataset: str | None, root: StrPath | None, split: str | None = None, *, scheme: str | None = None
+) -> tuple[str, list[Annotation]]:
+    """Load the labelled faces of a dataset.
+
+    Args:
+        dataset: name of the dataset.
+        root: folder of the dataset.
+        split: part of the dataset; if None, the first of its ``default_splits`` that the folder holds.
+        scheme: as in ``load_dataset``.
+
+    Returns:
+        Name of the split, and its faces.
+
+    Raises:
+        ConfigError: dataset or folder are missing, a name is unknown, or the dataset has no default split.
+        DataError: the folder does not hold the split, or a file is damaged.
+    """
+    if dataset is None or root is None:
+        raise ConfigError("Expected the name of a dataset and its folder, such as dataset 300w and root DIR")
+    known = lookup(LANDMARK_SETS, dataset, kind="dataset")
+    splits = (split,) if split else known.default_splits
+    if not splits:
+        raise ConfigError(f"{dataset} has no default split; choose one of {', '.join(known.splits)}")
+    failures = []
+    for name in splits:
+        try:
+            annotations = load_dataset(dataset, root, name, scheme=scheme)
+        except DataError as error:
+            failures.append(error)
+            continue
+        subsets = {annotation.subset for annotation in annotations}
+        unions = known.unions.get(name, {}).values()
+        if split or all(subsets.intersection(members) for members in unions):
+            return name, annotations
+    raise failures[-1]
+
+
+def _evaluate_model(options: _Options, progress: Progress) -> Report:
+    options.refuse("tolerance", because="with a model, whose file states it")
+    detected = options.boxes == "detector"
+    if detected:
+        options.refuse("box_jitter", "seed", because="with detected boxes")
+    elif options.boxes in (None, "truth"):
+        options.refuse(*_DETECTION, "min_overlap", because="without detected boxes")
+        if options.box_jitter is None:
+            options.refuse("seed", because="without box-jitter")
+        elif not 0 <= options.box_jitter < 1:
+            raise ConfigError(f"The box jitter is a fraction from 0 up to 1, found {options.box_jitter}")
+    else:
+        raise ConfigError(f"A model needs boxes: expected truth or detector, found {options.boxes}")
+    session = open_model(options.model or "default", threads=options.threads or 1)
+    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
+    usual = usual_passes(options.detector or "default") if detected else 1
+    landmarker = Landmarker(session, passes=options.passes or usual)
+    protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
+    calibration = session.card.calibration
+    report = score(
+        list(progress(found, "predicting", len(annotations))),
+        model=session.card.name,
+        dataset=options.dataset or "",
+        split=split,
+        boxes=options.boxes or "truth",
+        protocol=protocol + (f"; {landmarker.passes} passes" if landmarker.passes > 1 else ""),
+        tolerance=calibration.tolerance if calibration else TOLERANCE,
+    )
+    return replace(report, passes=landmarker.passes)
+
+
+def _in_true_boxes(
+    options: _Options, annotations: Sequence[Annotation], landmarker: Landmarker
+) -> tuple[str, Iterator[Prediction]]:
+    if options.box_jitter is None:
+        return "truth", predict_on_truth(annotations, landmarker)
+    jitter = BoxJitter(options.box_jitter, options.seed or 0)
+    protocol = f"truth, moved by up to {100 * jitter.fraction:g} % (seed {jitter.seed})"
+    return protocol, predict_on_truth(annotations, landmarker, jitter=jitter)
+
+
+def _in_detected_boxes(
+    options: _Options, annotations: Sequence[Annotation], landmarker: Landmarker
+) -> tuple[str, Iterator[Prediction]]:
+    name = options.detector or "default"
+    words = [detector_name(str(name))]
+    if options.detector_model is not None:
+        words.append(str(options.detector_model))
+    if options.detector_size is not None:
+        words.append(f"at {options.detector_size} px")
+    if options.detector_tiles:
+        words.append("with tiles")
+    min_overlap = MIN_OVERLAP if options.min_overlap is None else options.min_overlap
+    detector = create_detector(
+        name,
+        model=options.detector_model,
+        size=options.detector_size,
+        tiles=bool(options.detector_tiles),
+        threads=options.threads or 1,
+    )
+    found = predict_on_detected(annotations, landmarker, detector, min_overlap=min_overlap)
+    return f"detector {' '.join(words)}, {_overlap_rule(min_overlap)}", found
+
+
+def _overlap_rule(min_overlap: float) -> str:
+    return f"overlap above {min_overlap:g}; missed faces are failures, outside NME"
+
+
+def _evaluate_file(options: _Options, path: Path) -> Report:
+    if path.suffix in (".csv", ".parquet"):
+        options.refuse("dataset", "root", "split", "min_overlap", "scheme", "tolerance", because="with kept rows")
+        rows = read_rows(path)
+        if not rows:
+            raise DataError(f"{path}: holds no rows")
+        boxes = options.boxes or rows[0].boxes
+        return Report(path.name, rows[0].dataset, rows[0].split, boxes, f"{boxes} (kept rows)", rows)
+    entries = read_json_list(path)
+    if not carries_truth(entries):
+        return _evaluate_detections(options, path, entries)
+    options.refuse("dataset", "split", "min_overlap", because="with predictions that carry their truth")
+    scheme = find_scheme(options.scheme or str(entries[0].get("scheme", "ibug_68")))
+    boxes = options.boxes or str(entries[0].get("boxes", "unstated"))
+    found = parse_predictions(entries, scheme, root=Path(options.root or ""), source=str(path))
+    stated = entries[0].get("tolerance", TOLERANCE)
+    if options.tolerance is None and not (isinstance(stated, int | float) and stated > 0):
+        raise DataError(f"{path}: expected a positive number 'tolerance', found {stated!r}")
+    tolerance = options.tolerance or float(stated)
+    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes, tolerance=tolerance)
+
+
+def _evaluate_detections(options: _Options, path: Path, entries: Sequence[Mapping[str, Any]]) -> Report:
+    if options.dataset is None or options.root is None:
+        raise ConfigError(f"{path} holds no truth; give the dataset that it belongs to, and its root")
+    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
+    min_overlap = MIN_OVERLAP if options.min_overlap is None else options.min_overlap
+    boxes = options.boxes or "detector"
+    return score(
+        match_detections(entries, annotations, root=Path(options.root), min_overlap=min_overlap, source=str(path)),
+        model=path.name,
+        dataset=options.dataset,
+        split=split,
+        boxes=boxes,
+        protocol=f"{boxes} of {path.name}, {_overlap_rule(min_overlap)}",
+        tolerance=options.tolerance or TOLERANCE,
+    )
 
 
 def predict_on_truth(
@@ -30,22 +317,22 @@ def predict_on_truth(
     *,
     jitter: BoxJitter | None = None,
 ) -> Iterator[Prediction]:
-    """Predict every labelled face inside its truth box.
+    """Predict every labelled face in its true box.
 
     Args:
         annotations: labelled faces; faces of one picture are predicted together.
-        predictor: the network under test.
+        predictor: the model.
         jitter: shifts and scales the boxes first.
 
     Raises:
-        ConfigError: the network's point scheme is not that of the truth.
+        ConfigError: the model and the ground truth have different schemes.
         ImageError: a picture cannot be read.
     """
     for image, truths in pictures_of(annotations):
         boxes = np.stack([jitter.apply(truth.box, truth.key) if jitter else truth.box for truth in truths])
         faces = predict(predictor, image, boxes, truths[0])
         for truth, box, (points, scores) in zip(truths, boxes, faces, strict=True):
-            overlap = match_boxes(truth.box[None], box[None], min_overlap=0.0)[0].overlap
+            overlap = float(box_iou(truth.box[None], box[None])[0, 0])
             yield Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
 
 
@@ -56,16 +343,16 @@ def predict_on_detected(
     *,
     min_overlap: float = MIN_OVERLAP,
 ) -> Iterator[Prediction]:
-    """Detect faces in the whole picture, then predict each labelled face in the box that overlaps it best.
+    """Detect faces in the whole picture, then predict each labelled face in the detected box that overlaps it most.
 
     Args:
         annotations: labelled faces.
-        predictor: the network under test.
+        predictor: the model.
         detector: finds the boxes.
-        min_overlap: a labelled face without a detected box of larger intersection over union is missed.
+        min_overlap: a labelled face is missed unless a detected box overlaps it by more than this IoU.
 
     Raises:
-        ConfigError: the network's point scheme is not that of the truth.
+        ConfigError: the model and the ground truth have different schemes.
         ImageError: a picture cannot be read.
     """
     for image, truths in pictures_of(annotations):
@@ -83,21 +370,18 @@ def predict_on_detected(
 
 
 def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
-    """Each picture, read once, with its faces."""
-    by_path: dict[str, list[Annotation]] = {}
-    for annotation in annotations:
-        by_path.setdefault(str(annotation.path), []).append(annotation)
-    for path, truths in by_path.items():
+    """Read each picture once, and give it with its labelled faces."""
+    for path, truths in faces_by_picture(annotations).items():
         yield read_image(path), truths
 
 
 def predict(
     predictor: Predictor, image: Image, boxes: Float32[np.ndarray, "n 4"], truth: Annotation
 ) -> list[tuple[Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"] | None]]:
-    """Points of each face in ``boxes``, in the scheme of ``truth``, and their confidence where the network gives it.
+    """Predict the points of the face in each box, and their confidence if the model gives it.
 
     Raises:
-        ConfigError: the network has another scheme.
+        ConfigError: the model and ``truth`` have different schemes.
     """
     if len(boxes) == 0:
         return []
@@ -109,35 +393,3 @@ def predict(
         )
     scores = [None] * len(landmarks) if landmarks.scores is None else list(landmarks.scores)
     return list(zip(landmarks.points, scores, strict=True))
-
-
-class Detection(NamedTuple):
-    """What a detector found in one picture.
-
-    Attributes:
-        faces: in pixels of the picture.
-        seconds: that the detector took; reading the picture is not in it.
-    """
-
-    faces: Faces
-    seconds: float
-
-
-def detect_scenes(scenes: Iterable[Scene], detector: Detector) -> Iterator[Detection]:
-    """Search each picture, one at a time.
-
-    Args:
-        scenes: the pictures.
-        detector: the detector under test.
-
-    Yields:
-        One detection a picture, in their order.
-
-    Raises:
-        ImageError: a picture cannot be read.
-    """
-    for scene in scenes:
-        image = read_image(scene.path)
-        start = time.perf_counter()
-        faces = detector(image)
-        yield Detection(faces, time.perf_counter() - start)

@@ -8,15 +8,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from canthus.errors import DataError
-from canthus.evaluation.rows import FaceError
-from canthus.lookup import require
+from canthus.errors import ConfigError, DataError
+from canthus.evaluation.rows import FaceError, protocol_of, read_rows
+from canthus.lookup import lookup, require
 
+METRICS = (
+    "nme_ion", "nme_ipn", "nme_box", "nme_diagonal", "nme_longer", "nme_visible", "nme_hidden", "nmse_ipn_squared",
+    "mse_unit",
+)  # fmt: skip
+"""Numbers of a row that can be compared."""
 RESAMPLES = 10_000
 LEVEL = 0.95
 _BLOCK = 2_000_000
@@ -235,6 +241,65 @@ def errors_by_face(rows: Sequence[FaceError], metric: str) -> dict[str, float]:
             raise DataError(f"{row.key} is there twice; expected one row a face, without --occlusion")
         found[row.key] = float(getattr(row, metric)) if row.found else math.nan
     return found
+
+
+@final
+@dataclass(frozen=True)
+class ErrorSets:
+    """One number of every row of several files.
+
+    Attributes:
+        metric: name of the number.
+        what: dataset and split of each file.
+        errors: path of the file -> key of a face -> its error, in the order of the files.
+    """
+
+    metric: str
+    what: tuple[str, ...]
+    errors: Mapping[str, Mapping[str, float]]
+
+    def folds(self) -> dict[str, Float64[np.ndarray, "_"]]:
+        """Errors of each file as a fold of a cross-validation.
+
+        Raises:
+            DataError: a face is in two files.
+        """
+        keys = [key for errors in self.errors.values() for key in errors]
+        if twice := len(keys) - len(set(keys)):
+            raise DataError(
+                f"Expected folds without a common face, found {twice} in two; leave out --folds for two models"
+            )
+        return {path: np.array(list(errors.values()), np.float64) for path, errors in self.errors.items()}
+
+
+def read_errors(files: Sequence[Path], metric: str | None = None) -> ErrorSets:
+    """Read one number of every row from files that ``canthus evaluate --rows`` wrote.
+
+    Args:
+        files: files of rows.
+        metric: name of the number, one of ``METRICS``; if None, the usual one of the datasets.
+
+    Raises:
+        ConfigError: a file is named twice, the metric is unknown, or the datasets have different usual metrics.
+        DataError: a file is damaged or empty, or holds a face twice.
+    """
+    if len(set(files)) < len(files):
+        raise ConfigError("A file of rows is named twice; name each file once")
+    rows = {str(path): read_rows(path) for path in files}
+    for path, found in rows.items():
+        if not found:
+            raise DataError(f"{path}: holds no rows")
+    # Rows of a file of predictions have its name as their dataset, so the datasets may differ for the same faces.
+    usual = sorted({protocol_of(found[0].dataset).error for found in rows.values()})
+    if metric is None and len(usual) > 1:
+        raise ConfigError(f"The datasets have different usual metrics, {' and '.join(usual)}; choose one by --metric")
+    metric = metric or usual[0]
+    lookup(dict.fromkeys(METRICS), metric, kind="metric")
+    return ErrorSets(
+        metric=metric,
+        what=tuple(f"{found[0].dataset} {found[0].split}".strip() for found in rows.values()),
+        errors={path: errors_by_face(found, metric) for path, found in rows.items()},
+    )
 
 
 def _known(errors: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:

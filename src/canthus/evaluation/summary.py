@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -127,22 +127,22 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
     return Summary(
         faces=len(rows),
         missed=sum(not row.found for row in rows),
-        nme_ion=_mean(row.nme_ion for row in rows if row.found),
-        nme_ipn=_mean(row.nme_ipn for row in rows if row.found),
+        nme_ion=known_mean(row.nme_ion for row in rows if row.found),
+        nme_ipn=known_mean(row.nme_ipn for row in rows if row.found),
         fr_8=failure_rate(ion, 0.08),
         fr_10=failure_rate(ion, 0.10),
         auc_8=area_under_curve(ion, 0.08),
-        parts={name: _mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
-        nme_visible=_mean(row.nme_visible for row in rows if row.found),
-        nme_hidden=_mean(row.nme_hidden for row in rows if row.found),
-        nme_eyes=_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
+        parts={name: known_mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
+        nme_visible=known_mean(row.nme_visible for row in rows if row.found),
+        nme_hidden=known_mean(row.nme_hidden for row in rows if row.found),
+        nme_eyes=known_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
         openness=summarize_openness([row.openness for row in rows if row.found]),
-        nme_box=_mean(row.nme_box for row in rows if row.found),
-        nme_diagonal=_mean(row.nme_diagonal for row in rows if row.found),
-        nme_longer=_mean(row.nme_longer for row in rows if row.found),
+        nme_box=known_mean(row.nme_box for row in rows if row.found),
+        nme_diagonal=known_mean(row.nme_diagonal for row in rows if row.found),
+        nme_longer=known_mean(row.nme_longer for row in rows if row.found),
         fr_box_7=failure_rate(box, 0.07),
         auc_box_7=area_under_curve(box, 0.07),
-        mse_unit=_mean(row.mse_unit for row in rows if row.found),
+        mse_unit=known_mean(row.mse_unit for row in rows if row.found),
     )
 
 
@@ -164,6 +164,16 @@ def divide(rows: Sequence[FaceError]) -> dict[str, list[FaceError]]:
     return {name: part for name, part in divisions.items() if part}
 
 
-def _mean(values: Iterable[float]) -> float:
+def known_mean(values: Iterable[float]) -> float:
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def null_for_nan(value: Any) -> Any:
+    """Replace NaN by None in nested dicts, lists and tuples, since JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {name: null_for_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_for_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -158,13 +158,13 @@ def test_predictions_without_pictures_say_why_there_is_no_sheet(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seed", "1"], "--seed has no effect without --box-jitter"),
-        (["--detector", "haar"], "--detector has no effect without --boxes detector"),
-        (["--min-overlap", "0.5"], "--min-overlap has no effect without --boxes detector"),
-        (["--boxes", "detector", "--box-jitter", "0.1"], "--box-jitter has no effect with --boxes detector"),
+        (["--seed", "1"], "'seed' has no effect without box-jitter"),
+        (["--detector", "haar"], "'detector' has no effect without detected boxes"),
+        (["--min-overlap", "0.5"], "'min-overlap' has no effect without detected boxes"),
+        (["--boxes", "detector", "--box-jitter", "0.1"], "'box-jitter' has no effect with detected boxes"),
         (["--boxes", "unstated"], "A model needs boxes"),
         (["--boxes", "trut"], "Unknown source of boxes 'trut'. Did you mean 'truth'"),
-        (["--box-jitter", "2"], "--box-jitter is a fraction"),
+        (["--box-jitter", "2"], "The box jitter is a fraction"),
         (["--worst", "3"], "--worst needs --out"),
         (["--split", "comon"], "Did you mean 'common'"),
         (["--dataset", "300v"], "Did you mean '300w'"),
@@ -182,7 +182,7 @@ def test_contradicting_options_are_refused(root: Path, model: Path, options: lis
 def test_options_without_effect_on_predictions_are_refused(tmp_path: Path, options: list[str]) -> None:
     points = ring((50, 50)).tolist()
     (tmp_path / "p.json").write_text(json.dumps([{"image": "a", "truth": points, "predicted": points}]))
-    assert f"{options[0]} has no effect" in str(error_of("--predictions", tmp_path / "p.json", *options))
+    assert f"'{options[0][2:]}' has no effect" in str(error_of("--predictions", tmp_path / "p.json", *options))
 
 
 def test_a_dataset_must_be_named(model: Path) -> None:

@@ -142,7 +142,7 @@ def test_overlap_and_least_score_have_their_effect(on_set: tuple[str, ...], netw
         (("--official",), "widerface"),
         (("--detector", "haar", "--detector", "none", "--write-predictions", "x"), "one --detector"),
         (("--predictions", "x", "--detector-size", "320"), "no effect"),
-        (("--detector", "haar", "--detector", "none", "--detector-model", "x.onnx"), "one --detector"),
+        (("--detector", "haar", "--detector", "none", "--detector-model", "x.onnx"), "one detector"),
         (("--detector", "hare"), "haar"),
         (("--split", "tests"), "test"),
         (("--detector", "haar", "--detector", "haar"), "'haar'"),

@@ -43,16 +43,16 @@ def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_p
     assert json.loads(kept.stdout)["models"]["one"] == values["models"]["tiny"]
     (tmp_path / "less.csv").write_text("".join((tmp_path / "one.csv").read_text().splitlines(True)[:-9]))
     less = ("--predictions", tmp_path / "one.csv", "--predictions", tmp_path / "less.csv")
-    assert "do not compare" in str(run("evaluate", "--occlusion", "paper_c", *less).exception)
+    assert "cannot be compared" in str(run("evaluate", "--occlusion", "paper_c", *less).exception)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--occlusion", "paper"), "Did you mean 'paper_c'"),
-        (("--occlusion", "paper_c", "--boxes", "detector"), "--boxes has no effect with --occlusion"),
-        (("--occlusion", "paper_c", "--worst", "3", "--out", "x"), "--worst has no effect with --occlusion"),
-        (("--model", "a", "--model", "b"), "compared with --occlusion only"),
+        (("--occlusion", "paper_c", "--boxes", "detector"), "'boxes' has no effect with occlusion"),
+        (("--occlusion", "paper_c", "--worst", "3", "--out", "x"), "'worst' has no effect with occlusion"),
+        (("--model", "a", "--model", "b"), "only be compared with --occlusion"),
         (("--occlusion", "natural", "--model", "a", "--model", "b", "--rows", "r.csv"), "--rows holds one model"),
     ],
 )
@@ -65,14 +65,14 @@ def test_options_that_do_not_fit_are_refused(data: Any, options: tuple[str, ...]
 def test_plain_rows_are_no_rows_of_covered_faces(data: Any, tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     assert run("evaluate", "--model", tiny_model(), *data, "--rows", tmp_path / "plain.csv").exit_code == 0
     result = run("evaluate", "--occlusion", "paper_c", "--predictions", tmp_path / "plain.csv")
-    assert "holds no rows of covered faces" in str(result.exception)
+    assert "expected rows of covered faces" in str(result.exception)
     result = run("evaluate", "--occlusion", "paper_c", "--predictions", tmp_path / "plain.csv", *data)
     assert isinstance(result.exception, CanthusError)
 
 
 def test_two_models_of_one_name_are_refused(data: Any, tiny_model: Callable[..., Path]) -> None:
     models = ("--model", tiny_model("a.onnx"), "--model", tiny_model("b.onnx"))
-    assert "are called 'tiny'" in str(run("evaluate", "--occlusion", "natural", *models, *data).exception)
+    assert "are named 'tiny'" in str(run("evaluate", "--occlusion", "natural", *models, *data).exception)
 
 
 def test_sheets_of_masks(data: Any, tmp_path: Path) -> None:

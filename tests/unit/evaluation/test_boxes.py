@@ -52,5 +52,5 @@ def test_no_jitter_moves_nothing() -> None:
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0])
 def test_jitter_out_of_range_is_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match="from 0 up to 1"):
+    with pytest.raises(ValueError, match="at least 0 and below 1"):
         BoxJitter(fraction)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import (
     DetectorReport,
     detector_figures,
-    detectors_json,
+    detector_json,
     found_offsets,
     write_detection_rows,
 )
@@ -25,8 +26,8 @@ from canthus.evaluation.detection_worst import (
     picture_faults,
     worst_pictures_sheet,
 )
+from canthus.evaluation.detectors import detect_scenes
 from canthus.evaluation.plots import plot_detectors
-from canthus.evaluation.run import detect_scenes
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.images import read_image, write_image
@@ -120,13 +121,13 @@ def test_offsets_are_left_out_where_boxes_are_no_face_boxes(tmp_path: Path, repo
 
 
 def test_json_holds_fractions_and_null(report: DetectorReport) -> None:
-    levels = {"mine": {"easy": WiderPrecision(official=0.25, exact=math.nan, faces=0)}}
-    (value,) = json.loads(json.dumps(detectors_json([report], levels)))
+    official = {"easy": WiderPrecision(official=0.25, exact=math.nan, faces=0)}
+    value = json.loads(json.dumps(detector_json(replace(report, official=official))))
     assert (value["detector"], value["average_precision"], value["false_per_picture"]) == ("mine", 0.5, 0.5)
     assert value["recall_at_false_per_picture"]["0.1"] == pytest.approx(2 / 3)
     assert value["by_size"]["32-64"] == {"faces": 2, "recall": 1.0}
     assert value["wider_face"]["easy"] == {"official": 0.25, "exact": None, "faces": 0}
-    assert "wider_face" not in detectors_json([report])[0]
+    assert "wider_face" not in detector_json(report)
 
 
 def test_rows_hold_every_find_and_every_face(tmp_path: Path, report: DetectorReport) -> None:

@@ -66,11 +66,11 @@ def test_predicted_null_is_a_missed_face() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image": 3}, "expected a text 'image', found 3"),
+        ({"image": 3}, "expected a string 'image', found 3"),
         ({"truth": [[1, 2]]}, r"expected 'truth' to be 68 x 2 numbers \(ibug_68\), found 1 x 2"),
-        ({"predicted": "many"}, "'predicted' is no list of numbers"),
-        ({"predicted": [[1, 2], [3]]}, "'predicted' is no list of numbers"),
-        ({"predicted": [[None, 2]] * 68}, "a missed face is null as a whole"),
+        ({"predicted": "many"}, "expected 'predicted' to be a list of numbers"),
+        ({"predicted": [[1, 2], [3]]}, "expected 'predicted' to be a list of numbers"),
+        ({"predicted": [[None, 2]] * 68}, "for a missed face write null"),
         ({"box": [1, 2, 3]}, r"expected 'box' to be 4 numbers"),
     ],
 )
