@@ -64,7 +64,7 @@ def check(
 @app.command()
 def masks(
     out: Annotated[Path, typer.Option(help="Folder for the sheets.")],
-    dataset: Annotated[str | None, typer.Option(help="Dataset of the faces. [default: drawn faces]")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset of the faces.", show_default="drawn faces")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Part of the dataset.")] = None,
     faces: Annotated[int, typer.Option(min=1, help="Number of faces, one per row of a sheet.")] = 6,

@@ -28,7 +28,8 @@ ModelOption = Annotated[
     typer.Option(
         metavar="NAME|FILE",
         help="Model: a name from 'canthus models', an ONNX file with a model card, or a .npz of 'canthus fit'. May be "
-        "repeated with --occlusion. [default: default]",
+        "repeated with --occlusion.",
+        show_default="default",
     ),
 ]
 PredictionsOption = Annotated[
@@ -50,19 +51,19 @@ SplitOption = Annotated[
     ),
 ]
 BoxesOption = Annotated[
-    str | None, typer.Option(help="Face boxes: truth (hull of the true points) or detector. [default: truth]")
+    str | None, typer.Option(help="Face boxes: truth (hull of the true points) or detector.", show_default="truth")
 ]
 OverlapOption = Annotated[
     float | None,
-    typer.Option(help="A face is found if the IoU of its detected and true box is above this. [default: 0.3]"),
+    typer.Option(help="A face is found if the IoU of its detected and true box is above this.", show_default="0.3"),
 ]
 JitterOption = Annotated[
     float | None, typer.Option(help="Shift and scale true boxes at random by up to this fraction.")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Random seed of --box-jitter or --occlusion. [default: 0]")]
+SeedOption = Annotated[int | None, typer.Option(help="Random seed of --box-jitter or --occlusion.", show_default="0")]
 SchemeOption = Annotated[
     str | None,
-    typer.Option(help="Point scheme of a folder, or of predictions that do not state it. [default: ibug_68]"),
+    typer.Option(help="Point scheme of a folder, or of predictions that do not state it.", show_default="ibug_68"),
 ]
 JsonOption = Annotated[
     str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON, in fractions; - is stdout.")
@@ -73,17 +74,17 @@ OutOption = Annotated[
 ]
 RowsOption = Annotated[Path | None, typer.Option(metavar="FILE.csv|.parquet", help="Write one row per face.")]
 WorstOption = Annotated[
-    int | None, typer.Option(min=0, help="Number of faces on the sheet of worst faces in --out. [default: 16]")
+    int | None, typer.Option(min=0, help="Number of faces on the sheet of worst faces in --out.", show_default="16")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the model and of the detector. [default: 1]")
+    int | None, typer.Option(min=1, help="Threads of the model and of the detector.", show_default="1")
 ]
 PassesOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes. [default: 2 for boxes of "
-        "haar and yunet, else 1]",
+        help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
+        show_default="2 for haar and yunet, else 1",
     ),
 ]
 JitterReportOption = Annotated[
@@ -94,7 +95,8 @@ ToleranceOption = Annotated[
     float | None,
     typer.Option(
         help="For --predictions with confidence: a point is right if its error is at most this fraction of the longer "
-        "side of the face box. [default: what the file states, or 0.05]"
+        "side of the face box.",
+        show_default="what the file states, or 0.05",
     ),
 ]
 OcclusionOption = Annotated[

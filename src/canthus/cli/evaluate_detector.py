@@ -29,7 +29,9 @@ from canthus.evaluation.wider_face import LEVELS, write_wider_predictions
 
 DatasetOption = Annotated[str, typer.Option(help="facemask, wild21, widerface, fddb, 300w, ytf or wflw.")]
 RootOption = Annotated[Path, typer.Option(help="Folder of the dataset.")]
-SplitOption = Annotated[str | None, typer.Option(help="Part of the dataset. [default: its test or validation part]")]
+SplitOption = Annotated[
+    str | None, typer.Option(help="Part of the dataset.", show_default="its test or validation part")
+]
 DetectorsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,7 +40,7 @@ DetectorsOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each detector and of OpenCV.")]
 LeastScoreOption = Annotated[
-    float | None, typer.Option(help=f"Leave out detections of a lower score. [default: {LEAST_SCORE:g}]")
+    float | None, typer.Option(help="Leave out detections of a lower score.", show_default=f"{LEAST_SCORE:g}")
 ]
 OverlapOption = Annotated[
     float, typer.Option(help="A detection matches a labelled face from this IoU (intersection over union) on.")
@@ -67,7 +69,9 @@ OutOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder for figures, rows, plot and a sheet of the worst pictures."),
 ]
-WorstOption = Annotated[int | None, typer.Option(min=0, help="Number of pictures on the sheet in --out. [default: 12]")]
+WorstOption = Annotated[
+    int | None, typer.Option(min=0, help="Number of pictures on the sheet in --out.", show_default="12")
+]
 
 
 def evaluate_detector(

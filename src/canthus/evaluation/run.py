@@ -220,7 +220,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     session = open_model(options.model or "default", threads=options.threads or 1)
     split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
     usual = usual_passes(options.detector or "default") if detected else 1
-    landmarker = Landmarker(session, passes=options.passes or usual)
+    landmarker = Landmarker(session, passes=usual if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
     calibration = session.card.calibration
     report = score(
