@@ -9,8 +9,7 @@ import pytest
 from torch import nn
 
 from canthus.errors import ConfigError
-from canthus.export.onnx import export_onnx
-from canthus.export.verify import TOLERANCE_PX, verify_export
+from canthus.export.onnx import TOLERANCE_PX, export_onnx, verify_export
 from canthus.models import MODELS, create_model
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
@@ -99,7 +98,7 @@ def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp
     assert session.card == card
     assert session.tells_spread == spread
     crops = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
-    assert verify_export(network, session, crops) <= TOLERANCE_PX
+    assert verify_export(network, session, [crops]) <= TOLERANCE_PX
 
 
 @pytest.mark.parametrize(

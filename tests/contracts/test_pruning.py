@@ -10,8 +10,7 @@ from torch import nn
 
 from canthus.compression.plan import PrunePlan, apply_plan
 from canthus.compression.prune import Pruned, PruneSettings, points_and_maps, prune
-from canthus.export.onnx import export_onnx
-from canthus.export.verify import TOLERANCE_PX, verify_export
+from canthus.export.onnx import TOLERANCE_PX, export_onnx, verify_export
 from canthus.models import MODELS, create_model
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
@@ -83,4 +82,4 @@ def test_its_onnx_file_computes_the_same(pruned: tuple[str, Pruned], tmp_path: P
     export_onnx(made.network.eval(), card, tmp_path / "test.onnx")
     session = LandmarkSession.open(tmp_path / "test.onnx")
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-    assert verify_export(made.network, session, crops) <= TOLERANCE_PX
+    assert verify_export(made.network, session, [crops]) <= TOLERANCE_PX

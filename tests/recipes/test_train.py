@@ -189,7 +189,7 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
 def test_without_data_the_export_is_checked_on_drawn_faces(unbroken: Path, tmp_path: Path) -> None:
     report = export(unbroken / "best.ckpt", tmp_path / "m.onnx", roots={}, cache=tmp_path)
     assert not report.real
-    assert report.crops == 32
+    assert report.pictures == 32
     assert report.metrics == {}
 
 

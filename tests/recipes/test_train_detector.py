@@ -3,16 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from canthus.errors import ConfigError, ModelFileError
+from canthus.export.onnx import verify_export
+from canthus.models.face_detector import FaceDetector
+from canthus.recipes.build import load_network
 from canthus.recipes.config import DetectorConfig, load_any_recipe, load_recipe
-from canthus.recipes.export_detector import export_detector, load_detector_network
-from canthus.recipes.train import Surroundings
-from canthus.recipes.train_detector import pack_scenes, train_detector
+from canthus.recipes.export import export
+from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
 from drawn_scenes import write_scenes
@@ -74,7 +78,7 @@ def config(recipe: Path) -> DetectorConfig:
 
 def run(config: DetectorConfig, scenes: Path, out: Path, write: Callable[[str], None] = lambda line: None) -> Path:
     place = Surroundings(roots={"facemask": scenes}, cache=scenes / "cache", out=out, accelerator="cpu")
-    return train_detector(config, place, pack_scenes(config, place), write=write)
+    return train(config, place, pack_faces(config, place), write=write)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def test_a_stopped_run_goes_on_as_if_unbroken(
 def test_the_export_computes_what_was_trained_and_carries_its_score(
     unbroken: Path, scenes: Path, tmp_path: Path
 ) -> None:
-    report = export_detector(unbroken / "best.ckpt", tmp_path / "drawn.onnx", roots={"facemask": scenes})
+    report = export(unbroken / "best.ckpt", tmp_path / "drawn.onnx", roots={"facemask": scenes}, cache=tmp_path)
     assert report.real
     assert report.pictures == 10
     assert report.difference < 1e-3
@@ -124,7 +128,7 @@ def test_the_export_computes_what_was_trained_and_carries_its_score(
     assert session.card.training_data == ("facemask",)
     assert session.card.metrics == report.metrics
     assert "research use only" in session.card.licence
-    network, _ = load_detector_network(unbroken / "best.ckpt")
+    network, _ = load_network(unbroken / "best.ckpt")
     picture = np.random.default_rng(0).integers(0, 256, size=(2, 64, 160, 3), dtype=np.uint8)
     with torch.no_grad():
         expected = network(torch.from_numpy(picture).permute(0, 3, 1, 2) / 255.0).numpy()
@@ -134,8 +138,25 @@ def test_the_export_computes_what_was_trained_and_carries_its_score(
     assert CanthusDetector(session, least_score=0.0)(picture[0]).boxes.shape[1] == 4
 
 
+def test_the_file_that_is_kept_is_the_file_that_was_compared(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[bytes] = []
+
+    def compare_and_spoil(network: FaceDetector, session: DetectorSession, pictures: Any) -> float:
+        difference = verify_export(network, session, pictures)
+        compared.append(Path(session.source).read_bytes())
+        torch.nn.init.zeros_(network.first_convolution.weight)
+        return difference
+
+    monkeypatch.setattr("canthus.recipes.export.verify_export", compare_and_spoil)
+    export(unbroken / "best.ckpt", tmp_path / "drawn.onnx", roots={}, cache=tmp_path)
+    kept, checked = (onnx.load_from_string(data) for data in ((tmp_path / "drawn.onnx").read_bytes(), *compared))
+    assert kept.graph == checked.graph
+
+
 def test_an_export_without_data_compares_on_noise(unbroken: Path, tmp_path: Path) -> None:
-    report = export_detector(unbroken / "last.ckpt", tmp_path / "drawn.onnx", roots={}, licence="mine")
+    report = export(unbroken / "last.ckpt", tmp_path / "drawn.onnx", roots={}, cache=tmp_path, licence="mine")
     assert not report.real
     assert report.metrics == {}
     assert DetectorSession.open(tmp_path / "drawn.onnx").card.licence == "mine"
@@ -150,7 +171,7 @@ def test_wrong_recipes_say_what_is_wrong(recipe: Path, config: DetectorConfig, s
         run(odd, scenes, tmp_path)
     nowhere = Surroundings(roots={}, cache=tmp_path, out=tmp_path, accelerator="cpu")
     with pytest.raises(ConfigError, match="facemask=DIR"):
-        pack_scenes(config, nowhere)
+        pack_faces(config, nowhere)
     refused = load_any_recipe(str(recipe), ["model_settings.breadth=2"])
     assert isinstance(refused, DetectorConfig)
     with pytest.raises(ConfigError, match="breadth"):

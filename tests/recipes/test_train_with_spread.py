@@ -12,9 +12,9 @@ from canthus.data.splits import fold_of
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.recipes.build import load_network, start_network
-from canthus.recipes.calibrate import calibrate
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export
+from canthus.recipes.held_out import calibrate
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.sessions import LandmarkSession
 

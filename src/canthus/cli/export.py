@@ -1,5 +1,6 @@
 """``canthus export``: a checkpoint to one ONNX file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +9,8 @@ import typer
 from canthus.cli.options import CacheOption, DataOption, RootOption
 
 if TYPE_CHECKING:
+    from canthus.recipes.config import Recipe
     from canthus.recipes.export import ExportReport
-    from canthus.recipes.export_detector import DetectorExportReport
 
 
 def export(
@@ -31,10 +32,8 @@ def export(
 
     from canthus.cli.progress import packing_bar
     from canthus.cli.train import dataset_roots
-    from canthus.errors import ConfigError
-    from canthus.recipes.config import DetectorConfig, read_config
-    from canthus.recipes.export import export as export_landmarks
-    from canthus.recipes.export_detector import export_detector
+    from canthus.recipes.config import read_config
+    from canthus.recipes.export import export as export_checkpoint
     from canthus.recipes.train import default_cache
     from canthus.training.checkpoint import checkpoint_config, read_checkpoint
 
@@ -43,39 +42,29 @@ def export(
     path = out or checkpoint.parent / f"{config.name}.onnx"
     roots = dataset_roots(data, root, sorted({v.dataset for v in config.validation}))
     with packing_bar(console) as progress:
-        if isinstance(config, DetectorConfig):
-            if decode:
-                raise ConfigError("--decode is for landmark networks, this is a face detector; leave it out")
-            lines = _detector_lines(export_detector(checkpoint, path, roots=roots, licence=licence, progress=progress))
-        else:
-            report = export_landmarks(
-                checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, decode=decode,
-                progress=progress,
-            )  # fmt: skip
-            lines = _landmark_lines(report, config.validation[0].name)
-    for line in lines:
+        report = export_checkpoint(
+            checkpoint, path, roots=roots, cache=cache or default_cache(), licence=licence, decode=decode,
+            progress=progress,
+        )  # fmt: skip
+    for line in _lines(report, config):
         console.print(line)
 
 
-def _landmark_lines(report: "ExportReport", faces: str) -> list[str]:
+def _lines(report: "ExportReport", config: "Recipe") -> Iterator[str]:
+    from canthus.recipes.config import DetectorConfig
+
+    yield f"{report.path}: {report.size_bytes / 1e6:.2f} MB"
+    if isinstance(config, DetectorConfig):
+        kind = "photos" if report.real else "pictures of noise (give --data DIR to use the validation photos)"
+        yield f"torch against ONNX: at most {report.difference:.1e} strides on {report.pictures} {kind}"
+        yield from (f"{name}: {100 * value:.2f} %" for name, value in report.metrics.items())
+        return
     kind = "real" if report.real else "drawn (give --data DIR to use the validation faces)"
-    lines = [
-        f"{report.path}: {report.size_bytes / 1e6:.2f} MB",
-        f"torch against ONNX: at most {report.difference_px:.1e} px of the crop on {report.crops} crops, {kind}",
-        *(f"{name}: {100 * value:.2f} % (truth boxes)" for name, value in report.metrics.items()),
-    ]
+    yield f"torch against ONNX: at most {report.difference:.1e} px of the crop on {report.pictures} crops, {kind}"
+    yield from (f"{name}: {100 * value:.2f} % (truth boxes)" for name, value in report.metrics.items())
     if report.calibration:
         tolerance = 100 * report.calibration.tolerance
-        lines.append(f"confidence: that a point is right within {tolerance:g} % of the face box's longer side")
+        yield f"confidence: that a point is right within {tolerance:g} % of the face box's longer side"
     elif report.tells_spread:
-        lines.append(f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it")
-    return lines
-
-
-def _detector_lines(report: "DetectorExportReport") -> list[str]:
-    kind = "photos" if report.real else "pictures of noise (give --data DIR to use the validation photos)"
-    return [
-        f"{report.path}: {report.size_bytes / 1e6:.2f} MB",
-        f"torch against ONNX: at most {report.difference:.1e} strides on {report.pictures} {kind}",
-        *(f"{name}: {100 * value:.2f} %" for name, value in report.metrics.items()),
-    ]
+        faces = config.validation[0].name
+        yield f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it"

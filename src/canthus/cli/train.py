@@ -3,17 +3,11 @@
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from canthus.cli.options import CacheOption, DataOption, RecipeArgument, RootOption, SetOption
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from canthus.recipes.config import DetectorConfig, TrainConfig
-    from canthus.recipes.train import Surroundings
 
 
 def train(
@@ -34,8 +28,10 @@ def train(
     require("lightning", extra="train")
     from rich.console import Console
 
+    from canthus.cli.progress import packing_bar
     from canthus.recipes.config import load_any_recipe, recipe_names
-    from canthus.recipes.train import Surroundings, default_cache, refuse_other_run
+    from canthus.recipes.train import Surroundings, default_cache, pack_faces, refuse_other_run
+    from canthus.recipes.train import train as train_network
 
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
@@ -55,7 +51,9 @@ def train(
         threads=threads,
     )
     refuse_other_run(config, place.out)
-    best = _train(config, place, console)
+    with packing_bar(console) as progress:
+        packs = pack_faces(config, place, progress=progress)
+    best = train_network(config, place, packs, write=functools.partial(console.print, soft_wrap=True))
     console.print(f"best weights: {best}")
     console.print(f"curves:       {place.out / 'curves.png'}")
 
@@ -63,23 +61,6 @@ def train(
 def quiet_lightning() -> None:
     """Leave out what Lightning says about its devices and itself."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-
-
-def _train(config: "TrainConfig | DetectorConfig", place: "Surroundings", console: "Console") -> Path:
-    from canthus.cli.progress import packing_bar
-    from canthus.recipes.config import DetectorConfig
-    from canthus.recipes.train import pack_faces
-    from canthus.recipes.train import train as train_landmarks
-    from canthus.recipes.train_detector import pack_scenes, train_detector
-
-    write = functools.partial(console.print, soft_wrap=True)
-    if isinstance(config, DetectorConfig):
-        with packing_bar(console) as progress:
-            scenes = pack_scenes(config, place, progress=progress)
-        return train_detector(config, place, scenes, write=write)
-    with packing_bar(console) as progress:
-        packs = pack_faces(config, place, progress=progress)
-    return train_landmarks(config, place, packs, write=write)
 
 
 def dataset_roots(data: Path | None, roots: list[str], names: list[str]) -> dict[str, Path]:

@@ -8,12 +8,9 @@ Differs: what comes before the first layer with weights and after the last one s
 that last layer, because a byte divides the crop into 256 places at most, coarser than the points that are asked for.
 """
 
-import contextlib
 import copy
-import io
-import logging
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -22,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from canthus.errors import ConfigError, ModelFileError
+from canthus.export.onnx import quiet
 from canthus.lookup import lookup, require, unknown_name
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -87,7 +85,7 @@ def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str 
     """
     onnx, tools = require("onnx", extra="train"), require("onnxruntime.quantization", extra="train")
     wanted = lookup(METHODS, method, kind="method of calibration")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared = Path(folder) / "float.onnx", Path(folder) / "prepared.onnx"
         source.write_bytes(data)
         tools.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -128,7 +126,7 @@ def quantized(
     if weight_bits not in (7, 8):
         raise ConfigError(f"Weights have 7 or 8 bits, found {weight_bits}")
     tools = require("onnxruntime.quantization", extra="train")
-    with _quiet():
+    with quiet():
         quantizer = tools.QDQQuantizer(
             copy.deepcopy(ranged.model),
             True,  # a scale for each channel
@@ -218,15 +216,3 @@ def _outside(model: Any) -> frozenset[str]:
         if not leads_on and node.op_type not in _PRODUCTS:
             outside.add(node.name)
     return frozenset(outside)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what ONNX Runtime prints and logs about its own steps."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

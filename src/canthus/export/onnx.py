@@ -1,11 +1,12 @@
-"""Networks to ONNX files with their card inside: landmark networks and detectors."""
+"""Networks to ONNX files with their card inside, compared with torch: landmark networks and face detectors."""
 
 import contextlib
 import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -15,55 +16,31 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
+from canthus.geometry import unit_to_pixels
 from canthus.lookup import require
 from canthus.models.face_detector import STRIDES, FaceDetector
 from canthus.runtime.cards import METADATA_KEY, DetectorCard, ModelCard
-from canthus.runtime.sessions import DetectorSession
-
-
-def put_card(model: Any, card: str, *, description: str) -> None:
-    """Write a card into a model, in the place of one that may be there.
-
-    Args:
-        model: an ONNX model in memory.
-        card: as JSON.
-        description: the file's own text on itself.
-    """
-    for entry in [e for e in model.metadata_props if e.key == METADATA_KEY]:
-        model.metadata_props.remove(entry)
-    model.metadata_props.add(key=METADATA_KEY, value=card)
-    model.producer_name = "canthus"
-    model.doc_string = description
-
-
-def replace_card(path: Path, card: ModelCard) -> None:
-    """Write another card into an ONNX file.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-    """
-    onnx = require("onnx", extra="train")
-    model = onnx.load(path)
-    put_card(model, card.to_json(), description=describe_file(card))
-    path.write_bytes(model.SerializeToString())
-
-
-def describe_file(card: ModelCard) -> str:
-    """What a file says about itself to whoever opens it with other tools."""
-    return f"{card.name}: {card.scheme} landmarks of one face. Licence of the weights: {card.licence}"
-
+from canthus.runtime.sessions import DetectorSession, LandmarkSession
 
 OPSET = 20
-OUTPUTS = ["points", "spread"]
-"""Names in the file; the second only where the network tells it."""
+Card = ModelCard | DetectorCard
+
+TOLERANCE_PX = 1e-3
+"""Largest difference allowed between the points of the two, in pixels of the crop."""
+TOLERANCES = {"points": TOLERANCE_PX, "spread": 1e-3, "faces": 1e-3}
+"""Largest difference allowed between the file and the network, by output.
+
+Points are in pixels of the crop.  The spread is a logarithm: 0.001 is a thousandth of the expected error.  The rows of
+a detector hold logits, and offsets and log sizes in strides.
+"""
 
 
 @final
-class ExportView(nn.Module):
-    """The network as the runtime calls it: uint8 ``(n, s, s, 3)`` RGB in; points of the unit frame and spread out.
+class LandmarkView(nn.Module):
+    """A landmark network as the runtime calls it: uint8 ``(n, s, s, 3)`` RGB in; points of the unit frame, spread out.
 
-    Differs: the change from bytes to floats is part of the file, so that callers in any language hand over plain
-    pictures and cannot normalise wrongly.
+    Differs: the change from bytes to floats is part of the file, so that callers in any language pass plain pictures
+    and cannot normalise wrongly.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -71,118 +48,14 @@ class ExportView(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Bytes to points ``(n, k, 2)`` and, where the network tells it, their spread ``(n, k)``."""
+        """Points ``(n, k, 2)`` and, where the network predicts it, their spread ``(n, k)``."""
         output = self.network(image.permute(0, 3, 1, 2).float() / 255.0)
         return (output.points,) if output.spread is None else (output.points, output.spread)
 
 
-def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
-    """Write ``network`` to ``path``.
-
-    Args:
-        network: returns ``Output``; put into eval mode for the export.
-        card: written into the file's metadata.
-        path: ``.onnx`` file; missing folders are made.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is not installed.
-        ModelFileError: the exported file is not valid.
-    """
-    view = ExportView(network).eval()
-    example = torch.zeros(2, card.size, card.size, 3, dtype=torch.uint8)
-    with torch.no_grad():
-        outputs = OUTPUTS[: len(view(example))]
-    write_onnx(
-        view,
-        example,
-        path,
-        outputs=outputs,
-        sizes={0: torch.export.Dim("n", min=1, max=4096)},
-        card=card.to_json(),
-        description=describe_file(card),
-    )
-
-
-def write_onnx(
-    view: nn.Module,
-    example: Tensor,
-    path: Path,
-    *,
-    outputs: Sequence[str],
-    sizes: Mapping[int, Any],
-    card: str,
-    description: str,
-) -> None:
-    """Write any network of one picture input to ``path``.
-
-    Args:
-        view: takes ``example``, gives the outputs; in eval mode.
-        example: the input ``image`` to trace with.
-        path: ``.onnx`` file; missing folders are made.
-        outputs: names of the outputs.
-        sizes: axes of the input that may have other sizes, see ``torch.export``.
-        card: the card as JSON, for the file's metadata.
-        description: the file's own text on itself.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is not installed.
-        ModelFileError: the exported file is not valid.
-    """
-    onnx = require("onnx", extra="train")
-    require("onnxscript", extra="train")
-    model = _trace(view, example, outputs, sizes).model_proto
-    put_card(model, card, description=description)
-    _drop_debris(model)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelFileError(f"The export to {path} is not a valid ONNX model: {error}") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
-
-
-def _trace(view: nn.Module, example: Tensor, outputs: Sequence[str], sizes: Mapping[int, Any]) -> Any:
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        # The exporter prints its steps and warns about its own insides; neither helps a user.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return torch.onnx.export(
-                view,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["image"],
-                output_names=list(outputs),
-                dynamic_shapes=(dict(sizes),),
-                external_data=False,
-                verbose=False,
-            )
-    finally:
-        exporter.setLevel(level)
-
-
-def _drop_debris(model: Any) -> None:
-    """Remove the tracer's stack traces, which name files of the machine that exported, and inferred shapes."""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
-        if hasattr(value, "metadata_props"):
-            del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-
-
-TOLERANCE = 1e-3
-"""Largest difference allowed between ONNX and torch: of logits, and of offsets and log sizes in strides."""
-
-
 @final
 class DetectorView(nn.Module):
-    """The network as the runtime calls it: uint8 ``(n, h, w, 3)`` RGB in, rows of ``models.face_detector`` out.
+    """A detector as the runtime calls it: uint8 ``(n, h, w, 3)`` RGB in, rows of ``models.face_detector`` out.
 
     Differs: the division of bytes by 255 goes into the weights of the first convolution, which saves two passes over
     the picture.
@@ -194,65 +67,180 @@ class DetectorView(nn.Module):
         with torch.no_grad():
             self.network.first_convolution.weight /= 255.0
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Bytes to rows."""
-        rows: Tensor = self.network(image.permute(0, 3, 1, 2).float())
-        return rows
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Rows ``(n, cells, 15)``."""
+        return (self.network(image.permute(0, 3, 1, 2).float()),)
 
 
-def export_detector_onnx(network: FaceDetector, card: DetectorCard, path: Path) -> None:
-    """Write a face detector to ``path``; pictures of any size that is a multiple of the largest stride fit.
+@final
+@dataclass(frozen=True)
+class _Signature:
+    """What differs between the files: the module to trace, an example of its input, its outputs and open axes."""
+
+    view: nn.Module
+    example: Tensor
+    outputs: tuple[str, ...]
+    sizes: Mapping[int, Any]
+
+
+def _signature(network: Any, card: Card) -> _Signature:
+    batch = torch.export.Dim("n", min=1, max=4096)
+    if isinstance(card, ModelCard):
+        view = LandmarkView(network).eval()
+        example = torch.zeros(2, card.size, card.size, 3, dtype=torch.uint8)
+        with torch.no_grad():
+            outputs = ("points", "spread")[: len(view(example))]
+        return _Signature(view, example, outputs, {0: batch})
+    multiple = max(STRIDES)
+    # Sides are traced as multiples, or the tracer would demand proof that the levels of the pyramid fit together.
+    rows, columns = (multiple * torch.export.Dim(name, min=1, max=512) for name in ("rows", "columns"))
+    example = torch.zeros(2, 4 * multiple, 5 * multiple, 3, dtype=torch.uint8)
+    return _Signature(DetectorView(network).eval(), example, ("faces",), {0: batch, 1: rows, 2: columns})
+
+
+def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
+    """Write a network to an ONNX file with its card.
+
+    The file of a landmark network takes any number of crops; that of a detector takes pictures whose sides are
+    multiples of the largest stride.
 
     Args:
-        network: the detector; put into eval mode for the export.
-        card: written into the file's metadata.
-        path: ``.onnx`` file; missing folders are made.
+        network: a landmark network, which returns ``Output``, or a ``FaceDetector``; in eval mode.
+        card: written into the file's metadata; its type says which of the two ``network`` is.
+        path: file to write; missing folders are made.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
         ModelFileError: the exported file is not valid.
     """
-    multiple = max(STRIDES)
-    # Sides are traced as multiples, or the tracer would demand proof that the levels of the pyramid fit together.
-    rows, columns = (torch.export.Dim(name, min=1, max=512) for name in ("rows", "columns"))
-    write_onnx(
-        DetectorView(network).eval(),
-        torch.zeros(2, 4 * multiple, 5 * multiple, 3, dtype=torch.uint8),
-        path,
-        outputs=["faces"],
-        sizes={0: torch.export.Dim("n", min=1, max=4096), 1: multiple * rows, 2: multiple * columns},
-        card=card.to_json(),
-        description=f"{card.name}: face detector. Licence of the weights: {card.licence}",
-    )
+    require("onnxscript", extra="train")
+    model = _trace(_signature(network, card)).model_proto
+    _remove_traces(model)
+    content = finished_model(model, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
-def verify_detector_export(
-    network: FaceDetector,
-    session: DetectorSession,
-    pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]],
-    *,
-    tolerance: float = TOLERANCE,
+def finished_model(model: Any, card: Card) -> bytes:
+    """Put a card into an ONNX model in memory, check the model, and return the content of its file.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the model is not valid.
+    """
+    onnx = require("onnx", extra="train")
+    for entry in [e for e in model.metadata_props if e.key == METADATA_KEY]:
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    model.producer_name = "canthus"
+    what = f"{card.scheme} landmarks of one face" if isinstance(card, ModelCard) else "face detector"
+    model.doc_string = f"{card.name}: {what}. Licence of the weights: {card.licence}"
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError(f"{card.name}: the model is not valid ONNX: {error}") from error
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def replace_card(path: Path, card: Card) -> None:
+    """Write another card into an ONNX file; the network stays as it is.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the file is not a valid ONNX model.
+    """
+    onnx = require("onnx", extra="train")
+    path.write_bytes(finished_model(onnx.load(path), card))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress warnings, log records below errors, and printed text; exporters report steps that no user needs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _trace(signature: _Signature) -> Any:
+    with quiet():
+        return torch.onnx.export(
+            signature.view,
+            (signature.example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=list(signature.outputs),
+            dynamic_shapes=(dict(signature.sizes),),
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _remove_traces(model: Any) -> None:
+    """Remove the tracer's stack traces, which name files of the machine that exported, and inferred shapes."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        if hasattr(value, "metadata_props"):
+            del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+def verify_export(
+    network: nn.Module,
+    session: LandmarkSession | DetectorSession,
+    images: Iterable[UInt8[np.ndarray, "n h w 3"]],
 ) -> float:
-    """Largest difference of any number between the file and the network.
+    """Compare an exported file with its network.
 
     Args:
         network: in eval mode.
         session: the file.
-        pictures: both sides are multiples of the largest stride.
-        tolerance: see ``TOLERANCE``.
+        images: batches as the file takes them.
+
+    Returns:
+        Largest difference of the first output: of points in pixels of the crop, or of a detector's rows.
 
     Raises:
-        ModelFileError: the file does not compute what the network computes.
+        ModelFileError: an output differs by more than ``TOLERANCES`` allow, or one of the two lacks an output.
     """
-    worst = 0.0
-    for picture in pictures:
-        batch = np.ascontiguousarray(picture[None])
-        with torch.no_grad():
-            expected = network(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255.0).numpy()
-        worst = max(worst, float(np.abs(session(batch) - expected).max(initial=0.0)))
-    if not worst <= tolerance:
-        raise ModelFileError(
-            f"The exported file differs from the network by {worst:.2g}; {tolerance:g} is allowed. "
-            "The file is not fit for use"
-        )
-    return worst
+    worst: dict[str, float] = {}
+    for batch in images:
+        found, expected = _file_outputs(session, batch), _network_outputs(network, session, batch)
+        if found.keys() != expected.keys():
+            raise ModelFileError(f"The network has the outputs {list(expected)}, the exported file {list(found)}")
+        for name, values in found.items():
+            worst[name] = max(worst.get(name, 0.0), float(np.abs(values - expected[name]).max(initial=0.0)))
+    for name, difference in worst.items():
+        if not difference <= TOLERANCES[name]:
+            raise ModelFileError(
+                f"The output {name!r} of the exported file differs from the network's by {difference:.2g}; "
+                f"{TOLERANCES[name]:g} is allowed. The file is not fit for use"
+            )
+    return next(iter(worst.values()), 0.0)
+
+
+def _file_outputs(session: LandmarkSession | DetectorSession, images: np.ndarray) -> dict[str, np.ndarray]:
+    if isinstance(session, DetectorSession):
+        return {"faces": session(images)}
+    answer = session.answer(images)
+    return {"points": answer.points} | ({} if answer.spread is None else {"spread": answer.spread})
+
+
+def _network_outputs(
+    network: nn.Module, session: LandmarkSession | DetectorSession, images: np.ndarray
+) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        output = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0)
+    if isinstance(session, DetectorSession):
+        return {"faces": output.numpy()}
+    points = unit_to_pixels(output.points.numpy(), session.card.size)
+    return {"points": points} | ({} if output.spread is None else {"spread": output.spread.numpy()})

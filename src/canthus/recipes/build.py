@@ -14,10 +14,11 @@ from canthus.lookup import lookup, unknown_name
 from canthus.losses import HEATMAP_LOSSES, LOSSES, heatmap_l2_loss, l2_loss
 from canthus.losses.weights import weigh_points
 from canthus.models import create_model
+from canthus.models.face_detector import FaceDetector
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.output import Network, example_output
 from canthus.models.weights import WeightsReport, load_onnx_weights, load_weights, read_weights_file
-from canthus.recipes.config import TrainConfig, from_values
+from canthus.recipes.config import Recipe, TrainConfig, from_values, read_config
 from canthus.schemes import find_scheme
 from canthus.training.checkpoint import CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
@@ -33,7 +34,7 @@ from canthus.zoo import embedded_models
 
 
 def cut_as_planned(network: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
-    """The network, cut in place by the plan that a checkpoint carries; as it is where it carries none.
+    """Prune a network in place by the plan in its checkpoint; without a plan it stays whole.
 
     Raises:
         ModelFileError: the plan is damaged or for another network.
@@ -41,49 +42,54 @@ def cut_as_planned(network: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Modu
     text = checkpoint.get(PLAN_KEY)
     if isinstance(text, str):
         apply_plan(network, PrunePlan.from_json(text))
-        tell_feature_channels(network)
+        update_feature_channels(network)
     return network
 
 
-def tell_feature_channels(network: nn.Module) -> None:
-    """Set ``feature_channels`` of a network whose layers were cut to the width of its feature map today."""
+def update_feature_channels(network: nn.Module) -> None:
+    """Set ``network.feature_channels`` to the width that its feature map has now, after pruning."""
     if isinstance(network, Network) and (features := example_output(network, network.size).features) is not None:
         network.feature_channels = features.shape[1]
 
 
 NEW_HEADS = ("spread.", "heatmap_head.")
-"""Prefixes of weights that a network may have beyond those of the checkpoint it starts from."""
+"""Prefixes of weights that may be missing in the checkpoint a network starts from."""
 
 
-def fresh_network(config: TrainConfig) -> nn.Module:
+def fresh_network(config: Recipe) -> nn.Module:
     """The recipe's network with random weights.
 
     Raises:
         ConfigError: unknown model or scheme, or a setting that the network does not take.
     """
-    points = find_scheme(config.scheme).count
-    return create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    if isinstance(config, TrainConfig):
+        points = find_scheme(config.scheme).count
+        return create_model(config.model, points=points, size=config.size, settings=config.model_settings)
+    try:
+        return FaceDetector(**config.model_settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The face detector cannot be made with {config.model_settings}: {error}") from error
 
 
 def start_network(
-    config: TrainConfig,
+    config: Recipe,
     images: Callable[[], Tensor] | None = None,
     *,
-    tell: Callable[[WeightsReport], None] = lambda report: None,
+    report: Callable[[WeightsReport], None] = lambda report: None,
 ) -> nn.Module:
-    """The recipe's network with the weights it starts from.
+    """The recipe's network with the weights that ``init`` names.
 
-    A checkpoint of canthus must fit as a whole, but for the heads of the spread and of the heatmaps, which may start
-    anew; so must an exported model.  Of any other file of weights, what fits is taken.
+    A checkpoint of canthus or an exported model must fit the network; only the heads of the spread and of the heatmaps
+    may be missing.  From any other file of weights, the tensors that fit are taken.
 
     Args:
         config: the recipe.
-        images: gives pictures as in training, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
-        tell: called with what a plain file of weights had for the network.
+        images: returns training pictures, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
+        report: called with the tensors that were taken from a plain file of weights.
 
     Raises:
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
-        ModelFileError: ``init`` is no file of weights, or nothing in it fits.
+        ModelFileError: ``init`` is not a file of weights, or nothing in it fits.
     """
     network = fresh_network(config)
     if not config.init:
@@ -91,11 +97,14 @@ def start_network(
     path = init_file(config.init)
     if path.suffix == ".onnx":
         if images is None:
-            raise ConfigError(f"init={config.init} is an exported model; its statistics need training pictures")
+            raise ConfigError(
+                f"init={config.init} is an exported model; only a landmark network that has training pictures at hand "
+                "can start from one. Give a checkpoint"
+            )
         load_onnx_weights(network, path, images())
         return network
     if CONFIG_KEY not in read_weights_file(path):
-        tell(load_weights(network, path))
+        report(load_weights(network, path))
         return network
     weights = network_weights(read_checkpoint(path))
     fresh = {name: value for name, value in network.state_dict().items() if name.startswith(NEW_HEADS)}
@@ -106,15 +115,15 @@ def start_network(
     return network
 
 
-def load_network(checkpoint: Path) -> tuple[nn.Module, TrainConfig]:
-    """The network of a checkpoint with its (averaged) weights, in eval mode, and the recipe that made it.
+def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
+    """The network of a checkpoint with its (averaged) weights, in eval mode, and its recipe.
 
     Raises:
-        ModelFileError: not a checkpoint, or it carries no recipe.
+        ModelFileError: not a checkpoint, or it holds no recipe.
         ConfigError: its recipe does not fit this version.
     """
     state = read_checkpoint(checkpoint)
-    config = from_values(TrainConfig, checkpoint_config(state, source=checkpoint))
+    config = read_config(checkpoint_config(state, source=checkpoint))
     network = cut_as_planned(fresh_network(config), state)
     network.load_state_dict(network_weights(state))
     return network.eval(), config
@@ -124,7 +133,8 @@ def load_teacher(config: TrainConfig) -> Teacher:
     """The teacher of a recipe, frozen.
 
     Raises:
-        ConfigError: there is no such checkpoint, or its network looks at other crops or points than the recipe's.
+        ConfigError: there is no such checkpoint, or its network takes other crops or gives other points than the
+            recipe's.
         ModelFileError: not a checkpoint.
     """
     path = Path(config.distill.teacher)
@@ -135,20 +145,15 @@ def load_teacher(config: TrainConfig) -> Teacher:
         )
     teacher, taught = _trained_teacher(path, path.stat().st_mtime_ns)
     for name in ("scheme", "size", "margin"):
-        own, theirs = getattr(config, name), getattr(taught, name)
+        own, theirs = getattr(config, name), getattr(taught, name, "none")
         if own != theirs:
             raise ConfigError(f"The teacher {path} has {name} {theirs}, the recipe {own}; they must be the same")
     return teacher
 
 
 @functools.lru_cache(maxsize=1)
-def _trained_teacher(path: Path, _: int) -> tuple[Teacher, TrainConfig]:
-    """A checkpoint's network as a teacher; kept, because pruning asks for it after every layer.
-
-    Args:
-        path: of the checkpoint.
-        _: when it was written.
-    """
+def _trained_teacher(path: Path, changed_ns: int) -> tuple[Teacher, Recipe]:
+    """A checkpoint's network as a teacher; cached, because pruning needs it after every layer."""
     network, config = load_network(path)
     if isinstance(network, JointNetwork):
         network = decoding(network, "regression")
@@ -156,10 +161,10 @@ def _trained_teacher(path: Path, _: int) -> tuple[Teacher, TrainConfig]:
 
 
 def init_file(init: str) -> Path:
-    """File that the setting ``init`` means: an embedded model by its name, or a path.
+    """File that the setting ``init`` names: an embedded model, or a path.
 
     Raises:
-        ConfigError: neither.
+        ConfigError: it is neither.
     """
     path = embedded_models().get(init, Path(init))
     if not path.is_file():

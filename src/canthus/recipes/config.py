@@ -103,6 +103,11 @@ class DetectorConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
+    @property
+    def draws(self) -> int:
+        """Pictures of one epoch, over all training sets."""
+        return self.pictures_per_epoch
+
 
 T = TypeVar("T")
 
@@ -172,6 +177,15 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
+    @property
+    def draws(self) -> int:
+        """Pictures of one epoch, over all training sets."""
+        return self.faces_per_epoch
+
+
+Recipe = TrainConfig | DetectorConfig
+"""What ``canthus train`` takes."""
+
 
 @final
 @dataclass(frozen=True)
@@ -228,7 +242,7 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
     return config
 
 
-def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig | DetectorConfig:
+def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> Recipe:
     """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
     return read_config(_recipe_values(recipe, changes, ""))
 
@@ -270,7 +284,7 @@ def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, 
     return values
 
 
-def read_config(values: Mapping[str, Any]) -> TrainConfig | DetectorConfig:
+def read_config(values: Mapping[str, Any]) -> Recipe:
     """The recipe that plain data stands for: of a face detector where it says so, else of a landmark network.
 
     Raises:
@@ -279,6 +293,20 @@ def read_config(values: Mapping[str, Any]) -> TrainConfig | DetectorConfig:
     if values.get("task") == TASK:
         return from_values(DetectorConfig, values)
     return from_values(TrainConfig, values)
+
+
+def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
+    """Folder of a dataset.
+
+    Raises:
+        ConfigError: ``roots`` does not have it.
+    """
+    if dataset not in roots:
+        raise ConfigError(
+            f"The dataset {dataset!r} is needed; say where it is with --data DIR (a folder that holds {dataset}/) or "
+            f"--root {dataset}=DIR"
+        )
+    return roots[dataset]
 
 
 def to_values(config: Any) -> dict[str, Any]:

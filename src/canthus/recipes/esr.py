@@ -1,5 +1,6 @@
 """Fit a cascade of ferns by a recipe."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,16 +9,18 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.data import LANDMARK_SETS, load_dataset
-from canthus.data.packs import CropPack, load_crops
-from canthus.data.transforms import View, augment, plain_view, random_flip
+from canthus.data.packs import PACK_SIZE, CropPack, load_crops
+from canthus.data.transforms import View, augment, random_flip
 from canthus.errors import ConfigError, DataError
-from canthus.evaluation.errors import inter_ocular, inter_pupil, normalized_error
+from canthus.evaluation.errors import inter_pupil
 from canthus.lookup import lookup
-from canthus.recipes.config import FitConfig, TrainSource, ValidationSource
+from canthus.recipes.config import FitConfig, TrainSource, ValidationSource, dataset_root
+from canthus.recipes.held_out import crop_held_out
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, grey
 from canthus.schemes import find_scheme
 from canthus.training.esr import fit_esr
+from canthus.types import Annotation
 
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +51,14 @@ def fit_cascade(
     if config.augmentation.flip:
         raise ConfigError("A cascade sees every picture and its mirror image; leave augmentation.flip at 0")
     rng = np.random.default_rng(config.seed)
-    packs = [_pack(source, config, roots, cache, progress) for source in config.train]
+    packs = [
+        load_crops(
+            _faces(source, config, roots),
+            cache,
+            progress=functools.partial(progress, f"{source.dataset}/{source.split}"),
+        )
+        for source in config.train
+    ]
     pictures, truth = _material(packs, config, rng)
     scheme = find_scheme(config.scheme)
     shapes, stages = fit_esr(
@@ -61,9 +71,18 @@ def fit_cascade(
     )
     card = _card(config, licence)
     metrics = {}
-    for held in config.validation:
-        pack = _pack(held, config, roots, cache, progress)
-        metrics[f"{held.name}/nme_ion"] = _error(EsrModel(card, shapes, stages), pack, config)
+    for source in config.validation:
+        held = crop_held_out(
+            source.name,
+            _faces(source, config, roots),
+            cache,
+            size=config.size,
+            margin=config.margin,
+            pack_size=PACK_SIZE,
+            progress=progress,
+        )
+        error = held.error(EsrModel(card, shapes, stages).answer(held.crops).points)
+        metrics[f"{source.name}/nme_ion"] = round(error, 6)
     return EsrModel(replace(card, metrics=metrics), shapes, stages)
 
 
@@ -100,24 +119,7 @@ def _material(
     return np.stack(pictures), truth
 
 
-def _error(model: EsrModel, pack: CropPack, config: FitConfig) -> float:
-    view = View(size=config.size, margin=config.margin, pack_margin=pack.margin)
-    samples = [plain_view(pack.sample(index), view) for index in range(len(pack))]
-    truth = np.stack([sample.points for sample in samples])
-    found = model.answer(np.stack([sample.image for sample in samples])).points
-    return round(float(normalized_error(found, truth, inter_ocular(truth, pack.scheme)).mean()), 6)
-
-
-def _pack(
-    source: TrainSource | ValidationSource,
-    config: FitConfig,
-    roots: Mapping[str, Path],
-    cache: Path,
-    progress: Progress,
-) -> CropPack:
+def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
     lookup(LANDMARK_SETS, source.dataset, kind="dataset")
-    if source.dataset not in roots:
-        raise ConfigError(f"The recipe needs the dataset {source.dataset!r}; say where it is with --data or --root")
-    faces = load_dataset(source.dataset, roots[source.dataset], source.split, scheme=config.scheme)
-    what = f"{source.dataset}/{source.split}"
-    return load_crops(faces, cache, progress=lambda done, total: progress(what, done, total))
+    root = dataset_root(roots, source.dataset)
+    return load_dataset(source.dataset, root, source.split, scheme=config.scheme)

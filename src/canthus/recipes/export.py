@@ -1,83 +1,75 @@
-"""A checkpoint to a verified ONNX file."""
+"""A checkpoint to an ONNX file that is compared with torch and measured before it is kept."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import UInt8
 from torch import nn
 
-from canthus.data.packs import CropPack, load_crops
+from canthus.data.scenes import load_scenes
 from canthus.data.synthetic import draw_face
-from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
-from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.export.onnx import export_onnx, replace_card
-from canthus.export.verify import verify_export
+from canthus.evaluation.detection import match_scenes
+from canthus.evaluation.detection_report import average_precision
+from canthus.export.onnx import Card, export_onnx, replace_card, verify_export
+from canthus.images import fit_image, read_image
+from canthus.models.face_detector import STRIDES
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file
 from canthus.recipes.build import fresh_network, init_file, load_network
-from canthus.recipes.calibrate import calibrate
-from canthus.recipes.config import TrainConfig, from_values
-from canthus.recipes.train import load_faces
-from canthus.runtime.cards import Calibration, ModelCard
-from canthus.runtime.sessions import LandmarkSession
+from canthus.recipes.config import DetectorConfig, Recipe, TrainConfig, read_config
+from canthus.recipes.held_out import calibrate, crop_held_out
+from canthus.recipes.train import Progress, load_faces
+from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.cards import Calibration, DetectorCard, ModelCard
+from canthus.runtime.sessions import DetectorSession, LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, read_checkpoint
-from canthus.types import Sample
+from canthus.types import Image, Scene
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
 OWN_TERMS = "not stated: trained on a folder of the exporter's own; give them with --licence"
+UNTRAINED_TERMS = "none needed: random weights"
+
+BATCH = 64
+"""Crops compared at once."""
+LEAST_SCORE = 0.02
+"""Faces with a lower score do not count in a detector's average precision."""
+COMPARED = 40
+"""Pictures of each validation set on which a detector is compared with its file."""
 
 
 @final
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export made and how it was checked.
+    """Result of an export.
 
     Attributes:
         path: the ONNX file.
         size_bytes: its size.
-        crops: pictures that torch and ONNX were compared on.
-        real: True where those were real faces, False where they were drawn.
-        difference_px: largest difference between the two, pixels of the crop.
-        metrics: ``dataset/split/nme_ion`` of the file itself, truth boxes, fractions; of a file with confidence also
-            ``ece`` and ``auroc`` on held-out faces that the calibration has not seen, see ``calibrate``.
-        calibration: how expected errors become confidence; None where the network tells none, or where the first
+        pictures: number of crops, or whole pictures, on which torch and ONNX were compared.
+        real: True for photos, False for drawn faces or noise.
+        difference: largest difference between the two: of points in pixels of the crop; of a detector's logits, and
+            its offsets and log sizes in strides.
+        metrics: measured with the file itself, as fractions.  Landmarks: ``dataset/split/nme_ion`` with true boxes
+            and, with a calibration, ``ece`` and ``auroc`` on faces that did not calibrate, see ``calibrate``.
+            Detectors: ``dataset/split/ap_50``, for the boxes of the dataset.
+        calibration: from expected errors to confidence; None if the network predicts no errors, or if the first
             validation set is not at hand.
-        tells_spread: whether the network tells expected errors.
+        tells_spread: whether the network predicts expected errors.
     """
 
     path: Path
     size_bytes: int
-    crops: int
+    pictures: int
     real: bool
-    difference_px: float
+    difference: float
     metrics: Mapping[str, float]
-    calibration: Calibration | None
-    tells_spread: bool
-
-
-@final
-@dataclass(frozen=True)
-class _Held:
-    """A validation set at hand.
-
-    Attributes:
-        name: ``dataset/split``.
-        samples: its faces as the network sees them.
-        groups: of each face.
-    """
-
-    name: str
-    samples: Sequence[Sample]
-    groups: Sequence[str]
-
-    @property
-    def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
-        return np.stack([sample.image for sample in self.samples])
+    calibration: Calibration | None = None
+    tells_spread: bool = False
 
 
 def export(
@@ -88,136 +80,141 @@ def export(
     cache: Path,
     licence: str | None = None,
     decode: str = "",
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
 ) -> ExportReport:
-    """Write a checkpoint's network as ONNX, compare it with torch, and score the file itself.
+    """Write a checkpoint's network as ONNX, compare the file with torch, and measure the file.
 
-    Where the recipe's validation sets are at hand, they serve for both and their errors go into the model card;
-    otherwise the comparison runs on drawn faces and the card carries no errors.  A network that tells expected errors
-    is calibrated on the first validation set; without that the file gives no confidence.
+    The recipe's validation sets serve for both where they are at hand, and what was measured goes into the model card.
+    Without them the comparison runs on drawn faces (landmarks) or noise (detectors), and the card has no metrics.  A
+    network with expected errors is calibrated on the first validation set; without that set the file gives no
+    confidence.
 
     Args:
         checkpoint: file of a run.
-        path: ONNX file to write.
+        path: ONNX file to write; nothing is written there unless the comparison succeeds.
         roots: folder of each dataset at hand, by name.
         cache: folder of packed crops.
-        licence: terms of the weights; unless given, research terms naming the training sets, or for a folder of one's
+        licence: terms of the weights; by default research terms that name the training sets, or for a folder of one's
             own that none were stated.
-        decode: key of ``DECODINGS``, where a joint network takes its points from; the regression unless given.
-        progress: called with (what, done, total) while crops are packed.
+        decode: key of ``DECODINGS``, for a joint network; ``regression`` by default.
+        progress: called with (what, done, total).
 
     Raises:
-        ConfigError: the network does not give points in the way ``decode`` asks for.
-        ModelFileError: the checkpoint is unfit, or the file differs from the network.
+        ConfigError: the network does not give points in the way that ``decode`` names.
+        ModelFileError: not a checkpoint, or the file differs from the network.
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
     network = _decoded(network, decode)
-    card = _card(config, name=path.stem, licence=licence)
-    # Written aside first, so that a file that fails the comparison never lies under the wanted name.
+    names = training_sets(config)
+    terms = OWN_TERMS if names == ("folder",) else RESEARCH_TERMS.format(names=", ".join(names))
+    card = _card(config, name=path.stem, training_data=names, licence=licence or terms)
+    # The file gets its name only after the comparison, and only its card changes in between.
     unchecked = path.with_suffix(".unchecked.onnx")
     try:
         export_onnx(network, card, unchecked)
-        session = LandmarkSession.open(unchecked)
-        held = _held_out(config, roots, cache, progress)
-        crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
-        difference = verify_export(network, session, crops)
-        calibration, metrics = _scored(config, session, held)
-        replace_card(unchecked, replace(card, metrics=metrics, calibration=calibration))
+        if isinstance(config, DetectorConfig):
+            report = _check_detector(network, config, unchecked, roots, progress=progress)
+        else:
+            report = _check_landmarks(network, config, unchecked, roots, cache=cache, progress=progress)
+        replace_card(unchecked, replace(card, metrics=report.metrics, **_calibration(report)))
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
-    checked = (path, path.stat().st_size, len(crops), bool(held), difference)
-    return ExportReport(*checked, metrics, calibration, session.tells_spread)
+    return replace(report, path=path, size_bytes=path.stat().st_size)
 
 
-def _decoded(network: nn.Module, how: str = "") -> nn.Module:
-    """The network as it is used: a joint one without the head that its points do not come from."""
-    return decoding(network, how or "regression") if how or isinstance(network, JointNetwork) else network
-
-
-def export_untrained(config: TrainConfig, path: Path) -> None:
-    """Write a recipe's network with random weights as ONNX: its size and time are those of the trained one.
+def export_untrained(config: Recipe, path: Path) -> None:
+    """Write a recipe's network with random weights as ONNX, to measure its size and speed.
 
     Raises:
         MissingExtraError: onnx is not installed.
     """
-    network = _decoded(fresh_network(config))
-    card = ModelCard(
-        name=path.stem,
+    card = _card(config, name=path.stem, training_data=(), licence=UNTRAINED_TERMS)
+    export_onnx(_decoded(fresh_network(config)), card, path)
+
+
+def _decoded(network: nn.Module, how: str = "") -> nn.Module:
+    """A joint network without the head that its points do not come from; any other network as it is."""
+    return decoding(network, how or "regression") if how or isinstance(network, JointNetwork) else network
+
+
+def _card(config: Recipe, **entries: Any) -> Card:
+    if isinstance(config, DetectorConfig):
+        return DetectorCard(
+            architecture="face_detector",
+            strides=STRIDES,
+            size=config.inference_size,
+            score=config.score,
+            recipe=config.name,
+            **entries,
+        )
+    return ModelCard(
         architecture=config.model,
         scheme=config.scheme,
         size=config.size,
         margin=config.margin,
-        training_data=(),
-        licence="none needed: random weights",
         recipe=config.name,
+        **entries,
     )
-    export_onnx(network, card, path)
 
 
-def training_sets(config: TrainConfig) -> tuple[str, ...]:
-    """Names of the sets that weights have learned from: those of the stages before (``init``), the teacher's, its own.
+def _calibration(report: ExportReport) -> dict[str, Any]:
+    return {"calibration": report.calibration} if report.calibration else {}
+
+
+def training_sets(config: Recipe) -> tuple[str, ...]:
+    """Names of the sets that the weights have learned from, including those behind ``init`` and behind a teacher.
 
     Raises:
-        ConfigError: the checkpoint of a stage before or of the teacher is gone, so that its sets cannot be named.
+        ConfigError: the file behind ``init`` or the teacher's checkpoint is missing.
     """
-    earlier = [name for source in (config.init, config.distill.teacher) if source for name in _sets_behind(source)]
+    sources = (config.init,) if isinstance(config, DetectorConfig) else (config.init, config.distill.teacher)
+    earlier = [name for source in sources if source for name in _sets_behind(source)]
     return tuple(dict.fromkeys([*earlier, *(s.dataset for s in config.train)]))
 
 
 def _sets_behind(source: str) -> tuple[str, ...]:
-    """Names of the sets that another file of weights has learned from."""
     try:
         path = init_file(source)
     except ConfigError as error:
         raise ConfigError(
-            f"The network learned from {source}, not here, so the card cannot name its training sets; "
+            f"The network learned from {source}, which is not here, so the card cannot name its training sets; "
             "export where the run was started"
         ) from error
     if path.suffix == ".onnx":
         return LandmarkSession.open(path).card.training_data
     if CONFIG_KEY in read_weights_file(path):
-        return training_sets(from_values(TrainConfig, checkpoint_config(read_checkpoint(path), source=path)))
+        return training_sets(read_config(checkpoint_config(read_checkpoint(path), source=path)))
     return (f"whatever made {path.name}",)
 
 
-def _card(config: TrainConfig, *, name: str, licence: str | None) -> ModelCard:
-    names = training_sets(config)
-    return ModelCard(
-        name=name,
-        architecture=config.model,
-        scheme=config.scheme,
-        size=config.size,
-        margin=config.margin,
-        training_data=names,
-        licence=licence or (OWN_TERMS if names == ("folder",) else RESEARCH_TERMS.format(names=", ".join(names))),
-        recipe=config.name,
-    )
-
-
-def _held_out(
-    config: TrainConfig, roots: Mapping[str, Path], cache: Path, progress: Callable[[str, int, int], None]
-) -> list[_Held]:
-    """The validation sets that are at hand, in the recipe's order."""
-    held = []
-    for source in config.validation:
-        if source.dataset in roots:
-            faces = load_faces(source.dataset, source.split, config, roots[source.dataset])
-            pack = load_crops(faces, cache, size=config.pack_size, progress=functools.partial(progress, source.name))
-            held.append(_Held(source.name, plain_samples(pack, config), [face.group for face in faces]))
-    return held
-
-
-def _scored(
-    config: TrainConfig, session: LandmarkSession, held: Sequence[_Held]
-) -> tuple[Calibration | None, dict[str, float]]:
-    """The calibration of a file that tells a spread, where the first validation set is at hand; what was measured."""
-    metrics = {f"{part.name}/nme_ion": _error(session, part) for part in held}
-    if not session.tells_spread or not held or held[0].name != config.validation[0].name:
-        return None, metrics
-    calibration, measured = calibrate(session, held[0].samples, held[0].groups)
-    return calibration, metrics | {f"{held[0].name}/{name}": value for name, value in measured.items()}
+def _check_landmarks(
+    network: nn.Module, config: TrainConfig, file: Path, roots: Mapping[str, Path], *, cache: Path, progress: Progress
+) -> ExportReport:
+    session = LandmarkSession.open(file)
+    held = [
+        crop_held_out(
+            source.name,
+            load_faces(source.dataset, source.split, config, roots[source.dataset]),
+            cache,
+            size=config.size,
+            margin=config.margin,
+            pack_size=config.pack_size,
+            progress=progress,
+        )
+        for source in config.validation
+        if source.dataset in roots
+    ]
+    crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
+    difference = verify_export(network, session, (crops[i : i + BATCH] for i in range(0, len(crops), BATCH)))
+    metrics = {f"{part.name}/nme_ion": round(part.error(session(part.crops)), 6) for part in held}
+    calibration = None
+    if session.tells_spread and held and held[0].name == config.validation[0].name:
+        calibration, measured = calibrate(session, held[0].samples, held[0].groups)
+        metrics |= {f"{held[0].name}/{name}": value for name, value in measured.items()}
+    checked = (file, session.size_bytes, len(crops), bool(held), difference)
+    return ExportReport(*checked, metrics, calibration, session.tells_spread)
 
 
 def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:
@@ -225,13 +222,38 @@ def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:
     return np.stack([draw_face(rng, size=size).image for _ in range(32)])
 
 
-def _error(session: LandmarkSession, held: _Held) -> float:
-    truth = np.stack([sample.points for sample in held.samples])
-    errors = normalized_error(session(held.crops), truth, inter_ocular(truth, session.scheme))
-    return round(float(errors[np.isfinite(errors)].mean()), 6)
+def _check_detector(
+    network: nn.Module, config: DetectorConfig, file: Path, roots: Mapping[str, Path], *, progress: Progress
+) -> ExportReport:
+    session = DetectorSession.open(file)
+    scenes = {
+        s.name: load_scenes(s.dataset, roots[s.dataset], s.split) for s in config.validation if s.dataset in roots
+    }
+    pictures = [
+        fit_image(read_image(scene.path), config.inference_size, multiple=max(STRIDES))[0]
+        for part in scenes.values()
+        for scene in part[:COMPARED]
+    ] or _noise(config.inference_size)
+    difference = verify_export(network, session, (np.ascontiguousarray(picture[None]) for picture in pictures))
+    detector = CanthusDetector(session, least_score=LEAST_SCORE)
+    metrics = {
+        f"{name}/ap_50": _precision(detector, part, functools.partial(progress, name))
+        for name, part in scenes.items()
+        if all(scene.complete for scene in part)
+    }
+    return ExportReport(file, session.size_bytes, len(pictures), bool(scenes), difference, metrics)
 
 
-def plain_samples(pack: CropPack, config: TrainConfig) -> list[Sample]:
-    """All faces of a pack as the network sees them."""
-    view = View(size=config.size, margin=config.margin, pack_margin=pack.margin)
-    return [plain_view(pack.sample(i), view) for i in range(len(pack))]
+def _noise(size: int) -> list[Image]:
+    rng = np.random.default_rng(0)
+    side = max(STRIDES)
+    return [rng.integers(0, 256, size=(side * n, size // side * side, 3), dtype=np.uint8) for n in (3, 8, 12)]
+
+
+def _precision(detector: CanthusDetector, scenes: list[Scene], progress: Callable[[int, int], None]) -> float:
+    def shown() -> Iterable[Scene]:
+        for done, scene in enumerate(scenes, start=1):
+            yield scene
+            progress(done, len(scenes))
+
+    return round(average_precision(match_scenes(scenes, (detector(read_image(s.path)) for s in shown()))), 6)

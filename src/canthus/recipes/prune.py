@@ -14,12 +14,21 @@ from torch import Tensor, nn
 from canthus.compression.plan import PrunePlan
 from canthus.compression.prune import PruneSettings, Step, points_and_maps
 from canthus.compression.prune import prune as prune_network
+from canthus.data.packs import CropPack
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
 from canthus.models.weights import read_weights_file
-from canthus.recipes.build import fresh_network, tell_feature_channels
+from canthus.recipes.build import fresh_network, update_feature_channels
 from canthus.recipes.config import TrainConfig, changed_values, from_values, to_values
-from canthus.recipes.train import Packs, Surroundings, fit_network, refuse_other_run, task_of, training_batches
+from canthus.recipes.train import (
+    Packs,
+    Surroundings,
+    fit_network,
+    fit_settings,
+    refuse_other_run,
+    task_of,
+    training_batches,
+)
 from canthus.training.checkpoint import (
     BEST,
     CONFIG_KEY,
@@ -28,7 +37,7 @@ from canthus.training.checkpoint import (
     network_weights,
     read_checkpoint,
 )
-from canthus.training.fit import FitSettings, fit_briefly
+from canthus.training.fit import fit_briefly
 from canthus.training.task import network_input
 
 PLAN = "plan.json"
@@ -92,7 +101,7 @@ def prune(
     checkpoint: Path,
     config: TrainConfig,
     place: Surroundings,
-    packs: Packs,
+    packs: Packs[CropPack],
     run: PruneRun,
     *,
     progress: Callable[[Step], None] = lambda step: None,
@@ -128,7 +137,7 @@ def prune(
         progress=progress,
         state=place.out,
     )
-    tell_feature_channels(network)
+    update_feature_channels(network)
     place.out.mkdir(parents=True, exist_ok=True)
     (place.out / PLAN).write_text(made.plan.to_json() + "\n")
     if run.final_epochs > 0:
@@ -144,7 +153,7 @@ def _train_on(
     config: TrainConfig,
     place: Surroundings,
     *,
-    packs: Packs,
+    packs: Packs[CropPack],
     write: Callable[[str], None],
 ) -> Path:
     L.seed_everything(config.seed, verbose=False)
@@ -152,7 +161,7 @@ def _train_on(
     return fit_network(network, config, place, packs, batches, entries={PLAN_KEY: plan.to_json()}, write=write)
 
 
-def sample_images(packs: Packs, config: TrainConfig, count: int) -> Tensor:
+def sample_images(packs: Packs[CropPack], config: TrainConfig, count: int) -> Tensor:
     """Faces of the training sets as the network sees them, not augmented; the same ones for a seed."""
     rng = np.random.default_rng(config.seed)
     images = []
@@ -171,7 +180,7 @@ class _Retraining:
     as its shapes stay; the moving average of weights is left to the last training.
     """
 
-    def __init__(self, config: TrainConfig, place: Surroundings, packs: Packs, epochs: float) -> None:
+    def __init__(self, config: TrainConfig, place: Surroundings, packs: Packs[CropPack], epochs: float) -> None:
         faces = max(config.batch_size * place.devices, round(config.faces_per_epoch * epochs))
         self._config = replace(
             config, epochs=1, faces_per_epoch=faces, schedule=replace(config.schedule, warmup_epochs=0.0)
@@ -180,7 +189,7 @@ class _Retraining:
         self._packs = packs
 
     def __call__(self, network: nn.Module, step: Step) -> None:
-        tell_feature_channels(network)
+        update_feature_channels(network)
         config = replace(self._config, seed=self._config.seed + step.number)
         L.seed_everything(config.seed, verbose=False)
         task = task_of(config, self._place, network, [])
@@ -188,19 +197,8 @@ class _Retraining:
         earlier = self._beside(step.number - 1)
         beside = read_weights_file(earlier) if earlier.exists() else {}
         task.load_state_dict({n: t for n, t in beside.items() if n in own and own[n].shape == t.shape}, strict=False)
-        fit_briefly(
-            task,
-            training_batches(config, self._place, self._packs.train),
-            out=self._place.out,
-            settings=FitSettings(
-                epochs=1,
-                monitor="train/loss",
-                precision=config.precision,
-                clip=config.optimizer.clip,
-                devices=self._place.devices,
-                accelerator=self._place.accelerator,
-            ),
-        )
+        batches = training_batches(config, self._place, self._packs.train)
+        fit_briefly(task, batches, out=self._place.out, settings=fit_settings(config, self._place))
         task.to("cpu")
         self._place.out.mkdir(parents=True, exist_ok=True)
         torch.save(

@@ -1,9 +1,8 @@
 """A float model to a checked int8 one."""
 
-import functools
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -13,16 +12,15 @@ from jaxtyping import Float32, UInt8
 
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
 from canthus.data import LANDMARK_SETS, load_dataset
-from canthus.data.packs import PACK_MARGIN, PACK_SIZE, load_crops
-from canthus.data.transforms import View, plain_view
+from canthus.data.packs import PACK_MARGIN, PACK_SIZE
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.export.onnx import describe_file, put_card
+from canthus.export.onnx import finished_model
 from canthus.lookup import lookup, require
-from canthus.recipes.calibrate import calibration_errors
+from canthus.recipes.config import dataset_root
+from canthus.recipes.export import export
+from canthus.recipes.held_out import HeldOut, calibration_errors, crop_held_out
 from canthus.runtime.cards import ModelCard, Quantization
 from canthus.runtime.sessions import LandmarkSession, find_model, read_model
-from canthus.types import Sample
 
 Progress = Callable[[str, int, int], None]
 
@@ -94,28 +92,6 @@ class QuantizeReport:
     quantization: Quantization
 
 
-@final
-@dataclass(frozen=True)
-class _Faces:
-    """A split as the network sees it."""
-
-    samples: Sequence[Sample]
-    groups: Sequence[str]
-
-    @property
-    def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
-        return np.stack([sample.image for sample in self.samples])
-
-    def some_crops(self, count: int, *, seed: int) -> UInt8[np.ndarray, "m s s 3"]:
-        chosen = np.random.default_rng(seed).permutation(len(self.samples))[:count]
-        return self.crops[np.sort(chosen)]
-
-    def error(self, points: Float32[np.ndarray, "n k 2"]) -> float:
-        truth = np.stack([sample.points for sample in self.samples])
-        scale = inter_ocular(truth, self.samples[0].scheme)
-        return float(normalized_error(points, truth, scale).mean())
-
-
 def quantize(
     model: str | Path,
     path: Path,
@@ -146,7 +122,8 @@ def quantize(
     session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
     seen = _load_faces(settings.calibrate, session.card, roots, cache, progress)
     held = _load_faces(settings.check, session.card, roots, cache, progress)
-    crops = seen.some_crops(settings.crops, seed=settings.seed)
+    chosen = np.random.default_rng(settings.seed).permutation(len(seen.samples))[: settings.crops]
+    crops = seen.crops[np.sort(chosen)]
     ranged = see_ranges(data, crops, method=settings.method)
     content, harms, kept = _made(ranged, session, settings, held, crops=crops[:RANKED_ON], progress=progress)
     made = Quantization(
@@ -161,11 +138,12 @@ def quantize(
     )
     report = _compare(path, session, LandmarkSession(content, source=path.name), held, harms=harms, made=made)
     _refuse_loss(report, settings)
-    final_content = _with_card(content, _card(session.card, report))
-    LandmarkSession(final_content, source=path.name)
+    onnx = require("onnx", extra="train")
+    finished = finished_model(onnx.load_from_string(content), _card(session.card, report))
+    LandmarkSession(finished, source=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(final_content)
-    return replace(report, size_bytes=len(final_content))
+    path.write_bytes(finished)
+    return replace(report, size_bytes=len(finished))
 
 
 def _check_settings(settings: QuantizeSettings) -> None:
@@ -187,8 +165,6 @@ def _open_float(
     if Path(model).suffix == ".npz":
         raise ModelFileError(f"{model}: is a cascade of ferns, expected a network; a cascade has no int8 form")
     if Path(model).suffix == ".ckpt":
-        from canthus.recipes.export import export  # brings torch, which nothing else here needs
-
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / f"{path.stem}.onnx"
             export(Path(model), exported, roots=roots, cache=cache, progress=progress)
@@ -206,16 +182,18 @@ def _opened(data: bytes, source: str) -> tuple[LandmarkSession, bytes]:
     return session, data
 
 
-def _load_faces(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress) -> _Faces:
-    """All faces of ``dataset/split``, cut out as the model expects them."""
+def _load_faces(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress) -> HeldOut:
+    """All faces of ``dataset/split``, cropped as the model expects them."""
     dataset, split = split_name(name)
-    if dataset not in roots:
-        raise ConfigError(f"{name} is needed; say where {dataset!r} is with --data DIR or --root {dataset}=DIR")
-    faces = load_dataset(dataset, roots[dataset], split, scheme=card.scheme)
-    size = max(PACK_SIZE, math.ceil(card.size * PACK_MARGIN / card.margin))
-    pack = load_crops(faces, cache, size=size, progress=functools.partial(progress, name))
-    view = View(size=card.size, margin=card.margin, pack_margin=pack.margin)
-    return _Faces([plain_view(pack.sample(i), view) for i in range(len(pack))], [face.group for face in faces])
+    return crop_held_out(
+        name,
+        load_dataset(dataset, dataset_root(roots, dataset), split, scheme=card.scheme),
+        cache,
+        size=card.size,
+        margin=card.margin,
+        pack_size=max(PACK_SIZE, math.ceil(card.size * PACK_MARGIN / card.margin)),
+        progress=progress,
+    )
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -236,7 +214,7 @@ def _made(
     ranged: RangedModel,
     session: LandmarkSession,
     settings: QuantizeSettings,
-    held: _Faces,
+    held: HeldOut,
     *,
     crops: UInt8[np.ndarray, "n s s 3"],
     progress: Progress,
@@ -259,7 +237,7 @@ def _made(
     return content, harms, kept
 
 
-def _error(content: bytes, session: LandmarkSession, held: _Faces) -> float:
+def _error(content: bytes, session: LandmarkSession, held: HeldOut) -> float:
     return held.error(LandmarkSession(content, source=session.source)(held.crops))
 
 
@@ -288,7 +266,7 @@ def _compare(
     path: Path,
     session: LandmarkSession,
     small: LandmarkSession,
-    held: _Faces,
+    held: HeldOut,
     *,
     harms: Mapping[str, float],
     made: Quantization,
@@ -336,15 +314,3 @@ def _card(card: ModelCard, report: QuantizeReport) -> ModelCard:
     metrics = {f"{name}/nme_ion": round(report.nme, 6)}
     metrics |= {f"{name}/{key}": value for key, value in report.confidence.items()}
     return replace(card, name=report.path.stem, metrics=metrics, quantization=report.quantization)
-
-
-def _with_card(content: bytes, card: ModelCard) -> bytes:
-    onnx = require("onnx", extra="train")
-    model = onnx.load_from_string(content)
-    put_card(model, card.to_json(), description=describe_file(card))
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelFileError(f"{card.name}: the int8 model is not a valid ONNX model: {error}") from error
-    written: bytes = model.SerializeToString()
-    return written

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from canthus.compression.prune import PruneSettings, Step
+from canthus.data.packs import CropPack
 from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
@@ -103,7 +104,7 @@ def _fitted(config: FitConfig, place: Surroundings, tell: Reporter) -> Path:
     return path
 
 
-def _prune(job: Job, config: TrainConfig, place: Surroundings, packs: Packs, tell: Reporter) -> None:
+def _prune(job: Job, config: TrainConfig, place: Surroundings, packs: Packs[CropPack], tell: Reporter) -> None:
     def show(step: Step) -> None:
         tell.progress(f"pruning {step.layer}, {step.channels} to {step.kept} channels", step.number, step.total)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn, optim
 
 from canthus.errors import ConfigError
@@ -116,3 +117,32 @@ def learning_rate_factor(epoch: float, epochs: float, config: ScheduleConfig) ->
     if epoch < config.warmup_epochs:
         factor *= (epoch + 1e-3) / config.warmup_epochs
     return factor
+
+
+@final
+@dataclass(frozen=True)
+class Optimization:
+    """Optimizer and learning rate of a whole training.
+
+    Attributes:
+        optimizer: settings.
+        schedule: settings.
+        epochs: length of the training.
+        steps: optimizer steps of one epoch.
+    """
+
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    epochs: int
+    steps: int
+
+    def set_up(self, network: nn.Module) -> OptimizerLRScheduler:
+        """What ``LightningModule.configure_optimizers`` returns; the learning rate changes after every step."""
+        optimizer = create_optimizer(network, self.optimizer)
+
+        # A plain function: the attributes of any other callable would be saved in every checkpoint.
+        def factor(step: int) -> float:
+            return learning_rate_factor(step / self.steps, float(self.epochs), self.schedule)
+
+        scheduler = optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -8,7 +8,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from canthus.errors import ConfigError
 from canthus.evaluation.errors import inter_ocular, normalized_error
@@ -21,7 +21,7 @@ from canthus.schemes import Scheme
 from canthus.training.distillation import Distiller
 from canthus.training.loader import Batch
 from canthus.training.objectives import Objective
-from canthus.training.optimizers import OptimizerConfig, ScheduleConfig, create_optimizer, learning_rate_factor
+from canthus.training.optimizers import Optimization
 
 
 @final
@@ -82,6 +82,12 @@ class PoseGuide(nn.Module):
         return loss.mean(), errors.detach().mean()
 
 
+def log_mean(task: L.LightningModule, batch_size: int, **values: Tensor) -> None:
+    """Log values of a training batch as ``train/NAME``: one mean per epoch, over all processes."""
+    for name, value in values.items():
+        task.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+
+
 def network_input(image: Tensor) -> Tensor:
     """uint8 ``(n, s, s, 3)`` RGB to float ``(n, 3, s, s)`` in [0, 1], in channels-last memory order."""
     return image.permute(0, 3, 1, 2).float() / 255.0
@@ -95,10 +101,7 @@ class RegressionTask(L.LightningModule):
         network: returns ``Output``.
         objective: what the network is to get right.
         scheme: numbering of the points.
-        optimizer: settings.
-        schedule: settings.
-        epochs: length of the training, for the schedule.
-        steps: optimizer steps of one epoch.
+        optimization: optimizer and schedule.
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then carry angles.
         spread_weight: factor of the loss of the expected errors, where the network tells any.
@@ -111,10 +114,7 @@ class RegressionTask(L.LightningModule):
         network: nn.Module,
         objective: Objective,
         scheme: Scheme,
-        optimizer: OptimizerConfig,
-        schedule: ScheduleConfig,
-        epochs: int,
-        steps: int,
+        optimization: Optimization,
         validation: Sequence[str],
         guide: PoseGuide | None = None,
         spread_weight: float = 1.0,
@@ -127,10 +127,7 @@ class RegressionTask(L.LightningModule):
         self._objective = objective
         self._spread_weight = spread_weight
         self._scheme = scheme
-        self._optimizer = optimizer
-        self._schedule = schedule
-        self._epochs = epochs
-        self._steps = steps
+        self._optimization = optimization
         self._validation = tuple(validation)
         self._errors: dict[str, list[np.ndarray]] = {}
 
@@ -142,23 +139,19 @@ class RegressionTask(L.LightningModule):
             loss = losses.mean()
         else:
             loss, pose_error = self.guide(output.features, losses, batch.angles)
-            self._log("train/pose_error", pose_error, len(losses))
-        self._log("train/loss", loss, len(losses))
+            log_mean(self, len(losses), pose_error=pose_error)
+        log_mean(self, len(losses), loss=loss)
         if self.distiller is not None:
             beside, parts = self.distiller(image, output)
-            for name, part in parts.items():
-                self._log(f"train/{name}", part, len(losses))
+            log_mean(self, len(losses), **parts)
             loss = loss + beside
         if output.spread is not None:
             # Errors without gradient: the points learn from their own loss alone.
             errors = torch.linalg.vector_norm(output.points.detach().float() - batch.points, dim=2)
             spread = spread_loss(output.spread.float(), errors).mean()
-            self._log("train/spread_loss", spread, len(losses))
+            log_mean(self, len(losses), spread_loss=spread)
             loss = loss + self._spread_weight * spread
         return loss
-
-    def _log(self, name: str, value: Tensor, faces: int) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=faces, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         self._errors = {name: [] for name in self._validation}
@@ -177,11 +170,4 @@ class RegressionTask(L.LightningModule):
             self.log(f"{name}/nme_ion", float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = create_optimizer(self, self._optimizer)
-        # A plain function, because of any other callable LambdaLR puts the insides into the checkpoint.
-        scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))  # noqa: PLW0108
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _factor(self, step: int) -> float:
-        """Schedule at an optimizer step."""
-        return learning_rate_factor(step / self._steps, float(self._epochs), self._schedule)
+        return self._optimization.set_up(self)

@@ -1,0 +1,167 @@
+"""Held-out faces: the error of a model on them, and confidence fitted on one half and measured on the other."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from canthus.data.occlusion import random_cover
+from canthus.data.packs import load_crops
+from canthus.data.splits import fold_of
+from canthus.data.transforms import View, plain_view
+from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.evaluation.reliability import fit_calibration, reliability
+from canthus.runtime.cards import TOLERANCE, Calibration
+from canthus.runtime.sessions import LandmarkSession
+from canthus.types import Annotation, Sample
+
+
+@final
+@dataclass(frozen=True)
+class HeldOut:
+    """Faces of a split as a network sees them.
+
+    Attributes:
+        name: ``dataset/split``.
+        samples: crops with their points.
+        groups: group of each face, such as its photo or its person.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    groups: Sequence[str]
+
+    @property
+    def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
+        """Pixels of all faces."""
+        return np.stack([sample.image for sample in self.samples])
+
+    def error(self, points: Float32[np.ndarray, "n k 2"]) -> float:
+        """Mean error of points in pixels of the crops, over the inter-ocular distance.
+
+        Faces without an eye corner have no such distance and are left out.
+        """
+        truth = np.stack([sample.points for sample in self.samples])
+        scale = inter_ocular(truth, self.samples[0].scheme)
+        return float(normalized_error(points, truth, scale)[scale > 0].mean())
+
+
+def crop_held_out(
+    name: str,
+    faces: Sequence[Annotation],
+    cache: Path,
+    *,
+    size: int,
+    margin: float,
+    pack_size: int,
+    progress: Callable[[str, int, int], None],
+) -> HeldOut:
+    """Crop faces as a network sees them, without augmentation.
+
+    Args:
+        name: ``dataset/split``, for ``progress``.
+        faces: of that split.
+        cache: folder of packed crops.
+        size: side of the network's input in pixels.
+        margin: side of the crop over the longer side of the face box.
+        pack_size: side of the packed crops in pixels.
+        progress: called with (what, done, total) while crops are packed.
+
+    Raises:
+        DataError: there are no faces, or a picture cannot be read.
+    """
+    pack = load_crops(faces, cache, size=pack_size, progress=functools.partial(progress, name))
+    view = View(size=size, margin=margin, pack_margin=pack.margin)
+    samples = [plain_view(pack.sample(index), view) for index in range(len(pack))]
+    return HeldOut(name, samples, [face.group for face in faces])
+
+
+@final
+@dataclass(frozen=True)
+class _Answers:
+    """A model's log expected errors of some crops, and its actual errors in longer sides of the face box."""
+
+    spread: Float32[np.ndarray, "n k"]
+    errors: Float64[np.ndarray, "n k"]
+
+    def part(self, chosen: Bool[np.ndarray, " n"]) -> "_Answers":
+        return _Answers(self.spread[chosen], self.errors[chosen])
+
+
+def calibrate(
+    session: LandmarkSession, samples: Sequence[Sample], groups: Sequence[str]
+) -> tuple[Calibration, dict[str, float]]:
+    """Fit confidence on one half of the held-out faces and measure it on the other.
+
+    A hash of its group assigns each face to a half.  Each face is used twice: as it is, and with parts covered as in
+    training.  If all groups fall into one half, the fit uses all faces and nothing is measured.
+
+    Args:
+        session: a model that predicts a spread.
+        samples: held-out faces, cropped as for inference, by their true boxes.
+        groups: group of each face, such as its photo or its person; a group is never split.
+
+    Returns:
+        The calibration, and ``ece`` and ``auroc`` on the second half: of the faces as they are, and under ``covered/``
+        of the same faces covered.
+    """
+    plain = _answers(session, samples)
+    covered = _answers(session, [_covered(sample, number) for number, sample in enumerate(samples)])
+    second = _second_half(groups)
+    first = np.ones_like(second) if second.all() else ~second
+    fitted = fit_calibration(
+        np.concatenate([plain.part(first).spread, covered.part(first).spread]),
+        np.concatenate([plain.part(first).errors, covered.part(first).errors]),
+        margin=session.card.margin,
+        tolerance=TOLERANCE,
+    )
+    if second.all() or not second.any():
+        return fitted, {}
+    found = {"": plain, "covered/": covered}
+    return fitted, {
+        f"{prefix}{name}": value
+        for prefix, answers in found.items()
+        for name, value in _reliability(fitted, answers.part(second), margin=session.card.margin).items()
+    }
+
+
+def calibration_errors(session: LandmarkSession, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, float]:
+    """``ece`` and ``auroc`` of a model's own calibration, on the faces that ``calibrate`` measures on, uncovered.
+
+    Empty if the model has no calibration, or if there are no such faces.
+    """
+    second, calibration = _second_half(groups), session.card.calibration
+    if calibration is None or not second.any():
+        return {}
+    return _reliability(calibration, _answers(session, samples).part(second), margin=session.card.margin)
+
+
+def _second_half(groups: Sequence[str]) -> Bool[np.ndarray, " n"]:
+    # Salted, because the hash alone has divided these faces from the training ones before.
+    return np.array([fold_of(f"calibration {group}", 2) == 1 for group in groups], bool)
+
+
+def _covered(sample: Sample, number: int) -> Sample:
+    return random_cover(sample, np.random.default_rng((0, number)), chance=1.0)
+
+
+def _answers(session: LandmarkSession, samples: Sequence[Sample]) -> _Answers:
+    answer = session.answer(np.stack([sample.image for sample in samples]))
+    if answer.spread is None:
+        raise ValueError(f"{session.source}: the model predicts no spread, so confidence cannot be calibrated")
+    truth = np.stack([sample.points for sample in samples])
+    distance = np.linalg.norm(answer.points.astype(np.float64) - truth, axis=2)
+    return _Answers(answer.spread, distance / session.card.size * session.card.margin)
+
+
+def _reliability(calibration: Calibration, answers: _Answers, *, margin: float) -> dict[str, float]:
+    scores = calibration.scores(answers.spread, margin=margin)
+    found = reliability(scores.ravel(), answers.errors.ravel(), tolerance=calibration.tolerance)
+    return {
+        name: round(value, 6) for name, value in (("ece", found.ece), ("auroc", found.auroc)) if not math.isnan(value)
+    }
