@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_file(faces: Path, tmp_path: Path) -> None:
 
 
 def test_a_bad_result_is_refused_and_not_left_behind(harmed: Path, faces: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"errs by .*%.* the float model by .*%.*5\.000 are allowed.*--keep auto"):
+    with pytest.raises(ModelFileError, match=r"an error of .*%.* the float model .*%.*5\.000 are allowed.*--keep auto"):
         make(harmed, faces)
     assert [path.name for path in harmed.parent.iterdir()] == ["harmed.onnx"]
     report = make(harmed, faces, replace(LOOSE, force=True))

@@ -1,22 +1,26 @@
 """Recipes: TOML files checked against frozen dataclasses."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
+from canthus.data import DATASETS
 from canthus.data.packs import PACK_SIZE
 from canthus.data.scene_transforms import SceneAugmentation
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
-from canthus.lookup import unknown_name
+from canthus.lookup import lookup, unknown_name
 from canthus.training.detection_task import DetectionLossConfig
 from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
 from canthus.training.optimizers import OptimizerConfig, ScheduleConfig
 from canthus.training.task import PoseConfig
+
+Progress = Callable[[str, int, int], None]
+"""Callback with (what, done, total)."""
 
 
 @final
@@ -27,8 +31,8 @@ class TrainSource:
     Attributes:
         dataset: key of ``DATASETS``.
         split: name of the split.
-        weight: part of an epoch, relative to the other sets that are active.
-        until: share of the training after which the set is no longer visited.
+        weight: share of an epoch, relative to the other sets in use.
+        until: the set is used up to this fraction of the training.
     """
 
     dataset: str
@@ -36,11 +40,16 @@ class TrainSource:
     weight: float = 1.0
     until: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """``dataset/split``."""
+        return f"{self.dataset}/{self.split}"
+
 
 @final
 @dataclass(frozen=True)
 class ValidationSource:
-    """One validation set; the first of a recipe decides which checkpoint is best."""
+    """One validation set."""
 
     dataset: str
     split: str
@@ -57,29 +66,29 @@ TASK = "detector"
 @final
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Everything that shapes the training of a face detector.
+    """Settings of the training of a face detector.
 
     Attributes:
-        name: name of the run, and of the model it makes.
+        name: name of the run and of its model.
         epochs: number of epochs.
         pictures_per_epoch: pictures drawn in one epoch, over all training sets.
-        train: training sets, keys of ``SCENE_SETS``.
+        train: training sets.
         validation: validation sets; the mean average precision over those with complete labels chooses the best epoch.
-        task: tells these recipes from those of landmark networks.
-        model_settings: the network's own arguments, such as ``width``.
+        task: always ``detector``; recipes of landmark networks have no ``task``.
+        model_settings: keyword arguments of the network, such as ``width``.
         sizes: sides of the training pictures in pixels, multiples of 32; each batch draws one of them.
-        inference_size: longer side to which pictures are brought in validation and later.
-        score: least score of a face in use.
-        batch_size: pictures a step and process.
-        seed: of weights, order and augmentation.
-        init: checkpoint of a face detector that the network starts from; random weights where empty.
-        ema_decay: decay of the averaged weights per step; 0 for no average.
+        inference_size: longer side to which pictures are resized for validation and in use.
+        score: score below which faces are left out in use.
+        batch_size: pictures per step and process.
+        seed: random seed of weights, order and augmentation.
+        init: checkpoint of a face detector to start from; empty for random weights.
+        ema_decay: decay per step of the averaged weights; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
         loss: weights of the losses.
         augmentation: strengths of the random changes.
-        optimizer: which optimizer, with what.
-        schedule: how the learning rate moves.
+        optimizer: optimizer and its settings.
+        schedule: schedule of the learning rate.
     """
 
     name: str
@@ -105,47 +114,44 @@ class DetectorConfig:
 
     @property
     def draws(self) -> int:
-        """Pictures of one epoch, over all training sets."""
+        """Pictures of one epoch."""
         return self.pictures_per_epoch
-
-
-T = TypeVar("T")
 
 
 @final
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that shapes a training run.
+    """Settings of the training of a landmark network.
 
     Attributes:
-        name: name of the run, and of the model it makes.
+        name: name of the run and of its model.
         model: key of ``MODELS``.
         epochs: number of epochs.
-        faces_per_epoch: pictures drawn in one epoch, over all training sets.
+        faces_per_epoch: faces drawn in one epoch, over all training sets.
         train: training sets.
         validation: validation sets; the first one chooses the best epoch.
-        model_settings: the network's own arguments, such as ``width``.
+        model_settings: keyword arguments of the network, such as ``width``.
         scheme: point scheme.
-        conversion: variant by which sets of another scheme are converted; the default one where empty.
+        conversion: variant by which sets of another scheme are converted; empty for the default.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
-        pack_size: side of the packed crops in pixels; nothing is lost from ``size * 1.8 / margin`` on.
-        loss: key of ``LOSSES``, of ``HEATMAP_LOSSES`` for networks that draw heatmaps, or ``joint`` for those of both.
-        loss_settings: the loss's own arguments.
+        pack_size: side of the packed crops in pixels; ``size * 1.8 / margin`` or more keeps all detail.
+        loss: key of ``LOSSES``; of ``HEATMAP_LOSSES`` for networks with heatmaps; or ``joint`` for networks with both.
+        loss_settings: keyword arguments of the loss.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
-        class_weights: whether faces of rare kinds (profiles, heads up or down, expressions, occlusions) weigh more.
-        spread_weight: factor of the loss of the expected errors, where ``model_settings`` say ``spread = true``.
-        pose: what the head's pose does in the training.
-        distill: what a teacher does in the training.
-        batch_size: faces a step and process.
-        seed: of weights, order and augmentation.
-        init: checkpoint, or plain file of weights, that the network starts from; random weights where empty.
-        ema_decay: decay of the averaged weights per step; 0 for no average.
+        class_weights: whether rare faces (profiles, heads up or down, expressions, occlusions) weigh more.
+        spread_weight: weight of the loss of the expected errors, with ``model_settings.spread = true``.
+        pose: the pose branch.
+        distill: the teacher.
+        batch_size: faces per step and process.
+        seed: random seed of weights, order and augmentation.
+        init: checkpoint, exported model, or plain file of weights to start from; empty for random weights.
+        ema_decay: decay per step of the averaged weights; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
         augmentation: strengths of the random changes.
-        optimizer: which optimizer, with what.
-        schedule: how the learning rate moves.
+        optimizer: optimizer and its settings.
+        schedule: schedule of the learning rate.
     """
 
     name: str
@@ -179,28 +185,28 @@ class TrainConfig:
 
     @property
     def draws(self) -> int:
-        """Pictures of one epoch, over all training sets."""
+        """Pictures of one epoch."""
         return self.faces_per_epoch
 
 
 Recipe = TrainConfig | DetectorConfig
-"""What ``canthus train`` takes."""
+"""Recipes of ``canthus train``."""
 
 
 @final
 @dataclass(frozen=True)
 class FitConfig:
-    """Everything that shapes a cascade of ferns, which is fitted in one go.
+    """Settings of a cascade of ferns.
 
     Attributes:
-        name: of the model.
-        train: sets to learn from; ``weight`` and ``until`` do not apply.
+        name: name of the model.
+        train: training sets; their ``weight`` and ``until`` are not used.
         validation: sets whose errors go into the model card.
         scheme: point scheme.
         size: side of the crop in pixels.
         margin: side of the crop over the longer side of the face box.
-        seed: of all that is random.
-        augmentation: what each picture and its mirror image go through once; ``flip`` must stay 0.
+        seed: random seed.
+        augmentation: applied once to each picture and to its mirror image; ``flip`` must stay 0.
         cascade: sizes.
     """
 
@@ -216,17 +222,20 @@ class FitConfig:
 
 
 FITTED = "fitted"
-"""Folder of the recipes that ``canthus fit`` takes, below those of ``canthus train``."""
+"""Folder of the recipes for ``canthus fit``, inside the folder of those for ``canthus train``."""
 
 
 def recipe_names(folder: str = "") -> list[str]:
-    """Names of the recipes that come with the package; ``folder`` is empty or ``FITTED``."""
-    place = files("canthus.recipes") / folder if folder else files("canthus.recipes")
-    return sorted(entry.name.removesuffix(".toml") for entry in place.iterdir() if entry.name.endswith(".toml"))
+    """Names of the recipes in the package for ``canthus train``; with ``FITTED``, for ``canthus fit``."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("canthus.recipes").joinpath(folder).iterdir()
+        if entry.name.endswith(".toml")
+    )
 
 
 def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
-    """Read the recipe of a landmark network by name or path and apply ``key=value`` changes.
+    """Read the recipe of a landmark network and apply ``key=value`` changes.
 
     Args:
         recipe: a name that ``recipe_names`` lists, or the path of a TOML file.
@@ -234,36 +243,32 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
 
     Raises:
         ConfigError: no such recipe, not TOML, an unknown field (with a suggestion), a value of the wrong type, or the
-            recipe of something else.
+            recipe of a face detector.
     """
     config = load_any_recipe(recipe, changes)
     if not isinstance(config, TrainConfig):
-        raise ConfigError(f"{recipe} is the recipe of a face detector, not of a landmark network")
+        raise ConfigError(f"{recipe} is the recipe of a face detector; expected that of a landmark network")
     return config
 
 
 def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> Recipe:
-    """Read the recipe of a landmark network or of a face detector; as ``load_recipe`` otherwise."""
-    return read_config(_recipe_values(recipe, changes, ""))
+    """Read the recipe of a landmark network or of a face detector, as ``load_recipe`` does."""
+    return read_config(_recipe_values(recipe, changes))
 
 
 def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
-    """``load_recipe`` for a cascade of ferns.
-
-    Raises:
-        ConfigError: as ``load_recipe``.
-    """
+    """Read the recipe of a cascade of ferns, as ``load_recipe`` does."""
     return from_values(FitConfig, _recipe_values(recipe, changes, FITTED))
 
 
-def _recipe_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str, Any]:
+def _recipe_values(recipe: str, changes: Sequence[str], folder: str = "") -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
             raise ConfigError(f"{recipe}: no such recipe file")
         text = path.read_text()
     elif recipe in recipe_names(folder):
-        text = (files("canthus.recipes") / folder / f"{recipe}.toml").read_text()
+        text = files("canthus.recipes").joinpath(folder, f"{recipe}.toml").read_text()
     else:
         raise unknown_name(recipe, recipe_names(folder), kind="recipe")
     try:
@@ -274,10 +279,10 @@ def _recipe_values(recipe: str, changes: Sequence[str], folder: str) -> dict[str
 
 
 def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Plain data of a recipe, changed in place by ``key=value``; see ``load_recipe``.
+    """Apply ``key=value`` changes to the plain data of a recipe, in place; see ``load_recipe``.
 
     Raises:
-        ConfigError: a change that cannot be read, or of a place that the recipe does not have.
+        ConfigError: a change that cannot be read, or of an entry that the recipe does not have.
     """
     for change in changes:
         _apply(values, change)
@@ -285,22 +290,21 @@ def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, 
 
 
 def read_config(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that plain data stands for: of a face detector where it says so, else of a landmark network.
+    """The recipe in plain data: of a face detector with ``task = "detector"``, else of a landmark network.
 
     Raises:
         ConfigError: see ``from_values``.
     """
-    if values.get("task") == TASK:
-        return from_values(DetectorConfig, values)
-    return from_values(TrainConfig, values)
+    return from_values(DetectorConfig, values) if values.get("task") == TASK else from_values(TrainConfig, values)
 
 
 def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
     """Folder of a dataset.
 
     Raises:
-        ConfigError: ``roots`` does not have it.
+        ConfigError: unknown dataset, or ``roots`` does not have it.
     """
+    lookup(DATASETS, dataset, kind="dataset")
     if dataset not in roots:
         raise ConfigError(
             f"The dataset {dataset!r} is needed; say where it is with --data DIR (a folder that holds {dataset}/) or "
@@ -310,7 +314,7 @@ def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
 
 
 def to_values(config: Any) -> dict[str, Any]:
-    """A config as plain data, ready for JSON; ``from_values`` reads it back."""
+    """A config as plain data for JSON; ``from_values`` reads it back."""
     return asdict(config)
 
 
@@ -339,6 +343,9 @@ def _item(place: Any, name: str, key: str) -> Any:
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
         return place[int(name)]
     raise ConfigError(f"Cannot set {key!r}: the recipe has no {name!r} there")
+
+
+T = TypeVar("T")
 
 
 def from_values(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -1,28 +1,25 @@
 """Fit a cascade of ferns by a recipe."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from canthus.data import LANDMARK_SETS, load_dataset
+from canthus.data import load_dataset
 from canthus.data.packs import PACK_SIZE, CropPack, load_crops
 from canthus.data.transforms import View, augment, random_flip
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import inter_pupil
-from canthus.lookup import lookup
-from canthus.recipes.config import FitConfig, TrainSource, ValidationSource, dataset_root
+from canthus.recipes.config import FitConfig, Progress, TrainSource, ValidationSource, dataset_root
 from canthus.recipes.held_out import crop_held_out
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, grey
 from canthus.schemes import find_scheme
 from canthus.training.esr import fit_esr
 from canthus.types import Annotation
-
-Progress = Callable[[str, int, int], None]
 
 RESEARCH_TERMS = "research use only: fitted on research datasets with non-commercial terms ({names})"
 
@@ -35,41 +32,47 @@ def fit_cascade(
     licence: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> EsrModel:
-    """Fit, and score on the validation sets.
+    """Fit a cascade and measure its error on the validation sets.
 
     Args:
         config: the recipe.
         roots: folder of each dataset, by name.
         cache: folder of the packed crops.
-        licence: terms of the model; unless given, research terms naming the sets.
+        licence: terms of the model; by default research terms that name the training sets.
         progress: called with (what, done, total).
 
     Raises:
         ConfigError: unknown names, a dataset without a folder, or sizes that do not work.
-        DataError: a dataset is not there or damaged, or a face to learn from lacks points.
+        DataError: a dataset is missing or damaged, or a training face lacks points.
     """
     if config.augmentation.flip:
         raise ConfigError("A cascade sees every picture and its mirror image; leave augmentation.flip at 0")
     rng = np.random.default_rng(config.seed)
     packs = [
-        load_crops(
-            _faces(source, config, roots),
-            cache,
-            progress=functools.partial(progress, f"{source.dataset}/{source.split}"),
-        )
+        load_crops(_faces(source, config, roots), cache, progress=functools.partial(progress, source.name))
         for source in config.train
     ]
-    pictures, truth = _material(packs, config, rng)
-    scheme = find_scheme(config.scheme)
+    pictures, truth = _training_pictures(packs, config, rng)
     shapes, stages = fit_esr(
         pictures,
         truth,
         config.cascade,
         rng,
-        pupils=float(inter_pupil(truth, scheme).mean()),
-        progress=lambda done, total: progress("fitting stages", done, total),
+        pupils=float(inter_pupil(truth, find_scheme(config.scheme)).mean()),
+        progress=functools.partial(progress, "fitting stages"),
     )
-    card = _card(config, licence)
+    names = tuple(dict.fromkeys(source.dataset for source in config.train))
+    card = ModelCard(
+        name=config.name,
+        architecture="esr",
+        scheme=config.scheme,
+        size=config.size,
+        margin=config.margin,
+        training_data=names,
+        licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
+        recipe=config.name,
+    )
+    model = EsrModel(card, shapes, stages)
     metrics = {}
     for source in config.validation:
         held = crop_held_out(
@@ -81,26 +84,11 @@ def fit_cascade(
             pack_size=PACK_SIZE,
             progress=progress,
         )
-        error = held.error(EsrModel(card, shapes, stages).answer(held.crops).points)
-        metrics[f"{source.name}/nme_ion"] = round(error, 6)
+        metrics[f"{source.name}/nme_ion"] = round(held.error(model.answer(held.crops).points), 6)
     return EsrModel(replace(card, metrics=metrics), shapes, stages)
 
 
-def _card(config: FitConfig, licence: str | None) -> ModelCard:
-    names = tuple(dict.fromkeys(source.dataset for source in config.train))
-    return ModelCard(
-        name=config.name,
-        architecture="esr",
-        scheme=config.scheme,
-        size=config.size,
-        margin=config.margin,
-        training_data=names,
-        licence=licence or RESEARCH_TERMS.format(names=", ".join(names)),
-        recipe=config.name,
-    )
-
-
-def _material(
+def _training_pictures(
     packs: Sequence[CropPack], config: FitConfig, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "m s s"], Float32[np.ndarray, "m k 2"]]:
     """Every face and its mirror image, augmented once each, as grey crops with their points."""
@@ -115,11 +103,10 @@ def _material(
                 points.append(sample.points)
     truth = np.stack(points)
     if not np.isfinite(truth).all():
-        raise DataError("A cascade learns from faces of which all points are known; some lack points")
+        raise DataError("A cascade needs every point of every training face, but some faces lack points")
     return np.stack(pictures), truth
 
 
 def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
-    lookup(LANDMARK_SETS, source.dataset, kind="dataset")
     root = dataset_root(roots, source.dataset)
     return load_dataset(source.dataset, root, source.split, scheme=config.scheme)

@@ -21,9 +21,9 @@ from canthus.models.face_detector import STRIDES
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.weights import read_weights_file
 from canthus.recipes.build import fresh_network, init_file, load_network
-from canthus.recipes.config import DetectorConfig, Recipe, TrainConfig, read_config
+from canthus.recipes.config import DetectorConfig, Progress, Recipe, TrainConfig, read_config
 from canthus.recipes.held_out import calibrate, crop_held_out
-from canthus.recipes.train import Progress, load_faces
+from canthus.recipes.train import load_faces
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.cards import Calibration, DetectorCard, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -16,6 +16,7 @@ from canthus.data.splits import fold_of
 from canthus.data.transforms import View, plain_view
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.evaluation.reliability import fit_calibration, reliability
+from canthus.recipes.config import Progress
 from canthus.runtime.cards import TOLERANCE, Calibration
 from canthus.runtime.sessions import LandmarkSession
 from canthus.types import Annotation, Sample
@@ -59,7 +60,7 @@ def crop_held_out(
     size: int,
     margin: float,
     pack_size: int,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> HeldOut:
     """Crop faces as a network sees them, without augmentation.
 

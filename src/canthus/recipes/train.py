@@ -30,6 +30,7 @@ from canthus.models.weights import WeightsReport
 from canthus.recipes.build import load_teacher, objective_of, start_network
 from canthus.recipes.config import (
     DetectorConfig,
+    Progress,
     Recipe,
     TrainConfig,
     TrainSource,
@@ -57,8 +58,6 @@ from canthus.training.loader import (
 from canthus.training.optimizers import Optimization
 from canthus.training.task import PoseGuide, RegressionTask, network_input
 from canthus.types import Annotation
-
-Progress = Callable[[str, int, int], None]
 
 INIT_REPORT = "init.json"
 """File of a run that lists the tensors taken, and not taken, from a plain file of weights."""
@@ -322,11 +321,11 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
         return load_faces(source.dataset, source.split, config, place.root_of(source.dataset))
 
     def pack(source: TrainSource | ValidationSource) -> CropPack:
-        faces, name = faces_of(source), f"{source.dataset}/{source.split}"
+        faces = faces_of(source)
         found = {face.scheme.name for face in faces}
         if found != {config.scheme}:
-            raise ConfigError(f"{name} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
-        return load_crops(faces, place.cache, size=config.pack_size, progress=functools.partial(progress, name))
+            raise ConfigError(f"{source.name} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
+        return load_crops(faces, place.cache, size=config.pack_size, progress=functools.partial(progress, source.name))
 
     weights: list[Float32[np.ndarray, " n"] | None] = [None] * len(config.train)
     if config.class_weights:
@@ -359,8 +358,7 @@ def _crop_batches(config: TrainConfig, pack: CropPack) -> DataLoader[Batch]:
 def _pack_scenes(config: DetectorConfig, place: Surroundings, progress: Progress) -> Packs[ScenePack]:
     def pack(source: TrainSource | ValidationSource) -> ScenePack:
         scenes = load_scenes(source.dataset, place.root_of(source.dataset), source.split)
-        name = f"{source.dataset}/{source.split}"
-        return load_scene_pack(scenes, place.cache, progress=functools.partial(progress, name))
+        return load_scene_pack(scenes, place.cache, progress=functools.partial(progress, source.name))
 
     packs = Packs(
         train=[Source(pack(s), s.weight, s.until) for s in config.train],

@@ -12,7 +12,8 @@ from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.run import predict_on_truth
 from canthus.evaluation.summary import divide, summarize
 from canthus.lookup import lookup
-from canthus.recipes.train import Progress, Surroundings
+from canthus.recipes.config import Progress
+from canthus.recipes.train import Surroundings
 from canthus.reproduce.values import COVERED, PLAIN
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation

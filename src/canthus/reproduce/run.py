@@ -14,11 +14,11 @@ from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
-from canthus.recipes.config import FitConfig, TrainConfig, from_values, load_fit, load_recipe, to_values
+from canthus.recipes.config import FitConfig, Progress, TrainConfig, from_values, load_fit, load_recipe, to_values
 from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
-from canthus.recipes.train import Packs, Progress, Surroundings, pack_faces, train
+from canthus.recipes.train import Packs, Surroundings, pack_faces, train
 from canthus.reproduce.measure import MEASURES, TestSets
 from canthus.reproduce.plots import plot_costs, plot_covers
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
