@@ -17,7 +17,7 @@ from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
 from small_networks import write_small_cascade, write_small_landmarker
 
-LOOSE = QuantizeSettings(crops=24, most_loss=0.05)
+LOOSE = QuantizeSettings(crops=24, most_loss=0.05, weight_bits=7)  # with 8, processors without VNNI saturate
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,9 @@ def test_other_files_are_refused(faces: Path, tmp_path: Path) -> None:
 
 def test_the_command_prints_both_errors(faces: Path, tmp_path: Path) -> None:
     model = write_small_landmarker(tmp_path / "m.onnx", tells_spread=True)
-    result = run(model, faces, "--most-loss", "5", "--crops", "24", "--seed", "3", "--keep", "last")
+    result = run(
+        model, faces, "--most-loss", "5", "--crops", "24", "--seed", "3", "--keep", "last", "--weight-bits", "7"
+    )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "m_int8.onnx").is_file()
     for expected in ("the float model", "points moved by", "24 crops of 300w/fit, seed 3; in float: spread", "ECE"):
@@ -126,7 +128,7 @@ def test_the_command_prints_both_errors(faces: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["models", str(tmp_path / "m_int8.onnx"), "--json", "-"])
     (entry,) = json.loads(shown.stdout)
     assert entry["quantization"]["kept"] == ["spread"]
-    assert entry["numbers"].startswith("int8, 8 bits a weight")
+    assert entry["numbers"].startswith("int8, 7 bits a weight")
 
 
 def test_the_command_refuses(harmed: Path, faces: Path) -> None:
