@@ -1,4 +1,4 @@
-"""Fewer bits a weight, so that a file compresses better: python -m canthus.export.rounding FILE ..."""
+"""Round the weights of ONNX files so that they compress better: ``python -m canthus.export.rounding FILE ...``."""
 
 import sys
 from pathlib import Path
@@ -8,17 +8,17 @@ import numpy as np
 from canthus.lookup import require
 
 BITS = 18
-"""Significant bits that stay of 24: two parts in a million."""
+"""Significant bits kept of 24, a precision of two parts in a million."""
 
 
 def round_weights(path: Path, *, bits: int = BITS) -> None:
-    """Round the float32 weights of an ONNX file in place, to the nearest.
+    """Round the float32 weights of an ONNX file to the nearest, in place.
 
-    For files that are embedded; compare the outputs afterwards, since a network may be sensitive.
+    Meant for the embedded files.  Compare the outputs afterwards, since a network may be sensitive to it.
 
     Args:
-        path: of the file.
-        bits: significant bits that stay, 2 to 24.
+        path: the file.
+        bits: significant bits to keep, 2 to 24.
 
     Raises:
         MissingExtraError: onnx is not installed.

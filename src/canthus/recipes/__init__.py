@@ -1,1 +1,1 @@
-"""What a user runs: train, and later distil, prune, quantize.  A recipe is a TOML file of settings."""
+"""Train, fit, export, prune and quantize models by recipes, which are TOML files of settings."""

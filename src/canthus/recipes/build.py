@@ -1,4 +1,4 @@
-"""Network, start weights, teacher and objective of a recipe."""
+"""Network, initial weights, teacher and objective of a recipe."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -176,7 +176,7 @@ def init_file(init: str) -> Path:
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss on points or on heatmaps with its settings filled in and the points weighed.
+    """The loss on points or on heatmaps that a recipe names, with its settings and weights of points.
 
     Raises:
         ConfigError: unknown loss or part of the face, or settings it does not take.

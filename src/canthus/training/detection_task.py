@@ -23,9 +23,9 @@ from canthus.training.task import log_mean, network_input
 from canthus.types import Faces
 
 LEAST_SCORE = 0.02
-"""Faces scored lower do not count in validation; they would lie at the far end of the precision-recall curve."""
+"""Faces with a lower score do not count in validation; they lie at the far end of the precision-recall curve."""
 FALSE_PER_PICTURE = 0.05
-"""Recall is told at this many false finds a picture."""
+"""False positives per picture at which recall is measured."""
 MONITOR = "ap_50"
 """Mean average precision over the validation sets with complete labels."""
 
@@ -33,12 +33,12 @@ MONITOR = "ap_50"
 @final
 @dataclass(frozen=True)
 class DetectionLossConfig:
-    """What a face detector is trained for.
+    """Weights of the losses of a face detector.
 
     Attributes:
-        box: weight of the box loss; the score's is 1.
+        box: weight of the box loss; that of the score loss is 1.
         points: weight of the loss of the five points.
-        sizes: least and largest face that the cells of each stride answer for, longer side in pixels.
+        sizes: smallest and largest face that the cells of each stride are trained to find, longer side in pixels.
     """
 
     box: float = 2.0

@@ -1,4 +1,4 @@
-"""A frozen teacher as a part of training: the student's maps and points towards the teacher's."""
+"""Distillation: losses that pull the features and points of a network towards those of a frozen teacher."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -14,13 +14,13 @@ from canthus.models.output import Output, example_output
 @final
 @dataclass(frozen=True)
 class DistillConfig:
-    """How a trained network takes part in the training of another.
+    """Settings of distillation.
 
     Attributes:
         teacher: checkpoint of the teacher; empty for none.
-        feature_weight: factor of loss3, of the mean features.
-        output_weight: factor of the mean squared distance from the teacher's points, in the unit frame.
-        width: numbers to which the mean features of both are projected.
+        feature_weight: weight of loss3, on the mean features.
+        output_weight: weight of the mean squared distance from the teacher's points, in the unit frame.
+        width: dimension to which the mean features of both networks are projected.
         learned_target: whether the projection of the teacher's features is learned too, as the paper has it; see
             ``Distiller``.
     """
@@ -34,13 +34,13 @@ class DistillConfig:
 
 @final
 class Teacher:
-    """A network that is asked and never trained.
+    """A frozen network.
 
-    No module, so that whatever holds it neither saves, averages, copies nor trains its weights.
+    It is not an ``nn.Module``, so that a module that holds it does not save, average, copy or train its weights.
 
     Args:
         network: returns ``Output``; put into eval mode and frozen.
-        half: whether it computes in bfloat16, as one that was trained so.
+        half: whether to compute in bfloat16, for a network that was trained so.
     """
 
     def __init__(self, network: nn.Module, *, half: bool = False) -> None:
@@ -52,7 +52,7 @@ class Teacher:
                     layer.to(torch.bfloat16)
 
     def __call__(self, image: Tensor) -> Output:
-        """Its answer to pictures ``(n, 3, s, s)`` in [0, 1], on their device."""
+        """Output for pictures ``(n, 3, s, s)`` in [0, 1], on their device."""
         with torch.no_grad(), torch.autocast(image.device.type, torch.bfloat16, enabled=self._half):
             output: Output = self._network.to(image.device)(image)
         return output
@@ -63,22 +63,22 @@ class Teacher:
 
 @final
 class Distiller(nn.Module):
-    """The loss of a student beside its teacher: "mobile-distill-prune" (2024), section 3.6.
+    """The distillation loss of "mobile-distill-prune" (2024), section 3.6.
 
-    loss3 is the mean squared difference of both backbones' last maps, averaged over their places and brought to a
-    common width by a 1x1 convolution each.
+    loss3 is the mean squared difference of the last maps of both backbones, averaged over their cells and projected to
+    a common width by a 1x1 convolution each.
 
-    Differs: the projection of the teacher is random, with orthonormal rows, and fixed; with ``learned_target`` it is
-    learned, as printed, but then both may agree on nothing at all: projections of zero have no loss.
+    Differs: the projection of the teacher is random, with orthonormal rows, and fixed.  With ``learned_target`` it is
+    learned, as printed, but then both projections may shrink to zero, which has no loss.
 
     Args:
-        student: network that shows its last map as ``Output.deep``.
-        teacher: the same.
+        student: returns ``Output.deep``.
+        teacher: returns ``Output.deep``.
         size: side of the input in pixels.
         config: settings.
 
     Raises:
-        ConfigError: no weight is positive, or one of the networks shows no last map.
+        ConfigError: no weight is positive, or one of the networks returns no last map.
     """
 
     def __init__(self, student: nn.Module, teacher: Teacher, *, size: int, config: DistillConfig) -> None:
@@ -101,11 +101,11 @@ class Distiller(nn.Module):
             self.target.requires_grad_(config.learned_target)
 
     def forward(self, image: Tensor, output: Output) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss of a batch, and its parts without weights for the record.
+        """The weighted loss of a batch, and its parts without weights.
 
         Args:
-            image: what the student was given, ``(n, 3, s, s)``.
-            output: what it answered.
+            image: input of the student, ``(n, 3, s, s)``.
+            output: output of the student.
         """
         wanted = self._teacher(image)
         loss = output.points.new_zeros(())
@@ -123,7 +123,7 @@ class Distiller(nn.Module):
 
 
 def _asked(network: nn.Module | Teacher, size: int) -> Output:
-    """The output for one grey picture."""
+    """Output for one grey picture; the network is left as it was."""
     if isinstance(network, Teacher):
         return network(torch.full((1, 3, size, size), 0.5))
     return example_output(network, size)
@@ -132,6 +132,6 @@ def _asked(network: nn.Module | Teacher, size: int) -> Output:
 def _channels(output: Output, who: str) -> int:
     if output.deep is None:
         raise ConfigError(
-            f"The {who} shows no last feature map to distil; use the model joint or resnet50, or feature_weight = 0"
+            f"The {who} returns no last feature map to distil; use the model joint or resnet50, or feature_weight = 0"
         )
     return output.deep.shape[1]

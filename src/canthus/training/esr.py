@@ -1,4 +1,4 @@
-"""Fit a cascade of ferns: explicit shape regression, two levels of boosting."""
+"""Fit a cascade of ferns: explicit shape regression with two levels of boosting."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from canthus.runtime.esr import EsrShapes, EsrStage, fern_cells, look
 @final
 @dataclass(frozen=True)
 class EsrSettings:
-    """Sizes of a cascade; the defaults are those of Cao et al. (2014), section 3.2, but for ``starts``.
+    """Sizes of a cascade; the defaults, except ``starts``, are those of Cao et al. (2014), section 3.2.
 
     Attributes:
-        stages: outer stages.
-        ferns: of each stage.
-        features: of each fern, one bit each.
-        pixels: shape-indexed pixels of each stage.
+        stages: number of outer stages.
+        ferns: ferns per stage.
+        features: features per fern, one bit each.
+        pixels: shape-indexed pixels per stage.
         radius: largest distance of a pixel from its landmark, in distances of the pupils.
-        starts: initial shapes of each training picture; the paper has 20 of one picture, here its mirror image is a
-            picture of its own.
-        tests: initial shapes of a test, whose median is the answer.
-        shrinkage: a cell with as many samples moves the shape by half of what they ask for.
+        starts: initial shapes of each training picture.  The paper has 20 per picture; here the mirror image counts as
+            another picture.
+        tests: initial shapes in use; the result is the median of their results.
+        shrinkage: number of samples in a cell at which the cell moves the shape by half of their mean.
     """
 
     stages: int = 10
@@ -41,7 +41,7 @@ class EsrSettings:
 @final
 @dataclass(frozen=True)
 class _Samples:
-    """What the stages learn from: every picture with each of its starts."""
+    """Training samples: every picture with each of its starts."""
 
     pictures: UInt8[np.ndarray, "m s s"]
     owner: Int64[np.ndarray, " n"]
@@ -61,11 +61,11 @@ def fit_esr(
 
     Args:
         pictures: grey crops, see ``runtime.esr.grey``.
-        truth: true points in pixels of the crops, none unknown.
+        truth: true points in pixels of the crops, none missing.
         settings: sizes.
         rng: source of all randomness.
         pupils: mean distance of the pupils in pixels of the crops, the unit of ``settings.radius``.
-        progress: called with (stages done, stages in all).
+        progress: called with (stages done, number of stages).
 
     Raises:
         ConfigError: a size is not positive, or there are fewer pictures than starts.
@@ -100,7 +100,7 @@ def _fit_stage(
     rng: np.random.Generator,
     reach: float,
 ) -> tuple[EsrStage, Complex64[np.ndarray, "n k"]]:
-    """One stage, and where the shapes are after it."""
+    """One stage, and the shapes after it."""
     near = rng.integers(0, len(mean), settings.pixels).astype(np.int16)
     angle, length = rng.uniform(0, 2 * np.pi, settings.pixels), reach * np.sqrt(rng.random(settings.pixels))
     offsets = (length * np.exp(1j * angle)).astype(np.complex64)
@@ -134,7 +134,7 @@ def _fit_ferns(
     Float32[np.ndarray, "ferns f"],
     Float32[np.ndarray, "ferns cells d"],
 ]:
-    """All ferns of a stage; ``left`` is what remains to be explained, and is changed."""
+    """All ferns of a stage; ``left``, the remainder to be explained, is changed in place."""
     centred = values - values.mean(axis=0)
     covariance = centred.T @ centred / len(values)
     spread = np.diag(covariance)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer, set up once for every task."""
+"""One training run with Lightning's Trainer, for every task."""
 
 import functools
 import json
@@ -31,25 +31,25 @@ HARMLESS = (
 
 
 @final
-class _ConfigInCheckpoint(Callback):
-    """Writes the resolved recipe into every checkpoint, so that it can be exported on its own, and further entries."""
+class _EntriesInCheckpoint(Callback):
+    """Writes entries into every checkpoint, such as the recipe, with which it can be exported on its own."""
 
-    def __init__(self, config: Mapping[str, Any], entries: Mapping[str, str]) -> None:
-        self._entries = {CONFIG_KEY: json.dumps(config), **entries}
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        self._entries = entries
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(self._entries)
 
 
 def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:
-    """Exponential moving average whose decay starts low, so that the random start weights are soon forgotten.
+    """Exponential moving average whose decay starts low, so that the random initial weights soon vanish from it.
 
     The decay at step t is min(decay, (1 + t) / (10 + t)), as TensorFlow's ``ExponentialMovingAverage`` has it.
 
     Args:
-        averaged: the average so far.
+        averaged: the average before this step.
         current: the weights, or a buffer, after this step.
-        steps: t, updates so far.
+        steps: t, number of updates before this step.
         decay: limit of the decay for large t.
     """
     if not averaged.is_floating_point():  # counters, such as the batches a batch norm has seen
@@ -61,18 +61,18 @@ def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: f
 @final
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and on what a task is trained.
+    """Length, precision and devices of a training.
 
     Attributes:
         epochs: number of epochs.
         monitor: metric that chooses the best checkpoint.
-        mode: ``min`` where its least value is the best, ``max`` where its largest is.
-        ema_decay: decay of the averaged weights per step; 0 for no average.
-        precision: as Lightning names it: ``32-true``, ``bf16-mixed``.
+        mode: ``min`` or ``max``, whichever value of the metric is best.
+        ema_decay: decay per step of the averaged weights; 0 for no average.
+        precision: Lightning's name, ``32-true`` or ``bf16-mixed``.
         clip: largest norm of the gradient; 0 for no limit.
         validate_every: epochs between two validations; a shorter training has one, at its end.
-        devices: processes (CPU) or accelerators on this machine; more than one trains with DDP.
-        accelerator: ``auto``, ``cpu``, ``gpu``.
+        devices: number of processes (CPU) or accelerators on this machine; more than one trains with DDP.
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
     """
 
     epochs: int
@@ -97,18 +97,18 @@ def fit(
     entries: Mapping[str, str] = MappingProxyType({}),
     write: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train a task; go on where an earlier run in ``out`` was cut off.
+    """Train a task; resume if ``out`` holds an unfinished run.
 
     Args:
-        task: what is learned.
+        task: the Lightning module.
         train: training batches.
-        validation: one loader a validation set.
+        validation: one loader per validation set.
         out: folder of the run: ``config.json``, ``environment.json``, ``metrics.jsonl``, ``curves.png``,
             ``last.ckpt``, ``best.ckpt``.
         config: the resolved recipe, as plain data.
-        settings: length, precision, devices.
-        entries: what else goes into every checkpoint, as text.
-        write: takes one line an epoch where stderr is no terminal.
+        settings: length, precision and devices.
+        entries: further entries of every checkpoint, as text.
+        write: called with one line per epoch if stderr is not a terminal.
 
     Returns:
         Path of the best checkpoint.
@@ -118,9 +118,8 @@ def fit(
     best = ModelCheckpoint(
         out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
     )
-    recipe = _ConfigInCheckpoint(config, entries)
-    callbacks = [best, recipe, *_callbacks(out, config, settings, write)]
-    trainer = _trainer(out, settings, callbacks)
+    recipe = _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries})
+    trainer = _trainer(out, settings, [best, recipe, *_callbacks(out, config, settings, write)])
     if trainer.is_global_zero:
         (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         (out / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
@@ -128,19 +127,19 @@ def fit(
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
         if last.exists():
-            logger.info("going on from %s", last)
+            logger.info("resuming from %s", last)
         trainer.fit(task, train, list(validation), ckpt_path=last if last.exists() else None, weights_only=True)
     return Path(best.best_model_path)
 
 
 def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, settings: FitSettings) -> None:
-    """Train a task in place and leave no record: no checkpoints, no curves, no validation, no average of weights.
+    """Train a task in place without checkpoints, curves, validation, or averaged weights.
 
     Args:
-        task: what is learned.
+        task: the Lightning module.
         train: training batches.
-        out: folder for what Lightning may want to write.
-        settings: length, precision, devices.
+        out: folder for files of Lightning.
+        settings: length, precision and devices.
     """
     with warnings.catch_warnings():
         for message in (*HARMLESS, ".*but have no `val_dataloader`.*"):

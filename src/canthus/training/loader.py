@@ -1,7 +1,7 @@
-"""Packed crops to torch batches.
+"""Packed crops and scenes to torch batches.
 
-Everything random about a picture follows from (seed, epoch, draw), so a run that was cut off goes on exactly as
-it would have gone, whatever the number of worker processes.
+All randomness of a picture follows from (seed, epoch, draw).  A resumed run therefore continues exactly as it would
+have without the stop, with any number of worker processes.
 """
 
 from collections.abc import Iterator, Sequence, Sized
@@ -27,12 +27,14 @@ from canthus.types import Sample
 
 
 class Batch(NamedTuple):
-    """Faces as a network takes them.
+    """Faces for the training or validation of a landmark network.
 
-    ``image`` is uint8 ``(n, s, s, 3)`` RGB, ``points`` float32 ``(n, k, 2)`` in the unit frame, ``angles`` float32
-    ``(n, 3)`` yaw, pitch and roll in radians, or ``(n, 0)`` where nobody asked for them.  ``visible`` is bool
-    ``(n, k)``: False for points that augmentation covered; a point outside the crop is not covered.  ``weights`` is
-    float32 ``(n,)``: how much each face counts in the loss.
+    Attributes:
+        image: uint8 ``(n, s, s, 3)`` RGB.
+        points: float32 ``(n, k, 2)`` in the unit frame.
+        angles: float32 ``(n, 3)``, yaw, pitch and roll in radians; ``(n, 0)`` if they were not asked for.
+        visible: bool ``(n, k)``, False for points that augmentation covered; a point outside the crop is not covered.
+        weights: float32 ``(n,)``, weight of each face in the loss.
     """
 
     image: Tensor
@@ -43,7 +45,7 @@ class Batch(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """One picture to make: which face, in which epoch, as the how-manieth draw of that epoch."""
+    """One picture to make: index of source and face, epoch, and number of the draw in that epoch."""
 
     source: int
     face: int
@@ -58,13 +60,13 @@ BatchT = TypeVar("BatchT")
 @final
 @dataclass(frozen=True)
 class Source(Generic[PackT]):
-    """One pack and its part in the training.
+    """One pack and its share of the training.
 
     Attributes:
         pack: the faces, or the scenes.
-        weight: part of an epoch, relative to the other sources that are active.
-        until: share of the training after which the source is no longer visited.
-        face_weights: how much each face counts in the loss; 1 each where None.
+        weight: share of an epoch, relative to the other sources in use.
+        until: the source is used up to this fraction of the training.
+        face_weights: weight of each face in the loss; None for 1.
     """
 
     pack: PackT
@@ -75,24 +77,24 @@ class Source(Generic[PackT]):
 
 @final
 class MixtureSampler(Sampler[Draw]):
-    """Draws of one epoch over several sources, shuffled anew each epoch, shared out between processes.
+    """Draws over several sources, shuffled anew in each epoch and divided between processes.
 
-    Every epoch has the same length, so schedules and validation need not know which sources are active.
+    Every epoch has the same length, so schedules and validation do not depend on the sources in use.
 
     Args:
-        sources: the packs; at least one must stay active to the end.
+        sources: the packs; at least one must be used to the end.
         faces: draws of one epoch, over all processes.
-        epochs: length of the training, against which ``Source.until`` counts.
-        batch_size: faces a step and process; an epoch is cut to whole batches.
-        seed: of the order.
+        epochs: length of the training, for ``Source.until``.
+        batch_size: draws per step and process; an epoch is cut to whole batches.
+        seed: random seed of the order.
 
     Raises:
-        ConfigError: no source stays to the end, a weight is not positive, or an epoch is shorter than a batch.
+        ConfigError: no source is used to the end, a weight is not positive, or an epoch is shorter than a batch.
     """
 
     def __init__(self, sources: Sequence[Source[Any]], *, faces: int, epochs: int, batch_size: int, seed: int) -> None:
         if all(s.until < 1 for s in sources) or any(s.weight <= 0 for s in sources):
-            raise ConfigError("Training sets need positive weights, and one of them must stay until 1.0")
+            raise ConfigError("Training sets need a positive weight, and one of them needs until = 1.0")
         if faces < batch_size:
             raise ConfigError(f"An epoch of {faces} faces is shorter than one batch of {batch_size}")
         self._sources = sources
@@ -103,7 +105,7 @@ class MixtureSampler(Sampler[Draw]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose draws come next; called by the trainer."""
+        """Choose the epoch to draw; called by the trainer."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -118,7 +120,7 @@ class MixtureSampler(Sampler[Draw]):
             yield Draw(*pairs[number], epoch=self._epoch, number=number)
 
     def _pairs(self, rng: np.random.Generator, total: int) -> list[tuple[int, int]]:
-        """(source, face) of every draw: whole rounds over each source before a face comes again."""
+        """(source, face) of every draw; a face repeats only after a whole round over its source."""
         active = [(i, s) for i, s in enumerate(self._sources) if self._epoch < s.until * self._epochs]
         shares = np.cumsum([s.weight for _, s in active]) / sum(s.weight for _, s in active)
         counts = np.diff(np.round(shares * total).astype(int), prepend=0)
@@ -131,15 +133,15 @@ class MixtureSampler(Sampler[Draw]):
 
 @final
 class CropDataset(Dataset[Batch]):
-    """Makes whole batches of augmented crops from draws.
+    """Batches of augmented crops from draws.
 
     Args:
         sources: the packs.
         settings: strengths of the augmentation.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
-        seed: of all that is random.
-        angles: whether batches carry the pose of the faces as they are after augmentation.
+        seed: random seed.
+        angles: whether batches have the head pose after augmentation.
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class CropDataset(Dataset[Batch]):
 
 @final
 class PlainDataset(Dataset[Batch]):
-    """Makes whole batches of crops exactly as inference cuts them."""
+    """Batches of crops without augmentation, as for inference."""
 
     def __init__(self, pack: CropPack, *, size: int, margin: float) -> None:
         self._pack = pack
@@ -204,11 +206,14 @@ def _crop_batch(samples: Sequence[Sample], *, angles: bool = False) -> Batch:
 
 
 class SceneBatch(NamedTuple):
-    """Pictures as a face detector learns from them.
+    """Pictures for the training of a face detector.
 
-    ``image`` is uint8 ``(b, s, s, 3)`` RGB; ``boxes`` float32 ``(b, m, 4)`` face boxes in pixels, padded with zeros
-    where ``present`` ``(b, m)`` is False; ``points`` float32 ``(b, m, 5, 2)`` in edge coordinates, NaN where unknown;
-    ``known`` bool ``(b, s, s)``, True at pixels that are background wherever no face is.
+    Attributes:
+        image: uint8 ``(b, s, s, 3)`` RGB.
+        boxes: float32 ``(b, m, 4)``, face boxes in pixels; zeros where ``present`` is False.
+        present: bool ``(b, m)``, False for padding.
+        points: float32 ``(b, m, 5, 2)`` in edge coordinates, NaN where unknown.
+        known: bool ``(b, s, s)``, False for pixels that may show an unlabelled face.
     """
 
     image: Tensor
@@ -220,13 +225,13 @@ class SceneBatch(NamedTuple):
 
 @final
 class SceneDataset(Dataset[SceneBatch]):
-    """Makes whole batches of augmented scenes from draws.
+    """Batches of augmented scenes from draws.
 
     Args:
         sources: the packs.
         settings: strengths of the augmentation.
         sizes: sides of the pictures in pixels; each batch draws one of them.
-        seed: of all that is random.
+        seed: random seed.
     """
 
     def __init__(
@@ -254,9 +259,11 @@ class SceneDataset(Dataset[SceneBatch]):
 
 
 class PictureBatch(NamedTuple):
-    """One whole picture as inference sees it.
+    """One whole picture for the validation of a face detector.
 
-    ``image`` is uint8 ``(1, h, w, 3)`` RGB, ``back`` float64 ``(2, 3)`` the map from its pixels to those of the pack.
+    Attributes:
+        image: uint8 ``(1, h, w, 3)`` RGB.
+        back: float64 ``(2, 3)``, affine map from its pixels to those of the pack.
     """
 
     image: Tensor
@@ -265,7 +272,7 @@ class PictureBatch(NamedTuple):
 
 @final
 class PictureDataset(Dataset[PictureBatch]):
-    """The pictures of a pack in order, brought to the size of inference."""
+    """The pictures of a pack in order, resized as for inference."""
 
     def __init__(self, pack: ScenePack, *, size: int) -> None:
         self._pack = pack
@@ -329,7 +336,7 @@ def _already_batched(batch: Any) -> Any:
 
 
 def _processes() -> tuple[int, int]:
-    """Rank of this process and their number."""
+    """Rank of this process, and number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

@@ -1,4 +1,4 @@
-"""What a network is asked to get right: losses on points, on heatmaps, or on both, behind one signature."""
+"""Objectives of landmark networks: losses on points, on heatmaps, or on both, with one signature."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from canthus.losses.weights import PointLoss
 from canthus.models.output import Output
 
 JOINT = "joint"
-"""What recipes call the loss on points and heatmaps together."""
+"""Name of the loss on points and heatmaps in recipes."""
 
 Objective = Callable[[Output, Tensor], Tensor]
-"""From what a network returned and true points ``(n, k, 2)`` in the unit frame to a loss for each face, ``(n,)``."""
+"""From the output of a network and true points ``(n, k, 2)`` in the unit frame to a loss per face, ``(n,)``."""
 
 
 @final
 @dataclass(frozen=True)
 class JointSettings:
-    """Factors of the loss on points and heatmaps together.
+    """Settings of the loss on points and heatmaps.
 
     Attributes:
-        heatmap_weight: of the heatmaps, the paper's lambda; with 0 the network needs none.
+        heatmap_weight: weight of the heatmaps, the paper's lambda; with 0 the network must not draw any.
         sigma: standard deviation of the true heatmaps, in cells.
-        scale: of the whole.  Squared errors in the unit frame are tiny; for plain SGD the scale is as good as a factor
-            of the learning rate.
+        scale: factor of the whole loss.  Squared errors in the unit frame are tiny; for plain SGD it has the effect of
+            a factor of the learning rate.
     """
 
     heatmap_weight: float = 1.0
@@ -43,16 +43,18 @@ class JointSettings:
 
 
 def points_objective(loss: PointLoss, *, size: float) -> Objective:
-    """The loss on points; a point that the set gives no position counts as met.
+    """The loss on points; points without a true position count as correct.
 
     Args:
-        loss: of points in sides of the crop times ``size``.
-        size: side of the input in pixels, for losses in pixels; 1 for losses in the unit frame.
+        loss: takes points in sides of the crop times ``size``.
+        size: side of the input in pixels for losses in pixels; 1 for losses in the unit frame.
     """
 
     def objective(output: Output, truth: Tensor) -> Tensor:
         if not output.points.requires_grad:
-            raise ConfigError("This network learns from its heatmaps; set loss = 'heatmap_l2'")
+            raise ConfigError(
+                "The points of this network cannot be trained, only its heatmaps; set loss = 'heatmap_l2'"
+            )
         points = output.points.float()
         known = torch.where(truth.isnan(), points.detach(), truth)
         return loss(points * size, known * size)
@@ -66,7 +68,7 @@ def heatmaps_objective(loss: PointLoss) -> Objective:
     def objective(output: Output, truth: Tensor) -> Tensor:
         if output.heatmaps is None:
             raise ConfigError(
-                "This loss is for networks that draw heatmaps; choose another loss, or the model fan or joint"
+                "This loss needs heatmaps, and the network draws none; choose another loss, or the model fan or joint"
             )
         return loss(output.heatmaps.float(), truth)
 
@@ -74,13 +76,7 @@ def heatmaps_objective(loss: PointLoss) -> Objective:
 
 
 def joint_objective(points: PointLoss, heatmaps: PointLoss, settings: JointSettings) -> Objective:
-    """LOSS of "mobile-distill-prune" (2024): scale * (points + heatmap_weight * heatmaps), all in the unit frame.
-
-    Args:
-        points: loss of the points.
-        heatmaps: loss of the heatmaps.
-        settings: factors.
-    """
+    """LOSS of "mobile-distill-prune" (2024): scale * (points + heatmap_weight * heatmaps), all in the unit frame."""
     first, second = points_objective(points, size=1), heatmaps_objective(heatmaps)
 
     def objective(output: Output, truth: Tensor) -> Tensor:

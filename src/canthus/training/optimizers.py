@@ -18,19 +18,19 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "rmsprop": optim.RMSprop,
     "sgd": optim.SGD,
 }
-"""Name to optimizer; recipes give the keyword arguments of the torch class."""
+"""Name to optimizer class."""
 
 
 @final
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimizer, with what.
+    """Optimizer and its settings.
 
     Attributes:
         name: key of ``OPTIMIZERS``.
-        learning_rate: before the schedule.
+        learning_rate: learning rate before the schedule.
         weight_decay: not applied to biases and batch norms.
-        settings: further keyword arguments (``momentum``, ``betas``, ``rho``, ``eps``).
+        settings: further keyword arguments of the torch class (``momentum``, ``betas``, ``rho``, ``eps``).
         clip: largest norm of the gradient; 0 for no limit.
     """
 
@@ -44,14 +44,14 @@ class OptimizerConfig:
 @final
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate moves over the training.
+    """Schedule of the learning rate.
 
     Attributes:
         name: key of ``SCHEDULES``.
-        warmup_epochs: linear rise at the start, on top of the schedule.
+        warmup_epochs: length of a linear rise at the start, on top of the schedule.
         step_epochs: epochs between two drops of ``step``.
         step_factor: factor of each drop of ``step``.
-        final_factor: where ``cosine`` and ``linear`` end and ``step`` stops dropping, as a factor.
+        final_factor: last factor of ``cosine`` and ``linear``, and smallest factor of ``step``.
     """
 
     name: str = "cosine"
@@ -85,11 +85,11 @@ SCHEDULES: dict[str, Callable[[float, float, ScheduleConfig], float]] = {
     "linear": _linear,
     "step": _step,
 }
-"""Name to factor of the learning rate as a function of (epoch, epochs, settings); epochs may be fractional."""
+"""Name to factor of the learning rate as a function of (fractional epoch, number of epochs, settings)."""
 
 
 def create_optimizer(network: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
-    """The optimizer over all parameters that want a gradient.
+    """The optimizer of all parameters that require a gradient.
 
     Raises:
         ConfigError: unknown name or settings.

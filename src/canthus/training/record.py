@@ -1,11 +1,12 @@
-"""What a training leaves behind: environment, metrics and curves."""
+"""Records of a training: environment, metrics and curves."""
 
+import functools
 import json
 import math
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
@@ -28,37 +29,36 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Commit of the source tree, with ``+`` where it is not clean; empty outside a checkout."""
-    here = Path(__file__).parent
+    """Commit of the source tree, with ``+`` if it has changes; empty outside a checkout."""
+    ask = functools.partial(
+        subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+    )
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
-        state = subprocess.run(
-            ["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
+        head, state = ask(["git", "rev-parse", "--short=12", "HEAD"]), ask(["git", "status", "--porcelain", "."])
     except (OSError, subprocess.SubprocessError):
         return ""
-    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
+    return str(head.stdout.strip()) + ("+" if state.stdout.strip() else "")
+
+
+PLOT_EVERY = 10
+"""Epochs between two drawings of the curves."""
 
 
 @final
 class MetricsRecorder(Callback):
-    """Appends one JSON line an epoch to ``metrics.jsonl`` and redraws ``curves.png``.
+    """Appends one JSON line per epoch to ``metrics.jsonl`` and redraws ``curves.png``.
 
-    After a resume, lines of epochs that are trained again are dropped first, so the file holds one unbroken curve.
+    When a run resumes, lines of epochs that are trained again are removed first, so the file holds one unbroken curve.
 
     Args:
         out: the run's folder.
         title: heading of the plot.
-        plot_every: epochs between two drawings.
     """
 
-    def __init__(self, out: Path, *, title: str, plot_every: int = 10) -> None:
+    def __init__(self, out: Path, *, title: str) -> None:
         self._path = out / "metrics.jsonl"
         self._plot = out / "curves.png"
         self._title = title
-        self._plot_every = plot_every
         self._rows: list[dict[str, float]] = []
         self._start = 0.0
 
@@ -78,12 +78,12 @@ class MetricsRecorder(Callback):
         row.update(_metrics_of_epoch(trainer))
         self._rows.append(row)
         self._path.write_text("".join(json.dumps(r) + "\n" for r in self._rows))
-        if trainer.current_epoch % self._plot_every == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
+        if trainer.current_epoch % PLOT_EVERY == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
             plot_curves(self._rows, self._plot, title=self._title)
 
 
 def _metrics_of_epoch(trainer: L.Trainer) -> dict[str, float]:
-    """What this epoch measured; Lightning itself goes on telling the last validation's."""
+    """Metrics of this epoch; Lightning alone would repeat those of the last validation."""
     every = trainer.check_val_every_n_epoch
     validated = every is None or (trainer.current_epoch + 1) % every == 0
     found = sorted(trainer.callback_metrics.items())
@@ -92,13 +92,9 @@ def _metrics_of_epoch(trainer: L.Trainer) -> dict[str, float]:
 
 @final
 class EpochLines(Callback):
-    """One printed line an epoch, for logs that are no terminal.
+    """Writes one line per epoch, for logs that are not a terminal."""
 
-    Args:
-        write: where the line goes.
-    """
-
-    def __init__(self, write: Any) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -112,10 +108,10 @@ PRECISION = "/ap_50"
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) -> None:
-    """Draw training loss (left axis) and what was validated in percent (right axis) against epochs.
+    """Draw the training loss (left axis) and the validation metrics in percent (right axis) against epochs.
 
     Args:
-        rows: one mapping an epoch with ``epoch``, ``train/loss`` and any ``.../nme_ion`` (landmarks) or ``.../ap_50``
+        rows: one mapping per epoch with ``epoch``, ``train/loss`` and any ``.../nme_ion`` (landmarks) or ``.../ap_50``
             (face detectors).
         path: PNG to write.
         title: heading.
@@ -146,7 +142,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
 
 
 def _draw(axes: Any, rows: Sequence[Mapping[str, float]], *, suffix: str, best: Any) -> list[list[float]]:
-    """One line a validation set, over the epochs that were validated; the values in percent."""
+    """Draw one line per validation set, over the epochs with a validation; return its values in percent."""
     drawn = []
     for colour, name in enumerate(sorted({n for row in rows for n in row if n.endswith(suffix)})):
         places = [(row["epoch"] + 1, 100 * row[name]) for row in rows if not math.isnan(row.get(name, math.nan))]

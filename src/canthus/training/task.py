@@ -1,4 +1,4 @@
-"""Learning landmarks: the Lightning module and the pose branch beside it."""
+"""Training a landmark network: the Lightning module, and the pose branch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,14 +27,13 @@ from canthus.training.optimizers import Optimization
 @final
 @dataclass(frozen=True)
 class PoseConfig:
-    """How the head's pose takes part in a training.
+    """Settings of the pose branch.
 
     Attributes:
-        branch: whether a branch learns the pose beside the points.
-        face_weights: key of ``POSE_WEIGHTS``, by which the error of the pose weighs the loss of a face's points:
-            ``one_plus``, ``as_printed`` or ``none``.
-        loss_weight: factor of the branch's own loss, the sum over the angles of 1 - cos of the error; 0 trains the
-            branch by the weights of the faces alone, as the papers print it.
+        branch: whether an auxiliary branch learns the head pose.
+        face_weights: key of ``POSE_WEIGHTS``: how the error of the pose weighs the loss of a face's points.
+        loss_weight: factor of the branch's own loss, the sum over the angles of 1 - cos of the error; with 0 the branch
+            learns through the weights of the faces alone, as the papers print it.
     """
 
     branch: bool = False
@@ -44,10 +43,10 @@ class PoseConfig:
 
 @final
 class PoseGuide(nn.Module):
-    """Turns the losses of faces into one, with the pose as guide: PFLD, as Yu et al. (2023) use it, eq. 2 and 8.
+    """Weighs the losses of faces by the error of the head pose: PFLD, as Yu et al. (2023) use it, eq. 2 and 8.
 
-    Differs: the branch also has a loss of its own, because its error as a weight alone fades as the points get right;
-    ``loss_weight`` 0 is as printed.
+    Differs: the branch also has a loss of its own, because as a weight alone its error fades as the points become
+    right; ``loss_weight`` 0 is as printed.
 
     Args:
         network: a ``Network`` whose output has ``features``.
@@ -61,20 +60,20 @@ class PoseGuide(nn.Module):
     def __init__(self, network: nn.Module, *, size: int, config: PoseConfig) -> None:
         super().__init__()
         if not isinstance(network, Network):
-            raise ConfigError(f"{type(network).__name__} has no feature map for a pose branch; set pose.branch = false")
+            raise ConfigError(f"{type(network).__name__} has no feature map, set pose.branch = false")
         self._weights = lookup(POSE_WEIGHTS, config.face_weights, kind="weights of faces")
         if config.loss_weight < 0 or (config.loss_weight == 0 and config.face_weights == "none"):
-            raise ConfigError("A pose branch needs face_weights or a positive loss_weight, else nothing trains it")
+            raise ConfigError("A pose branch needs face_weights or a positive loss_weight, or nothing trains it")
         self._loss_weight = config.loss_weight
         self.branch = PoseBranch(network.feature_channels, size=size)
 
     def forward(self, features: Tensor, losses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and the mean pose error sum(1 - cos) for the record.
+        """The loss of a batch, and its mean pose error sum(1 - cos).
 
         Args:
             features: ``Output.features``.
-            losses: ``(n,)``, of the points of each face.
-            truth: ``(n, 3)`` angles in radians; faces without pose are NaN and take no part in the pose's loss.
+            losses: ``(n,)``, losses of the points of each face.
+            truth: ``(n, 3)`` angles in radians; NaN for faces without a pose, which the pose loss leaves out.
         """
         angles = self.branch(features).float()
         errors = pose_weights_as_printed(angles, truth)
@@ -95,17 +94,17 @@ def network_input(image: Tensor) -> Tensor:
 
 @final
 class RegressionTask(L.LightningModule):
-    """Learning landmarks by one objective, with a guide, a teacher and expected errors where asked for.
+    """Training of a landmark network.
 
     Args:
         network: returns ``Output``.
-        objective: what the network is to get right.
+        objective: loss of each face.
         scheme: numbering of the points.
         optimization: optimizer and schedule.
         validation: names of the validation sets, in the order of their loaders.
-        guide: the pose branch; batches must then carry angles.
-        spread_weight: factor of the loss of the expected errors, where the network tells any.
-        distiller: a teacher beside the truth.
+        guide: the pose branch; batches must then have angles.
+        spread_weight: weight of the loss of the expected errors, if the network predicts them.
+        distiller: the loss beside a teacher.
     """
 
     def __init__(
@@ -142,9 +141,9 @@ class RegressionTask(L.LightningModule):
             log_mean(self, len(losses), pose_error=pose_error)
         log_mean(self, len(losses), loss=loss)
         if self.distiller is not None:
-            beside, parts = self.distiller(image, output)
+            distilled, parts = self.distiller(image, output)
             log_mean(self, len(losses), **parts)
-            loss = loss + beside
+            loss = loss + distilled
         if output.spread is not None:
             # Errors without gradient: the points learn from their own loss alone.
             errors = torch.linalg.vector_norm(output.points.detach().float() - batch.points, dim=2)
@@ -166,7 +165,7 @@ class RegressionTask(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, errors in self._errors.items():
             found = np.concatenate(errors)
-            # Profiles of some sets lack an eye corner, so they have no inter-ocular distance.
+            # Some profiles lack an eye corner, so they have no inter-ocular distance.
             self.log(f"{name}/nme_ion", float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
