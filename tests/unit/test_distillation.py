@@ -112,5 +112,5 @@ def test_settings_without_meaning_are_refused(config: DistillConfig, message: st
 
 def test_a_network_that_shows_no_last_map_is_refused() -> None:
     pfld = create_model("pfld", points=68, size=SIZE, settings={"width": 0.25})
-    with pytest.raises(ConfigError, match="The student shows no last feature map"):
+    with pytest.raises(ConfigError, match="The student returns no last feature map"):
         Distiller(pfld, Teacher(small()), size=SIZE, config=DistillConfig("t"))

@@ -60,7 +60,7 @@ class PoseGuide(nn.Module):
     def __init__(self, network: nn.Module, *, size: int, config: PoseConfig) -> None:
         super().__init__()
         if not isinstance(network, Network):
-            raise ConfigError(f"{type(network).__name__} has no feature map, set pose.branch = false")
+            raise ConfigError(f"{type(network).__name__} has no feature map; set pose.branch = false")
         self._weights = lookup(POSE_WEIGHTS, config.face_weights, kind="weights of faces")
         if config.loss_weight < 0 or (config.loss_weight == 0 and config.face_weights == "none"):
             raise ConfigError("A pose branch needs face_weights or a positive loss_weight, or nothing trains it")
