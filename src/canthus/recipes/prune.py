@@ -1,4 +1,4 @@
-"""Prune the network of a checkpoint, retraining it by its own recipe."""
+"""Prune the network of a checkpoint and retrain it by its own recipe."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.plan import PrunePlan
 from canthus.compression.prune import PruneSettings, Step, points_and_maps
 from canthus.compression.prune import prune as prune_network
 from canthus.data.packs import CropPack
@@ -47,12 +46,12 @@ PLAN = "plan.json"
 @final
 @dataclass(frozen=True)
 class PruneRun:
-    """How a checkpoint is pruned.
+    """Settings of a pruning.
 
     Attributes:
-        settings: how much of each layer, by which scorer.
-        images: faces of the training sets that filters are scored on.
-        layer_epochs: length of the retraining after each layer, as a share of the recipe's epoch; 0 for none.
+        settings: how much of each layer, and the scorer.
+        images: number of training faces on which filters are scored.
+        layer_epochs: length of the retraining after each layer, as a fraction of the recipe's epoch; 0 for none.
         final_epochs: epochs of training after the last layer; 0 for none.
     """
 
@@ -65,14 +64,14 @@ class PruneRun:
 @final
 @dataclass(frozen=True)
 class PruneReport:
-    """What a pruning made.
+    """Result of a pruning.
 
     Attributes:
-        checkpoint: of the pruned network.
-        plan: file of the plan, which the checkpoint holds as well.
-        parameters_before: number of weights of the whole network.
-        parameters: number that is left.
-        whole: layers that were left whole, with the reason.
+        checkpoint: checkpoint of the pruned network.
+        plan: file of the plan, which is also in the checkpoint.
+        parameters_before: number of weights before.
+        parameters: number of weights after.
+        whole: layers that were not pruned, with the reason.
     """
 
     checkpoint: Path
@@ -83,7 +82,7 @@ class PruneReport:
 
 
 def pruning_config(checkpoint: Path, run: PruneRun, changes: Sequence[str] = ()) -> TrainConfig:
-    """The recipe of a checkpoint as its pruning trains by it: ``final_epochs`` long, ``_pruned`` at its name.
+    """The recipe by which a pruning trains: that of the checkpoint, ``final_epochs`` long and named ``NAME_pruned``.
 
     Raises:
         ModelFileError: not a checkpoint.
@@ -107,19 +106,19 @@ def prune(
     progress: Callable[[Step], None] = lambda step: None,
     write: Callable[[str], None] = lambda line: None,
 ) -> PruneReport:
-    """Prune layer by layer from the last to the first; goes on where an earlier run in the same folder was cut off.
+    """Prune layer by layer, from the last to the first; resume if the folder holds an unfinished pruning.
 
     Args:
-        checkpoint: of the whole network.
-        config: what ``pruning_config`` gave.
+        checkpoint: checkpoint of the whole network.
+        config: what ``pruning_config`` returned.
         place: the run's folder and devices.
-        packs: what ``pack_faces`` made for this recipe.
-        run: how much, and how long it is retrained.
-        progress: told of each layer before it is retrained.
-        write: takes one line an epoch of the last training where stderr is no terminal.
+        packs: what ``pack_faces`` returned for this recipe.
+        run: how much to prune, and how long to retrain.
+        progress: called for each layer before it is retrained.
+        write: called with one line per epoch of the last training if stderr is not a terminal.
 
     Raises:
-        ConfigError: the folder holds a pruning by other settings.
+        ConfigError: the folder holds a pruning with other settings.
         ModelFileError: the weights do not fit their own recipe.
     """
     refuse_other_run(config, place.out)
@@ -128,41 +127,33 @@ def prune(
     network = fresh_network(config)
     network.load_state_dict(network_weights(read_checkpoint(checkpoint)))
     before = _parameters(network)
+    retraining = _Retraining(config, place, packs, run.layer_epochs) if run.layer_epochs > 0 else None
     made = prune_network(
         network,
         sample_images(packs, config, run.images),
         run.settings,
         outputs=points_and_maps,
-        retrain=_Retraining(config, place, packs, run.layer_epochs) if run.layer_epochs > 0 else _leave,
+        retrain=retraining or (lambda network, step: None),
         progress=progress,
         state=place.out,
     )
     update_feature_channels(network)
     place.out.mkdir(parents=True, exist_ok=True)
-    (place.out / PLAN).write_text(made.plan.to_json() + "\n")
+    plan = made.plan.to_json()
+    (place.out / PLAN).write_text(plan + "\n")
     if run.final_epochs > 0:
-        best = _train_on(network, made.plan, config, place, packs=packs, write=write)
+        L.seed_everything(config.seed, verbose=False)
+        batches = training_batches(config, place, packs.train)
+        best = fit_network(network, config, place, packs, batches, entries={PLAN_KEY: plan}, write=write)
     else:
-        best = _save(network, made.plan, config, place.out)
+        best = place.out / BEST
+        weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+        torch.save({"state_dict": weights, CONFIG_KEY: json.dumps(to_values(config)), PLAN_KEY: plan}, best)
     return PruneReport(best, place.out / PLAN, before, _parameters(network), made.whole)
 
 
-def _train_on(
-    network: nn.Module,
-    plan: PrunePlan,
-    config: TrainConfig,
-    place: Surroundings,
-    *,
-    packs: Packs[CropPack],
-    write: Callable[[str], None],
-) -> Path:
-    L.seed_everything(config.seed, verbose=False)
-    batches = training_batches(config, place, packs.train)
-    return fit_network(network, config, place, packs, batches, entries={PLAN_KEY: plan.to_json()}, write=write)
-
-
 def sample_images(packs: Packs[CropPack], config: TrainConfig, count: int) -> Tensor:
-    """Faces of the training sets as the network sees them, not augmented; the same ones for a seed."""
+    """Random faces of the training sets as the network sees them, without augmentation; the seed is the recipe's."""
     rng = np.random.default_rng(config.seed)
     images = []
     for number in range(count):
@@ -174,10 +165,10 @@ def sample_images(packs: Packs[CropPack], config: TrainConfig, count: int) -> Te
 
 @final
 class _Retraining:
-    """A short training after each layer, by the recipe: part of an epoch over which its schedule runs once.
+    """A short training by the recipe after each layer: a part of an epoch, over which the schedule runs once.
 
-    What learns beside the network (a pose branch, the projection of a distillation) goes on from layer to layer as far
-    as its shapes stay; the moving average of weights is left to the last training.
+    Modules beside the network (a pose branch, the projections of a distillation) keep their weights from layer to layer
+    as far as their shapes stay.  Only the training after the last layer averages weights.
     """
 
     def __init__(self, config: TrainConfig, place: Surroundings, packs: Packs[CropPack], epochs: float) -> None:
@@ -208,19 +199,8 @@ class _Retraining:
         self._beside(step.number - 2).unlink(missing_ok=True)
 
     def _beside(self, number: int) -> Path:
-        """What learned beside the network up to a layer, for the next one, also after a stop."""
+        """File with the weights of the modules beside the network after a layer, for the next one or a resumed run."""
         return self._place.out / f"beside_{number:03d}.pt"
-
-
-def _leave(network: nn.Module, step: Step) -> None:
-    """No retraining."""
-
-
-def _save(network: nn.Module, plan: PrunePlan, config: TrainConfig, out: Path) -> Path:
-    path = out / BEST
-    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    torch.save({"state_dict": weights, CONFIG_KEY: json.dumps(to_values(config)), PLAN_KEY: plan.to_json()}, path)
-    return path
 
 
 def _parameters(network: nn.Module) -> int:
