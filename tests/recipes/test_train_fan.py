@@ -58,7 +58,7 @@ def test_it_trains_and_exports(place: Surroundings, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"loss": "l2"}, "set loss = 'heatmap_l2'"),
-        ({"model": "pfld", "model_settings": {"width": 0.25}}, "for networks that draw heatmaps"),
+        ({"model": "pfld", "model_settings": {"width": 0.25}}, "This loss needs heatmaps"),
         ({"loss": "heatmap_l3"}, "Did you mean 'heatmap_l2'"),
         ({"loss_settings": {"sigmas": 1}}, "refuses"),
     ],

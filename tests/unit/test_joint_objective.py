@@ -62,7 +62,7 @@ def test_maps_and_weight_belong_together() -> None:
         without_weight(answer(truth), truth)
     alone = Output(points=truth.clone().requires_grad_())
     assert without_weight(alone, truth).detach().abs().max() == 0
-    with pytest.raises(ConfigError, match="for networks that draw heatmaps"):
+    with pytest.raises(ConfigError, match="This loss needs heatmaps"):
         objective_of(config())(alone, truth)
 
 

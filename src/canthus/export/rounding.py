@@ -17,7 +17,6 @@ def round_weights(path: Path, *, bits: int = BITS) -> None:
     Meant for the embedded files.  Compare the outputs afterwards, since a network may be sensitive to it.
 
     Args:
-        path: the file.
         bits: significant bits to keep, 2 to 24.
 
     Raises:

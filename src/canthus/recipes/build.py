@@ -83,7 +83,6 @@ def start_network(
     may be missing.  From any other file of weights, the tensors that fit are taken.
 
     Args:
-        config: the recipe.
         images: returns training pictures, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
         report: called with the tensors that were taken from a plain file of weights.
 

@@ -35,11 +35,8 @@ def fit_cascade(
     """Fit a cascade and measure its error on the validation sets.
 
     Args:
-        config: the recipe.
         roots: folder of each dataset, by name.
-        cache: folder of the packed crops.
         licence: terms of the model; by default research terms that name the training sets.
-        progress: called with (what, done, total).
 
     Raises:
         ConfigError: unknown names, a dataset without a folder, or sizes that do not work.

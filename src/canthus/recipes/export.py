@@ -90,14 +90,11 @@ def export(
     confidence.
 
     Args:
-        checkpoint: file of a run.
         path: ONNX file to write; nothing is written there unless the comparison succeeds.
         roots: folder of each dataset at hand, by name.
-        cache: folder of packed crops.
         licence: terms of the weights; by default research terms that name the training sets, or for a folder of one's
             own that none were stated.
         decode: key of ``DECODINGS``, for a joint network; ``regression`` by default.
-        progress: called with (what, done, total).
 
     Raises:
         ConfigError: the network does not give points in the way that ``decode`` names.

@@ -66,12 +66,7 @@ def crop_held_out(
 
     Args:
         name: ``dataset/split``, for ``progress``.
-        faces: of that split.
-        cache: folder of packed crops.
-        size: side of the network's input in pixels.
-        margin: side of the crop over the longer side of the face box.
         pack_size: side of the packed crops in pixels.
-        progress: called with (what, done, total) while crops are packed.
 
     Raises:
         DataError: there are no faces, or a picture cannot be read.

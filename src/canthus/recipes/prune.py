@@ -111,10 +111,8 @@ def prune(
     Args:
         checkpoint: checkpoint of the whole network.
         config: what ``pruning_config`` returned.
-        place: the run's folder and devices.
         packs: what ``pack_faces`` returned for this recipe.
         run: how much to prune, and how long to retrain.
-        progress: called for each layer before it is retrained.
         write: called with one line per epoch of the last training if stderr is not a terminal.
 
     Raises:

@@ -104,11 +104,7 @@ def quantize(
 
     Args:
         model: embedded name, ONNX file, or a checkpoint, which is exported first.
-        path: ONNX file to write.
-        settings: how to quantize.
         roots: folder of each dataset at hand, by name.
-        cache: folder of packed crops.
-        progress: called with (what, done, total).
 
     Raises:
         ConfigError: unknown names, a dataset without a folder, or settings that do not work.

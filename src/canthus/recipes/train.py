@@ -122,11 +122,6 @@ def pack_faces(
 ) -> Packs[Any]:
     """Pack all datasets of a recipe, or open the packs in the cache: crops of faces, or whole pictures for a detector.
 
-    Args:
-        config: the recipe.
-        place: data and cache folders.
-        progress: called with (what, done, total) while packs are made.
-
     Raises:
         ConfigError: unknown names, a dataset without a folder, or no validation set that can choose the best epoch.
         DataError: a dataset is missing or damaged.
@@ -140,8 +135,6 @@ def train(
     """Train by a recipe; resume if the folder holds an unfinished run of it.
 
     Args:
-        config: the recipe.
-        place: the run's folder and devices.
         packs: what ``pack_faces`` returned for this recipe.
         write: called with one line per epoch if stderr is not a terminal.
 
@@ -174,10 +167,6 @@ def fit_network(
     """Train a given network by a recipe.
 
     Args:
-        network: trained in place.
-        config: the recipe.
-        place: the run's folder and devices.
-        packs: for the validation sets.
         batches: what ``training_batches`` returned.
         entries: further entries of every checkpoint, as text.
         write: called with one line per epoch if stderr is not a terminal.

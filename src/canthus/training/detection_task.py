@@ -52,8 +52,6 @@ class DetectionTask(L.LightningModule):
 
     Args:
         network: maps pictures to the rows that ``models.face_detector`` describes.
-        loss: weights of the losses.
-        optimization: optimizer and schedule.
         validation: packs of the validation sets by name, in the order of their loaders.
     """
 

@@ -74,8 +74,6 @@ class Distiller(nn.Module):
     Args:
         student: returns ``Output.deep``.
         teacher: returns ``Output.deep``.
-        size: side of the input in pixels.
-        config: settings.
 
     Raises:
         ConfigError: no weight is positive, or one of the networks returns no last map.
@@ -105,7 +103,6 @@ class Distiller(nn.Module):
 
         Args:
             image: input of the student, ``(n, 3, s, s)``.
-            output: output of the student.
         """
         wanted = self._teacher(image)
         loss = output.points.new_zeros(())

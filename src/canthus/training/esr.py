@@ -62,7 +62,6 @@ def fit_esr(
     Args:
         pictures: grey crops, see ``runtime.esr.grey``.
         truth: true points in pixels of the crops, none missing.
-        settings: sizes.
         rng: source of all randomness.
         pupils: mean distance of the pupils in pixels of the crops, the unit of ``settings.radius``.
         progress: called with (stages done, number of stages).

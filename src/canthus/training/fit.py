@@ -100,13 +100,10 @@ def fit(
     """Train a task; resume if ``out`` holds an unfinished run.
 
     Args:
-        task: the Lightning module.
-        train: training batches.
         validation: one loader per validation set.
         out: folder of the run: ``config.json``, ``environment.json``, ``metrics.jsonl``, ``curves.png``,
             ``last.ckpt``, ``best.ckpt``.
         config: the resolved recipe, as plain data.
-        settings: length, precision and devices.
         entries: further entries of every checkpoint, as text.
         write: called with one line per epoch if stderr is not a terminal.
 
@@ -133,14 +130,7 @@ def fit(
 
 
 def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, settings: FitSettings) -> None:
-    """Train a task in place without checkpoints, curves, validation, or averaged weights.
-
-    Args:
-        task: the Lightning module.
-        train: training batches.
-        out: folder for files of Lightning.
-        settings: length, precision and devices.
-    """
+    """Train a task in place without checkpoints, curves, validation, or averaged weights."""
     with warnings.catch_warnings():
         for message in (*HARMLESS, ".*but have no `val_dataloader`.*"):
             warnings.filterwarnings("ignore", message=message)

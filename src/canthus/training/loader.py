@@ -136,11 +136,6 @@ class CropDataset(Dataset[Batch]):
     """Batches of augmented crops from draws.
 
     Args:
-        sources: the packs.
-        settings: strengths of the augmentation.
-        size: side of the input in pixels.
-        margin: side of the crop over the longer side of the face box.
-        seed: random seed.
         angles: whether batches have the head pose after augmentation.
     """
 
@@ -228,10 +223,7 @@ class SceneDataset(Dataset[SceneBatch]):
     """Batches of augmented scenes from draws.
 
     Args:
-        sources: the packs.
-        settings: strengths of the augmentation.
         sizes: sides of the pictures in pixels; each batch draws one of them.
-        seed: random seed.
     """
 
     def __init__(

@@ -49,10 +49,6 @@ class MetricsRecorder(Callback):
     """Appends one JSON line per epoch to ``metrics.jsonl`` and redraws ``curves.png``.
 
     When a run resumes, lines of epochs that are trained again are removed first, so the file holds one unbroken curve.
-
-    Args:
-        out: the run's folder.
-        title: heading of the plot.
     """
 
     def __init__(self, out: Path, *, title: str) -> None:
@@ -113,8 +109,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
     Args:
         rows: one mapping per epoch with ``epoch``, ``train/loss`` and any ``.../nme_ion`` (landmarks) or ``.../ap_50``
             (face detectors).
-        path: PNG to write.
-        title: heading.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -50,8 +50,6 @@ class PoseGuide(nn.Module):
 
     Args:
         network: a ``Network`` whose output has ``features``.
-        size: side of the input in pixels.
-        config: settings.
 
     Raises:
         ConfigError: unknown weights, a branch that nothing would train, or a network without features.
@@ -99,8 +97,6 @@ class RegressionTask(L.LightningModule):
     Args:
         network: returns ``Output``.
         objective: loss of each face.
-        scheme: numbering of the points.
-        optimization: optimizer and schedule.
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then have angles.
         spread_weight: weight of the loss of the expected errors, if the network predicts them.
