@@ -12,6 +12,7 @@ import torch
 
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
+from canthus.evaluation.graph import count_graph
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
@@ -178,6 +179,8 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
     card = LandmarkSession.open(report.path).card
     assert report.real
     assert card.metrics == report.metrics
+    count = count_graph(report.path, {"image": np.zeros((1, 64, 64, 3), np.uint8)})
+    assert (card.parameters, card.multiply_adds) == (count.parameters, count.multiply_adds)
     assert card.training_data == ("300w",)
     assert card.licence.startswith("research use only")
     # What the run measured in torch is what the file measures, up to the rounding of the record.

@@ -15,6 +15,8 @@ from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import average_precision
+from canthus.evaluation.graph import count_graph
+from canthus.evaluation.timing import detector_shape
 from canthus.export.onnx import Card, export_onnx, replace_card, verify_export
 from canthus.images import fit_image, read_image
 from canthus.models.face_detector import STRIDES
@@ -114,7 +116,10 @@ def export(
             report = _check_detector(network, config, unchecked, roots, progress=progress)
         else:
             report = _check_landmarks(network, config, unchecked, roots, cache=cache, progress=progress)
-        replace_card(unchecked, replace(card, metrics=report.metrics, **_calibration(report)))
+        entries: dict[str, Any] = {"metrics": report.metrics} | _counts(unchecked, card)
+        if report.calibration:
+            entries["calibration"] = report.calibration
+        replace_card(unchecked, replace(card, **entries))
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
@@ -129,6 +134,7 @@ def export_untrained(config: Recipe, path: Path) -> None:
     """
     card = _card(config, name=path.stem, training_data=(), licence=UNTRAINED_TERMS)
     export_onnx(_decoded(fresh_network(config)), card, path)
+    replace_card(path, replace(card, **_counts(path, card)))
 
 
 def _decoded(network: nn.Module, how: str = "") -> nn.Module:
@@ -156,8 +162,11 @@ def _card(config: Recipe, **entries: Any) -> Card:
     )
 
 
-def _calibration(report: ExportReport) -> dict[str, Any]:
-    return {"calibration": report.calibration} if report.calibration else {}
+def _counts(file: Path, card: Card) -> dict[str, Any]:
+    """The entries of a card on the cost of one face, or of one picture."""
+    shape = (1, card.size, card.size, 3) if isinstance(card, ModelCard) else detector_shape(card.strides)
+    count = count_graph(file, {"image": np.zeros(shape, np.uint8)})
+    return {"parameters": count.parameters, "multiply_adds": count.multiply_adds}
 
 
 def training_sets(config: Recipe) -> tuple[str, ...]:
