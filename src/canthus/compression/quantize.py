@@ -1,11 +1,11 @@
-"""Static int8: an ONNX file whose activations are bytes (unsigned) and whose weights are signed bytes.
+"""Static int8 quantization: unsigned bytes for activations, signed bytes for weights.
 
-Jacob et al. (2018), "Quantization and Training of Integer-Arithmetic-Only Inference", as ONNX Runtime does it: ranges
-of the activations are seen on real crops, each output channel of a weight has its own scale, and the graph keeps its
-operators between pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses.
+Jacob et al. (2018), "Quantization and Training of Integer-Arithmetic-Only Inference", as ONNX Runtime implements it:
+ranges of the activations are measured on real crops, each output channel of a weight has its own scale, and the
+operators of the graph stand between pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses.
 
-Differs: what comes before the first layer with weights and after the last one stays in float, and so does the output of
-that last layer, because a byte divides the crop into 256 places at most, coarser than the points that are asked for.
+Differs: operators before the first layer with weights and after the last one stay in float, and so does the output of
+the last layer, because a byte divides the crop into 256 positions at most, too few for points.
 """
 
 import copy
@@ -23,25 +23,25 @@ from canthus.export.onnx import quiet
 from canthus.lookup import lookup, require, unknown_name
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-"""How the range of an activation follows from what was seen: all of it; all but one value in 100 000 at either end;
-what loses the least information."""
+"""Method by which the range of an activation is chosen: all values; all but one in 100 000 at either end; the range that
+loses the least information."""
 
 _METHOD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "percentile": {"symmetric": False, "percentile": 99.999, "num_bins": 2048},
 }
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _PRODUCTS = ["Gemm", "MatMul"]
-"""Their outputs are not rounded where they leave the network; where another quantized operator reads them, they are."""
+"""Operators whose outputs are rounded only if another quantized operator reads them."""
 _HARMLESS = frozenset({"Flatten", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Move numbers about or clip them; what they lose is their neighbours' loss."""
+"""Operators that move or clip numbers, and lose nothing that their neighbours do not lose."""
 _AT_ONCE = 16
-"""Crops in one run while ranges are seen; all activations of a run are held in memory."""
+"""Crops per run while ranges are measured; all activations of a run are in memory."""
 
 
 @final
 @dataclass(frozen=True)
 class Layer:
-    """One operator that can be quantized or left in float."""
+    """One operator that can be quantized."""
 
     name: str
     operator: str
@@ -53,10 +53,10 @@ class RangedModel:
     """A float network and the ranges of its activations.
 
     Attributes:
-        model: the network, with the shapes of its tensors written in.
-        ranges: of every tensor, as ONNX Runtime holds them.
-        layers: what can be quantized, in the order of the graph.
-        outside: names of operators before the first layer with weights and after the last; these stay in float.
+        model: the network, with the shapes of its tensors.
+        ranges: ranges of all tensors, in the form of ONNX Runtime.
+        layers: the layers that can be quantized, in the order of the graph.
+        outside: names of the operators that stay in float: before the first layer with weights and after the last.
     """
 
     model: Any
@@ -66,21 +66,21 @@ class RangedModel:
 
     @property
     def lossy(self) -> tuple[Layer, ...]:
-        """The layers whose rounding can cost something."""
+        """The layers whose rounding can add to the error."""
         return tuple(layer for layer in self.layers if layer.operator not in _HARMLESS)
 
 
 def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str = "minmax") -> RangedModel:
-    """Run a float network on crops and note the range of every activation.
+    """Run a float network on crops and measure the range of every activation.
 
     Args:
         data: content of the ONNX file.
-        crops: what the network sees in use; the more alike, the better.
-        method: a key of ``METHODS``.
+        crops: crops like those in use.
+        method: key of ``METHODS``.
 
     Raises:
         ConfigError: unknown method.
-        ModelFileError: the network is quantized already, or has nothing to quantize.
+        ModelFileError: the network is quantized already, or has no layers to quantize.
         MissingExtraError: onnx is not installed.
     """
     onnx, tools = require("onnx", extra="train"), require("onnxruntime.quantization", extra="train")
@@ -115,13 +115,12 @@ def quantized(
     """The int8 network as content of an ONNX file.
 
     Args:
-        ranged: what ``see_ranges`` gives.
         keep: names of layers that stay in float.
-        only: names of the layers to quantize; all unless given.
+        only: names of the layers to quantize; empty for all.
         weight_bits: 8, or 7 for processors without VNNI, whose sums of products may saturate.
 
     Raises:
-        ConfigError: other bits.
+        ConfigError: another number of bits.
     """
     if weight_bits not in (7, 8):
         raise ConfigError(f"Weights have 7 or 8 bits, found {weight_bits}")
@@ -146,14 +145,13 @@ def quantized(
 
 
 def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]:
-    """Names of the layers that entries mean: a layer's own name, an operator such as ``Gemm``, ``first`` or ``last``.
+    """Names of layers from the entries of a user.
 
     Args:
-        ranged: the network.
-        entries: as a user writes them; ``first`` and ``last`` are of the layers with weights.
+        entries: names of layers, or operators such as ``Gemm``, or ``first`` or ``last`` for the layers with weights.
 
     Raises:
-        ConfigError: nothing of that name.
+        ConfigError: no layer has that name or operator.
     """
     weighted = [layer.name for layer in ranged.layers if layer.operator in _WEIGHTED]
     known = {layer.name: [layer.name] for layer in ranged.layers}
@@ -168,7 +166,7 @@ def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]
 
 @final
 class _Reader:
-    """One batch, as ONNX Runtime asks for it."""
+    """One batch, in the form that ONNX Runtime reads."""
 
     def __init__(self, feeds: dict[str, np.ndarray]) -> None:
         self._left = [feeds]
@@ -190,15 +188,15 @@ def _check(model: Any, layers: Sequence[Layer]) -> None:
 
 
 def _name_all(model: Any) -> None:
-    """Name operators that have no name, which cannot be told apart otherwise."""
+    """Name operators that have no name."""
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
 
 
 def _outside(model: Any) -> frozenset[str]:
-    """Operators with no weights above them, with none below, and last convolutions.
+    """Operators with no weights before them or none after them, and convolutions at the end of a network.
 
-    A convolution that ends a network gives heatmaps, whose peaks say where points are.
+    Such a convolution draws heatmaps, whose peaks are the points.
     """
     nodes = list(model.graph.node)
     fed: set[str] = set()
