@@ -23,8 +23,8 @@ from canthus.export.onnx import quiet
 from canthus.lookup import lookup, require, unknown_name
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-"""Method that chooses the range of an activation: all values; all but one in 100 000 at either end; the range that loses
-the least information."""
+"""Method that chooses the range of an activation: all values; all but one in 100 000 at either end; the range that
+loses the least information."""
 
 _METHOD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "percentile": {"symmetric": False, "percentile": 99.999, "num_bins": 2048},
