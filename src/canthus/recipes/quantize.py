@@ -112,7 +112,7 @@ def quantize(
         ModelFileError: the model cannot be quantized, or the error grows too much; the message has both errors.
         MissingExtraError: onnx is not installed.
     """
-    onnx = require("onnx", extra="train")
+    require("onnx", extra="train")
     _check_settings(settings)
     session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
     seen, held = (
@@ -150,11 +150,16 @@ def quantize(
         ),
     )
     _refuse_loss(report, settings)
-    finished = finished_model(onnx.load_from_string(content), _card(session.card, report))
+    return replace(report, size_bytes=_write(path, content, _card(session.card, report)))
+
+
+def _write(path: Path, content: bytes, card: ModelCard) -> int:
+    """Write the file with its card, once it has been opened; return its size."""
+    finished = finished_model(require("onnx", extra="train").load_from_string(content), card)
     LandmarkSession(finished, source=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(finished)
-    return replace(report, size_bytes=len(finished))
+    return len(finished)
 
 
 def _check_settings(settings: QuantizeSettings) -> None:
