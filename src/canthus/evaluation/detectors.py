@@ -61,7 +61,7 @@ def evaluate_detectors(
     Args:
         dataset: a key of ``canthus.data.scenes.SCENE_SETS``.
         root: folder of the dataset.
-        split: part of the dataset; if None, its ``default_scene_split``, which is a test or validation part.
+        split: part of the dataset; its ``default_scene_split`` if None.
         detectors: names or ONNX files as in ``create_detector``; the default one if there are no predictions either.
         predictions: folders of detections, ``<event>/<picture>.txt`` as for WIDER FACE.
         detector_model: ONNX file of the one detector.

@@ -103,13 +103,6 @@ def measure_jitter(
 
     Each face keeps its random draw, which a larger fraction stretches, so the levels differ by nothing else.
 
-    Args:
-        annotations: labelled faces.
-        predictor: the model.
-        dataset: name of the dataset, for the rows.
-        split: part of the dataset, for the rows.
-        seed: random seed.
-
     Yields:
         The level of the true boxes for every kind, then the other levels by kind and fraction.
 

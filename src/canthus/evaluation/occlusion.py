@@ -132,26 +132,15 @@ def evaluate_covered(
 ) -> dict[str, list[FaceError]]:
     """Evaluate models on faces that are covered on purpose, in true boxes.
 
-    Args:
-        protocol: a key of ``PROTOCOLS``.
-        dataset: name of the dataset.
-        root: folder of the dataset.
-        models: names or files as in ``canthus.evaluate``; the default model if there are no kept rows either.
-        kept: files of rows from earlier runs, which are compared with the models.
-        split: part of the dataset, as in ``canthus.evaluate``.
-        scheme: as in ``canthus.evaluate``.
-        seed: random seed of the masks; 0 if None.
-        threads: threads of the model; 1 if None.
-        passes: crops per face; 1 if None.
-        progress: shows how many faces are done.
+    ``protocol`` is a key of ``PROTOCOLS``, ``seed`` the random seed of the masks.  ``models`` are names or files; the
+    default model is evaluated if neither models nor kept rows are given.  ``kept`` are files of rows from earlier runs,
+    which are compared with the models.  All other arguments are as in ``canthus.evaluate``.
 
     Returns:
         Name of the model or file -> one row per face and condition.
 
     Raises:
-        ConfigError: a name is unknown, options contradict each other, or rows are of different faces or conditions.
-        DataError: the folder does not hold the dataset, or a face cannot be covered or scored.
-        ImageError: a picture cannot be read.
+        CanthusError: as in ``canthus.evaluate``; also if rows are of different faces or conditions.
     """
     conditions = lookup(PROTOCOLS, protocol, kind="occlusion protocol")
     rows = {path.stem.removeprefix("rows_"): _kept_rows(path) for path in kept}
@@ -200,14 +189,6 @@ def score_covered(
     split: str,
 ) -> Iterator[FaceError]:
     """Predict every face in its true box under every condition; each picture is read once.
-
-    Args:
-        annotations: labelled faces.
-        predictor: the model.
-        conditions: ways of covering the faces.
-        seed: random seed of the masks.
-        dataset: name of the dataset, for the rows.
-        split: part of the dataset, for the rows.
 
     Yields:
         One row per face and condition, with the name of the condition, the covered share and the yaw of the head.
@@ -263,9 +244,7 @@ def picture_centre(points: Float64[np.ndarray, "k 2"], truth: Annotation) -> Flo
     Karras et al. (2018), "Progressive Growing of GANs", appendix C: the side of the crop is the larger of 4 eye
     distances and 3.6 distances of eyes and mouth, its centre a tenth of the latter below the eyes.
 
-    Args:
-        points: points of the face, any unit of length.
-        truth: its scheme gives the indices of eyes and mouth.
+    ``points`` may have any unit of length; the scheme of ``truth`` gives the indices of eyes and mouth.
     """
     scheme = truth.scheme
     right, left = (points[list(group)].mean(axis=0) for group in scheme.pupils)
@@ -342,12 +321,7 @@ GROUPS: dict[str, Callable[[FaceError], bool]] = {
 
 
 def cover_lines(rows: Sequence[FaceError], group: str = "all") -> list[CoverLine]:
-    """Summarize the rows of one model, one line per condition in order of first appearance.
-
-    Args:
-        rows: rows of one model.
-        group: a key of ``GROUPS``.
-    """
+    """Summarize the rows of one model and a group of ``GROUPS``: a line per condition, by first appearance."""
     chosen = [row for row in rows if GROUPS[group](row)]
     names = list(dict.fromkeys(row.occlusion for row in chosen))
     plain = known_mean(row.nme_ion for row in chosen if row.occlusion == "none")
@@ -365,11 +339,6 @@ def cover_json(models: Mapping[str, Sequence[FaceError]]) -> dict[str, Any]:
 
 def write_cover_report(folder: StrPath, models: Mapping[str, Sequence[FaceError]], *, title: str) -> Iterator[Path]:
     """Write ``summary.json``, ``rows_MODEL.csv`` and last ``occlusion.png`` (extra: plots).
-
-    Args:
-        folder: created if it does not exist.
-        models: rows of each model.
-        title: title of the plot.
 
     Yields:
         Each file once it is written.

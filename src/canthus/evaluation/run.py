@@ -171,14 +171,9 @@ def load_truth(
 ) -> tuple[str, list[Annotation]]:
     """Load the labelled faces of a dataset.
 
-    Args:
-        dataset: name of the dataset.
-        root: folder of the dataset.
-        split: part of the dataset; if None, the first of its ``default_splits`` that the folder holds.
-        scheme: as in ``load_dataset``.
-
     Returns:
-        Name of the split, and its faces.
+        Name of the split, and its faces.  If ``split`` is None, the first of the dataset's ``default_splits`` that the
+        folder holds.
 
     Raises:
         ConfigError: dataset or folder are missing, a name is unknown, or the dataset has no default split.
@@ -319,10 +314,7 @@ def predict_on_truth(
 ) -> Iterator[Prediction]:
     """Predict every labelled face in its true box.
 
-    Args:
-        annotations: labelled faces; faces of one picture are predicted together.
-        predictor: the model.
-        jitter: shifts and scales the boxes first.
+    Faces of one picture are predicted together; ``jitter`` shifts and scales their boxes first.
 
     Raises:
         ConfigError: the model and the ground truth have different schemes.
@@ -345,11 +337,7 @@ def predict_on_detected(
 ) -> Iterator[Prediction]:
     """Detect faces in the whole picture, then predict each labelled face in the detected box that overlaps it most.
 
-    Args:
-        annotations: labelled faces.
-        predictor: the model.
-        detector: finds the boxes.
-        min_overlap: a labelled face is missed unless a detected box overlaps it by more than this IoU.
+    A labelled face is missed unless the IoU of its box with a detected box is above ``min_overlap``.
 
     Raises:
         ConfigError: the model and the ground truth have different schemes.

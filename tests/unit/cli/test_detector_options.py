@@ -121,7 +121,7 @@ def test_evaluation_names_the_detector_and_its_settings(place: Path) -> None:
     assert json.loads(result.stdout)["protocol"].startswith("detector yunet yunet.onnx, overlap")
     assert json.loads(result.stdout)["protocol"].endswith("; 2 passes")
     for option in (("--detector-tiles",), ("--detector-size", "320"), ("--detector-model", "own.onnx")):
-        assert f"{option[0]} has no effect" in str(error_of(*common[:-2], *option))
+        assert f"'{option[0][2:]}' has no effect" in str(error_of(*common[:-2], *option))
     assert isinstance(error_of(*common[:-2], "--detector-tiles"), ConfigError)
 
 
