@@ -44,6 +44,7 @@ MERGED = {
     "evaluation.timing": "evaluation.cost evaluation.whole_step",
     "evaluation.benchmark": "evaluation.machine",
     "evaluation.onnx_counts": "evaluation.graph",
+    "evaluation.sheets": "evaluation.worst evaluation.detection_worst",
     "losses.landmarks": "losses.regression losses.wing losses.heatmaps losses.spread",
     "losses.weights": "losses.points",
     "models.heads": "models.spread models.pose_branch models.heatmap_decoding",

@@ -14,8 +14,8 @@ from canthus.evaluation.plots import plot_error_curves, plot_reliability
 from canthus.evaluation.predictions import Prediction, write_predictions
 from canthus.evaluation.reliability import Reliability, score_reliability
 from canthus.evaluation.rows import FaceError, face_error, protocol_of, write_rows
+from canthus.evaluation.sheets import worst_sheet
 from canthus.evaluation.summary import Summary, divide, null_for_nan, summarize
-from canthus.evaluation.worst import worst_sheet
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
 

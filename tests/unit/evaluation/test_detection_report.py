@@ -18,7 +18,10 @@ from canthus.evaluation.detection_report import (
     found_offsets,
     write_detection_rows,
 )
-from canthus.evaluation.detection_worst import (
+from canthus.evaluation.detectors import detect_scenes
+from canthus.evaluation.plots import plot_detectors
+from canthus.evaluation.run import detect_scenes
+from canthus.evaluation.sheets import (
     FALSE_COLOR,
     HIT_COLOR,
     MISSED_COLOR,
@@ -26,8 +29,6 @@ from canthus.evaluation.detection_worst import (
     picture_faults,
     worst_pictures_sheet,
 )
-from canthus.evaluation.detectors import detect_scenes
-from canthus.evaluation.plots import plot_detectors
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.images import read_image, write_image

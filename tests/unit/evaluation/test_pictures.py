@@ -13,7 +13,7 @@ from canthus.evaluation import plots
 from canthus.evaluation.plots import plot_error_curves
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import Report, report_json, score, write_report
-from canthus.evaluation.worst import PREDICTED_COLOR, TRUTH_COLOR, worst_sheet
+from canthus.evaluation.sheets import PREDICTED_COLOR, TRUTH_COLOR, worst_sheet
 from canthus.images import read_image
 from canthus.types import Annotation, Image
 
