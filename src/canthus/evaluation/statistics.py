@@ -1,7 +1,7 @@
-"""Tests of whether differences between errors are more than chance (extra: datasets).
+"""Statistical tests of differences between errors (extra: datasets).
 
-``compare_folds`` is what the distillation paper (2024) prints beside its cross-validations: a t-test and a Levene test
-for each pair of folds.  ``compare_models`` is for two models on the same faces.
+``compare_folds`` tests each pair of folds of a cross-validation by a t-test and by Levene's test, like the distillation
+paper (2024).  ``compare_models`` tests two models on the same faces.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -25,19 +25,19 @@ METRICS = (
 """Numbers of a row that can be compared."""
 RESAMPLES = 10_000
 LEVEL = 0.95
-_BLOCK = 2_000_000
-"""Random numbers drawn at once."""
+_BATCH = 2_000_000
+"""Numbers drawn at once by the bootstrap, which bounds its memory."""
 
 
 @final
 @dataclass(frozen=True)
 class PairTest:
-    """Two independent sets of errors, such as two folds.
+    """Tests of two independent sets of errors, such as two folds.
 
     Attributes:
-        first: name of the first.
-        second: name of the second.
-        t: Student's t of the difference of the means, its sign left out.
+        first: name of the first set.
+        second: name of the second set.
+        t: absolute value of Student's t for the difference of the means.
         t_p: probability of a t at least as large if the means were equal.
         welch_p: the same without the assumption of equal variances (Welch, 1947).
         levene: Levene's W about the median (Brown and Forsythe, 1974).
@@ -56,10 +56,10 @@ class PairTest:
 @final
 @dataclass(frozen=True)
 class FoldComparison:
-    """What folds of one cross-validation say.
+    """Comparison of the folds of one cross-validation.
 
     Attributes:
-        sizes: faces of each fold that have an error.
+        sizes: number of faces with an error in each fold.
         means: mean error of each fold.
         tests: one for each pair of folds, in order.
     """
@@ -70,31 +70,31 @@ class FoldComparison:
 
     @property
     def mean(self) -> float:
-        """Mean of the folds' means: the one number of a cross-validation."""
+        """Mean of the means of the folds: the result of the cross-validation."""
         return math.fsum(self.means.values()) / len(self.means)
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the folds' means."""
+        """Standard deviation of the means of the folds."""
         return float(np.std(list(self.means.values()), ddof=1))
 
 
 @final
 @dataclass(frozen=True)
 class ModelComparison:
-    """Two models on the same faces; differences are second less first, so below zero the second is better.
+    """Comparison of two models on the same faces; differences are second minus first: negative if the second is better.
 
     Attributes:
-        faces: faces that both found; all numbers are of these.
-        missed: faces that the first, the second, or both missed.
+        faces: number of faces that both models found; all other numbers are over these faces.
+        missed: number of faces that only the first, only the second, or both models missed.
         means: mean error of the first and of the second.
         difference: mean difference.
         low: lower end of the bootstrap interval of the mean difference.
-        high: upper end of it.
-        t: of the paired t-test.
+        high: upper end of the interval.
+        t: Student's t of the paired test; NaN if all differences are equal.
         p: probability of a t at least that far from zero if the mean difference were zero.
         better: share of the faces on which the second has the smaller error.
-        worse: share of the faces on which it has the larger one.
+        worse: share of the faces on which the second has the larger error.
         levene: Levene's W about the median, of the two sets of errors.
         levene_p: probability of a W at least as large if the spreads were equal.
     """
@@ -114,24 +114,24 @@ class ModelComparison:
 
 
 def compare_folds(folds: Mapping[str, Float[np.ndarray, "_"]]) -> FoldComparison:
-    """Every pair of folds: Student's t-test, as the paper's, Welch's, and Levene's.
+    """Test every pair of folds by Student's t-test (as in the paper), Welch's t-test and Levene's test.
 
-    A large p-value says only that these faces do not show a difference between the folds; it does not show that there
-    is none, and nothing about other models.  The tests take errors as independent: folds share no face, but their
+    A large p-value only means that these faces do not show a difference between the folds.  It does not show that there
+    is none, and it does not concern other models.  The tests assume independent errors: folds share no face, but their
     models share training faces, and faces of one person resemble one another.
 
-    Differs: the paper does not say whether its tests are of faces or of batches, of Student's or Welch's kind, about
-    which centre Levene's is; its p-values fit two-sided tests with many degrees of freedom, as faces give.
+    Differs: the paper does not say whether it tests faces or batches, whether its t-test is Student's or Welch's, and
+    about which centre Levene's test is.  Its p-values fit two-sided tests with many degrees of freedom, as for faces.
 
     Args:
-        folds: name of the fold -> error of each face; NaN where it was missed.
+        folds: name of the fold -> error of each face; NaN for missed faces.
 
     Raises:
         DataError: fewer than two folds, or a fold with fewer than two errors.
         MissingExtraError: scipy is not installed.
     """
     stats = require("scipy.stats", extra="datasets")
-    known = {name: _known(errors) for name, errors in folds.items()}
+    known = {name: np.asarray(errors, np.float64)[np.isfinite(errors)] for name, errors in folds.items()}
     if len(known) < 2 or min(len(errors) for errors in known.values()) < 2:
         sizes = ", ".join(f"{name} {len(errors)}" for name, errors in known.items()) or "none"
         raise DataError(f"Expected at least two folds of at least two errors, found {sizes}")
@@ -160,23 +160,26 @@ def compare_models(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> ModelComparison:
-    """Two models on the same faces: mean difference, its bootstrap interval, paired t-test, Levene's test.
+    """Compare two models on the same faces: mean difference, bootstrap interval, paired t-test and Levene's test.
 
-    The interval is Efron's percentile interval at 95 %, of faces drawn with replacement.  Faces of one person or photo
-    resemble one another, so on sets that hold many of them the truth is wider than the interval.
+    The interval is the percentile interval at 95 % over faces drawn with replacement.  Faces of one person or photo
+    resemble one another, so the interval is too narrow for datasets with many such faces.
 
     Args:
-        first: key of a face -> its error; NaN where it was missed.
-        second: the same faces by the other model.
-        rng: draws the faces.
-        resamples: how often.
+        first: key of a face -> its error; NaN for missed faces.
+        second: the same for the other model.
+        rng: random generator of the bootstrap.
+        resamples: number of bootstrap samples.
 
     Raises:
-        DataError: the faces are not the same, or both models found fewer than two of them.
+        DataError: the models have different faces, or both found fewer than two of them.
         MissingExtraError: scipy is not installed.
     """
     stats = require("scipy.stats", extra="datasets")
-    _same_faces(first, second)
+    only = {"first": sorted(set(first) - set(second)), "second": sorted(set(second) - set(first))}
+    if any(only.values()):
+        examples = "; ".join(f"{len(keys)} only in the {which} ({keys[0]})" for which, keys in only.items() if keys)
+        raise DataError(f"Expected the same faces in both, found {examples}. Were both made on one dataset and split?")
     a, b = (np.array([errors[key] for key in first], np.float64) for errors in (first, second))
     lost_a, lost_b = np.isnan(a), np.isnan(b)
     both = ~lost_a & ~lost_b
@@ -184,7 +187,8 @@ def compare_models(
         raise DataError(f"Expected at least two faces that both models found, found {both.sum()} of {len(a)}")
     x, y = a[both], b[both]
     difference = y - x
-    paired = _paired(stats, difference)
+    constant = float(np.ptp(difference)) == 0  # no spread to test against
+    t, p = (math.nan, math.nan) if constant else map(float, stats.ttest_rel(y, x))
     levene = stats.levene(x, y, center="median")
     low, high = bootstrap_interval(difference, rng=rng, resamples=resamples)
     return ModelComparison(
@@ -194,8 +198,8 @@ def compare_models(
         difference=float(difference.mean()),
         low=low,
         high=high,
-        t=paired[0],
-        p=paired[1],
+        t=t,
+        p=p,
         better=float((difference < 0).mean()),
         worse=float((difference > 0).mean()),
         levene=float(levene.statistic),
@@ -206,39 +210,45 @@ def compare_models(
 def bootstrap_interval(
     values: Float[np.ndarray, " n"], *, rng: np.random.Generator, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Percentile interval of the mean (Efron, 1979): the mean of ``n`` values drawn with replacement, again and again.
+    """Percentile interval of the mean by the bootstrap (Efron, 1979).
 
     Args:
-        values: one a face.
-        rng: draws the faces.
-        resamples: how often.
-        level: share of the means that lies inside.
+        values: one per face.
+        rng: random generator of the bootstrap.
+        resamples: number of bootstrap samples.
+        level: confidence level.
 
     Returns:
-        Lower and upper end; both NaN without values.
+        Lower and upper end; both the value itself for one value, and NaN without values.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
-    n = len(values)
-    if n == 0:
-        return math.nan, math.nan
-    at_once = max(1, _BLOCK // n)
-    means = [
-        values[rng.integers(0, n, (min(at_once, resamples - start), n))].mean(axis=1)
-        for start in range(0, resamples, at_once)
-    ]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    if len(values) < 2:
+        mean = float(values[0]) if len(values) else math.nan
+        return mean, mean
+    found = require("scipy.stats", extra="datasets").bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _BATCH // len(values)),
+        confidence_level=level,
+        method="percentile",
+        random_state=rng,
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def errors_by_face(rows: Sequence[FaceError], metric: str) -> dict[str, float]:
-    """Key of a face -> one number of its row; NaN where it was missed.
+    """Key of a face -> one number of its row; NaN for missed faces.
 
     Raises:
-        DataError: a face is there twice.
+        DataError: a face has two rows.
     """
     found: dict[str, float] = {}
     for row in rows:
         if row.key in found:
-            raise DataError(f"{row.key} is there twice; expected one row a face, without --occlusion")
+            raise DataError(f"{row.key} is there twice; expected one row per face, without --occlusion")
         found[row.key] = float(getattr(row, metric)) if row.found else math.nan
     return found
 
@@ -300,28 +310,3 @@ def read_errors(files: Sequence[Path], metric: str | None = None) -> ErrorSets:
         what=tuple(f"{found[0].dataset} {found[0].split}".strip() for found in rows.values()),
         errors={path: errors_by_face(found, metric) for path, found in rows.items()},
     )
-
-
-def _known(errors: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
-    known: Float64[np.ndarray, " m"] = np.asarray(errors, np.float64)[np.isfinite(errors)]
-    return known
-
-
-def _same_faces(first: Mapping[str, float], second: Mapping[str, float]) -> None:
-    only = [sorted(set(a) - set(b)) for a, b in ((first, second), (second, first))]
-    if not any(only):
-        return
-    examples = "; ".join(f"{len(keys)} only in the {which} ({keys[0]})" for which, keys in _named(only))
-    raise DataError(f"Expected the same faces in both, found {examples}. Were both made on one dataset and split?")
-
-
-def _named(only: list[list[str]]) -> list[tuple[str, list[str]]]:
-    return [(which, keys) for which, keys in zip(("first", "second"), only, strict=True) if keys]
-
-
-def _paired(stats: Any, difference: Float64[np.ndarray, " n"]) -> tuple[float, float]:
-    """The paired t-test, t and p; both NaN where all differences agree, which leaves no spread to judge them by."""
-    if float(np.ptp(difference)) == 0:
-        return math.nan, math.nan
-    found = stats.ttest_1samp(difference, 0.0)
-    return float(found.statistic), float(found.pvalue)

@@ -20,7 +20,6 @@ from canthus.evaluation.detection_report import (
 )
 from canthus.evaluation.detectors import detect_scenes
 from canthus.evaluation.plots import plot_detectors
-from canthus.evaluation.run import detect_scenes
 from canthus.evaluation.sheets import (
     FALSE_COLOR,
     HIT_COLOR,
