@@ -1,9 +1,13 @@
-"""Plots of evaluations: error curves, covered shares, boxes, detectors and confidence."""
+"""Plots of evaluations: error curves, box jitter, occlusion, cost, detectors and confidence (extra: plots).
+
+Each function writes one file; the suffix of ``path`` selects the format, and ``title`` says what was measured.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -13,9 +17,24 @@ from canthus.evaluation.reliability import BINS, Reliability
 from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
 from canthus.lookup import require
 
+StrPath: TypeAlias = str | os.PathLike[str]
+
+
+@contextmanager
+def _figure(path: StrPath, width: float, height: float) -> Iterator[Any]:
+    """A figure of a size in inches; it is written to ``path`` at the end of the block, in the format of the suffix.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(width, height), dpi=120, layout="constrained")
+    yield figure
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
 
 def plot_error_curves(
-    path: str | os.PathLike[str],
+    path: StrPath,
     errors: Mapping[str, Float[np.ndarray, " n"]],
     *,
     threshold: float,
@@ -23,171 +42,160 @@ def plot_error_curves(
     boxes: str,
     title: str,
 ) -> None:
-    """Write a cumulative error plot: the share of faces at or below each error, one staircase per name.
+    """Plot cumulative errors: the share of faces at or below each error, one staircase per name.
 
-    Faces that were missed never come in, so their curve ends below one hundred percent.
+    Missed faces have no error, so their curve ends below one hundred percent.
 
     Args:
-        path: file to write; its suffix names the format.
-        errors: name of the curve -> errors as fractions, NaN where missed.
-        threshold: fraction at which failures are counted; the plot ends a quarter beyond it.
-        scale: what the errors are divided by, for the axis.
-        boxes: where the boxes came from, for the title.
+        path: file to write.
+        errors: name of the curve -> errors as fractions, NaN for missed faces.
+        threshold: fraction above which a face counts as a failure; the plot ends a quarter beyond it.
+        scale: what the errors are divided by, in words.
+        boxes: where the boxes came from, in words.
         title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.6), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    end = 1.25 * threshold
-    for name, values in errors.items():
-        x, share = cumulative_curve(values)
-        inside = x <= end
-        last = float(share[inside][-1]) if inside.any() else 0.0
-        label = (
-            f"{name}: n = {len(values)}, AUC {100 * area_under_curve(values, threshold):.1f} %, "
-            f"FR {100 * failure_rate(values, threshold):.2f} %"
+    with _figure(path, 7.5, 5.6) as figure:
+        axes = figure.subplots()
+        end = 1.25 * threshold
+        for name, values in errors.items():
+            x, share = cumulative_curve(values)
+            inside = x <= end
+            last = float(share[inside][-1]) if inside.any() else 0.0
+            label = (
+                f"{name}: n = {len(values)}, AUC {100 * area_under_curve(values, threshold):.1f} %, "
+                f"FR {100 * failure_rate(values, threshold):.2f} %"
+            )
+            axes.step(
+                100 * np.concatenate([[0.0], x[inside], [end]]),
+                100 * np.concatenate([[0.0], share[inside], [last]]),
+                where="post",
+                label=label,
+                linewidth=1.8,
+            )
+        axes.axvline(
+            100 * threshold, color="0.45", linestyle="--", linewidth=1, label=f"threshold: {100 * threshold:g} %"
         )
-        axes.step(
-            100 * np.concatenate([[0.0], x[inside], [end]]),
-            100 * np.concatenate([[0.0], share[inside], [last]]),
-            where="post",
-            label=label,
-            linewidth=1.8,
-        )
-    axes.axvline(100 * threshold, color="0.45", linestyle="--", linewidth=1, label=f"threshold: {100 * threshold:g} %")
-    axes.set(xlim=(0, 100 * end), ylim=(0, 101), title=f"{title}\nboxes: {boxes}")
-    axes.set_xlabel(f"error, mean over the points, in % of the {scale}")
-    axes.set_ylabel("faces with at most this error, %")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+        axes.set(xlim=(0, 100 * end), ylim=(0, 101), title=f"{title}\nboxes: {boxes}")
+        axes.set_xlabel(f"error, mean over the points, in % of the {scale}")
+        axes.set_ylabel("faces with at most this error, %")
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
 
 
 def plot_jitter(
-    path: str | os.PathLike[str],
+    path: StrPath,
     curves: Mapping[str, Mapping[float, float]],
     *,
     lines: Mapping[str, float],
     title: str,
 ) -> None:
-    """Write the mean error over how far the boxes were set off, one curve per kind.
+    """Plot the mean error against the largest offset of jittered boxes, one curve per kind of offset.
 
     Args:
-        path: file to write; its suffix names the format.
-        curves: name of the curve -> fraction of the box -> mean error, a fraction.
-        lines: further mean errors, such as that in a detector's boxes, as level lines.
+        path: file to write.
+        curves: name of the curve -> largest offset, a fraction of the box -> mean error, a fraction.
+        lines: further mean errors, such as that in the boxes of a detector, drawn as horizontal lines.
         title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(7.5, 5.2), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for name, levels in curves.items():
-        x, errors = ([100 * value for value in values] for values in (levels, levels.values()))
-        axes.plot(x, errors, marker="o", linewidth=1.8, label=name)
-    for number, (name, error) in enumerate(lines.items()):
-        axes.axhline(100 * error, color=f"C{len(curves) + number}", linestyle="--", linewidth=1.4, label=name)
-    everything = [error for levels in curves.values() for error in levels.values()] + list(lines.values())
-    axes.set(ylim=(0, 110 * max(everything)), xlabel="boxes set off by up to, % of their longer side", title=title)
-    axes.set_xticks([100 * value for value in next(iter(curves.values()))])
-    axes.set_ylabel("mean error, % of the inter-ocular distance")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with _figure(path, 7.5, 5.2) as figure:
+        axes = figure.subplots()
+        for name, levels in curves.items():
+            x, errors = ([100 * value for value in values] for values in (levels, levels.values()))
+            axes.plot(x, errors, marker="o", linewidth=1.8, label=name)
+        for number, (name, error) in enumerate(lines.items()):
+            axes.axhline(100 * error, color=f"C{len(curves) + number}", linestyle="--", linewidth=1.4, label=name)
+        everything = [error for levels in curves.values() for error in levels.values()] + list(lines.values())
+        axes.set(
+            ylim=(0, 110 * max(everything)), xlabel="largest offset of the boxes, % of their longer side", title=title
+        )
+        axes.set_xticks([100 * value for value in next(iter(curves.values()))])
+        axes.set_ylabel("mean error, % of the inter-ocular distance")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
 
 
-def plot_error_by_cover(
-    path: str | os.PathLike[str], models: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str
-) -> None:
-    """Write the mean error against the covered share of the face, one line a model.
+def plot_error_by_cover(path: StrPath, models: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> None:
+    """Plot the mean error against the covered share of the face, one line per model.
 
     Args:
-        path: file to write; its suffix names the format.
-        models: for each model, condition -> (mean covered share, mean error over the inter-ocular distance), fractions.
-            Conditions called ``centre ...`` are marks beside the line.
+        path: file to write.
+        models: name -> condition -> (mean covered share, mean error over the inter-ocular distance), fractions.
+            Conditions called ``centre ...`` are drawn as marks beside the line.
         title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(9.5, 5.0), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for index, (name, places) in enumerate(models.items()):
-        line = sorted(place for condition, place in places.items() if not condition.startswith("centre"))
-        marks = [place for condition, place in places.items() if condition.startswith("centre")]
-        color = f"C{index % 10}"
-        axes.plot(*zip(*((100 * x, 100 * y) for x, y in line), strict=True), "o-", color=color, label=name)
-        for (x, y), shape in zip(marks, "sD", strict=False):
-            axes.plot(100 * x, 100 * y, shape, color=color, fillstyle="none")
-    axes.set(xlabel="mean covered share of the face, %", ylabel="mean error in % of the inter-ocular distance")
-    axes.set(title=f"{title}\nsquare: centre 25 % of the face; diamond: of the picture", ylim=(0, None))
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with _figure(path, 9.5, 5.0) as figure:
+        axes = figure.subplots()
+        for index, (name, places) in enumerate(models.items()):
+            line = sorted(place for condition, place in places.items() if not condition.startswith("centre"))
+            marks = [place for condition, place in places.items() if condition.startswith("centre")]
+            color = f"C{index % 10}"
+            axes.plot(*zip(*((100 * x, 100 * y) for x, y in line), strict=True), "o-", color=color, label=name)
+            for (x, y), shape in zip(marks, "sD", strict=False):
+                axes.plot(100 * x, 100 * y, shape, color=color, fillstyle="none")
+        axes.set(xlabel="mean covered share of the face, %", ylabel="mean error in % of the inter-ocular distance")
+        axes.set(title=f"{title}\nsquare: centre 25 % of the face; diamond: of the picture", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside right upper")
 
 
-def plot_cost(
-    path: str | os.PathLike[str], models: Mapping[str, tuple[float, float, float]], *, error: str, title: str
-) -> None:
-    """Write error against time and against size, one dot a model; models that another beats in both are grey.
+def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *, error: str, title: str) -> None:
+    """Plot error against time and against size, one dot per model; models beaten in both numbers are grey.
 
     Args:
-        path: file to write; its suffix names the format.
-        models: name -> error in the unit of ``error``, milliseconds, megabytes.
+        path: file to write.
+        models: name -> (error in the unit of ``error``, milliseconds, megabytes).
         error: label of the axis, with the unit.
         title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(10.5, 5.0), dpi=120, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, place, label in zip(panels, (1, 2), ("time for one face, ms", "size, MB"), strict=True):
-        costs = {name: (values[place], values[0]) for name, values in models.items()}
-        for name, (cost, value) in costs.items():
-            beaten = any(c <= cost and v <= value and (c, v) != (cost, value) for c, v in costs.values())
-            axes.plot(cost, value, "o", color="0.65" if beaten else "tab:blue")
-            axes.annotate(name, (cost, value), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set(xscale="log", xlabel=label)
-        axes.margins(x=0.25, y=0.12)
-        axes.grid(alpha=0.3, which="both")
-    panels[0].set_ylabel(error)
-    figure.suptitle(title)
-    figure.savefig(path)
+    with _figure(path, 10.5, 5.0) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, place, label in zip(panels, (1, 2), ("time for one face, ms", "size, MB"), strict=True):
+            costs = {name: (values[place], values[0]) for name, values in models.items()}
+            for name, (cost, value) in costs.items():
+                beaten = any(c <= cost and v <= value and (c, v) != (cost, value) for c, v in costs.values())
+                axes.plot(cost, value, "o", color="0.65" if beaten else "tab:blue")
+                axes.annotate(name, (cost, value), xytext=(5, 4), textcoords="offset points", fontsize=8)
+            axes.set(xscale="log", xlabel=label)
+            axes.margins(x=0.25, y=0.12)
+            axes.grid(alpha=0.3, which="both")
+        panels[0].set_ylabel(error)
+        figure.suptitle(title)
 
 
-def plot_detectors(path: str | os.PathLike[str], reports: Sequence[DetectorReport]) -> None:
-    """Write one picture of all reports: precision against recall on the left, recall by size on the right.
+def plot_detectors(path: StrPath, reports: Sequence[DetectorReport]) -> None:
+    """Plot precision against recall on the left, and recall by face size on the right, for all detectors.
 
-    A dot marks the usual score.  Without completely labelled pictures there is no precision, and the left is left out.
+    A dot marks the usual score.  Without completely labelled pictures there is no precision and no left plot.
 
     Args:
-        path: file to write; its suffix names the format.
-        reports: of detectors measured on the same set; at least one.
+        path: file to write.
+        reports: at least one; all of the same dataset.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     curves = bool(reports[0].rows.complete.any())
-    figure = require("matplotlib.figure", extra="plots").Figure(
-        figsize=(11.5 if curves else 6.5, 5.2), dpi=120, layout="constrained"
-    )
-    axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
-    if curves:
-        _draw_curves(axes[0], reports)
-    _draw_sizes(axes[-1], reports)
-    first = reports[0]
-    pictures, complete = detector_figures(first).pictures
-    figure.suptitle(f"{first.dataset} {first.split}: {pictures} pictures, {complete} completely labelled")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with _figure(path, 11.5 if curves else 6.5, 5.2) as figure:
+        axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
+        if curves:
+            _draw_curves(axes[0], reports)
+        _draw_sizes(axes[-1], reports)
+        first = reports[0]
+        pictures, complete = detector_figures(first).pictures
+        figure.suptitle(f"{first.dataset} {first.split}: {pictures} pictures, {complete} completely labelled")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
 
 
 def _draw_curves(axes: Any, reports: Sequence[DetectorReport]) -> None:
@@ -218,37 +226,35 @@ def _draw_sizes(axes: Any, reports: Sequence[DetectorReport]) -> None:
         axes.bar_label(bars, [f"{value:.0f}" for value in recall], fontsize=8, padding=1)
     axes.set_xticks(places, [f"{name}\nn = {faces}" for name, (faces, _) in sizes.items()], fontsize=9)
     axes.set(ylim=(0, 106), ylabel="recall at the usual score, %", xlabel="size of the face, pixels")
-    axes.set_title("size: square root of the area of the set's own box", fontsize=10)
+    axes.set_title("size: square root of the area of the labelled box", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
 
 
-def plot_reliability(path: str | os.PathLike[str], found: Reliability, *, title: str, boxes: str) -> None:
-    """Write a reliability diagram: share of right points against confidence, and below how many points there are.
+def plot_reliability(path: StrPath, found: Reliability, *, title: str, boxes: str) -> None:
+    """Plot a reliability diagram: the share of right points against confidence, and the number of points below it.
 
-    Perfectly calibrated confidence lies on the diagonal; below it the model is too sure of itself.
+    Calibrated confidence lies on the diagonal; below the diagonal the model is overconfident.
 
     Args:
-        path: file to write; its suffix names the format.
-        found: what to draw.
+        path: file to write.
+        found: reliability of the confidence.
+        boxes: where the boxes came from, in words.
         title: what was measured.
-        boxes: where the boxes came from, for the title.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(5.6, 6.4), dpi=120, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    x = [100 * b.confidence for b in found.bins]
-    # The middle of the bin that a mean lies in; a mean of exactly 1 belongs to the last.
-    middles = [100 * (min(int(b.confidence * BINS), BINS - 1) + 0.5) / BINS for b in found.bins]
-    upper.plot([0, 100], [0, 100], color="0.45", linestyle="--", linewidth=1, label="perfect")
-    upper.bar(middles, [100 * b.right for b in found.bins], width=96 / BINS, color="C0", alpha=0.3)
-    upper.plot(x, [100 * b.right for b in found.bins], "o-", color="C0", label=f"ECE {100 * found.ece:.1f} %")
-    upper.set(xlim=(0, 100), ylim=(0, 100), title=f"{title}\nboxes: {boxes}")
-    upper.set_ylabel(f"points within {100 * found.tolerance:g} % of the face box, %")
-    upper.grid(alpha=0.3)
-    upper.legend(loc="upper left")
-    lower.bar(middles, [b.points for b in found.bins], width=96 / BINS, color="0.5")
-    lower.set(xlabel="confidence, %", ylabel="points", yscale="log")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with _figure(path, 5.6, 6.4) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        x = [100 * b.confidence for b in found.bins]
+        # The middle of the bin that a mean lies in; a mean of exactly 1 belongs to the last.
+        middles = [100 * (min(int(b.confidence * BINS), BINS - 1) + 0.5) / BINS for b in found.bins]
+        upper.plot([0, 100], [0, 100], color="0.45", linestyle="--", linewidth=1, label="perfect")
+        upper.bar(middles, [100 * b.right for b in found.bins], width=96 / BINS, color="C0", alpha=0.3)
+        upper.plot(x, [100 * b.right for b in found.bins], "o-", color="C0", label=f"ECE {100 * found.ece:.1f} %")
+        upper.set(xlim=(0, 100), ylim=(0, 100), title=f"{title}\nboxes: {boxes}")
+        upper.set_ylabel(f"points within {100 * found.tolerance:g} % of the face box, %")
+        upper.grid(alpha=0.3)
+        upper.legend(loc="upper left")
+        lower.bar(middles, [b.points for b in found.bins], width=96 / BINS, color="0.5")
+        lower.set(xlabel="confidence, %", ylabel="points", yscale="log")
