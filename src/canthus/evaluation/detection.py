@@ -1,12 +1,13 @@
-"""Found faces against labelled ones: which find is a hit, which is false, which faces were missed.
+"""Match detections to labelled faces: hits, false detections and missed faces.
 
-One row per find and one per labelled face; every figure of a detector (``evaluation.detection_figures``) is made from
-these rows and from nothing else.
+There is one row per detection and one per labelled face.  All figures of a detector
+(``canthus.evaluation.detection_report``) are computed from these rows.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any, TypeVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int8, Int64
@@ -15,23 +16,23 @@ from canthus.geometry import box_iou, box_size
 from canthus.types import Faces, Scene
 
 MIN_OVERLAP = 0.5
-"""A find is a labelled face where the intersection over union of their boxes is at least this: VOC, WIDER FACE."""
+"""Smallest intersection over union at which a detection matches a labelled face, as in VOC and WIDER FACE."""
 HIT, FALSE, IGNORED = 1, 0, -1
-"""Verdicts on a find."""
+"""Verdicts on a detection."""
 
 
 @final
 @dataclass(frozen=True)
 class Finds:
-    """What a detector found, one row per find, in the order of the pictures and by descending score within each.
+    """Detections, one row each, in the order of the pictures and by descending score within a picture.
 
     Attributes:
-        pictures: which picture, an index into ``DetectionRows.keys``.
-        scores: of the detector.
+        pictures: index of the picture in ``DetectionRows.keys``.
+        scores: scores of the detector.
         verdicts: ``HIT``, ``FALSE`` or ``IGNORED`` (on a face that need not be found: neither hit nor false).
-        overlaps: intersection over union with the labelled face it hits; else the largest with any labelled face.
-        truths: row of the labelled face it hits; -1 where none.
-        boxes: face boxes, as the detector gave them.
+        overlaps: intersection over union with the labelled face that it hits, or else the largest with any face.
+        truths: row of the labelled face that it hits, or -1.
+        boxes: face boxes of the detector.
     """
 
     pictures: Int64[np.ndarray, " n"]
@@ -51,12 +52,12 @@ class Truths:
     """Labelled faces, one row each, in the order of the pictures and of their labels.
 
     Attributes:
-        pictures: which picture, an index into ``DetectionRows.keys``.
-        sizes: square root of the area of the set's own box, in pixels of the picture.
-        labels: what the set says of the face, or "".
+        pictures: index of the picture in ``DetectionRows.keys``.
+        sizes: square root of the area of the labelled box, in pixels of the picture.
+        labels: label of the face in the dataset, or "".
         ignored: faces that count neither as found nor as missed.
-        scores: of the find that hits the face; NaN where it was missed.
-        boxes: face boxes, by the set's habit.
+        scores: score of the detection that hits the face; NaN if the face was missed.
+        boxes: face boxes, converted from the labelled boxes by the habit of the dataset.
     """
 
     pictures: Int64[np.ndarray, " m"]
@@ -70,16 +71,19 @@ class Truths:
         return len(self.scores)
 
 
+Rows = TypeVar("Rows", Finds, Truths)
+
+
 @final
 @dataclass(frozen=True)
 class DetectionRows:
-    """All rows of one detector on one set.
+    """All rows of one detector on one dataset.
 
     Attributes:
-        keys: of the pictures, those without any face as well.
-        complete: pictures in which all faces are labelled, so that another find is surely false.
-        finds: what was found.
-        truths: what is labelled.
+        keys: keys of all pictures, with those that have no face.
+        complete: True for pictures in which all faces are labelled, so that any other detection is false.
+        finds: the detections.
+        truths: the labelled faces.
     """
 
     keys: tuple[str, ...]
@@ -95,30 +99,30 @@ def match_finds(
     *,
     min_overlap: float = MIN_OVERLAP,
 ) -> tuple[Int8[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """Judge the finds of one picture.
+    """Match the detections of one picture to its labelled faces.
 
-    In order of descending score each find takes, of the labelled faces that are not yet taken and overlap it by at
-    least ``min_overlap`` (intersection over union), the one it overlaps most.  One that gets none is left out where at
-    least that share of its own area lies in a single ignored box, and is false otherwise: so is a second find of a
-    face.
+    In order of descending score, each detection takes the labelled face with the largest overlap among those that are
+    not taken yet and overlap by at least ``min_overlap`` (intersection over union).  A detection without a face is
+    ignored if at least that share of its area lies in a single ignored box.  Otherwise it is false; this includes the
+    second detection of a face.
 
-    Differs: VOC and the official WIDER FACE script look only at the labelled face that a find overlaps most, taken or
-    not; here, as in COCO, a find may take the second of two faces that overlap.
+    Differs: VOC and the official WIDER FACE script compare a detection only with the labelled face of largest overlap,
+    taken or not.  Here, as in COCO, a detection may take the second of two overlapping faces.
 
     Args:
-        own: finds by descending score, in the habit of the labelled boxes.
+        own: detections by descending score, in the habit of the labelled boxes.
         truth: labelled boxes.
         ignored: labelled faces that need not be found.
         min_overlap: above 0, at most 1.
 
     Returns:
-        Verdict, taken face (-1 where none) and overlap of each find, see ``Finds``.
+        Verdict, taken face (-1 if none) and overlap of each detection, see ``Finds``.
 
     Raises:
         ValueError: ``min_overlap`` is out of range.
     """
     if not 0 < min_overlap <= 1:
-        raise ValueError(f"Boxes match from an overlap above 0 up to 1, found {min_overlap}")
+        raise ValueError(f"Expected a min_overlap above 0 and at most 1, found {min_overlap}")
     overlaps = box_iou(own, truth)
     verdicts = np.full(len(own), FALSE, np.int8)
     taken = np.full(len(own), -1, np.int64)
@@ -136,23 +140,21 @@ def match_finds(
 
 
 def match_scenes(scenes: Sequence[Scene], found: Iterable[Faces], *, min_overlap: float = MIN_OVERLAP) -> DetectionRows:
-    """Judge the finds of many pictures.
+    """Match the detections of many pictures to their labelled faces.
 
-    Finds are brought into the habit of each set (``BoxHabit.own_boxes``) and compared with its boxes as they are.
+    Detections are converted to the habit of the dataset (``BoxHabit.own_boxes``) and compared with its labelled boxes.
 
     Args:
-        scenes: the truth.
-        found: faces of each picture, in the same order; any order of scores.
+        scenes: labelled pictures.
+        found: detected faces of each picture, in the same order; scores in any order.
         min_overlap: see ``match_finds``.
 
-    Returns:
-        The rows.
-
     Raises:
-        ValueError: there are not as many results as pictures, or ``min_overlap`` is out of range.
+        ValueError: the numbers of pictures and results differ, or ``min_overlap`` is out of range.
     """
-    finds: list[Finds] = []
-    truths: list[Truths] = []
+    none, whole = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    finds = [Finds(whole, none, np.zeros(0, np.int8), none, whole, np.zeros((0, 4), np.float32))]
+    truths = [Truths(whole, none, (), np.zeros(0, np.bool_), none, np.zeros((0, 4), np.float32))]
     offset = 0
     for number, (scene, faces) in enumerate(zip(scenes, found, strict=True)):
         here, there = _match_scene(scene, faces, number=number, min_overlap=min_overlap)
@@ -162,13 +164,13 @@ def match_scenes(scenes: Sequence[Scene], found: Iterable[Faces], *, min_overlap
     return DetectionRows(
         keys=tuple(scene.key for scene in scenes),
         complete=np.array([scene.complete for scene in scenes], np.bool_),
-        finds=_joined_finds(finds),
-        truths=_joined_truths(truths),
+        finds=_joined(Finds, finds),
+        truths=_joined(Truths, truths),
     )
 
 
 def _match_scene(scene: Scene, faces: Faces, *, number: int, min_overlap: float) -> tuple[Finds, Truths]:
-    """Rows of one picture; faces are counted from 0."""
+    """Rows of one picture, with labelled faces numbered from 0."""
     order = np.argsort(-faces.scores, kind="stable")
     boxes, scores = faces.boxes[order], faces.scores[order]
     own = scene.habit.own_boxes(boxes)
@@ -189,7 +191,7 @@ def _match_scene(scene: Scene, faces: Faces, *, number: int, min_overlap: float)
 
 
 def _share_inside(boxes: Float[np.ndarray, "n 4"], regions: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
-    """Share of each box's area that lies in each region; 0 for empty boxes."""
+    """Share of the area of each box that lies in each region; 0 for empty boxes."""
     low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=-1)
@@ -199,52 +201,33 @@ def _share_inside(boxes: Float[np.ndarray, "n 4"], regions: Float[np.ndarray, "m
 
 
 def _shifted(finds: Finds, offset: int) -> Finds:
-    """The same finds, their faces counted through the whole set."""
+    """The same detections, with labelled faces numbered across all pictures."""
     truths = np.where(finds.truths < 0, -1, finds.truths + offset)
     return Finds(finds.pictures, finds.scores, finds.verdicts, finds.overlaps, truths, finds.boxes)
 
 
-def _joined_finds(parts: Sequence[Finds]) -> Finds:
-    if not parts:
-        none = np.zeros(0, np.float32)
-        whole = np.zeros(0, np.int64)
-        return Finds(whole, none, np.zeros(0, np.int8), none, whole, np.zeros((0, 4), np.float32))
-    return Finds(
-        pictures=np.concatenate([part.pictures for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        verdicts=np.concatenate([part.verdicts for part in parts]),
-        overlaps=np.concatenate([part.overlaps for part in parts]),
-        truths=np.concatenate([part.truths for part in parts]),
-        boxes=np.concatenate([part.boxes for part in parts]),
-    )
-
-
-def _joined_truths(parts: Sequence[Truths]) -> Truths:
-    if not parts:
-        none = np.zeros(0, np.float32)
-        return Truths(np.zeros(0, np.int64), none, (), np.zeros(0, np.bool_), none, np.zeros((0, 4), np.float32))
-    return Truths(
-        pictures=np.concatenate([part.pictures for part in parts]),
-        sizes=np.concatenate([part.sizes for part in parts]),
-        labels=tuple(label for part in parts for label in part.labels),
-        ignored=np.concatenate([part.ignored for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        boxes=np.concatenate([part.boxes for part in parts]),
-    )
+def _joined(kind: type[Rows], parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts in one value."""
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(kind)}
+    joined: dict[str, Any] = {
+        name: tuple(chain.from_iterable(values)) if name == "labels" else np.concatenate(values)
+        for name, values in columns.items()
+    }
+    return kind(**joined)
 
 
 def interpolated_area(precision: Float[np.ndarray, " n"], recall: Float[np.ndarray, " n"]) -> float:
     """Exact area under the interpolated precision-recall curve.
 
-    The interpolated precision at recall r is the best precision at any recall of at least r; its steps are added up
-    without sampling: Everingham et al. (2015), section 4.2, as in VOC from 2010 and in WIDER FACE.
+    The interpolated precision at recall r is the largest precision at any recall of at least r.  The area is the sum of
+    its steps, without sampling: Everingham et al. (2015), section 4.2, as in VOC since 2010 and in WIDER FACE.
 
     Args:
         precision: fractions.
         recall: fractions, ascending.
 
     Returns:
-        A fraction in [0, 1]; 0 without points, NaN where recall is not known.
+        A fraction in [0, 1]; 0 without points, NaN if recall is NaN.
     """
     envelope = np.maximum.accumulate(np.asarray(precision, np.float64)[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * envelope).sum())

@@ -1,4 +1,4 @@
-"""Normalised errors of landmarks: one function per scale, one for the error itself.
+"""Normalized errors of landmarks, and the lengths that they are divided by.
 
 Everything is computed in float64 and returned as a fraction of the scale, never in percent.
 """
@@ -11,8 +11,7 @@ from jaxtyping import Float, Float64
 from canthus.schemes import Scheme
 
 CROP_MARGIN = 1.3
-"""Side of the crop that ``unit_squared_error`` speaks of, over the longer side of the face box: what recipes cut out
-where they do not say otherwise."""
+"""Side of the crop of ``unit_squared_error`` over the longer side of the face box: the default margin of recipes."""
 
 
 def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
@@ -21,27 +20,27 @@ def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64
     300-W challenge (Sagonas et al., 2013): points 36 and 45 of the 68, counted from zero.
 
     Args:
-        points: truth, any length unit.
-        scheme: the numbering, which names the two corners.
+        points: ground truth, any length unit.
+        scheme: numbering of the points.
 
     Returns:
-        One length per face, in the unit of the points; NaN where a corner is not given.
+        One length per face, in the unit of the points; NaN if a corner is unknown.
     """
     right, left = scheme.eye_corners
     return _distance(points[..., right, :], points[..., left, :])
 
 
 def inter_pupil(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
-    """Distance of the pupils, the scale "IPN"; without pupil points, of the means of the eyes' points.
+    """Distance of the pupils, the scale "IPN".  A scheme without pupil points uses the mean point of each eye.
 
     For the 68 points: means of 36-41 and of 42-47, as 300-W results normalised by inter-pupil distance use.
 
     Args:
-        points: truth, any length unit.
-        scheme: the numbering, which names the points of each pupil.
+        points: ground truth, any length unit.
+        scheme: numbering of the points.
 
     Returns:
-        One length per face, in the unit of the points; NaN where one of the points is not given.
+        One length per face, in the unit of the points; NaN if one of the points is unknown.
     """
     right, left = (np.asarray(points, np.float64)[..., list(group), :].mean(axis=-2) for group in scheme.pupils)
     return _distance(right, left)
@@ -66,61 +65,50 @@ def box_longer_side(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n
 def normalized_error(
     predicted: Float[np.ndarray, "n k 2"], truth: Float[np.ndarray, "n k 2"], scale: Float[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """Mean over the points of the distance between prediction and truth, over the scale.
+    """Mean distance between predicted and true points, divided by the scale.
 
     e = 1/K sum_k |p_k - t_k| / d, 300-W challenge (Sagonas et al., 2013).
 
     Args:
         predicted: same unit as ``truth``.
-        truth: NaN where the set gives no position; such points are left out of the mean.
-        scale: the length that each face's error is divided by, from one of the functions above.
+        truth: NaN for unknown points, which are left out of the mean.
+        scale: length that the error of each face is divided by, from one of the functions above.
 
     Returns:
-        Fractions of the scale; NaN where nothing was predicted, no point is known, or the scale is not positive.
+        Fractions of the scale; NaN if there is no prediction, no point is known, or the scale is not positive.
     """
-    distance = _distance(predicted, truth)
-    known = np.isfinite(np.asarray(truth)).all(axis=-1)
-    count = known.sum(axis=-1)
-    total = np.where(known, distance, 0.0).sum(axis=-1)
-    valid = (count > 0) & (scale > 0)
-    lengths = count * np.asarray(scale, np.float64)
-    return np.asarray(np.divide(total, lengths, out=np.full(len(total), np.nan), where=valid), np.float64)
+    return _mean_over(_distance(predicted, truth), truth, np.asarray(scale, np.float64))
 
 
 def normalized_squared_error(
     predicted: Float[np.ndarray, "n k 2"], truth: Float[np.ndarray, "n k 2"], scale: Float[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """Mean over the points of the squared distance between prediction and truth, over the squared scale.
+    """Mean squared distance between predicted and true points, divided by the squared scale.
 
     Args:
         predicted: same unit as ``truth``.
-        truth: NaN where the set gives no position; such points are left out of the mean.
-        scale: the length, from one of the functions above.
+        truth: NaN for unknown points, which are left out of the mean.
+        scale: length, from one of the functions above.
 
     Returns:
         Fractions of the squared scale; NaN as for ``normalized_error``.
     """
-    squared = np.square(_distance(predicted, truth))
-    known = np.isfinite(np.asarray(truth)).all(axis=-1)
-    count = known.sum(axis=-1)
-    areas = count * np.square(np.asarray(scale, np.float64))
-    total = np.where(known, squared, 0.0).sum(axis=-1)
-    valid = (count > 0) & (scale > 0)
-    return np.asarray(np.divide(total, areas, out=np.full(len(total), np.nan), where=valid), np.float64)
+    scale = np.asarray(scale, np.float64)
+    return _mean_over(np.square(_distance(predicted, truth)), truth, np.where(scale > 0, np.square(scale), 0.0))
 
 
 def unit_squared_error(
     predicted: Float[np.ndarray, "n k 2"], truth: Float[np.ndarray, "n k 2"], boxes: Float[np.ndarray, "n 4"]
 ) -> Float64[np.ndarray, " n"]:
-    """Mean square of the coordinates' errors in the unit frame of the crop, which regression networks minimize.
+    """Mean squared error of the coordinates in the unit frame of the crop, as regression networks minimize it.
 
     1/2K sum_k |p_k - t_k|^2 / s^2 with s = ``CROP_MARGIN`` times the longer side of the face box: the crop then
     measures 1 by 1.  The distillation paper (2024) calls its numbers on CelebA "MSE" and states no unit.
 
     Args:
         predicted: pixels of the picture.
-        truth: NaN where the set gives no position; such points are left out of the mean.
-        boxes: truth boxes.
+        truth: NaN for unknown points, which are left out of the mean.
+        boxes: ground-truth boxes.
 
     Returns:
         Squared fractions of the side of the crop; NaN as for ``normalized_error``.
@@ -135,9 +123,20 @@ def part_error(
     scale: Float[np.ndarray, " n"],
     indices: Sequence[int],
 ) -> Float64[np.ndarray, " n"]:
-    """``normalized_error`` over a part of the face, the points ``indices``; the scale stays that of the face."""
+    """``normalized_error`` over the points ``indices`` only; the scale is that of the whole face."""
     chosen = list(indices)
     return normalized_error(predicted[:, chosen], truth[:, chosen], scale)
+
+
+def _mean_over(
+    values: Float64[np.ndarray, "n k"], truth: Float[np.ndarray, "n k 2"], unit: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Mean over the known points divided by the unit; NaN without known points or a positive unit."""
+    known = np.isfinite(np.asarray(truth)).all(axis=-1)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    valid = (count > 0) & (unit > 0)
+    return np.asarray(np.divide(total, count * unit, out=np.full(len(total), np.nan), where=valid), np.float64)
 
 
 def _distance(a: Float[np.ndarray, "*n 2"], b: Float[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n"]:

@@ -1,4 +1,4 @@
-"""Whether confidence keeps its word: calibration and its measures."""
+"""Calibration of confidence, and measures of its reliability."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from canthus.evaluation.predictions import Prediction
 from canthus.runtime.cards import Calibration
 
 LEAST_SLOPE = 1e-3
-"""Where expected errors say nothing, confidence is all but the same for all points."""
+"""Smallest slope of a calibration: with expected errors that predict nothing, confidence is nearly constant."""
 
 _STEPS = 50
 
@@ -28,21 +28,21 @@ def fit_calibration(
 ) -> Calibration:
     """Logistic regression of "the error is within the tolerance" on the logarithm of the expected error.
 
-    Platt (1999), "Probabilistic Outputs for Support Vector Machines", with his targets, which keep the fit finite where
-    all points are right: (r + 1) / (r + 2) for the r right ones, 1 / (w + 2) for the w wrong ones.
+    Platt (1999), "Probabilistic Outputs for Support Vector Machines", with his targets, which keep the fit finite if
+    all points are right: (r + 1) / (r + 2) for the r right points, 1 / (w + 2) for the w wrong points.
 
     Args:
         spread: logarithm of the expected error of each point, in sides of the crop.
-        errors: of each point, fractions of the longer side of the face box; NaN where the truth is not known.
+        errors: error of each point, a fraction of the longer side of the face box; NaN for unknown true points.
         margin: side of the crop over the longer side of the face box.
-        tolerance: what counts as right, in the unit of ``errors``.
+        tolerance: largest error of a right point, in the unit of ``errors``.
 
     Raises:
-        DataError: no error is known.
+        DataError: all errors are NaN.
     """
     known = np.isfinite(errors)
     if not known.any():
-        raise DataError("Confidence cannot be calibrated: no point of the held-out faces has a known place")
+        raise DataError("Confidence cannot be calibrated: no point of the held-out faces has a known position")
     x = math.log(tolerance / margin) - spread[known].astype(np.float64)
     right = errors[known] <= tolerance
     slope, offset = _logistic(x, right)
@@ -53,7 +53,7 @@ def fit_calibration(
 
 
 def _logistic(x: Float64[np.ndarray, " m"], right: Bool[np.ndarray, " m"]) -> tuple[float, float]:
-    """Slope and offset of the log odds by Newton's method, a hair of ridge against a singular Hessian."""
+    """Slope and offset of the log odds by Newton's method, with a tiny ridge term against a singular Hessian."""
     count = int(right.sum())
     target = np.where(right, (count + 1) / (count + 2), 1 / (len(right) - count + 2))
     middle = float(x.mean())
@@ -74,7 +74,7 @@ def _logistic(x: Float64[np.ndarray, " m"], right: Bool[np.ndarray, " m"]) -> tu
 
 
 BINS = 10
-"""Bins of equal width in which confidence is compared with what is right."""
+"""Number of confidence bins of equal width."""
 
 
 @final
@@ -83,8 +83,8 @@ class Bin:
     """Points of similar confidence.
 
     Attributes:
-        points: how many.
-        confidence: mean of theirs.
+        points: number of points.
+        confidence: their mean confidence.
         right: share of them within the tolerance.
     """
 
@@ -96,19 +96,19 @@ class Bin:
 @final
 @dataclass(frozen=True)
 class Reliability:
-    """How the confidence of points compares with their errors; NaN where there is nothing to compare.
+    """Comparison of the confidence of points with their errors; NaN if there are no points to compare.
 
     Attributes:
-        tolerance: what counts as right, fraction of the longer side of the true face box.
-        points: points with confidence and a known place.
+        tolerance: largest error of a right point, a fraction of the longer side of the true face box.
+        points: number of points with confidence and a known position.
         right: share of them within the tolerance.
         confidence: mean confidence.
         ece: expected calibration error.
-        auroc: chance that a wrong point has less confidence than a right one.
-        rank_correlation: Spearman's, of confidence with the error; -1 is perfect order.
-        seen: mean confidence of points that the truth does not mark as hidden.
-        hidden: mean confidence of points marked as hidden.
-        bins: those of ``BINS`` that hold points, in ascending order.
+        auroc: probability that a wrong point has less confidence than a right one.
+        rank_correlation: Spearman's correlation of confidence with the error; -1 is a perfect order.
+        seen: mean confidence of the points that are not labelled as hidden.
+        hidden: mean confidence of the points that are labelled as hidden.
+        bins: non-empty bins in ascending order.
     """
 
     tolerance: float
@@ -134,9 +134,9 @@ def reliability(
 
     Args:
         scores: confidence of points in [0, 1].
-        errors: fractions of the longer side of the face box; NaN where the place is not known, and is left out.
-        tolerance: an error up to it counts as right.
-        visible: False for points marked as hidden; None where nothing is known of it.
+        errors: fractions of the longer side of the face box; points with NaN are left out.
+        tolerance: largest error of a right point.
+        visible: False for points that are labelled as hidden; None if there are no such labels.
     """
     known = np.isfinite(errors) & np.isfinite(scores)
     scores, errors = np.asarray(scores, np.float64)[known], np.asarray(errors, np.float64)[known]
@@ -158,11 +158,7 @@ def reliability(
 
 
 def score_reliability(predictions: Sequence[Prediction], *, tolerance: float) -> Reliability | None:
-    """``reliability`` of all found faces that carry confidence, errors over the longer side of the true boxes.
-
-    Returns:
-        None where no prediction carries confidence.
-    """
+    """``reliability`` over all found faces with confidence; None if no prediction has confidence."""
     scores, errors, visible = [], [], []
     for prediction in predictions:
         if prediction.found and prediction.scores is not None:
@@ -180,14 +176,14 @@ def score_reliability(predictions: Sequence[Prediction], *, tolerance: float) ->
 def confidence_bins(
     scores: Float[np.ndarray, " m"], right: Bool[np.ndarray, " m"], *, bins: int = BINS
 ) -> tuple[Bin, ...]:
-    """Points by confidence, in bins of equal width from 0 to 1; empty bins are left out."""
+    """Group points by confidence, in bins of equal width from 0 to 1; empty bins are left out."""
     place = np.clip((np.asarray(scores, np.float64) * bins).astype(int), 0, bins - 1)
     groups = [place == index for index in range(bins)]
     return tuple(Bin(int(g.sum()), float(scores[g].mean()), float(right[g].mean())) for g in groups if g.any())
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: mean over the points of the gap between confidence and share of right ones.
+    """Expected calibration error: the mean gap between confidence and the share of right points, weighted by points.
 
     ECE = sum_b n_b / n |right_b - confidence_b|, Guo et al. (2017), "On Calibration of Modern Neural Networks", eq. 3.
     """
@@ -196,10 +192,10 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def area_under_roc(values: Float[np.ndarray, " m"], positive: Bool[np.ndarray, " m"]) -> float:
-    """Chance that a positive has a larger value than a negative, ties counting one half (Mann and Whitney, 1947).
+    """Probability that a positive has a larger value than a negative; ties count one half (Mann and Whitney, 1947).
 
     Returns:
-        0.5 for values that tell nothing, 1 for perfect ones; NaN without positives or without negatives.
+        0.5 for random values, 1 for a perfect order; NaN without positives or without negatives.
     """
     count = int(positive.sum())
     others = len(positive) - count
@@ -209,7 +205,7 @@ def area_under_roc(values: Float[np.ndarray, " m"], positive: Bool[np.ndarray, "
 
 
 def rank_correlation(a: Float[np.ndarray, " m"], b: Float[np.ndarray, " m"]) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; NaN where one of the two is constant."""
+    """Spearman's rank correlation, with the mean rank for ties; NaN if one of the two is constant."""
     if len(a) < 2:
         return math.nan
     x, y = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))

@@ -1,4 +1,4 @@
-"""The protocol of WIDER FACE, and the files that its own evaluation reads."""
+"""The evaluation protocol of WIDER FACE, and its files of detections."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from canthus.types import Faces, Scene
 
 
 def prediction_key(scene: Scene) -> str:
-    """How the file of a picture is called: its key without suffix, and without the subset where that leads it."""
+    """Name of the file of a picture: its key without suffix, and without a leading subset."""
     return str(PurePosixPath(scene.key.removeprefix(f"{scene.subset}/")).with_suffix(""))
 
 
@@ -26,9 +26,9 @@ def write_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Sce
     """Write one file per picture, faces by descending score.
 
     Args:
-        folder: made where absent.
-        scenes: the pictures.
-        found: faces of each, in the same order; their boxes are brought into the habit of the set.
+        folder: created if it does not exist.
+        scenes: pictures.
+        found: detected faces of each picture, in the same order; boxes are converted to the habit of the dataset.
 
     Raises:
         DataError: a file cannot be written, or two pictures would share one.
@@ -56,7 +56,7 @@ def write_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Sce
 
 
 def read_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Scene]) -> list[Faces]:
-    """Read the faces of each picture; their boxes become face boxes by the habit of the set.
+    """Read the detected faces of each picture; boxes are converted to face boxes by the habit of the dataset.
 
     Raises:
         DataError: the file of a picture is missing or damaged.
@@ -93,12 +93,12 @@ THRESHOLDS = 1000
 @final
 @dataclass(frozen=True)
 class WiderPicture:
-    """Truth of one picture as the protocol has it.
+    """Ground truth of one picture.
 
     Attributes:
         key: event and name of the picture without suffix, ``0--Parade/0_Parade_marchingband_1_20``.
         boxes: all labelled faces.
-        counted: for each of ``LEVELS`` the faces that belong to it.
+        counted: for each of ``LEVELS``, which faces belong to it.
     """
 
     key: str
@@ -112,9 +112,9 @@ class WiderPrecision:
     """Average precision of one level.
 
     Attributes:
-        official: from 1000 evenly spaced scores, as published numbers are.
-        exact: from every score that occurs.
-        faces: that belong to the level.
+        official: computed at 1000 evenly spaced scores, like published numbers.
+        exact: computed at every score that occurs.
+        faces: number of faces of the level.
     """
 
     official: float
@@ -123,10 +123,10 @@ class WiderPrecision:
 
 
 def read_wider_truth(root: str | os.PathLike[str]) -> list[WiderPicture]:
-    """Read the four files of truth that come with the official evaluation, see ``canthus.data.widerface``.
+    """Read the four ground-truth files of the official evaluation, see ``canthus.data.widerface``.
 
     Raises:
-        DataError: one of them is missing or damaged, or they do not go together.
+        DataError: a file is missing or damaged, or the files do not match.
         MissingExtraError: scipy is not installed.
     """
     levels = [read_subset(Path(root), level) for level in LEVELS]
@@ -144,14 +144,13 @@ def wider_precision(
 ) -> WiderPrecision:
     """Average precision on one level.
 
-    Differs: where no find counts yet, precision is 0 and not 0 / 0; where all scores are equal they become 1 and not
-    0 / 0.
+    Differs: precision is 0 and not 0 / 0 while no detection counts; equal scores are normalized to 1 and not to 0 / 0.
 
     Args:
-        truth: all pictures of the validation set; those not in ``found`` have no finds.
-        found: faces by key of the picture.
+        truth: all pictures of the validation set; pictures missing from ``found`` have no detections.
+        found: key of a picture -> detected faces.
         level: one of ``LEVELS``.
-        habit: leads from face boxes back to boxes as WIDER FACE has them; none where the boxes are such already.
+        habit: converts face boxes to boxes of WIDER FACE; None if the boxes are such boxes already.
     """
     lowest, highest = _score_range(found.values())
     thresholds = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
@@ -189,7 +188,7 @@ def _normalized(scores: Float[np.ndarray, " n"], lowest: float, highest: float) 
 def _judged(
     finds: Float[np.ndarray, "n 4"], truth: Float[np.ndarray, "m 4"], counted: Bool[np.ndarray, " m"]
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Finds that count, and those that are the first on a face of the level; finds come by descending score."""
+    """Which detections count, and which are the first on a face of the level; detections come by descending score."""
     overlaps = _overlaps(finds, truth)
     face = overlaps.argmax(axis=1)
     matched = overlaps.max(axis=1) >= MIN_OVERLAP
@@ -201,7 +200,7 @@ def _judged(
 
 
 def _overlaps(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float64[np.ndarray, "n m"]:
-    """Intersection over union as the official code has it: sides reach from the first pixel to the last, plus one."""
+    """Intersection over union as in the official code: the last pixel belongs to the box, so sides are one longer."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]) + 1
     shared = np.clip(sides, 0, None).prod(axis=-1)
@@ -212,7 +211,7 @@ def _overlaps(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float
 def _exact_sums(
     scores: Float64[np.ndarray, " n"], proposals: Float[np.ndarray, " n"], recalled: Float[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "2 k"]:
-    """Proposals and recalled faces at every score that occurs."""
+    """Counted detections and recalled faces at every score that occurs."""
     distinct, place = np.unique(-scores, return_inverse=True)
     parts = [np.bincount(place, weights=values, minlength=len(distinct)) for values in (proposals, recalled)]
     return np.cumsum(parts, axis=1)

@@ -6,7 +6,21 @@ Run:    canthus reproduce blaze_ghost --scale quick --data DIR    # 300w/ and yt
 Differs: the paper compares four cells of backbone x loss x optimizer; all eight are run.  It names no settings of SGD.
 """
 
-from canthus.reproduce.values import FULL, PLAIN, QUICK, Claim, Column, Entry, Paper, PaperTable, Plan, Scale
+from canthus.reproduce.values import (
+    FULL,
+    PLAIN,
+    QUICK,
+    SIZE,
+    TIME,
+    Claim,
+    Column,
+    Entry,
+    Paper,
+    PaperTable,
+    Plan,
+    Scale,
+    printed,
+)  # fmt: skip
 
 FULL_RECIPE, QUICK_RECIPE = "blaze_ghost_wflw", "blaze_ghost_68"
 
@@ -45,28 +59,20 @@ GHOST = ("model=blaze_ghost",)
 LANDMARK = ("model=blaze_landmark",)
 
 NME, FR = Column("nme_ion", "NME", digits=4), Column("fr_10", "FR at 10 %", digits=3)
-SIZE = Column("size_bytes", "size, MB", factor=1e-6, per_set=False)
-TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)
 
 TABLE_5 = PaperTable(
     title="backbones with Huber-wing and Adadelta",
     where="Table 5",
     rows=("pfld", "resnet50", "blaze_ghost"),
     columns=(NME, FR, SIZE, TIME),
-    published={
-        ("pfld", "NME"): 0.062,
-        ("pfld", "FR at 10 %"): 0.125,
-        ("pfld", "size, MB"): 1.1,
-        ("pfld", "time, ms"): 121,
-        ("resnet50", "NME"): 0.053,
-        ("resnet50", "FR at 10 %"): 0.073,
-        ("resnet50", "size, MB"): 122.27,
-        ("resnet50", "time, ms"): 304,
-        ("blaze_ghost", "NME"): 0.056,
-        ("blaze_ghost", "FR at 10 %"): 0.073,
-        ("blaze_ghost", "size, MB"): 5.66,
-        ("blaze_ghost", "time, ms"): 141,
-    },
+    published=printed(
+        ("NME", "FR at 10 %", "size, MB", "time, ms"),
+        {
+            "pfld": (0.062, 0.125, 1.1, 121),
+            "resnet50": (0.053, 0.073, 122.27, 304),
+            "blaze_ghost": (0.056, 0.073, 5.66, 141),
+        },
+    ),
     claims=(
         Claim("Blaze_ghost has a smaller error than PFLD", "blaze_ghost", "pfld", "NME"),
         Claim("Blaze_ghost fails less often than PFLD", "blaze_ghost", "pfld", "FR at 10 %"),
@@ -95,20 +101,15 @@ TABLE_6 = PaperTable(
         "landmark_huber_adadelta",
     ),
     columns=(NME, FR, SIZE),
-    published={
-        ("landmark_wing_sgd", "NME"): 0.081,
-        ("landmark_wing_sgd", "FR at 10 %"): 0.197,
-        ("landmark_wing_sgd", "size, MB"): 7.52,
-        ("ghost_wing_sgd", "NME"): 0.077,
-        ("ghost_wing_sgd", "FR at 10 %"): 0.178,
-        ("ghost_wing_sgd", "size, MB"): 5.66,
-        ("ghost_wing_adadelta", "NME"): 0.057,
-        ("ghost_wing_adadelta", "FR at 10 %"): 0.082,
-        ("ghost_wing_adadelta", "size, MB"): 5.66,
-        ("blaze_ghost", "NME"): 0.056,
-        ("blaze_ghost", "FR at 10 %"): 0.073,
-        ("blaze_ghost", "size, MB"): 5.66,
-    },
+    published=printed(
+        ("NME", "FR at 10 %", "size, MB"),
+        {
+            "landmark_wing_sgd": (0.081, 0.197, 7.52),
+            "ghost_wing_sgd": (0.077, 0.178, 5.66),
+            "ghost_wing_adadelta": (0.057, 0.082, 5.66),
+            "blaze_ghost": (0.056, 0.073, 5.66),
+        },
+    ),
     claims=(
         Claim("Ghost modules lower the error", "ghost_wing_sgd", "landmark_wing_sgd", "NME"),
         Claim("Ghost modules make the network smaller", "ghost_wing_sgd", "landmark_wing_sgd", "size, MB"),

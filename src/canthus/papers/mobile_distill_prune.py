@@ -1,4 +1,4 @@
-"""Points and heatmaps together, distilled and pruned (Huang et al., 2024, Tables 1 to 6 and Figures 4 to 6).
+"""Points and heatmaps, distilled and pruned (Huang et al., 2024, Tables 1 to 6 and Figures 4 to 6).
 
 Run:    canthus reproduce mobile_distill_prune --scale quick --data DIR    # 300w/ and ytf/; hours on two cores
         canthus reproduce mobile_distill_prune --scale full --data DIR     # 300w/, aflw/ and celeba/; a GPU, days
@@ -17,6 +17,8 @@ from canthus.reproduce.values import (
     PLAIN,
     PRUNE,
     QUICK,
+    SIZE,
+    TIME,
     Claim,
     Column,
     Entry,
@@ -24,7 +26,8 @@ from canthus.reproduce.values import (
     PaperTable,
     Plan,
     Scale,
-)
+    printed,
+)  # fmt: skip
 
 TEACHER, STUDENT, DISTILLED = "joint_resnet50_68", "joint_mobilenet_68", "joint_mobilenet_distilled_68"
 
@@ -144,7 +147,7 @@ def _aflw(label: str, plan: Plan) -> Entry:
     return Entry(label, {FULL: replace(plan, sets=("aflw/full",))})
 
 
-LITERATURE = {
+LITERATURE: dict[str, tuple[float, ...]] = {
     # Row: IPN and ION of the common, challenging and full test faces of 300-W; AFLW; zero where not printed.
     "RCPR": (6.18, 17.26, 8.35, 0, 0, 0, 5.43),
     "CFAN": (5.50, 16.78, 7.69, 0, 0, 0, 0),
@@ -173,12 +176,11 @@ LITERATURE = {
     "PFLD 0.25X": (3.38, 6.83, 4.02, 3.03, 5.15, 3.45, 2.07),
     "PFLD 1X": (3.32, 6.56, 3.95, 3.01, 5.08, 3.40, 1.88),
 }
-OURS = {
+OURS: dict[str, tuple[float, ...]] = {
     "pruned_75": (3.36, 6.78, 3.98, 3.02, 5.14, 3.44, 2.06),
     "distilled": (3.24, 6.54, 3.89, 2.98, 5.04, 3.38, 1.86),
     "teacher": (3.20, 6.48, 3.87, 2.96, 4.96, 3.34, 1.84),
 }
-ALL = LITERATURE | OURS
 
 ENTRIES = {
     **{name: Entry(name) for name in LITERATURE},
@@ -231,8 +233,6 @@ ENTRIES = {
 
 METRICS = ("nme_ipn/common", "nme_ipn/challenging", "nme_ipn", "nme_ion/common", "nme_ion/challenging", "nme_ion")
 HEADINGS = ("IPN common", "IPN challenging", "IPN full", "ION common", "ION challenging", "ION full")
-SIZE = Column("size_bytes", "size, MB", factor=1e-6, per_set=False)
-TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)
 MSE = Column("mse_unit", "MSE x 1000", factor=1e3, digits=3)
 ION = Column("nme_ion", "NME ION, %", factor=100)
 IN_PAPER = "MSE as printed"
@@ -243,12 +243,7 @@ TABLE_1 = PaperTable(
     where="Table 1",
     rows=(*(name for name, values in LITERATURE.items() if any(values[:6])), *OURS),
     columns=tuple(Column(metric, label, factor=100) for metric, label in zip(METRICS, HEADINGS, strict=True)),
-    published={
-        (row, label): value
-        for row, values in ALL.items()
-        for label, value in zip(HEADINGS, values[:6], strict=True)
-        if value
-    },
+    published=printed(HEADINGS, {row: values[:6] for row, values in (LITERATURE | OURS).items()}),
     claims=(
         Claim("ResNet-50 has the smallest error", "teacher", "distilled", "ION full"),
         Claim("the pruned student is worse than the whole one", "distilled", "pruned_75", "ION full"),
@@ -259,14 +254,13 @@ TABLE_1 = PaperTable(
     ),
 )
 
-AFLW_ROWS = {"aflw_pruned": 2.06, "aflw_distilled": 1.86, "aflw_teacher": 1.84}
+AFLW_ROWS: dict[str, tuple[float, ...]] = {"aflw_pruned": (2.06,), "aflw_distilled": (1.86,), "aflw_teacher": (1.84,)}
 TABLE_2 = PaperTable(
     title="NME on AFLW-full, %",
     where="Table 2",
     rows=(*(name for name, values in LITERATURE.items() if values[6]), *AFLW_ROWS),
     columns=(Column("nme_box", "NME", factor=100),),
-    published={(row, "NME"): values[6] for row, values in LITERATURE.items() if values[6]}
-    | {(row, "NME"): value for row, value in AFLW_ROWS.items()},
+    published=printed(("NME",), {row: values[6:] for row, values in LITERATURE.items()} | AFLW_ROWS),
     claims=(
         Claim("ResNet-50 has the smallest error", "aflw_teacher", "aflw_distilled", "NME"),
         Claim("the pruned student is worse than the whole one", "aflw_distilled", "aflw_pruned", "NME"),
@@ -276,18 +270,16 @@ TABLE_2 = PaperTable(
 )
 
 
-def _folds_table(
-    title: str, where: str, printed: dict[str, tuple[float, str]], claims: tuple[Claim, ...]
-) -> PaperTable:
+def _folds_table(title: str, where: str, cells: dict[str, tuple[float, str]], claims: tuple[Claim, ...]) -> PaperTable:
     return PaperTable(
         title=title,
         where=where,
-        rows=tuple(printed),
+        rows=tuple(cells),
         columns=(PRINTED, MSE, ION),
-        published={(row, IN_PAPER): value for row, (value, _) in printed.items()},
+        published={(row, IN_PAPER): value for row, (value, _) in cells.items()},
         claims=claims,
         sets={FULL: ("celeba/fold-k-of-3-test",), QUICK: ("300w/fold-k-of-3-test",)},
-        fold_tests={row: tests for row, (_, tests) in printed.items()},
+        fold_tests={row: tests for row, (_, tests) in cells.items()},
         note=(
             "Three-fold cross-validation: mean and deviation over the folds. At the quick scale the folds are of the "
             "training faces of 300-W. The unit of the printed errors is unknown; ours are squares of sides of the crop."
@@ -338,43 +330,36 @@ TABLE_5 = PaperTable(
     where="Table 5",
     rows=("SDM", "SAN", "LAB", "PFLD 0.25X", "PFLD 1X", "pruned_75", "distilled", "teacher"),
     columns=(SIZE, TIME),
-    published={
-        ("SDM", "size, MB"): 10.1,
-        ("SDM", "time, ms"): 16,
-        ("SAN", "size, MB"): 798.5,
-        ("LAB", "size, MB"): 50.7,
-        ("LAB", "time, ms"): 2600,
-        ("PFLD 0.25X", "size, MB"): 2.1,
-        ("PFLD 0.25X", "time, ms"): 1.2,
-        ("PFLD 1X", "size, MB"): 12.5,
-        ("PFLD 1X", "time, ms"): 6.1,
-        ("pruned_75", "size, MB"): 2.5,
-        ("pruned_75", "time, ms"): 2,
-        ("distilled", "size, MB"): 7.8,
-        ("distilled", "time, ms"): 4.5,
-    },
+    published=printed(
+        ("size, MB", "time, ms"),
+        {
+            "SDM": (10.1, 16),
+            "SAN": (798.5, 0),
+            "LAB": (50.7, 2600),
+            "PFLD 0.25X": (2.1, 1.2),
+            "PFLD 1X": (12.5, 6.1),
+            "pruned_75": (2.5, 2),
+            "distilled": (7.8, 4.5),
+        },
+    ),
     claims=(Claim("pruning makes it 2.25 times as fast", "pruned_75", "distilled", "time, ms", ratio=2.25),),
     note="Published times are of one core of an i7-6700K; ours of a whole step for one face on one thread.",
 )
 
-PHONES = {"HUAWEI Mate9 Pro": (87, 31, 19), "Xiaomi MI 9": (63, 18, 13), "HUAWEI P30 Pro": (49, 14, 11)}
+PHONES = ("HUAWEI Mate9 Pro", "Xiaomi MI 9", "HUAWEI P30 Pro")
 TABLE_6 = PaperTable(
     title="time on phones, ms",
     where="Table 6",
     rows=("teacher", "distilled", "pruned_75"),
     columns=tuple(Column("", phone, per_set=False) for phone in PHONES),
-    published={
-        (row, phone): value
-        for phone, values in PHONES.items()
-        for row, value in zip(("teacher", "distilled", "pruned_75"), values, strict=True)
-    },
+    published=printed(PHONES, {"teacher": (87, 63, 49), "distilled": (31, 18, 14), "pruned_75": (19, 13, 11)}),
     claims=(Claim("the pruned student is the fastest", "pruned_75", "distilled", "HUAWEI P30 Pro"),),
     note="Needs these phones; cannot be run here. The exported files run wherever ONNX Runtime does.",
 )
 
 
-def _figure(title: str, where: str, printed: dict[str, float], rows: tuple[str, ...], claim: Claim) -> PaperTable:
-    published = {(row, IN_PAPER): value for row, value in printed.items()}
+def _figure(title: str, where: str, errors: dict[str, float], rows: tuple[str, ...], claim: Claim) -> PaperTable:
+    published = {(row, IN_PAPER): value for row, value in errors.items()}
     return PaperTable(title, where, rows, (PRINTED, MSE, ION, SIZE), published, (claim,), note="One seed each.")
 
 
@@ -400,20 +385,14 @@ FIGURE_6 = _figure(
     Claim("a tenth pruned is better than nine tenths", "rate_10", "rate_90", "MSE x 1000"),
 )
 
+STEP_ROWS = (
+    "teacher", "points", "joint", "distilled", "output_distilled", "trained_on", "pruned_50", "pruned_75",
+    "pruned_50_longer",
+)  # fmt: skip
 STEPS = PaperTable(
     title="what each step brings",
     where="Own comparison",
-    rows=(
-        "teacher",
-        "points",
-        "joint",
-        "distilled",
-        "output_distilled",
-        "trained_on",
-        "pruned_50",
-        "pruned_75",
-        "pruned_50_longer",
-    ),
+    rows=STEP_ROWS,
     columns=(ION, MSE, SIZE, TIME),
     published={},
     claims=(
@@ -427,6 +406,11 @@ STEPS = PaperTable(
     ),
     note="Not in the paper: the steps on held-out faces, size and time. Equal lengths; pruned students train on.",
 )
+
+TABLES = {
+    "table_1": TABLE_1, "table_2": TABLE_2, "table_3": TABLE_3, "table_4": TABLE_4, "table_5": TABLE_5,
+    "table_6": TABLE_6, "figure_4": FIGURE_4, "figure_5": FIGURE_5, "figure_6": FIGURE_6, "steps": STEPS,
+}  # fmt: skip
 
 MOBILE_DISTILL_PRUNE = Paper(
     title="A Robust and Efficient Method for Effective Facial Keypoint Detection (mobile-distill-prune, 2024)",
@@ -446,16 +430,5 @@ MOBILE_DISTILL_PRUNE = Paper(
         ),
     },
     entries=ENTRIES,
-    tables={
-        "table_1": TABLE_1,
-        "table_2": TABLE_2,
-        "table_3": TABLE_3,
-        "table_4": TABLE_4,
-        "table_5": TABLE_5,
-        "table_6": TABLE_6,
-        "figure_4": FIGURE_4,
-        "figure_5": FIGURE_5,
-        "figure_6": FIGURE_6,
-        "steps": STEPS,
-    },
+    tables=TABLES,
 )

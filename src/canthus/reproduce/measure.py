@@ -1,4 +1,4 @@
-"""The numbers of one model for a paper's tables, from one row a face."""
+"""Measure one model for the tables of a paper."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,20 +19,20 @@ from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation
 
 COVER = "paper_c"
-"""Occlusion protocol of the covered measure."""
+"""Occlusion protocol of ``measure_covered``."""
 
 
 @final
 @dataclass(frozen=True)
 class TestSets:
-    """Which faces a model is measured on.
+    """The faces that a model is measured on.
 
     Attributes:
-        names: as tables name a set -> ``dataset/split``.
-        conversion: variant by which sets of another scheme are converted; the default one where empty.
+        names: name of a test set in tables -> ``dataset/split``.
+        conversion: variant of the conversion for datasets of another scheme; the default variant if empty.
     """
 
-    __test__ = False  # no test, whatever pytest makes of the name
+    __test__ = False  # pytest takes the class for a test by its name
 
     names: Mapping[str, str]
     conversion: str = ""
@@ -42,17 +42,17 @@ Measure = Callable[[Path, TestSets, Surroundings, Path, Progress], dict[str, flo
 
 
 def measure_plain(model: Path, tests: TestSets, place: Surroundings, out: Path, progress: Progress) -> dict[str, float]:
-    """Errors on faces as they are, in truth boxes, for each set and each of its divisions.
+    """Measure errors in ground-truth boxes, for each test set and each of its subsets.
 
     Args:
-        model: file.
-        tests: the test sets.
-        place: data.
+        model: model file.
+        tests: test sets.
+        place: folders of the datasets.
         out: folder for ``rows_DATASET_SPLIT.csv``.
         progress: called with (what, done, total).
 
     Returns:
-        ``dataset/split:field`` and ``dataset/split:field/division``, the fields of ``Summary`` that are numbers.
+        ``dataset/split:field`` and ``dataset/split:field/subset`` -> value, for the numeric fields of ``Summary``.
     """
     metrics: dict[str, float] = {}
     for name, rows in _rows(model, tests, place, out, progress=progress, score=_plain_rows):
@@ -70,11 +70,13 @@ def _numbers(rows: Sequence[FaceError]) -> dict[str, float]:
 def measure_covered(
     model: Path, tests: TestSets, place: Surroundings, out: Path, progress: Progress
 ) -> dict[str, float]:
-    """Errors under each condition of ``COVER``, of all, frontal and profile faces, for each set.
+    """Measure errors under each condition of ``COVER``, over all, frontal and profile faces, for each test set.
+
+    The arguments are those of ``measure_plain``.
 
     Returns:
-        ``dataset/split:error/group/condition``, ``error`` one of ``nme``, ``nmse`` (as the MobileNet-L paper prints
-        it) and ``nmse_squared``; and ``dataset/split:faces/group``.
+        ``dataset/split:error/group/condition`` -> value, where ``error`` is ``nme``, ``nmse`` (as printed in the
+        MobileNet-L paper) or ``nmse_squared``; and ``dataset/split:faces/group`` -> number of faces.
     """
     metrics: dict[str, float] = {}
     for name, rows in _rows(
@@ -90,11 +92,11 @@ def measure_covered(
 
 
 MEASURES: Mapping[str, Measure] = {PLAIN: measure_plain, COVERED: measure_covered}
-"""Way to measure -> how."""
+"""Way to measure -> function."""
 
 
 def rows_file(out: Path, tested: str) -> Path:
-    """Where the rows of a test set, ``dataset/split``, are written."""
+    """File for the rows of a test set ``dataset/split``."""
     return out / f"rows_{tested.replace('/', '_')}.csv"
 
 
@@ -108,7 +110,7 @@ def _rows(
     score: Callable[[Sequence[Annotation], Landmarker, str, str], Iterator[FaceError]],
     a_face: int = 1,
 ) -> Iterator[tuple[str, list[FaceError]]]:
-    """Rows of each set, ``a_face`` of them for every face, written to files as well."""
+    """Score each test set, ``a_face`` rows per face, and write the rows to files."""
     landmarker = Landmarker(open_model(model))
     for name, tested in tests.names.items():
         dataset, _, split = tested.partition("/")

@@ -1,4 +1,4 @@
-"""Pictures beside a paper's tables (extra: plots)."""
+"""Plots beside the tables of a paper (extra: plots)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,16 @@ from canthus.evaluation.plots import plot_cost, plot_error_by_cover
 from canthus.evaluation.rows import read_rows
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.tables import Runs, table_cells, tested_sets
-from canthus.reproduce.values import COVERED, Made, Paper, PaperTable, Scale
+from canthus.reproduce.values import COVERED, Made, Paper, Scale
 
 
 def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> Iterator[Path]:
-    """For papers on covered faces, error against covered share with a line for each model, one plot a test set.
+    """For a paper on covered faces, plot error against covered share, one line per model and one plot per test set.
 
     Args:
-        paper: that the models are for.
-        scale: names the test sets.
-        made: models; of several seeds the first is drawn.
+        paper: paper of the models.
+        scale: scale with the test sets.
+        made: models; of several seeds only the first is drawn.
         out: folder for ``occlusion_DATASET_SPLIT.png``.
 
     Yields:
@@ -37,12 +37,12 @@ def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> 
 
 
 def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> Iterator[Path]:
-    """For a table that tells error, size and time of at least two rows: error against both, one plot a test set.
+    """For a table with error, size and time of at least two rows, plot error against both, one plot per test set.
 
     Args:
-        paper: that the table is of.
-        name: of the table.
-        scale: names the test sets.
+        paper: paper with the table.
+        name: key of the table.
+        scale: scale with the test sets.
         runs: our numbers.
         out: folder for ``TABLE_DATASET_SPLIT.png``.
 
@@ -53,27 +53,12 @@ def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> 
     headings = {column.metric: column.label for column in table.columns}
     if not {"nme_ion", "time_s", "size_bytes"} <= set(headings):
         return
+    ours = {(cell.row, cell.heading, cell.tested): cell.ours for cell in table_cells(table, scale, runs)}
+    error, time, size = (headings[metric] for metric in ("nme_ion", "time_s", "size_bytes"))
     for tested in tested_sets(table, scale):
-        models = _costs(paper, table, scale, runs, tested)
+        rows = {row: (ours[row, error, tested], ours[row, time, ""], ours[row, size, ""]) for row in table.rows}
+        models = {paper.entries[row].label: v for row, v in rows.items() if not any(map(math.isnan, v))}
         if len(models) > 1:
             path = out / f"{name}_{tested.replace('/', '_')}.png"
-            plot_cost(path, models, error=f"{headings['nme_ion']} on {tested}", title=table.title)
+            plot_cost(path, models, error=f"{error} on {tested}", title=table.title)
             yield path
-
-
-def _costs(
-    paper: Paper, table: PaperTable, scale: Scale, runs: Runs, tested: str
-) -> dict[str, tuple[float, float, float]]:
-    """Label of a row -> error, milliseconds, megabytes; rows that lack one are left out."""
-    ours = {(cell.row, cell.heading, cell.tested): cell.ours for cell in table_cells(table, scale, runs)}
-    headings = {column.metric: column.label for column in table.columns}
-    found = {}
-    for row in table.rows:
-        values = (
-            ours[row, headings["nme_ion"], tested],
-            ours[row, headings["time_s"], ""],
-            ours[row, headings["size_bytes"], ""],
-        )
-        if not any(map(math.isnan, values)):
-            found[paper.entries[row].label] = values
-    return found

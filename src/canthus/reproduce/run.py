@@ -1,4 +1,4 @@
-"""Make and measure the models that a paper's tables need; go on where an earlier run was cut off."""
+"""Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
 import contextlib
 import json
@@ -32,11 +32,11 @@ RESULT = "result.json"
 @final
 @dataclass(frozen=True)
 class Reporter:
-    """Who is told what happens.
+    """Functions that report progress.
 
     Attributes:
         progress: called with (what, done, total).
-        write: takes one line of text.
+        write: called with one line of text.
     """
 
     progress: Progress = lambda what, done, total: None
@@ -44,18 +44,18 @@ class Reporter:
 
 
 def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: Reporter) -> Made:
-    """Train, export and measure one model, or read what an earlier run measured.
+    """Train, export and measure one model, or read the result of an earlier run.
 
     Args:
-        job: what to make.
-        place: data, cache, and the folder of all jobs.
+        job: model to make.
+        place: folders of the datasets, of the cache and of all jobs.
         measure: key of ``MEASURES``.
-        scale: names the test sets.
-        tell: who is told.
+        scale: scale with the test sets.
+        tell: reports progress.
 
     Raises:
-        ConfigError: unknown names, a dataset without a folder, or the folder holds a result of other settings.
-        DataError: a dataset is not there or damaged.
+        ConfigError: a name is unknown, a dataset has no folder, or the folder holds a result of other settings.
+        DataError: a dataset is missing or damaged.
     """
     finished = finished_job(job, place.out, measure=measure, scale=scale)
     if finished is not None:
@@ -64,9 +64,8 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
     model = make_model(job, replace(place, out=folder), tell)
     tests = TestSets(job.sets(scale), scale.conversion)
     metrics = MEASURES[measure](model, tests, place, folder, tell.progress)
-    place_of_model = str(model.relative_to(folder)) if model.is_relative_to(folder) else str(model)
     values = _asked(job, folder, measure, scale) | {
-        "model": place_of_model,
+        "model": str(model.relative_to(folder) if model.is_relative_to(folder) else model),
         "environment": environment(),
         "metrics": metrics,
     }
@@ -76,9 +75,9 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
 
 
 def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
-    """The model file of a job, made in ``place.out`` where it does not exist already.
+    """The model file of a job, made in ``place.out`` unless it exists.
 
-    The last epoch is taken, not the best one: the sets that would choose are the sets that are reported.
+    It is the network of the last epoch, not of the best one: the best would be chosen on the sets that are reported.
     """
     if job.plan.way == FILE:
         return init_file(job.plan.recipe)
@@ -117,7 +116,7 @@ def _pruning(plan: Plan) -> PruneRun:
 
 
 def _checkpoint_of(job: Job, out: Path) -> Path:
-    """Checkpoint of the row that a job starts from or learns from: the same fold's, or of seed 0."""
+    """Checkpoint of the row that a job prunes or learns from: that of the same fold, or of seed 0."""
     seed = job.seed if FOLD in "".join((*job.plan.changes, *job.plan.sets)) else 0
     return out.parent.parent / job.plan.of / f"seed_{seed}" / LAST
 
@@ -126,12 +125,12 @@ def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
     """The recipe of a job with its changes and its seed.
 
     Args:
-        job: anything but a model that exists already.
+        job: any job but one of an existing model (``FILE``).
         out: folder of the job.
 
     Raises:
         ConfigError: see ``load_recipe``.
-        ModelFileError: the checkpoint that is to be pruned does not exist.
+        ModelFileError: the checkpoint to prune does not exist.
     """
     other = _checkpoint_of(job, out)
     changes = tuple(job.fold(change).replace(OTHER, str(other)) for change in job.plan.changes)
@@ -153,7 +152,7 @@ def plan_config(plan: Plan) -> TrainConfig | FitConfig:
 
 
 def datasets_of(job: Job) -> set[str]:
-    """Names of the sets that a job learns from, beside those of the rows it needs."""
+    """Names of the datasets that a job trains on, without those of the rows that it depends on."""
     if job.plan.way in {FILE, PRUNE}:
         return set()
     config = job_config(job, Path())
@@ -161,13 +160,13 @@ def datasets_of(job: Job) -> set[str]:
 
 
 def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | None:
-    """What an earlier run made of a job and measured; None where it did not get there.
+    """The model and metrics of a job from an earlier run; None if there is no result.
 
     Args:
-        job: what was to be made.
+        job: model to look for.
         out: folder of all jobs.
         measure: key of ``MEASURES``.
-        scale: names the test sets.
+        scale: scale with the test sets.
 
     Raises:
         ConfigError: the folder holds a result of other settings.
@@ -178,17 +177,17 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     if job.plan.way != FILE:
-        found["settings"] = _brought_up(found.get("settings", {}), type(job_config(job, folder)))
+        found["settings"] = _completed(found.get("settings", {}), type(job_config(job, folder)))
     asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
-    # A model that existed already lies where it lies now, which need not be where it lay then.
+    # An embedded model may have been in another place when the result was written.
     model = init_file(job.plan.recipe) if job.plan.way == FILE else folder / found["model"]
     return Made(job, folder, model, found["metrics"])
 
 
 def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]:
-    """What a result depends on, as JSON gives it back."""
+    """The settings that a result depends on, as read back from JSON."""
     settings = {"model": job.plan.recipe} if job.plan.way == FILE else to_values(job_config(job, folder))
     asked = {"measure": measure, "sets": list(job.sets(scale).values()), "settings": settings}
     if job.plan.way == PRUNE:
@@ -196,15 +195,15 @@ def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]
     return _as_json(asked)
 
 
-def _brought_up(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:
-    """Settings of an earlier version, with the defaults of those that came later."""
+def _completed(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:
+    """Settings of an earlier version with the defaults of the fields that were added since."""
     with contextlib.suppress(ConfigError):
         return _as_json(to_values(from_values(kind, settings)))
     return settings
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back: tuples are lists."""
+    """Values as read back from JSON: tuples become lists."""
     made: dict[str, Any] = json.loads(json.dumps(values))
     return made
 
@@ -219,17 +218,18 @@ Costs = dict[str, dict[str, float]]
 def measure_costs(
     paper: Paper, tables: Sequence[str], models: Mapping[str, Path], out: Path, *, tell: Reporter
 ) -> Costs:
-    """Size and time of every row of the tables that tell either.
+    """Measure size and time for every row of the tables that show either.
 
     Args:
-        paper: with its tables.
+        paper: paper with the tables.
         tables: keys of ``paper.tables``.
-        models: file of each row that was made.
-        out: folder for the networks with random weights, and for ``costs.json``.
-        tell: who is told.
+        models: row -> model file.
+        out: folder for the networks with random weights and for ``costs.json``.
+        tell: reports progress.
 
     Returns:
-        ``time_s`` is the median of a whole step for one face on one thread: from picture and box to points.
+        Row -> ``size_bytes`` and ``time_s``, the median of the whole step for one face on one thread: crop, inference,
+        mapping points back.
     """
     rows = [row for row in rows_with_costs(paper, tables) if paper.entries[row].cost or row in models]
     files = {row: _file(row, paper.entries[row].cost, models, out, tell) for row in rows}
@@ -250,7 +250,7 @@ def measure_costs(
 
 
 def kept_costs(out: Path) -> Costs:
-    """What ``costs_of`` measured before; empty where it did not."""
+    """The costs that ``measure_costs`` wrote before; empty if there are none."""
     path = out / COSTS
     if not path.exists():
         return {}
@@ -259,10 +259,10 @@ def kept_costs(out: Path) -> Costs:
 
 
 def rows_with_costs(paper: Paper, tables: Sequence[str]) -> list[str]:
-    """Rows of the tables that tell a size or a time."""
+    """Rows of the tables that show size or time."""
     chosen = [paper.tables[name] for name in tables]
-    telling = [table for table in chosen if any(not column.per_set for column in table.columns)]
-    return list(dict.fromkeys(row for table in telling for row in table.rows))
+    shown = [table for table in chosen if any(not column.per_set for column in table.columns)]
+    return list(dict.fromkeys(row for table in shown for row in table.rows))
 
 
 def _file(row: str, cost: Plan | None, models: Mapping[str, Path], out: Path, tell: Reporter) -> Path:
@@ -270,7 +270,7 @@ def _file(row: str, cost: Plan | None, models: Mapping[str, Path], out: Path, te
         return models[row]
     config = plan_config(cost)
     if isinstance(config, FitConfig):
-        raise ConfigError(f"The cost of {row} cannot be told without fitting it; leave out its plan for the cost")
+        raise ConfigError(f"{row}: a cascade has no cost before it is fitted; leave out the plan for its cost")
     path = out / "untrained" / f"{row}.onnx"
     if not path.exists():
         tell.write(f"exporting {row} with random weights, for its size and time")
@@ -319,9 +319,9 @@ class Reproduction:
         Args:
             made: models that exist; of several seeds the first is timed.
             out: folder of all jobs.
-            tell: who is told.
-            measure: measure where a row is not kept yet.
-            again: measure all rows once more.
+            tell: reports progress.
+            measure: measure if the costs of a row are missing.
+            again: measure all rows again.
         """
         rows, kept = rows_with_costs(self.paper, self.tables), kept_costs(out)
         if not rows or not (again or (measure and not set(rows) <= set(kept))):
@@ -349,7 +349,7 @@ def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproducti
     """The jobs that one table needs, or all tables of a paper.
 
     Args:
-        paper: with its tables.
+        paper: paper with the tables.
         table: key of ``paper.tables``, or None for all.
         scale: key of ``paper.scales``.
 

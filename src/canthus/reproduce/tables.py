@@ -1,4 +1,4 @@
-"""A paper's table with its published numbers beside ours, and what becomes of its claims."""
+"""Tables of a paper with its numbers beside ours, and verdicts on its claims."""
 
 import csv
 import math
@@ -12,21 +12,23 @@ import numpy as np
 from jaxtyping import Float64
 
 from canthus.evaluation.rows import read_rows
-from canthus.evaluation.statistics import FoldComparison, compare_folds, errors_by_face
+from canthus.evaluation.statistics import compare_folds, errors_by_face
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.values import Claim, Column, Made, Paper, PaperTable, Scale
 
+NOT_RUN = "not run"
 METRIC = "mse_unit"
+"""Error that folds are compared by."""
 
 
 def fold_tests_markdown(paper: Paper, name: str, scale: Scale, made: Sequence[Made]) -> str:
-    """For each row of a cross-validation, t and Levene's W between every two folds; "" for tables without.
+    """Student's t and Levene's W between every two folds of each row; "" for a table without cross-validation.
 
     Args:
-        paper: that the table is of.
-        name: of the table.
-        scale: names the test sets.
-        made: what was run; a row needs all of its folds.
+        paper: paper with the table.
+        name: key of the table.
+        scale: scale with the test sets.
+        made: finished models; a row needs all of its folds.
 
     Raises:
         MissingExtraError: scipy is not installed (extra: datasets).
@@ -35,7 +37,7 @@ def fold_tests_markdown(paper: Paper, name: str, scale: Scale, made: Sequence[Ma
     if not table.fold_tests:
         return ""
     lines = [
-        "Tests between folds 1-2, 1-3, 2-3, of the errors of faces; a large p says only that they show no difference:\n"
+        "Tests of the errors of faces between folds 1-2, 1-3, 2-3; a large p only means that they show no difference:\n"
     ]
     lines += [
         f"- {paper.entries[row].label}: published {printed}; ours {_our_folds(row, scale, made)}"
@@ -47,27 +49,21 @@ def fold_tests_markdown(paper: Paper, name: str, scale: Scale, made: Sequence[Ma
 def _our_folds(row: str, scale: Scale, made: Sequence[Made]) -> str:
     folds = [one for one in made if one.job.entry == row]
     if not folds or len(folds) < folds[0].job.plan.seeds:
-        return "not run"
-    return _folds_said(compare_folds({f"fold {one.job.seed + 1}": _errors(one, scale) for one in folds}))
+        return NOT_RUN
+    tests = compare_folds({f"fold {one.job.seed + 1}": _errors(one, scale) for one in folds}).tests
+    columns = {
+        "t": [test.t for test in tests],
+        "p": [test.t_p for test in tests],
+        "Levene": [test.levene for test in tests],
+        "p of Levene": [test.levene_p for test in tests],
+    }
+    return "; ".join(f"{name} {', '.join(f'{v:.2f}' for v in values)}" for name, values in columns.items())
 
 
 def _errors(one: Made, scale: Scale) -> Float64[np.ndarray, " n"]:
     files = [rows_file(one.folder, tested) for tested in one.job.sets(scale)]
     return np.concatenate([list(errors_by_face(read_rows(file), METRIC).values()) for file in files])
 
-
-def _folds_said(comparison: FoldComparison) -> str:
-    columns = {
-        "t": [test.t for test in comparison.tests],
-        "p": [test.t_p for test in comparison.tests],
-        "Levene": [test.levene for test in comparison.tests],
-        "p of Levene": [test.levene_p for test in comparison.tests],
-    }
-    return "; ".join(f"{name} {', '.join(f'{v:.2f}' for v in values)}" for name, values in columns.items())
-
-
-NOT_RUN = "not run"
-ONE_SEED = "a row has one seed"
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """Row -> metrics of each of its seeds."""
@@ -80,12 +76,12 @@ class Cell:
 
     Attributes:
         row: key of the entry.
-        heading: of the column.
-        tested: ``dataset/split`` that ours was measured on, or "" where it depends on none.
-        published: as printed; NaN where the paper does not tell it.
-        ours: mean over the seeds; NaN where it was not run.
-        deviation: sample standard deviation over the seeds; NaN below two.
-        seeds: how many.
+        heading: heading of the column.
+        tested: ``dataset/split`` that ours was measured on; "" if the number depends on no test set.
+        published: as printed; NaN if it is not in the paper.
+        ours: mean over the seeds; NaN if the row was not run.
+        deviation: sample standard deviation over the seeds; NaN for fewer than two.
+        seeds: number of seeds.
     """
 
     row: str
@@ -100,13 +96,13 @@ class Cell:
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """What our numbers say to a claim.
+    """Whether our numbers support a claim.
 
     Attributes:
-        claim: as the paper has it.
+        claim: claim of the paper.
         tested: ``dataset/split``, or "".
-        holds: True, False, or None where it was not run or the seeds leave it open.
-        reason: the two numbers, and what speaks against a decision.
+        holds: True or False; None if a row was not run or the seeds do not decide.
+        reason: the two numbers, and why the verdict is uncertain.
     """
 
     claim: Claim
@@ -116,12 +112,12 @@ class Verdict:
 
 
 def tested_sets(table: PaperTable, scale: Scale) -> tuple[str, ...]:
-    """Test sets of a table at a scale, as tables name them."""
+    """Names of the test sets of a table at a scale."""
     return table.sets.get(scale.name, scale.sets)
 
 
 def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
-    """All cells, by test set, row and column; columns that depend on no test set come with the first one."""
+    """All cells by test set, row and column; columns that depend on no test set come with the first test set."""
     return [
         _cell(table, row, column, tested, runs)
         for number, tested in enumerate(tested_sets(table, scale))
@@ -132,7 +128,7 @@ def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
 
 
 def verdicts(table: PaperTable, cells: Sequence[Cell]) -> list[Verdict]:
-    """One a claim and test set."""
+    """One verdict for each claim and test set."""
     found = []
     for claim in table.claims:
         smaller = {cell.tested: cell for cell in cells if (cell.row, cell.heading) == (claim.smaller, claim.column)}
@@ -142,12 +138,12 @@ def verdicts(table: PaperTable, cells: Sequence[Cell]) -> list[Verdict]:
 
 
 def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
-    """The table as Markdown: a part for each test set, each cell ``published / ours``; then the claims.
+    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims.
 
     Args:
-        paper: that the table is of.
-        name: of the table.
-        scale: at which ours was run.
+        paper: paper with the table.
+        name: key of the table.
+        scale: scale of our runs.
         runs: our numbers.
     """
     table = paper.tables[name]
@@ -155,21 +151,17 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
     parts = [f"### {table.where}: {table.title}\n", f"{scale.budget}\n"]
     if table.note:
         parts.append(f"{table.note}\n")
-    for tested in tested_sets(table, scale):
-        columns = [column for column in table.columns if column.per_set]
+    for tested in (*tested_sets(table, scale), ""):
+        columns = [column for column in table.columns if column.per_set == bool(tested)]
         if columns:
-            parts.append(f"Published / ours on {tested}:\n")
+            parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
             parts.append("\n".join(_lines(paper, table, columns, tested, cells)) + "\n")
-    columns = [column for column in table.columns if not column.per_set]
-    if columns:
-        parts.append("Published / ours:\n")
-        parts.append("\n".join(_lines(paper, table, columns, "", cells)) + "\n")
     said = [f"- {_said(verdict)}" for verdict in verdicts(table, cells)]
     return "\n".join([*parts, "\n".join(said) + "\n"] if said else parts)
 
 
 def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs, *, text: str) -> list[Path]:
-    """Write ``NAME.md``, which is ``text``, and ``NAME.csv``, and return their paths."""
+    """Write ``text`` to ``NAME.md`` and the cells to ``NAME.csv``; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / f"{name}.md", folder / f"{name}.csv"
     page.write_text(text, encoding="utf-8")
@@ -184,11 +176,9 @@ def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs,
 
 def verdict_word(verdict: Verdict) -> str:
     """``holds``, ``does not hold``, ``undecided`` or ``not run``."""
-    return (
-        NOT_RUN
-        if verdict.reason == NOT_RUN
-        else {True: "holds", False: "does not hold", None: "undecided"}[verdict.holds]
-    )
+    if verdict.reason == NOT_RUN:
+        return NOT_RUN
+    return {True: "holds", False: "does not hold", None: "undecided"}[verdict.holds]
 
 
 def _cell(table: PaperTable, row: str, column: Column, tested: str, runs: Runs) -> Cell:
@@ -205,7 +195,7 @@ def _cell(table: PaperTable, row: str, column: Column, tested: str, runs: Runs) 
 
 
 def _values(row: str, column: Column, tested: str, runs: Runs) -> Iterator[float]:
-    """The column's number for each seed of a row."""
+    """The number of the column for each seed of a row."""
     key = f"{tested}:{column.metric}" if column.per_set else column.metric
     own = _known(metrics.get(key) for metrics in runs.get(row, ()))
     if not column.over and not column.gain_of:
@@ -232,7 +222,8 @@ def _verdict(claim: Claim, table: PaperTable, smaller: Cell, larger: Cell) -> Ve
         return Verdict(claim, smaller.tested, ratio >= claim.ratio, numbers)
     gap = larger.ours - smaller.ours
     if smaller.seeds < 2 or larger.seeds < 2:
-        return Verdict(claim, smaller.tested, gap > 0, f"{numbers}; {ONE_SEED if column.per_set else 'measured once'}")
+        reason = f"{numbers}; {'a row has one seed' if column.per_set else 'measured once'}"
+        return Verdict(claim, smaller.tested, gap > 0, reason)
     error = math.hypot(smaller.deviation / math.sqrt(smaller.seeds), larger.deviation / math.sqrt(larger.seeds))
     if abs(gap) < 2 * error:
         return Verdict(claim, smaller.tested, None, f"{numbers}; the gap is below two standard errors")

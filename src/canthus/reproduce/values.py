@@ -1,4 +1,4 @@
-"""What the tables of a paper are made of: trainings, columns, published numbers, claims.  Values only."""
+"""The parts of a paper's tables as plain values: trainings, columns, published numbers and claims."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,39 +8,39 @@ from typing import final
 from canthus.errors import ConfigError
 
 FULL, QUICK = "full", "quick"
-"""Names of scales: the paper's own data and length of training; what an ordinary machine does in an hour or two."""
+"""Names of scales: the paper's own data and length of training, or what an ordinary machine does in an hour or two."""
 
 TRAIN, FIT, FILE, PRUNE = "train", "fit", "file", "prune"
-"""Ways to a model: a network trained by a recipe, a cascade fitted by one, a model that exists already, a trained
-network of another row with fewer filters."""
+"""Ways to get a model: train a network by a recipe, fit a cascade by a recipe, take an existing file, or prune the
+trained network of another row."""
 
 FOLD, FOLDS = "{fold}", 3
-"""What stands for the number of the fold in changes and test sets of a cross-validation, and how many folds it has."""
+"""Placeholder for the fold number in the changes and test sets of a cross-validation, and the number of folds."""
 
 OTHER = "{of}"
-"""What stands for the checkpoint of another row in changes."""
+"""Placeholder for the checkpoint of another row in changes."""
 
 PLAIN, COVERED = "plain", "covered"
-"""Ways to measure: faces as they are; faces under the conditions of the occlusion protocol ``paper_c``."""
+"""Ways to measure: on faces as they are, or under the conditions of the occlusion protocol ``paper_c``."""
 
 
 @final
 @dataclass(frozen=True)
 class Plan:
-    """How one row of a table gets its model at one scale.
+    """How to get the model of one row at one scale.
 
     Attributes:
         recipe: name of a recipe, or of an embedded model for ``FILE``.
         changes: settings that differ from the recipe, as ``canthus train --set`` takes them.
         way: ``TRAIN``, ``FIT``, ``FILE`` or ``PRUNE``.
-        seeds: how often it is trained, from seeds 0, 1, ...; in a cross-validation, where changes or sets hold
+        seeds: number of trainings, with seeds 0, 1, ...; in a cross-validation, where changes or sets contain
             ``FOLD``, the number of folds.
-        of: key of the row whose checkpoint is pruned, or stands for ``OTHER`` in the changes.
-        start: key of the row whose weights it starts from; random weights where empty.
-        rate: share of the channels that pruning takes from each layer.
+        of: key of the row whose checkpoint is pruned, or replaces ``OTHER`` in the changes.
+        start: key of the row whose weights the training starts from; random weights if empty.
+        rate: share of the channels of each layer that pruning removes.
         layer_epochs: length of the retraining after each pruned layer, as a share of an epoch.
         final_epochs: epochs of training after the last pruned layer.
-        sets: test sets in place of the scale's.
+        sets: test sets used instead of those of the scale.
     """
 
     recipe: str = ""
@@ -61,10 +61,10 @@ class Entry:
     """One row of a table.
 
     Attributes:
-        label: as tables print it.
-        plans: how its model is made at each scale; a scale that is not there does not run it.
-        cost: recipe and changes of the network whose size and time are told, with random weights, since both depend on
-            the network alone; None for those of the model itself.
+        label: as printed in tables.
+        plans: scale -> how to get its model; the row is not run at other scales.
+        cost: recipe and changes of the network whose size and time are measured, with random weights, since both depend
+            on the network alone; None to measure the model itself.
     """
 
     label: str
@@ -78,13 +78,13 @@ class Column:
     """One column of a table.
 
     Attributes:
-        metric: key among a run's metrics, such as ``nme_ion``, ``size_bytes`` or ``nmse/frontal/30-40 %``; "" for a
-            column that shows published numbers alone.
+        metric: key of a run's metrics, such as ``nme_ion``, ``size_bytes`` or ``nmse/frontal/30-40 %``; "" for a column
+            of published numbers only.
         label: heading, with the unit.
         factor: from the metric to the unit of the table.
-        digits: after the point.
-        over: key of a row; the column then tells the row's metric over that row's.
-        gain_of: key of a row; the column then tells by how much of a row's metric that row's is smaller.
+        digits: after the decimal point.
+        over: key of a row; the column then holds the metric divided by the metric of that row.
+        gain_of: key of a row; the column then holds the share by which the metric of that row is smaller.
         per_set: whether the number depends on the test set.
     """
 
@@ -97,17 +97,31 @@ class Column:
     per_set: bool = True
 
 
+SIZE = Column("size_bytes", "size, MB", factor=1e-6, per_set=False)
+TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)
+
+
+def printed(headings: Sequence[str], rows: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], float]:
+    """(row, heading) -> number, for ``PaperTable.published``; a 0 stands for a number that is not printed."""
+    return {
+        (row, name): value
+        for row, values in rows.items()
+        for name, value in zip(headings, values, strict=True)
+        if value
+    }
+
+
 @final
 @dataclass(frozen=True)
 class Claim:
-    """What a paper concludes from a table: one row's number is smaller than another's.
+    """A conclusion of a paper: the number of one row is smaller than that of another.
 
     Attributes:
         text: the claim in words.
-        smaller: key of the row whose number is said to be smaller.
-        larger: key of the other.
+        smaller: key of the row with the smaller number.
+        larger: key of the other row.
         column: heading of the column that is compared.
-        ratio: how many times smaller the paper says; 0 where it names no factor.
+        ratio: factor between the two numbers that the paper claims; 0 if it names none.
     """
 
     text: str
@@ -120,18 +134,18 @@ class Claim:
 @final
 @dataclass(frozen=True)
 class PaperTable:
-    """One table, or one figure that shows numbers.
+    """One table, or one figure with numbers.
 
     Attributes:
         title: what it shows.
-        where: in the paper.
+        where: its number in the paper.
         rows: keys of ``Paper.entries``.
         columns: what is compared.
         published: (row, heading) -> number as printed, in the unit of the column.
         claims: what the paper concludes from it.
-        note: how our numbers are to be read.
-        sets: name of a scale -> test sets in place of the scale's.
-        fold_tests: row -> what the paper prints of tests between its folds; such a table tells ours as well.
+        note: how to read our numbers.
+        sets: name of a scale -> test sets used instead of those of the scale.
+        fold_tests: row -> the statistical tests between its folds, as printed; ours are written below such a table.
     """
 
     title: str
@@ -148,13 +162,13 @@ class PaperTable:
 @final
 @dataclass(frozen=True)
 class Scale:
-    """How much is spent, and on which faces.
+    """The length of the trainings and the test sets.
 
     Attributes:
         name: ``FULL`` or ``QUICK``.
         sets: test sets, ``dataset/split``.
-        budget: in words: data, length, what is equal for all.
-        conversion: variant by which sets of another scheme are converted; the default one where empty.
+        budget: in words: training data, length, and what is equal for all rows.
+        conversion: variant of the conversion for datasets of another scheme; the default variant if empty.
     """
 
     name: str
@@ -166,7 +180,7 @@ class Scale:
 @final
 @dataclass(frozen=True)
 class Paper:
-    """A paper with the tables that can be made again.
+    """A paper with the tables that can be reproduced.
 
     Attributes:
         title: of the paper.
@@ -190,8 +204,8 @@ class Job:
 
     Attributes:
         entry: key of the row.
-        plan: how.
-        seed: added to the recipe's own.
+        plan: how to get the model.
+        seed: added to the seed of the recipe.
     """
 
     entry: str
@@ -200,20 +214,20 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Name of its folder below that of the scale."""
+        """Path of its folder, below the folder of the scale."""
         return self.entry if self.plan.way == FILE else f"{self.entry}/seed_{self.seed}"
 
     def sets(self, scale: Scale) -> dict[str, str]:
-        """Test sets: as tables name them, and as they are for this fold."""
+        """Name of each test set in tables -> ``dataset/split`` for the fold of this job."""
         return {name.replace(FOLD, "k"): self.fold(name) for name in self.plan.sets or scale.sets}
 
     def fold(self, text: str) -> str:
-        """A text with this job's fold in place of ``FOLD``."""
+        """Replace ``FOLD`` in a text by the fold of this job."""
         return text.replace(FOLD, str(self.seed + 1))
 
 
 def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
-    """Models that some tables need, each once; first seeds first, so that an early stop leaves whole tables.
+    """The models that some tables need, each once, ordered by seed so that an early stop leaves whole tables.
 
     Args:
         paper: with its tables.
@@ -228,7 +242,7 @@ def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
 
 
 def _add_plan(row: str, paper: Paper, scale: str, plans: dict[str, Plan]) -> None:
-    """The plan of a row, behind those of the rows it needs."""
+    """Add the plan of a row after the plans of the rows that it depends on."""
     plan = paper.entries[row].plans.get(scale)
     if plan is None or row in plans:
         return
@@ -238,10 +252,10 @@ def _add_plan(row: str, paper: Paper, scale: str, plans: dict[str, Plan]) -> Non
 
 
 def check_paper(paper: Paper) -> None:
-    """Refuse tables that name rows, columns or scales that are not there.
+    """Check that tables name only known rows, columns and scales.
 
     Raises:
-        ConfigError: with the first slip.
+        ConfigError: a name is unknown.
     """
     for name, table in paper.tables.items():
         headings = {column.label for column in table.columns}
@@ -253,7 +267,7 @@ def check_paper(paper: Paper) -> None:
         unknown += [claim.column for claim in table.claims if claim.column not in headings]
         unknown += [scale for row in table.rows for scale in paper.entries[row].plans if scale not in paper.scales]
         if unknown:
-            raise ConfigError(f"{name} of {paper.title!r} names {unknown[0]!r}, which is not there")
+            raise ConfigError(f"{name} of {paper.title!r} names {unknown[0]!r}, which is no known row, column or scale")
 
 
 @final

@@ -135,7 +135,7 @@ def test_jobs_come_by_seed_so_that_an_early_stop_leaves_whole_tables() -> None:
 def test_slips_in_a_paper_are_named() -> None:
     check_paper(PAPER)
     wrong = PaperTable("x", "Table 2", ("a",), (NME,), {("a", "FR"): 1.0})
-    with pytest.raises(ConfigError, match="'FR', which is not there"):
+    with pytest.raises(ConfigError, match="'FR', which is no known"):
         check_paper(Paper("P", PLAIN, PAPER.scales, PAPER.entries, {"table_2": wrong}))
 
 
