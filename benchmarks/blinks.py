@@ -2,13 +2,13 @@
 
 Usage: python benchmarks/blinks.py 300w path/to/sets/300w [--split validation] [--half tuning|test] [--model NAME|FILE]
 
-Each clip is one labelled photo that sways a little, with noise, at 15, 25 or 30 frames a second.  It blinks, shuts
-its eyes for about a second once, and does two things that are no blinks: lids that sink by a third for a while, and
-frames that are smeared one at a time.  Faces are frontal, open-eyed and at least 100 pixels large; those with even
-numbers are the tuning half, on which thresholds may be chosen, the others the test half.
+Each clip shows one labelled photo that sways a little, with noise, at 15, 25 or 30 frames per second.  The face blinks,
+shuts its eyes for about a second once, and does two things that are not blinks: its lids sink by a third for a while,
+and single frames are blurred.  Faces are frontal, open-eyed and at least 100 pixels large.  Faces with even numbers are
+the tuning half, on which thresholds may be chosen; the others are the test half.
 
-An event and a true closing belong together when they overlap; each event counts once.  Printed are counts, and the
-aspect ratio of shut eyes over that of open ones.
+An event matches a true closing if they overlap; each event counts once.  The script prints counts, and the aspect ratio
+of shut eyes over that of open eyes.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Does the data path feed the network? Faces a second of augmentation, and of training steps, in one run.
+"""Check that augmentation keeps up with training: faces per second of both, measured in one run.
 
 Run:    python benchmarks/data_path.py RECIPE --data DIR [--cache DIR]
-Prints: faces a second that one core augments, what all cores would, what one training process consumes, their ratio.
+Prints: faces per second augmented by one core, by all cores, and consumed by one training process; their ratio.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from canthus.training.task import network_input
 
 
 def main() -> None:
-    """Measure both rates on the recipe's own data, batch size, network and precision."""
+    """Measure both rates with the data, batch size, network and precision of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--data", type=Path, required=True)

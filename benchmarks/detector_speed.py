@@ -1,9 +1,9 @@
-"""How fast the embedded face detector is, what of it is the network, and how the cascade compares.
+"""Time the embedded face detector, its network alone, and the Haar cascade.
 
     python benchmarks/detector_speed.py [PICTURE]
 
-One thread.  Without a picture a drawn one is used: noise with 2 x 2 drawn faces, at 640 x 480.  Prints medians in
-milliseconds, and ratios, which travel between machines.
+One thread.  The default picture is drawn: noise with 2 x 2 drawn faces, at 640 x 480.  Prints medians in milliseconds,
+and ratios, which can be compared between machines.
 """
 
 import statistics

@@ -1,16 +1,16 @@
-"""Measure how the boxes of wild21 and facemask lie to face boxes: ``HABIT`` in ``canthus/data/{wild21,facemask}.py``.
+"""Fit the habits that convert boxes of wild21 and facemask to face boxes: ``HABIT`` in their files in ``canthus/data``.
 
 Run:    python benchmarks/fit_box_habits.py wild21 path/to/wild21
         python benchmarks/fit_box_habits.py facemask path/to/facemask
         python benchmarks/fit_box_habits.py 300w path/to/300w
-Prints: the habit (medians), what remains after it, and for wild21 where its coordinates have their origin.
+Prints: the habit (medians), the remaining offsets, and for wild21 the origin of its coordinates.
 
-Neither set has 68 points, so the embedded landmark model gives them: it cuts a face out by the box, then by the hull of
-its own points, four times in all, and the last hull is taken for the face box.  A face counts if its box measures at
-least 60 px and, in wild21, if the five labelled points lie within 6 % of the box (square root of the area, mean of the
-five) of the model's; in facemask, if it wears no mask and the last pass moved no side of the hull by more than 4 %.
-The habit found is where the model starts in the next of three rounds, so the start does not matter.  For ``300w``
-(validation), whose boxes are hulls, the habit found is the model's own bias.
+Neither dataset has 68 points, so the embedded landmark model finds them: it crops the face by the box, then by the hull
+of its own points, four times in all, and the last hull is the face box.  A face counts if its box is at least 60 px
+large.  In wild21 the five labelled points must also lie within 6 % of the box (square root of the area, mean of the
+five) of the predicted points; in facemask the face must wear no mask, and the last pass must move no side of the hull
+by more than 4 %.  There are three rounds, each starting from the habit of the round before, so the start does not
+matter.  For ``300w`` (validation), whose boxes are hulls, the habit is the bias of the model.
 """
 
 import argparse

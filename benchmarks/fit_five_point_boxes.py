@@ -1,8 +1,8 @@
-"""Measure how five points lie to the face box: ``HABIT`` in ``canthus/data/celeba.py``.
+"""Fit the habit that converts the hull of five points to the face box: ``HABIT`` in ``canthus/data/celeba.py``.
 
 Run:    python benchmarks/fit_five_point_boxes.py path/to/300w
-Prints: from the square about the hull of the five points, as large as its longer side, to the hull of the 68 points of
-300-W's training faces: medians of centre and size, what remains as sigma, and how far the boxes so made overlap.
+Prints: medians of the offset and size from the square around the hull of the five points to the hull of the 68 points,
+over the training faces of 300-W; the remaining sigma; and the overlap of the converted boxes with the true boxes.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Measure how OpenCV's cascade squares lie to face boxes: the constants in ``canthus/runtime/detector.py``.
+"""Fit the conversion of OpenCV's cascade squares to face boxes: the constants in ``canthus/runtime/haar_detector.py``.
 
 Run:    python benchmarks/fit_haar_boxes.py path/to/300w
-Prints: the map (medians), what remains after it, the logistic curve of the score, and recall against false squares.
+Prints: the conversion (medians), the remaining offsets, the logistic curve of the score, recall against false squares.
 
-A square is taken for the labelled face if its centre is within 0.4 longer sides of the face's and its side between 0.5
-and 2 of them; it is false if its centre is more than 0.6 away.  Other people in a picture are not labelled in 300-W, so
-false squares are counted a little too high.
+A square matches the labelled face if its centre is within 0.4 longer sides of the face box of the centre of that box,
+and its side is between 0.5 and 2 longer sides.  It is false if its centre is more than 0.6 away.  300-W does not label
+other people in a picture, so the count of false squares is slightly too high.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Memory that a long video takes: writes one of drawn faces, runs a command on it, and samples its resident memory.
+"""Measure the memory of a command on a long video of drawn faces.
 
 Usage: python benchmarks/memory.py [fatigue|track|signals] [--hours 2] [--rate 5] [--out]
 
-The video is 192 x 144 and repeats a minute of blinks and yawns; --out also draws and encodes.  Printed is the resident
-memory each tenth of the run.  What stays is what the first tenth has; what grows would show between it and the last.
+The video is 192 x 144 and repeats a minute of blinks and yawns; --out also draws and encodes.  The script prints the
+resident memory after each tenth of the run; a leak would show as growth from the first tenth to the last.
 
-``signals`` leaves video and network out: what monitor and timeline keep of the measures of each frame, as Python counts
-it, in a fraction of the time.
+``signals`` measures without video and network, in a fraction of the time: the memory that monitor and timeline keep for
+the measures of each frame, as counted by Python.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Precision and recall of yawns, nods and looks away on drawn faces that move by a known course.
+"""Precision and recall of yawns, nods and looks away on drawn faces with known motions.
 
 Usage: python benchmarks/motions.py [--clips 8] [--first 0] [--model NAME|FILE]
 
-Each clip is one drawn head at 15 or 25 frames a second, seen through detector and landmark network like any video.  In
-random order it yawns, nods, looks away (left, right, up), and does what must not be taken for that: talks, laughs,
-calls out for a second, glances aside for half a second, looks down for long, tilts the head, blinks.
+Each clip shows one drawn head at 15 or 25 frames per second and goes through detector and landmark network like any
+video.  In random order the head yawns, nods and looks away (left, right, up), and does things that are none of these:
+it talks, laughs, calls out for a second, glances aside for half a second, looks down for long, tilts, blinks.
 
-An event belongs to a motion when they overlap and are of one kind; each event counts once.
+An event matches a motion if they overlap and are of one kind; each event counts once.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What canthus adds to the bare network: start-up, and the time around ONNX Runtime's own.
+"""Measure the overhead of canthus over the bare network: start-up time, and time per face.
 
 Run:    python benchmarks/overhead.py [--model NAME|FILE] [--picture FILE]
 Prints: CPU seconds of a fresh process from ``import canthus`` to the first result (aim: below 0.5), and the median
-        time of one face's landmarks (cut out, run, map back) over that of the bare session (aim: below 1.3).
+        time of the whole step of one face (crop, run, map back) over that of the bare session (aim: below 1.3).
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Lag and jitter of the landmark smoother on motions whose truth is known. Usage: python benchmarks/smoothing.py.
+"""Measure lag and jitter of the landmark smoother on known motions. Usage: python benchmarks/smoothing.py.
 
-Sixty-eight points of a face move, white noise of 0.4 % of the face size is added, the filter smooths.  Printed are, for
-each motion and frame rate: the jitter before and after (root mean square over points of the frame-to-frame change of
-the residual, over the face size), and the lag in milliseconds (the delay of the truth that fits the result best).
+The filter smooths sixty-eight moving points with white noise of 0.4 % of the face size.  For each motion and frame rate
+the script prints the jitter before and after (root mean square over points of the frame-to-frame change of the
+residual, over the face size), and the lag in milliseconds (the delay of the true motion that fits the result best).
 """
 
 import math

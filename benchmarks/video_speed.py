@@ -1,8 +1,10 @@
-"""Speed of following one face in a video. Usage: python benchmarks/video_speed.py VIDEO [--model NAME|FILE] [--draw].
+"""Measure the speed of tracking one face in a video.
 
-The video is first written anew at 640 x 480, so that any clip of one face will do.  Printed are frames per second of
-the clock on the wall and of processor time (which other programs disturb less), for one thread.  With --draw every
-frame is also drawn on and encoded, and hours of video an hour are printed too.
+Usage: python benchmarks/video_speed.py VIDEO [--model NAME|FILE] [--draw]
+
+The video is first converted to 640 x 480, so any clip of one face will do.  The script prints frames per second of wall
+time and of processor time (which other programs disturb less), for one thread.  With --draw every frame is also drawn
+on and encoded, and the hours of video per hour are printed too.
 """
 
 import argparse

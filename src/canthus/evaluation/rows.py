@@ -1,4 +1,4 @@
-"""One row per face: what every table, curve and picture of an evaluation is made from."""
+"""One row of errors per face, from which all tables, curves and pictures of an evaluation are made."""
 
 import csv
 import math
@@ -31,16 +31,16 @@ from canthus.lookup import require
 from canthus.types import Annotation
 
 PROTOCOLS = {name: dataset.protocol for name, dataset in DATASETS.items() if dataset.protocol != USUAL}
-"""Datasets whose results are given in another way than ``USUAL``; see the files of the sets."""
+"""Protocols of the datasets that do not use ``USUAL``; the file of each dataset gives the source."""
 
 
 def protocol_of(dataset: str) -> Protocol:
-    """The protocol of a dataset; ``USUAL`` for any other name, such as that of a file of predictions."""
+    """Protocol of a dataset; ``USUAL`` for any other name, such as that of a file of predictions."""
     return PROTOCOLS.get(dataset, USUAL)
 
 
 BOXES = ("truth", "detector", "unstated")
-"""Where face boxes may come from; ``unstated`` where a file of predictions does not say."""
+"""Possible sources of face boxes; ``unstated`` if a file of predictions does not name it."""
 
 _PART, _ATTRIBUTE = "ion/", "attribute/"
 _TEXTS = ("key", "dataset", "split", "subset", "boxes")
@@ -49,44 +49,45 @@ _LATER = (
     "nme_visible", "nme_hidden", "nmse_ipn_squared", "covered", "yaw", "confidence",
     "nme_diagonal", "nme_longer", "mse_unit",
 )  # fmt: skip
+"""Numbers that files of earlier versions may lack, like those of ``_OPENNESS``."""
 _OPENNESS = ("nme_eyes", *(column for name in RATIOS for column in (name, f"{name}_truth")))
-"""Like ``_LATER``, numbers that files of earlier versions lack."""
 
 
 @final
 @dataclass(frozen=True)
 class FaceError:
-    """Errors of one face; fractions, not percent, and NaN where the face was missed.
+    """Errors of one face: fractions, not percent; NaN if the face was missed.
 
-    Where the protocol of the set counts visible points only (``canthus.evaluation.rows``), every error is of
-    these, and NaN over a distance of eyes that are not both seen.
+    If the protocol of the dataset counts visible points only, every error is over the visible points, and NaN over a
+    distance between eyes that are not both visible.
 
     Attributes:
-        key: the face, unique within its dataset.
-        dataset: name of the set, or of the file of predictions.
-        split: part of the set that was asked for.
-        subset: part of the set that the face comes from.
-        boxes: where face boxes came from, one of ``BOXES``.
-        found: False where the detector missed the face.
-        overlap: intersection over union of the box used with the truth box.
-        hidden: share of the points that the truth marks as hidden.
+        key: key of the face, unique within its dataset.
+        dataset: name of the dataset, or of the file of predictions.
+        split: split of the dataset that was evaluated.
+        subset: subset of the dataset that the face belongs to.
+        boxes: source of the face boxes, one of ``BOXES``.
+        found: False if the detector missed the face.
+        overlap: intersection over union of the box used and the ground-truth box.
+        hidden: share of the points that are labelled as hidden.
         nme_ion: error over the inter-ocular distance.
         nme_ipn: error over the inter-pupil distance.
-        nme_box: error over sqrt(w h) of the truth box.
-        nme_visible: error of the points that the truth marks as visible, over the inter-ocular distance.
-        nme_hidden: the same of the hidden ones; NaN where there are none.
+        nme_box: error over sqrt(w h) of the ground-truth box.
+        nme_visible: error of the points labelled as visible, over the inter-ocular distance.
+        nme_hidden: error of the points labelled as hidden; NaN if there are none.
         nmse_ipn_squared: mean squared error over the squared inter-pupil distance.
-        occlusion: name of the condition under which the face was covered on purpose, or "".
-        covered: share of the face that was covered on purpose.
-        yaw: of the head in radians, from the true points, where the evaluation needs it.
-        confidence: mean over the points, where the model gives it.
-        nme_diagonal: error over the diagonal of the truth box.
-        nme_longer: error over the longer side of the truth box.
-        mse_unit: mean square of the coordinates' errors in the unit frame of the crop, see ``unit_squared_error``.
+        occlusion: condition under which the evaluation covered the face, or "".
+        covered: share of the face that the evaluation covered.
+        yaw: yaw of the head in radians, from the true points, if the evaluation needs it.
+        confidence: mean over the points, if the model has confidence.
+        nme_diagonal: error over the diagonal of the ground-truth box.
+        nme_longer: error over the longer side of the ground-truth box.
+        mse_unit: mean squared error of the coordinates in the unit frame of the crop, see ``unit_squared_error``.
         parts: error of each part of the face, over the inter-ocular distance.
-        attributes: yes/no properties of the face, where the set has them.
-        openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; where the points
-            lead to the 68, also the ratios of eyes and mouth, ``ear_right``, ``ear_left``, ``mar``, and ``..._truth``.
+        attributes: yes/no properties of the face, if the dataset has them.
+        openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; if the points
+            convert to the 68 points, also the ratios of eyes and mouth, ``ear_right``, ``ear_left``, ``mar``, and
+            ``..._truth``.
     """
 
     key: str
@@ -116,15 +117,16 @@ class FaceError:
 
     @property
     def error(self) -> float:
-        """The error that decides in the protocol of the set."""
+        """The error that the protocol of the dataset reports."""
         return float(getattr(self, protocol_of(self.dataset).error))
 
 
 def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
-    """Score one prediction.
+    """Compute the errors of one prediction.
 
     Raises:
-        DataError: the truth lacks the eye points that the scales need, or its box is empty.
+        DataError: the ground truth lacks the eye points that the scales need, its box is empty, or a found face has NaN
+            points.
     """
     truth = prediction.truth
     counted = truth.visible | (not protocol_of(dataset).visible_only)
@@ -169,12 +171,12 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
 def _scales(
     truth: Annotation, points: Float[np.ndarray, "1 k 2"], *, lacking_eyes: bool
 ) -> dict[str, Float64[np.ndarray, " 1"]]:
-    """What errors are divided by.
+    """The lengths that errors are divided by.
 
     Args:
         truth: the face.
         points: its points that count.
-        lacking_eyes: whether it may lack eye points, whose distance is then NaN.
+        lacking_eyes: whether eye points may be missing, so that their distance is NaN.
 
     Raises:
         DataError: a scale is no positive length.
@@ -195,7 +197,7 @@ def _scales(
 
 
 def check_rows_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that ``write_rows`` could not write, before an hour is spent on its rows.
+    """Check that ``write_rows`` can write to a path, before a long evaluation.
 
     Raises:
         ConfigError: the suffix is neither ``.csv`` nor ``.parquet``.
@@ -209,9 +211,9 @@ def check_rows_path(path: str | os.PathLike[str]) -> None:
 
 
 def write_rows(path: str | os.PathLike[str], rows: Sequence[FaceError]) -> None:
-    """Write rows as ``.csv`` or ``.parquet`` (extra ``plots``): one column per field, ``ion/jaw`` and so on for parts.
+    """Write rows as ``.csv`` or ``.parquet`` (extra ``plots``), one column per field and ``ion/jaw`` etc. for parts.
 
-    Missing folders are made.
+    Missing folders are created.
 
     Raises:
         ConfigError: another suffix.
@@ -237,7 +239,7 @@ def write_rows(path: str | os.PathLike[str], rows: Sequence[FaceError]) -> None:
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
-    """Read rows back.
+    """Read rows that ``write_rows`` wrote.
 
     Raises:
         ConfigError: the suffix is neither ``.csv`` nor ``.parquet``.
@@ -307,10 +309,10 @@ def _truth(value: Any) -> bool:
 def worst_faces(
     predictions: Sequence[Prediction], rows: Sequence[FaceError], *, count: int
 ) -> list[tuple[Prediction, FaceError]]:
-    """The ``count`` worst predictions with their rows: missed faces, then by descending error of their protocol.
+    """The ``count`` worst predictions with their rows: missed faces first, then by descending error.
 
-    Missed faces take at most half of the places while found ones are left for the others, so that a weak detector
-    does not hide what the network does.
+    Missed faces take at most half of the places if there are enough found faces, so that a weak detector does not hide
+    the errors of the network.
     """
     pairs = list(zip(predictions, rows, strict=True))
     missed = [pair for pair in pairs if not pair[1].found]
