@@ -146,6 +146,10 @@ def test_names_of_results() -> None:
 def test_a_damaged_entry_of_a_card_is_refused(faces: Path, tmp_path: Path) -> None:
     report = make(write_small_landmarker(tmp_path / "m.onnx"), faces)
     values = json.loads(LandmarkSession.open(report.path).card.to_json())
-    for damaged in ({**values["quantization"], "crops": "many"}, {"method": "minmax"}, "int8"):
-        with pytest.raises(ModelFileError, match="m: the quantization must hold method"):
+    for damaged, reason in (
+        ({**values["quantization"], "crops": "many"}, r"'quantization\.crops' must be a whole number"),
+        ({"method": "minmax"}, r"Missing: quantization\.calibrated_on"),
+        ("int8", "'quantization' must be a table"),
+    ):
+        with pytest.raises(ModelFileError, match=f"m: model card: .*{reason}"):
             ModelCard.from_json(json.dumps({**values, "quantization": damaged}), source="m")

@@ -62,15 +62,16 @@ def benchmark(
 
 def model_files(models: list[str]) -> dict[str, Path]:
     """Name -> file, for files and embedded names; a name given twice is measured once more under ``name#2``."""
-    from canthus.runtime.sessions import find_detector, find_model
+    from canthus.runtime.cards import DETECTOR, LANDMARKS
+    from canthus.runtime.sessions import find_model
     from canthus.zoo import embedded_detectors
 
     detectors = embedded_detectors()
     files: dict[str, Path] = {}
     for model in models:
         repeat = sum(name.partition("#")[0] == model for name in files) + 1
-        find = find_detector if model in detectors else find_model
-        files[model if repeat == 1 else f"{model}#{repeat}"] = find(model)
+        kind = DETECTOR if model in detectors else LANDMARKS
+        files[model if repeat == 1 else f"{model}#{repeat}"] = find_model(model, kind=kind)
     return files
 
 

@@ -125,15 +125,14 @@ def models(
 
 def _named(name: str) -> tuple[dict[str, Path], dict[str, Path]]:
     """A landmark model or a detector, by name or file."""
-    from canthus.runtime.cards import DETECTOR, card_kind
-    from canthus.runtime.sessions import find_detector, find_model, open_onnx, read_model
+    from canthus.runtime.cards import DETECTOR, LANDMARKS
+    from canthus.runtime.sessions import find_model, model_kind
     from canthus.zoo import embedded_detectors
 
-    path = find_detector(name) if name in embedded_detectors() else find_model(name)
+    path = find_model(name, kind=DETECTOR if name in embedded_detectors() else LANDMARKS)
     if path.suffix == ".npz":
         return {name: path}, {}
-    _, card = open_onnx(read_model(path), source=str(path), threads=1)
-    return ({}, {name: path}) if card_kind(card, source=str(path)) == DETECTOR else ({name: path}, {})
+    return ({}, {name: path}) if model_kind(path) == DETECTOR else ({name: path}, {})
 
 
 def _landmark_entries(paths: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
+from typing import Any, final
 
 from canthus.data import DATASETS
 from canthus.data.packs import PACK_SIZE
@@ -13,6 +13,8 @@ from canthus.data.scene_transforms import SceneAugmentation
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import lookup, unknown_name
+from canthus.plain_data import from_values as from_values  # noqa: PLC0414  documented here
+from canthus.plain_data import to_values as to_values  # noqa: PLC0414
 from canthus.training.detection_task import DetectionLossConfig
 from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
@@ -253,12 +255,12 @@ def load_recipe(recipe: str, changes: Sequence[str] = ()) -> TrainConfig:
 
 def load_any_recipe(recipe: str, changes: Sequence[str] = ()) -> Recipe:
     """Read the recipe of a landmark network or of a face detector, as ``load_recipe`` does."""
-    return read_config(_recipe_values(recipe, changes))
+    return read_config(_recipe_values(recipe, changes), source=recipe)
 
 
 def load_fit(recipe: str, changes: Sequence[str] = ()) -> FitConfig:
     """Read the recipe of a cascade of ferns, as ``load_recipe`` does."""
-    return from_values(FitConfig, _recipe_values(recipe, changes, FITTED))
+    return from_values(FitConfig, _recipe_values(recipe, changes, FITTED), source=recipe)
 
 
 def _recipe_values(recipe: str, changes: Sequence[str], folder: str = "") -> dict[str, Any]:
@@ -289,13 +291,15 @@ def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, 
     return values
 
 
-def read_config(values: Mapping[str, Any]) -> Recipe:
+def read_config(values: Mapping[str, Any], *, source: str = "") -> Recipe:
     """The recipe in plain data: of a face detector with ``task = "detector"``, else of a landmark network.
 
     Raises:
         ConfigError: see ``from_values``.
     """
-    return from_values(DetectorConfig, values) if values.get("task") == TASK else from_values(TrainConfig, values)
+    if values.get("task") == TASK:
+        return from_values(DetectorConfig, values, source=source)
+    return from_values(TrainConfig, values, source=source)
 
 
 def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
@@ -311,11 +315,6 @@ def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
             f"--root {dataset}=DIR"
         )
     return roots[dataset]
-
-
-def to_values(config: Any) -> dict[str, Any]:
-    """A config as plain data for JSON; ``from_values`` reads it back."""
-    return asdict(config)
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -343,54 +342,3 @@ def _item(place: Any, name: str, key: str) -> Any:
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
         return place[int(name)]
     raise ConfigError(f"Cannot set {key!r}: the recipe has no {name!r} there")
-
-
-T = TypeVar("T")
-
-
-def from_values(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Build a frozen dataclass from plain data, refusing what it does not know.
-
-    Raises:
-        ConfigError: an unknown field (with the nearest known one), a missing field, or a wrong type.
-    """
-    hints = get_type_hints(cls)
-    names = {f.name for f in fields(cast(Any, cls))}
-    for name in values:
-        if name not in names:
-            raise unknown_name(f"{where}{name}", [where + n for n in names], kind="setting")
-    made = {}
-    for f in fields(cast(Any, cls)):
-        if f.name in values:
-            made[f.name] = _convert(hints[f.name], values[f.name], f"{where}{f.name}")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise ConfigError(f"The setting {where}{f.name!r} is missing; expected {_type_name(hints[f.name])}")
-    return cls(**made)
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    if is_dataclass(kind) and isinstance(value, Mapping):
-        return from_values(cast(Any, kind), value, f"{where}.")
-    origin = get_origin(kind)
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = get_args(kind)[0]
-        return tuple(_convert(inner, item, f"{where}.{i}") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, Mapping):
-        return dict(value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and type(value) is kind:
-        return value
-    raise ConfigError(f"The setting {where!r} must be {_type_name(kind)}, not {value!r}")
-
-
-def _type_name(kind: Any) -> str:
-    if is_dataclass(kind):
-        return "a table"
-    origin = get_origin(kind)
-    if origin is tuple:
-        return "a list"
-    if origin is dict:
-        return "a table"
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return names.get(kind, str(kind))

@@ -1,47 +1,36 @@
-"""Cards of model files: what a landmark model, a detector or an int8 model says about itself, read and checked."""
+"""Model cards: the description that each model file carries, read and checked."""
 
 import json
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float32
 
 from canthus.errors import ModelFileError
-from canthus.lookup import unknown_name
+from canthus.plain_data import from_values, to_values
 from canthus.schemes import Scheme, find_scheme
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "method": (str,),
-    "calibrated_on": (str,),
-    "crops": (int,),
-    "seed": (int,),
-    "weight_bits": (int,),
-    "kept": (list, tuple),
-    "checked_on": (str,),
-    "float_nme_ion": (float, int),
-}
-
 ROW = 15
-"""Numbers a cell puts out: logit of the score, dx, dy, log width, log height, then x and y of five points."""
+"""Numbers in a cell of a detector: logit of the score, dx, dy, log width, log height, x and y of five points."""
 
 
 @final
 @dataclass(frozen=True)
 class Quantization:
-    """How the numbers of an int8 model were chosen, and what that was held against.
+    """How a model was quantized to int8, and the error of the float model for comparison.
 
     Attributes:
-        method: how ranges follow from what was seen: ``minmax``, ``percentile`` or ``entropy``.
-        calibrated_on: ``dataset/split`` of the crops that ranges were seen on.
-        crops: their number.
-        seed: of their choice.
+        method: how the ranges were chosen: ``minmax``, ``percentile`` or ``entropy``.
+        calibrated_on: ``dataset/split`` of the crops that the ranges were measured on.
+        crops: number of these crops.
+        seed: random seed for choosing the crops.
         weight_bits: 8, or 7 for processors without VNNI.
         kept: names of the layers that stay in float.
-        checked_on: ``dataset/split`` that int8 and float were compared on.
-        float_nme_ion: error of the float model there, a fraction; that of this file is among the metrics.
+        checked_on: ``dataset/split`` on which int8 and float were compared.
+        float_nme_ion: error of the float model there, a fraction; the error of the int8 model is in the metrics.
     """
 
     method: str
@@ -54,7 +43,7 @@ class Quantization:
     float_nme_ion: float
 
     def describe(self) -> str:
-        """One line for a reader."""
+        """The quantization in one line."""
         kept = f"; in float: {', '.join(self.kept)}" if self.kept else ""
         return (
             f"int8, {self.weight_bits} bits a weight; ranges ({self.method}) of {self.crops} crops of "
@@ -63,44 +52,30 @@ class Quantization:
         )
 
 
-def read_quantization(values: object, *, source: str) -> Quantization:
-    """The entry of a card; ``source`` names the file in errors.
-
-    Raises:
-        ModelFileError: fields are missing, unknown or of another kind.
-    """
-    names = [f.name for f in fields(Quantization)]
-    if (
-        not isinstance(values, dict)
-        or set(values) != set(names)
-        or any(type(values[name]) not in kinds for name, kinds in _KINDS.items())
-    ):
-        raise ModelFileError(f"{source}: the quantization must hold {', '.join(names)}; found {values!r}")
-    known: dict[str, Any] = dict(values)
-    return Quantization(**{**known, "kept": tuple(str(name) for name in known["kept"])})
-
-
 TOLERANCE = 0.05
-"""What counts as right unless stated otherwise: 5 % of the longer side of the face box, 8 or 9 % of the inter-ocular
+"""Default tolerance of a correct point: 5 % of the longer side of the face box.  That is 8 or 9 % of the inter-ocular
 distance of a frontal face, about the threshold from which 300-W counts a face as failed."""
 
 
 @final
 @dataclass(frozen=True)
 class Calibration:
-    """How expected errors become confidence; fitted on held-out faces when a model is exported.
+    """Map from expected errors to confidence, fitted on held-out faces when a model is exported.
 
-    The confidence of a point is the probability that it lies within ``tolerance`` of its true place:
+    The confidence of a point is the probability that it lies within ``tolerance`` of its true position:
 
     p = 1 / (1 + exp(-(slope (ln(tolerance) - ln(expected)) + offset))),
 
-    with the expected error and the tolerance in longer sides of the face box.  That is the distribution function of a
+    with the expected error and the tolerance in longer sides of the face box.  This is the distribution function of a
     log-logistic error, and the map of Platt (1999), "Probabilistic Outputs for Support Vector Machines".
 
     Attributes:
-        tolerance: what counts as right, fraction of the longer side of the face box.
-        slope: positive, so that a larger expected error never gives more confidence.
+        tolerance: largest error of a correct point, as a fraction of the longer side of the face box.
+        slope: positive, so that a larger expected error never gives a higher confidence.
         offset: of the log odds.
+
+    Raises:
+        ModelFileError: the tolerance or the slope is not positive, or a number is not finite.
     """
 
     tolerance: float
@@ -128,22 +103,21 @@ class Calibration:
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
-COUNTS = ("parameters", "multiply_adds")
-OPTIONAL = ("calibration", "quantization", *COUNTS)
-"""Fields of a card that files have only where they apply."""
+OPTIONAL = ("calibration", "quantization", "parameters", "multiply_adds")
+"""Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
 KINDS = {
     LANDMARKS: "a landmark model (for --model)",
     DETECTOR: "a face detector (for --detector)",
 }
-"""What a card can describe, in words."""
+"""Kinds of models that a card describes."""
 
 
 @final
 @dataclass(frozen=True)
 class ModelCard:
-    """What the runtime and a reader need to know about a landmark network.
+    """Description of a landmark model, stored in its file.
 
     Attributes:
         name: name of the model, as ``canthus models`` prints it.
@@ -151,14 +125,17 @@ class ModelCard:
         scheme: name of the point scheme.
         size: side of the square input in pixels.
         margin: side of the crop, in units of the longer side of the face box.
-        training_data: names of the sets.
+        training_data: names of the datasets.
         licence: terms of the weights.
         recipe: the command or recipe that made the file.
         metrics: measured numbers, such as ``300w/validation/nme_ion``; fractions, not percent.
-        calibration: how the file's expected errors become confidence; None where it gives none.
-        quantization: how the file was turned to int8; None where it computes in float.
-        parameters: number of weights; None where the export did not count them.
-        multiply_adds: of one face; None where the export did not count them.
+        calibration: how expected errors become confidence; None if the model gives no confidence.
+        quantization: how the model was quantized to int8; None for a float model.
+        parameters: number of weights; None if the export did not count them.
+        multiply_adds: of one face; None if the export did not count them.
+
+    Raises:
+        ModelFileError: a count is negative.
     """
 
     name: str
@@ -175,114 +152,48 @@ class ModelCard:
     parameters: int | None = None
     multiply_adds: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_counts(self.parameters, self.multiply_adds)
+
     def find_scheme(self) -> Scheme:
-        """The point scheme itself."""
+        """The point scheme."""
         return find_scheme(self.scheme)
 
     def to_json(self) -> str:
-        """The card as JSON text."""
-        return _card_json(asdict(self))
+        """The card as JSON."""
+        return _card_json(self)
 
     @staticmethod
     def from_json(text: str, *, source: str) -> "ModelCard":
         """Read a card; ``source`` names the file in errors.
 
         Raises:
-            ModelFileError: not JSON, of a detector, or fields are missing or unknown.
+            ModelFileError: not JSON, the card of a detector, or a field is missing, unknown or of the wrong type.
         """
-        values = card_values(text, kind=LANDMARKS, known=[f.name for f in fields(ModelCard)], source=source)
-        values["training_data"] = tuple(values["training_data"])
-        if values.get("calibration") is not None:
-            values["calibration"] = _calibration(values["calibration"], source=source)
-        if values.get("quantization") is not None:
-            values["quantization"] = read_quantization(values["quantization"], source=source)
-        return ModelCard(**values)
-
-
-def _card_json(values: dict[str, Any]) -> str:
-    """JSON without the optional fields that are None, so that versions without these fields read the file."""
-    return json.dumps({k: v for k, v in values.items() if v is not None or k not in OPTIONAL}, indent=1)
-
-
-def _calibration(values: object, *, source: str) -> Calibration:
-    names = [f.name for f in fields(Calibration)]
-    if (
-        not isinstance(values, dict)
-        or set(values) != set(names)
-        or any(type(v) not in (int, float) for v in values.values())
-    ):
-        raise ModelFileError(f"{source}: the calibration must hold the numbers {', '.join(names)}; found {values!r}")
-    return Calibration(**values)
-
-
-def card_values(text: str, *, kind: str, known: Collection[str], source: str) -> dict[str, Any]:
-    """Fields of a card of one kind; ``metrics`` and those of ``OPTIONAL`` may be missing.
-
-    Args:
-        text: the card as JSON.
-        kind: what the file is expected to be; the card of a landmark model need not say.
-        known: names of the fields.
-        source: the file, for errors.
-
-    Raises:
-        ModelFileError: not JSON, of another kind, or fields are missing or unknown.
-    """
-    values, found = _json_object(text, source=source), card_kind(text, source=source)
-    if found != kind:
-        what = KINDS.get(found, f"of the unknown kind {found!r}")
-        raise ModelFileError(f"{source}: is {what}, expected {KINDS[kind]}")
-    if "kind" not in known:
-        values.pop("kind", None)
-    for name in values:
-        if name not in known:
-            raise ModelFileError(f"{source}: {unknown_name(name, known, kind='field of the model card')}")
-    missing = set(known) - set(values) - {"metrics", *OPTIONAL}
-    if missing:
-        raise ModelFileError(f"{source}: the model card lacks {', '.join(sorted(missing))}")
-    for name in COUNTS:
-        count = values.get(name)
-        if count is not None and (type(count) is not int or count < 0):
-            raise ModelFileError(f"{source}: {name} of the model card is {count!r}, expected a whole number")
-    return values
-
-
-def card_kind(text: str, *, source: str) -> str:
-    """What a card describes; one that does not say is of a landmark model.
-
-    Raises:
-        ModelFileError: not JSON.
-    """
-    return str(_json_object(text, source=source).get("kind", LANDMARKS))
-
-
-def _json_object(text: str, *, source: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelFileError(f"{source}: the model card is no JSON object")
-    return values
+        return _read_card(ModelCard, text, kind=LANDMARKS, source=source)
 
 
 @final
 @dataclass(frozen=True)
 class DetectorCard:
-    """What the runtime and a reader need to know about a detector network.
+    """Description of a face detector, stored in its file.
 
     Attributes:
         name: name of the detector, as ``canthus models`` prints it.
         architecture: key of the ``MODELS`` table, for retraining.
         strides: pixels between the cells of each grid, in the order of the outputs.
-        size: longer side in pixels to which a picture is usually brought.
-        score: faces scored lower are usually left out.
-        training_data: names of the sets.
+        size: longer side in pixels to which a picture is resized by default.
+        score: default score threshold.
+        training_data: names of the datasets.
         licence: terms of the weights.
         recipe: the command or recipe that made the file.
         metrics: measured numbers; fractions, not percent.
-        kind: tells the card from that of a landmark model.
-        parameters: number of weights; None where the export did not count them.
-        multiply_adds: of one picture of 640 x 480 pixels; None where the export did not count them.
+        kind: distinguishes the card from that of a landmark model.
+        parameters: number of weights; None if the export did not count them.
+        multiply_adds: of one picture of 640 x 480 pixels; None if the export did not count them.
+
+    Raises:
+        ModelFileError: a stride or the size is below 1, the score is outside [0, 1], or a count is negative.
     """
 
     name: str
@@ -298,29 +209,67 @@ class DetectorCard:
     parameters: int | None = None
     multiply_adds: int | None = None
 
+    def __post_init__(self) -> None:
+        if min(self.strides, default=0) < 1:
+            raise ModelFileError(f"the strides are {list(self.strides)}, expected numbers of pixels such as 8")
+        if self.size < 1:
+            raise ModelFileError(f"the size is {self.size}, expected a number of pixels")
+        if not 0 <= self.score <= 1:
+            raise ModelFileError(f"the score is {self.score:g}, expected a number from 0 to 1")
+        _check_counts(self.parameters, self.multiply_adds)
+
     def to_json(self) -> str:
-        """The card as JSON text."""
-        return _card_json(asdict(self))
+        """The card as JSON."""
+        return _card_json(self)
 
     @staticmethod
     def from_json(text: str, *, source: str) -> "DetectorCard":
         """Read a card; ``source`` names the file in errors.
 
         Raises:
-            ModelFileError: not JSON, of a landmark model, fields are missing or unknown, or a number is none.
+            ModelFileError: not JSON, the card of a landmark model, or a field is missing, unknown or of the wrong type.
         """
-        values = card_values(text, kind=DETECTOR, known=[f.name for f in fields(DetectorCard)], source=source)
-        strides, size, score = values["strides"], values["size"], values["score"]
-        if not (isinstance(strides, list) and strides and all(_is_count(stride) for stride in strides)):
-            raise ModelFileError(f"{source}: the strides of the model card are {strides}, expected numbers such as 8")
-        if not _is_count(size):
-            raise ModelFileError(f"{source}: the size of the model card is {size}, expected a number of pixels")
-        if not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise ModelFileError(f"{source}: the score of the model card is {score}, expected one from 0 to 1")
-        values["strides"] = tuple(strides)
-        values["training_data"] = tuple(values["training_data"])
-        return DetectorCard(**values)
+        return _read_card(DetectorCard, text, kind=DETECTOR, source=source)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+Card = TypeVar("Card", ModelCard, DetectorCard)
+
+
+def card_kind(text: str, *, source: str) -> str:
+    """Kind of a card, a key of ``KINDS``; a card without a kind describes a landmark model.
+
+    Raises:
+        ModelFileError: not JSON.
+    """
+    return str(_json_object(text, source=source).get("kind", LANDMARKS))
+
+
+def _read_card(cls: type[Card], text: str, *, kind: str, source: str) -> Card:
+    values = _json_object(text, source=source)
+    found = values.get("kind", LANDMARKS)
+    if found != kind:
+        what = KINDS.get(found, f"of the unknown kind {found!r}")
+        raise ModelFileError(f"{source}: is {what}, expected {KINDS[kind]}")
+    if kind == LANDMARKS:
+        values.pop("kind", None)
+    return from_values(cls, values, source=f"{source}: model card", error=ModelFileError)
+
+
+def _card_json(card: ModelCard | DetectorCard) -> str:
+    values = to_values(card)
+    return json.dumps({k: v for k, v in values.items() if v is not None or k not in OPTIONAL}, indent=1)
+
+
+def _check_counts(*counts: int | None) -> None:
+    if any(count is not None and count < 0 for count in counts):
+        raise ModelFileError(f"parameters and multiply_adds are {counts}, expected numbers of 0 or more")
+
+
+def _json_object(text: str, *, source: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{source}: the model card is not a JSON object")
+    return values

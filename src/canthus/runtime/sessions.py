@@ -1,8 +1,8 @@
-"""ONNX files ready to run: landmark networks and face detectors."""
+"""Model files opened in ONNX Runtime: landmark networks and face detectors."""
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -15,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
-from canthus.runtime.cards import METADATA_KEY, ROW, DetectorCard, ModelCard
+from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard, card_kind
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -28,23 +28,29 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.NotImplemented,
     ort_state.RuntimeException,
 )
-"""What ONNX Runtime raises on a bad file; these share no base class of their own."""
+"""Errors of ONNX Runtime for a bad file; they share no base class of their own."""
+
+MAX_BATCH = 32
+"""Crops in one run.  More crops are split into several runs to bound the memory."""
+
+logger = logging.getLogger(__name__)
 
 
-def find_file(model: str | os.PathLike[str], known: Mapping[str, Path], *, default: str, kind: str) -> Path:
+def find_model(model: str | os.PathLike[str], *, kind: str = LANDMARKS) -> Path:
     """File of a model given by name or by path.
 
     Args:
-        model: ``default``, one of the ``known`` names, or a path.  A name that is also a file in the current folder
-            means the embedded model; write ``./name`` for the file.
-        known: embedded models, name -> file.
-        default: the name that ``default`` stands for.
-        kind: what the models are, for errors.
+        model: ``default``, the name of an embedded model, or a path.  An embedded model takes precedence over a file of
+            the same name in the current folder; write ``./name`` for the file.
+        kind: ``LANDMARKS`` or ``DETECTOR``.
 
     Raises:
-        ConfigError: neither a known name nor a file, and it does not look like a path.
-        ModelFileError: it looks like a path, and there is no file.
+        ConfigError: an unknown name that does not look like a path.
+        ModelFileError: it looks like a path, and there is no such file.
     """
+    known, default, noun = embedded_models(), DEFAULT, "model"
+    if kind == DETECTOR:
+        known, default, noun = embedded_detectors(), DEFAULT_DETECTOR, "detector"
     name = os.fspath(model)
     wanted = default if name == "default" else name
     if isinstance(model, str) and wanted in known:
@@ -53,19 +59,19 @@ def find_file(model: str | os.PathLike[str], known: Mapping[str, Path], *, defau
     if path.is_file():
         return path
     if name == "default":
-        raise ModelFileError(f"The embedded {kind} {default!r} is not in this installation; install canthus again")
+        raise ModelFileError(f"The embedded {noun} {default!r} is not in this installation; install canthus again")
     if path.is_dir():
         raise ModelFileError(f"{name}: is a folder, expected an ONNX file")
     if path.suffix or path.name != name:
-        raise ModelFileError(f"{name}: no such file; embedded {kind}s: {', '.join(known) or 'none'}")
-    raise unknown_name(name, [*known, "default"], kind=kind)
+        raise ModelFileError(f"{name}: no such file; embedded {noun}s: {', '.join(known) or 'none'}")
+    raise unknown_name(name, [*known, "default"], kind=noun)
 
 
 def read_model(path: str | os.PathLike[str]) -> bytes:
     """Content of a model file.
 
     Raises:
-        ModelFileError: it cannot be read.
+        ModelFileError: the file cannot be read.
     """
     try:
         return Path(path).read_bytes()
@@ -73,17 +79,30 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def model_kind(path: str | os.PathLike[str]) -> str:
+    """Kind of a model file: ``LANDMARKS`` or ``DETECTOR``.
+
+    Raises:
+        ModelFileError: the file cannot be read, is not an ONNX model, or has no card.
+    """
+    source = os.fspath(path)
+    return card_kind(open_onnx(read_model(path), source=source, threads=1)[1], source=source)
+
+
 def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
-    """A session on the CPU, and the text of the card.
+    """Open a model on the CPU.
 
     Args:
         data: content of the file.
         source: the file, for errors.
-        threads: threads inside one operator.
+        threads: threads within one operator.
+
+    Returns:
+        The session of ONNX Runtime, and the card as JSON.
 
     Raises:
         ConfigError: ``threads`` is below one.
-        ModelFileError: no ONNX model, or no card in it.
+        ModelFileError: not an ONNX model, or a model without a card.
     """
     if threads < 1:
         raise ConfigError(f"Expected at least 1 thread, found {threads}")
@@ -101,27 +120,23 @@ def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
     metadata = session.get_modelmeta().custom_metadata_map
     if METADATA_KEY not in metadata:
         raise ModelFileError(
-            f"{source}: holds no model card (metadata entry {METADATA_KEY!r}), so how to use it is unknown; "
+            f"{source}: holds no model card (metadata entry {METADATA_KEY!r}), so its scheme and crop are unknown; "
             "make the file with: canthus export CHECKPOINT"
         )
+    logger.debug("opened %s, %d threads", source, threads)
     return session, metadata[METADATA_KEY]
-
-
-logger = logging.getLogger(__name__)
-
-MAX_BATCH = 32
-"""Crops in one run; larger sets go in several, so that memory stays bounded in a crowd."""
 
 
 @final
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of some crops.
+    """Output of a landmark model for ``n`` crops.
 
     Attributes:
         points: in pixels of the crops.
-        spread: logarithm of the expected error of each point, in sides of the crop; None where the file tells none.
-        scores: confidence of each point in [0, 1], see ``Calibration``; None without spread or calibration.
+        spread: logarithm of the expected error of each point, in sides of the crop; None if the model has no such
+            output.
+        scores: confidence of each point in [0, 1] (see ``Calibration``); None without spread or calibration.
     """
 
     points: Float32[np.ndarray, "n k 2"]
@@ -131,13 +146,13 @@ class Answer:
 
 @final
 class LandmarkSession:
-    """A landmark model ready to run.
+    """A landmark model, ready to run.
 
     Attributes:
-        card: what the file says about itself.
+        card: the model card.
         scheme: numbering of the points.
         source: path of the file, or "bytes".
-        size_bytes: of the file.
+        size_bytes: size of the file.
     """
 
     def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
@@ -145,59 +160,52 @@ class LandmarkSession:
 
         Raises:
             ConfigError: ``threads`` is below one.
-            ModelFileError: no ONNX model, no card, or other inputs and outputs than a landmark model has.
+            ModelFileError: not an ONNX model, no card, or inputs and outputs that a landmark model does not have.
         """
         self._session, card = open_onnx(data, source=source, threads=threads)
         self.card = ModelCard.from_json(card, source=source)
         self.scheme = self.card.find_scheme()
         self.source = source
         self.size_bytes = len(data)
-        self._input = _checked_input(self._session, self.card, source=source)
-        self._outputs = _checked_outputs(self._session, self.scheme.count, source=source)
+        self._input = _input_name(self._session, ["n", self.card.size, self.card.size, 3], source=source)
+        outputs = self._session.get_outputs()
+        self._outputs = [_output_name(outputs, "points", ["n", self.scheme.count, 2], source=source)]
+        if any(value.name == "spread" for value in outputs):
+            self._outputs.append(_output_name(outputs, "spread", ["n", self.scheme.count], source=source))
         if self.card.calibration and not self.tells_spread:
             raise ModelFileError(f"{source}: the card has a calibration, but there is no output 'spread' to calibrate")
-        logger.debug("opened %s: %s, %d threads", source, self.card.name, threads)
 
     @staticmethod
     def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "LandmarkSession":
-        """Open an embedded model by name, a file by path, or the content of a file.
+        """Open a landmark model.
 
         Args:
-            model: ``default``, a name that ``canthus models`` lists, a path, or bytes.
-            threads: threads inside one operator.
+            model: ``default``, a name that ``canthus models`` lists, a path, or the content of a file.
+            threads: threads within one operator.
 
         Raises:
             ConfigError: no embedded model has that name.
-            ModelFileError: the file is missing, no ONNX model, or no landmark model of canthus.
+            ModelFileError: the file is missing, or is not a landmark model of canthus.
         """
-        if isinstance(model, bytes):
-            return LandmarkSession(model, source="bytes", threads=threads)
-        path = find_model(model)
-        return LandmarkSession(read_model(path), source=os.fspath(path), threads=threads)
+        data, source = _content(model, LANDMARKS)
+        return LandmarkSession(data, source=source, threads=threads)
 
     @property
     def tells_spread(self) -> bool:
-        """Whether the file has the output ``spread``."""
+        """Whether the model has the output ``spread``."""
         return "spread" in self._outputs
 
     @property
     def gives_scores(self) -> bool:
-        """Whether answers have confidence: the file has a spread, and its card a calibration."""
+        """Whether answers have a confidence: the model has a spread, and its card a calibration."""
         return self.card.calibration is not None
 
     def __call__(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
-        """Points of each crop.
-
-        Args:
-            crops: RGB squares of ``card.size`` pixels; n may be 0.
-
-        Returns:
-            Points in pixels of the crops.
-        """
+        """Points of each crop in its pixels; see ``answer``."""
         return self.answer(crops).points
 
     def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
-        """Points of each crop and, where the model tells them, their spread and confidence.
+        """Points of each crop, with spread and confidence if the model gives them.
 
         Args:
             crops: RGB squares of ``card.size`` pixels; n may be 0.
@@ -215,49 +223,14 @@ class LandmarkSession:
         return Answer(points, spread, calibration.scores(spread, margin=self.card.margin) if calibration else None)
 
 
-def find_model(model: str | os.PathLike[str]) -> Path:
-    """File of a model given by name (``default`` and those of ``canthus models``) or by path.
-
-    A name that is also a file in the current folder means the embedded model; write ``./name`` for the file.
-
-    Raises:
-        ConfigError: neither a known name nor a file, and it does not look like a path.
-        ModelFileError: it looks like a path, and there is no file.
-    """
-    return find_file(model, embedded_models(), default=DEFAULT, kind="model")
-
-
-def _checked_input(session: Any, card: ModelCard, *, source: str) -> str:
-    inputs = session.get_inputs()
-    expected = [card.size, card.size, 3]
-    if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and list(inputs[0].shape[1:]) == expected:
-        return str(inputs[0].name)
-    found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
-    raise ModelFileError(f"{source}: expected one input, tensor(uint8) [n, {card.size}, {card.size}, 3]; found {found}")
-
-
-def _checked_outputs(session: Any, count: int, *, source: str) -> list[str]:
-    """Names of the outputs to ask for: ``points``, and ``spread`` where there is one."""
-    outputs = session.get_outputs()
-    shapes = {value.name: list(value.shape[1:]) for value in outputs if value.type == "tensor(float)"}
-    with_spread = any(value.name == "spread" for value in outputs)
-    wanted = {"points": [count, 2]} | ({"spread": [count]} if with_spread else {})
-    for name, shape in wanted.items():
-        if shapes.get(name) != shape:
-            found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in outputs)
-            expected = ", ".join(str(side) for side in ("n", *shape))
-            raise ModelFileError(f"{source}: expected an output {name!r}, tensor(float) [{expected}]; found {found}")
-    return list(wanted)
-
-
 @final
 class DetectorSession:
-    """A detector network ready to run.
+    """A detector network, ready to run.
 
     Attributes:
-        card: what the file says about itself.
+        card: the model card.
         source: path of the file, or "bytes".
-        size_bytes: of the file.
+        size_bytes: size of the file.
     """
 
     def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
@@ -265,67 +238,69 @@ class DetectorSession:
 
         Raises:
             ConfigError: ``threads`` is below one.
-            ModelFileError: no ONNX model, no card, or other inputs and outputs than a detector has.
+            ModelFileError: not an ONNX model, no card, or inputs and outputs that a detector does not have.
         """
         self._session, card = open_onnx(data, source=source, threads=threads)
         self.card = DetectorCard.from_json(card, source=source)
         self.source = source
         self.size_bytes = len(data)
-        _check_values(self._session, source=source)
-        logger.debug("opened %s: %s, %d threads", source, self.card.name, threads)
+        self._input = _input_name(self._session, ["n", "h", "w", 3], source=source)
+        self._output = _output_name(self._session.get_outputs(), "faces", ["n", "cells", ROW], source=source)
 
     @staticmethod
     def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "DetectorSession":
-        """Open an embedded detector by name, a file by path, or the content of a file.
-
-        Args:
-            model: ``default``, a name that ``canthus models`` lists, a path, or bytes.
-            threads: threads inside one operator.
-
-        Raises:
-            ConfigError: no embedded detector has that name.
-            ModelFileError: the file is missing, no ONNX model, or no detector of canthus.
-        """
-        if isinstance(model, bytes):
-            return DetectorSession(model, source="bytes", threads=threads)
-        path = find_detector(model)
-        return DetectorSession(read_model(path), source=os.fspath(path), threads=threads)
+        """Open a face detector; ``model`` and errors as for ``LandmarkSession.open``."""
+        data, source = _content(model, DETECTOR)
+        return DetectorSession(data, source=source, threads=threads)
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n cells 15"]:
-        """What every cell of each picture says; see ``detections.decode``.
+        """Output of every cell of each picture, for ``canthus_detector.decode``.
 
         Args:
             images: RGB; both sides are multiples of the largest stride.
         """
-        outputs: Float32[np.ndarray, "n cells 15"] = self._session.run(["faces"], {"image": images})[0]
+        outputs: Float32[np.ndarray, "n cells 15"] = self._session.run([self._output], {self._input: images})[0]
         return outputs
 
 
-def find_detector(model: str | os.PathLike[str]) -> Path:
-    """File of a detector given by name (``default`` and those of ``canthus models``) or by path.
-
-    Raises:
-        ConfigError: neither a known name nor a file, and it does not look like a path.
-        ModelFileError: it looks like a path, and there is no file.
-    """
-    return find_file(model, embedded_detectors(), default=DEFAULT_DETECTOR, kind="detector")
+def _content(model: str | os.PathLike[str] | bytes, kind: str) -> tuple[bytes, str]:
+    """Content of a model's file, and its source."""
+    if isinstance(model, bytes):
+        return model, "bytes"
+    path = find_model(model, kind=kind)
+    return read_model(path), os.fspath(path)
 
 
-def _check_values(session: Any, *, source: str) -> None:
-    """Refuse a file whose input or output is not a detector's."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    taken = [(value.name, value.type, [side for side in value.shape if isinstance(side, int)]) for value in inputs]
-    if taken != [("image", "tensor(uint8)", [3])] or len(inputs[0].shape) != 4:
-        raise ModelFileError(
-            f"{source}: expected one input, image tensor(uint8) [n, h, w, 3] with open n, h and w; "
-            f"found {_described(inputs)}"
-        )
-    given = [(value.name, value.type, len(value.shape), value.shape[-1:]) for value in outputs]
-    if ("faces", "tensor(float)", 3, [ROW]) not in given:
-        raise ModelFileError(
-            f"{source}: expected an output 'faces', tensor(float) [n, cells, {ROW}]; found {_described(outputs)}"
-        )
+def _input_name(session: Any, shape: Sequence[int | str], *, source: str) -> str:
+    """Name of the only input, which takes bytes of this shape."""
+    inputs = session.get_inputs()
+    if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and _fits(inputs[0].shape, shape):
+        return str(inputs[0].name)
+    expected = f"one input, tensor(uint8) {_shown(shape)}"
+    raise ModelFileError(f"{source}: expected {expected}; found {_described(inputs)}")
 
 
-def _described(values: Any) -> str:
+def _output_name(outputs: Sequence[Any], name: str, shape: Sequence[int | str], *, source: str) -> str:
+    """The name itself, if there is such an output of this shape."""
+    if any(v.name == name and v.type == "tensor(float)" and _fits(v.shape, shape) for v in outputs):
+        return name
+    expected = f"an output {name!r}, tensor(float) {_shown(shape)}"
+    raise ModelFileError(f"{source}: expected {expected}; found {_described(outputs)}")
+
+
+def _fits(found: Sequence[Any], expected: Sequence[int | str]) -> bool:
+    """Whether numbers agree and letters stand for free sides; the first side, the batch, may be either."""
+    pairs = zip(found[1:], expected[1:], strict=False)
+    return len(found) == len(expected) and all(
+        side == wanted if isinstance(wanted, int) else not isinstance(side, int) for side, wanted in pairs
+    )
+
+
+def _shown(shape: Sequence[int | str]) -> str:
+    letters = [side for side in shape[1:] if isinstance(side, str)]
+    free = f" with free {' and '.join(letters)}" if letters else ""
+    return f"[{', '.join(map(str, shape))}]{free}"
+
+
+def _described(values: Sequence[Any]) -> str:
     return ", ".join(f"{value.name} {value.type} {value.shape}" for value in values)

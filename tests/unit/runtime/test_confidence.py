@@ -58,9 +58,14 @@ def test_the_card_carries_the_calibration_and_old_cards_have_none(tiny_session: 
     assert ModelCard.from_json(old.to_json(), source="x").calibration is None
     new = replace(old, calibration=CALIBRATION)
     assert ModelCard.from_json(new.to_json(), source="x") == new
-    for wrong in ("[]", '{"tolerance": 0.05}', '{"tolerance": "0.05", "slope": 1.0, "offset": 0.0}'):
+    for wrong, reason in (
+        ("[]", "'calibration' must be a table"),
+        ('{"tolerance": 0.05}', r"Missing: calibration\.slope \(a number\), calibration\.offset"),
+        ('{"tolerance": "0.05", "slope": 1.0, "offset": 0.0}', r"'calibration\.tolerance' must be a number"),
+        ('{"tolerance": -0.05, "slope": 1.0, "offset": 0.0}', "x: model card: .*positive tolerance"),
+    ):
         text = old.to_json()[:-2] + f', "calibration": {wrong}}}'
-        with pytest.raises(ModelFileError, match="calibration must hold the numbers tolerance, slope, offset"):
+        with pytest.raises(ModelFileError, match=reason):
             ModelCard.from_json(text, source="x")
 
 

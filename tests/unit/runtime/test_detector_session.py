@@ -9,8 +9,8 @@ import pytest
 
 import canthus.zoo
 from canthus.errors import ConfigError, ModelFileError
-from canthus.runtime.cards import DetectorCard
-from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_detector, find_model
+from canthus.runtime.cards import DETECTOR, DetectorCard
+from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from tiny_detectors import tiny_detector_card, write_tiny_detector
 
 TinyModel = Callable[..., Path]
@@ -45,11 +45,11 @@ def test_embedded_files_are_told_apart_by_name(
     detectors = [write_tiny_detector(tmp_path / f"{name}.onnx") for name in ("face_detector", "face_detector_small")]
     assert canthus.zoo.embedded_models() == {"pfld_68_robust": landmarks}
     assert list(canthus.zoo.embedded_detectors().values()) == detectors
-    assert find_detector("default") == detectors[0]
+    assert find_model("default", kind=DETECTOR) == detectors[0]
     assert DetectorSession.open("face_detector_small").source == str(detectors[1])
     assert find_model("default") == landmarks
     with pytest.raises(ConfigError, match="Unknown detector 'face_detektor'. Did you mean 'face_detector'"):
-        find_detector("face_detektor")
+        find_model("face_detektor", kind=DETECTOR)
 
 
 def test_installation_without_a_detector_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,15 +73,18 @@ def test_detectors_and_landmark_models_are_not_taken_for_each_other(tiny_model: 
     [
         ("", "holds no model card"),
         ("{", "the model card is not JSON"),
-        ("[]", "the model card is no JSON object"),
+        ("[]", "the model card is not a JSON object"),
         (card_with(kind="pose"), "is of the unknown kind 'pose', expected a face detector"),
-        (card_with(margin=1), "Unknown field of the model card 'margin'"),
-        (json.dumps({"kind": "detector", "name": "x"}), "the model card lacks architecture, licence, recipe, score"),
-        (card_with(strides=[]), r"strides of the model card are \[\]"),
-        (card_with(strides=[8, 0]), r"strides of the model card are \[8, 0\]"),
-        (card_with(strides=8), "strides of the model card are 8"),
-        (card_with(size=True), "size of the model card is True"),
-        (card_with(score=50), "score of the model card is 50, expected one from 0 to 1"),
+        (card_with(margin=1), "model card: Unknown field 'margin'"),
+        (
+            json.dumps({"kind": "detector", "name": "x"}),
+            r"Missing: architecture \(text\), strides \(a list\), size",
+        ),
+        (card_with(strides=[]), r"strides are \[\]"),
+        (card_with(strides=[8, 0]), r"strides are \[8, 0\]"),
+        (card_with(strides=8), "'strides' must be a list, not 8"),
+        (card_with(size=True), "'size' must be a whole number, not True"),
+        (card_with(score=50), "score is 50, expected a number from 0 to 1"),
     ],
 )
 def test_cards_that_are_no_detectors_are_refused(tmp_path: Path, metadata: str, reason: str) -> None:
@@ -90,10 +93,10 @@ def test_cards_that_are_no_detectors_are_refused(tmp_path: Path, metadata: str, 
 
 
 def test_networks_of_another_shape_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"an output 'faces', tensor\(float\) \[n, cells, 15\]; found rows"):
+    with pytest.raises(ModelFileError, match=r"'faces', tensor\(float\) \[n, cells, 15\] with free cells; found rows"):
         DetectorSession.open(write_tiny_detector(tmp_path / "detector.onnx", output="rows"))
     landmarks = tiny_model(metadata=tiny_detector_card().to_json())
-    with pytest.raises(ModelFileError, match=r"with open n, h and w; found image tensor\(uint8\) \['n', 32, 32, 3\]"):
+    with pytest.raises(ModelFileError, match=r"with free h and w; found image tensor\(uint8\) \['n', 32, 32, 3\]"):
         DetectorSession.open(landmarks)
 
 

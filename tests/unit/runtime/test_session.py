@@ -105,7 +105,7 @@ def test_counts_of_a_card_are_optional_whole_numbers(tiny_session: LandmarkSessi
     assert "parameters" not in tiny_session.card.to_json()
     counted = replace(tiny_session.card, parameters=9, multiply_adds=0)
     assert ModelCard.from_json(counted.to_json(), source="m") == counted
-    with pytest.raises(ModelFileError, match="multiply_adds of the model card is 1.5, expected a whole number"):
+    with pytest.raises(ModelFileError, match="'multiply_adds' must be a whole number, not 1.5"):
         ModelCard.from_json(counted.to_json().replace('"multiply_adds": 0', '"multiply_adds": 1.5'), source="m")
 
 
