@@ -12,7 +12,7 @@ import torch
 
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, ModelFileError
-from canthus.evaluation.graph import count_graph
+from canthus.evaluation.onnx_counts import count_graph
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets

@@ -15,7 +15,7 @@ from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import average_precision
-from canthus.evaluation.graph import count_graph
+from canthus.evaluation.onnx_counts import count_graph
 from canthus.evaluation.timing import detector_shape
 from canthus.export.onnx import Card, export_onnx, replace_card, verify_export
 from canthus.images import fit_image, read_image
