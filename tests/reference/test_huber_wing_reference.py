@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from canthus.data.face_kinds import CLASSES
+from canthus.data.splits import CLASSES
 from canthus.losses import huber_wing_loss, wing_loss
 from canthus.losses.weights import POSE_WEIGHTS, class_weights, pose_weights, pose_weights_as_printed
 

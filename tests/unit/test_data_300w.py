@@ -139,7 +139,7 @@ def test_pictures_without_points_are_left_out_with_a_warning(root: Path, caplog:
     (root / "afw/1051618982_1.pts").unlink()
     with caplog.at_level(logging.WARNING):
         assert len(load_dataset("300w", root, "train")) == 6
-    assert "1 pictures have no .pts file" in caplog.text
+    assert "1 pictures have no label" in caplog.text
 
 
 def test_unknown_split_and_wrong_scheme(root: Path) -> None:

@@ -254,7 +254,7 @@ def test_pictures_without_label_are_left_out_with_a_warning(tmp_path: Path, capl
     (tmp_path / "points.csv").write_text(f"a.jpg,{FLAT}\n", encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         assert len(load_dataset("folder", tmp_path, "all")) == 1
-    assert "1 pictures have no points" in caplog.text
+    assert "1 pictures have no label" in caplog.text
 
 
 @pytest.mark.real_data

@@ -81,7 +81,7 @@ def test_damaged_lines_are_listed_with_their_number(root: Path, load: object) ->
         load("wild21", root, "train")  # type: ignore[operator]
     for number, message in (
         (3, "expected 47 fields (name, rectangle, 21 pairs x y), found 46"),
-        (4, "expected numbers after the name"),
+        (4, "expected numbers"),
         (5, "expected finite numbers"),
         (6, "with x1 < x2 and y1 < y2, found 55 6 5"),
         (7, "I/none.jpg is not there"),

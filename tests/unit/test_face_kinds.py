@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data.face_kinds import CLASSES, face_kinds
+from canthus.data.splits import CLASSES, face_kinds
 from canthus.data.synthetic import FaceShape, head_points
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box

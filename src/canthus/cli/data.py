@@ -11,7 +11,7 @@ from rich.progress import Progress, track
 from canthus.cli.options import DetectorOption
 from canthus.cli.tables import write_json
 from canthus.data import Report, check_dataset
-from canthus.data.problems import counted
+from canthus.data.datasets import counted
 from canthus.errors import ConfigError
 from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
 from canthus.evaluation.run import load_truth

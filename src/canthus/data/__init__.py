@@ -26,10 +26,8 @@ from canthus.data import (
     wild21,
     ytf,
 )
-from canthus.data.check import check_dataset
-from canthus.data.datasets import Dataset
-from canthus.data.problems import PartCount, Problem, Report
-from canthus.data.splits import parse_fold
+from canthus.data.check import Progress, Report, check
+from canthus.data.datasets import Dataset, PartCount, Problem
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup
@@ -38,23 +36,26 @@ from canthus.types import Annotation
 
 __all__ = ["DATASETS", "Dataset", "PartCount", "Problem", "Report", "check_dataset", "load_dataset"]
 
-DATASETS: dict[str, Dataset] = {
-    "300w": ibug_300w.DATASET,
-    "ytf": ytf.DATASET,
-    "wflw": wflw.DATASET,
-    "wild21": wild21.DATASET,
-    "cofw": cofw.DATASET,
-    "celeba_hq": celeba_hq.DATASET,
-    "aflw": aflw.DATASET,
-    "celeba": celeba.DATASET,
-    "facemask": facemask.DATASET,
-    "widerface": widerface.DATASET,
-    "fddb": fddb.DATASET,
-    "folder": folder.DATASET,
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        ibug_300w.DATASET,
+        ytf.DATASET,
+        wflw.DATASET,
+        wild21.DATASET,
+        cofw.DATASET,
+        celeba_hq.DATASET,
+        aflw.DATASET,
+        celeba.DATASET,
+        facemask.DATASET,
+        widerface.DATASET,
+        fddb.DATASET,
+        folder.DATASET,
+    )
 }
 """Every dataset by name."""
 
-LANDMARK_SETS = {name: dataset for name, dataset in DATASETS.items() if dataset.faces is not None}
+LANDMARK_SETS = {name: dataset for name, dataset in DATASETS.items() if dataset.scan_faces is not None}
 """The datasets with landmarks, which ``load_dataset`` reads."""
 
 
@@ -77,29 +78,38 @@ def load_dataset(
         ConfigError: unknown dataset, split or scheme, or no such conversion.
         DataError: ``root`` lacks the dataset's layout, or a file is damaged.
     """
-    dataset = lookup(LANDMARK_SETS, name, kind="dataset")
+    dataset, root = lookup(LANDMARK_SETS, name, kind="dataset"), Path(root)
     if dataset.scheme is None:
         if variant is not None:
             raise ConfigError(f"{name} is read without conversion, found the variant {variant!r}; leave it out")
-        return _read(dataset, Path(root), split, scheme)
+        return dataset.faces(root, split, scheme=scheme)
     if scheme in (None, dataset.scheme):
         # A variant is meant for the sets that need one; here there is nothing to convert.
-        return _read(dataset, Path(root), split, dataset.scheme)
+        return dataset.faces(root, split)
     target = find_scheme(scheme or dataset.scheme)
     try:
         used = conversion_matrix(find_scheme(dataset.scheme), target, variant=variant) > 0
     except ConfigError as error:
         raise ConfigError(f"{name} has points of {dataset.scheme}, not {target.name}: {error}") from error
-    return [_converted(face, target, variant, used) for face in _read(dataset, Path(root), split, dataset.scheme)]
+    return [_converted(face, target, variant, used) for face in dataset.faces(root, split)]
 
 
-def _read(dataset: Dataset, root: Path, split: str, scheme: str | None) -> list[Annotation]:
-    if dataset.faces is None:
-        return []
-    fold = parse_fold(split)
-    if fold is None:
-        return dataset.faces(root, split, scheme)
-    return fold.faces(dataset.faces(root, dataset.folds, scheme))
+def check_dataset(
+    name: str, root: str | os.PathLike[str], *, scheme: str | None = None, progress: Progress | None = None
+) -> Report:
+    """Read every label and open every picture of a dataset.
+
+    Args:
+        name: a key of ``DATASETS``.
+        root: folder of the dataset.
+        scheme: name of the scheme of a ``folder``, needed where the number of points does not determine it.
+        progress: called after each picture.
+
+    Raises:
+        ConfigError: unknown dataset, or a scheme named for a set that has its own.
+        DataError: ``root`` lacks the dataset's layout altogether.
+    """
+    return check(lookup(DATASETS, name, kind="dataset"), root, scheme=scheme, progress=progress)
 
 
 def _converted(face: Annotation, target: Scheme, variant: str | None, used: Bool[np.ndarray, "m k"]) -> Annotation:

@@ -3,7 +3,7 @@
 Layout: ``AFLWinfo_release.mat`` (MATLAB 5) and the pictures in ``data/flickr/{0,2,3}/``; that folder may also be
 ``flickr`` or ``images``.  A row of each matrix is a face: ``bbox`` x1 x2 y1 y2, ``data`` 19 x and then 19 y,
 ``mask_new`` 1 where a point is visible, ``nameList`` the path of the picture.  ``ra`` is a permutation counted from
-one: its first 20,000 faces are to train on, the last 4,386 to test on.
+one: its first 20,000 faces are for training, the last 4,386 for test.
 Köstinger et al. (2011), "Annotated Facial Landmarks in the Wild"; Zhu et al. (2016), "Unconstrained Face Alignment via
 Cascaded Compositional Learning", for the 19 points and the division.
 
@@ -12,31 +12,34 @@ Coordinates are read as they stand.  Errors are of visible points, over the size
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from canthus.data.datasets import Dataset, Protocol
-from canthus.data.formats import read_matlab
-from canthus.data.problems import DAMAGED, Problem, Scan, readable
-from canthus.data.splits import split_by_group
+from canthus.data.datasets import (
+    NO_PICTURE,
+    Dataset,
+    LabelError,
+    PartCount,
+    Problem,
+    Protocol,
+    Scan,
+    read_labels,
+)
+from canthus.data.formats import matlab_text, read_matlab
 from canthus.errors import DataError
 from canthus.geometry import hull_box
-from canthus.lookup import lookup
 from canthus.schemes import AFLW_19
 from canthus.types import Annotation
 
 LABELS = "AFLWinfo_release.mat"
 PICTURES = ("data/flickr", "flickr", "images")
 OFFICIAL = {"train": 20_000, "test": 4386, "frontal": 1314}
-"""Faces to train on, to test on, and those of the test with all 19 points visible."""
-
-SPLITS = {"train": "train", "test": "test", "full": "test", "frontal": "test", "fit": "train", "validation": "train"}
-"""Split -> part: ``full`` is the name of ``test`` in papers, ``frontal`` its faces with every point visible, and
-``fit``/``validation`` divide ``train`` 9 to 1 by picture."""
+"""Faces for training, for test, and those of the test with all 19 points visible."""
 
 _POINTS = AFLW_19.count
 
@@ -51,59 +54,42 @@ class _Labels:
     train: Bool[np.ndarray, " n"]
 
 
-def read_aflw(root: Path, split: str) -> list[Annotation]:
-    """Read one split, sorted by key; the box of a face is the one of the file, by which errors are divided.
+def scan_aflw(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read the faces of some parts; the box of a face is the one of the file, by which errors are divided.
 
     A point hidden by the head itself is not ``visible``; it keeps the position that the file gives, if any.  A box
-    without size, or away from its face, gives way to the hull of the visible points.
+    without size, or away from its face, is replaced by the hull of the visible points, with a note.
 
     Raises:
-        ConfigError: unknown split.
-        DataError: the file of labels is not there or damaged, or a picture is missing.
-        MissingExtraError: scipy is not installed.
-    """
-    part = lookup(SPLITS, split, kind="split of aflw")
-    faces = [face for face in readable(scan_aflw(root), name="aflw", root=root) if face.subset == part]
-    if split == "frontal":
-        return [face for face in faces if face.attributes["frontal"]]
-    if split not in ("fit", "validation"):
-        return faces
-    fit, validation = split_by_group(faces)
-    return fit if split == "fit" else validation
-
-
-def scan_aflw(root: Path) -> Scan:
-    """Every face of the set, and every row that is no face.
-
-    Raises:
-        DataError: the file of labels is not there, or is no such file.
+        DataError: the file of labels is missing, or is no such file.
         MissingExtraError: scipy is not installed.
     """
     labels = _labels(root / LABELS)
     folder = next((root / name for name in PICTURES if (root / name).is_dir()), root / PICTURES[0])
-    faces: list[Annotation] = []
     problems: list[Problem] = []
     notes: list[str] = []
     times: Counter[str] = Counter()
-    for row, name in enumerate(labels.names):
-        where = f"{LABELS}:{row + 1}"
+
+    def read(row: int) -> Annotation:
+        name = labels.names[row]
         times[name] += 1
-        key = name if times[name] == 1 else f"{name}#{times[name]}"
-        try:
-            face = _annotation(labels, row, key, folder / name)
-        except DataError as error:
-            problems.append(Problem(DAMAGED, where, str(error)))
-            continue
+        face = _face(labels, row, name if times[name] == 1 else f"{name}#{times[name]}", folder / name)
         if not face.path.is_file():
-            problems.append(Problem("points without picture", where, f"{name} is not below {folder}"))
-            continue
-        faces.append(face)
+            raise LabelError(f"{name} is not below {folder}", kind=NO_PICTURE)
         if (face.box != labels.boxes[row].astype(np.float32)).any():
-            notes.append(f"{key}: its box has no size or is elsewhere; the hull of the visible points is used")
-    return Scan(sorted(faces, key=lambda face: face.key), problems, notes)
+            notes.append(f"{face.key}: its box has no size or is elsewhere; the hull of the visible points is used")
+        return face
+
+    rows = [(f"{LABELS}:{row + 1}", row) for row in range(len(labels.names))]
+    return Scan([face for face in read_labels(rows, read, problems) if face.subset in parts], problems, notes)
 
 
-def _annotation(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
+def _count_frontal(root: Path, found: Scan[Annotation]) -> list[PartCount]:
+    frontal = sum(face.subset == "test" and face.attributes["frontal"] for face in found.items)
+    return [PartCount("frontal", frontal, OFFICIAL["frontal"], within="test")]
+
+
+def _face(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
     points, visible = labels.points[row].astype(np.float32), labels.visible[row]
     if not visible.any():
         raise DataError("expected a visible point, found none")
@@ -139,7 +125,7 @@ def _labels(path: Path) -> _Labels:
     found = read_matlab(path, ("bbox", "data", "mask_new", "nameList", "ra"))
     try:
         boxes, data, mask = (np.asarray(found[name], np.float64) for name in ("bbox", "data", "mask_new"))
-        names = tuple(_text(cell) for cell in np.ravel(found["nameList"]))
+        names = tuple(matlab_text(cell).strip().replace("\\", "/") for cell in np.ravel(found["nameList"]))
         order = np.ravel(found["ra"]).astype(np.int64) - 1
     except (ValueError, TypeError, IndexError) as error:
         raise DataError(f"{path}: expected numbers in bbox, data, mask_new, ra, texts in nameList ({error})") from error
@@ -161,19 +147,25 @@ def _trained_on(order: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return train
 
 
-def _text(cell: Any) -> str:
-    """A path out of nested MATLAB cells."""
-    while isinstance(cell, np.ndarray):
-        cell = cell.reshape(-1)[0]
-    return str(cell).strip().replace("\\", "/")
-
-
 DATASET = Dataset(
-    splits=tuple(SPLITS),
-    faces=lambda root, split, _: read_aflw(root, split),
+    name="aflw",
+    parts={
+        "train": ("train",),
+        "test": ("test",),
+        "full": ("test",),
+        "frontal": ("test",),
+        "fit": ("train",),
+        "validation": ("train",),
+    },
+    scan_faces=scan_aflw,
     scheme=AFLW_19.name,
+    published={part: OFFICIAL[part] for part in ("train", "test")},
+    count_subsets=_count_frontal,
     default_splits=("full",),
     protocol=Protocol("nme_box", "size of the box, sqrt(w h)", "box", 0.07, visible_only=True),
 )
-"""Errors are of visible points over the size of the truth box, because profiles show one eye; a face has failed at 7 %:
-Kumar et al. (2020), "LUVLi Face Alignment"."""
+"""``full`` is the name of ``test`` in papers; ``frontal`` are its faces with every point visible.
+
+Errors are of visible points over the size of the truth box, because profiles show one eye; a face has failed at 7 %:
+Kumar et al. (2020), "LUVLi Face Alignment".
+"""

@@ -1,22 +1,23 @@
 """CelebA-HQ: 30,000 pictures of one face each, with a file of points that a landmark network made.
 
 Layout: pictures ``0.jpg`` to ``29999.jpg`` (or ``.png``, with or without leading zeros) in ``CelebA-HQ-img``, and
-beside that folder ``points.csv`` or ``points.txt``: a line a picture, its name and 136 numbers x0 y0 ... x67 y67 in
-pixels counted from zero, parted by commas or blanks; what ``canthus data label`` writes.  The set has no such points.
+beside that folder ``points.csv`` or ``points.txt``: one line a picture, its name and 136 numbers x0 y0 ... x67 y67 in
+pixels counted from zero, separated by commas or blanks.  ``canthus data label`` writes such a file; the set itself has
+no points.
 
 The MobileNet-L paper (2025) divides the pictures 29,500 / 200 / 300 and does not say which are which; here the parts
 follow the numbers.  Karras et al. (2018), "Progressive Growing of GANs".
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from canthus.data.datasets import Dataset
-from canthus.data.problems import DAMAGED, Problem, Scan, readable
+from canthus.data.datasets import Dataset, Problem, Scan, hull_face, read_labels
+from canthus.data.formats import finite_numbers, numbered_lines
 from canthus.errors import DataError
-from canthus.geometry import hull_box
-from canthus.lookup import lookup
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
@@ -24,23 +25,6 @@ IMAGES = "CelebA-HQ-img"
 POINT_FILES = ("points.csv", "points.txt")
 PARTS = {"train": range(29_500), "validation": range(29_500, 29_700), "test": range(29_700, 30_000)}
 """Part -> numbers of its pictures."""
-
-SPLITS = {"train": "train", "validation": "validation", "test": "test", "fit": "train"}
-"""Split -> part; ``fit`` is another name of ``train``, beside which ``validation`` has pictures of its own."""
-
-_SUFFIXES = (".jpg", ".png")
-
-
-def read_celeba_hq(root: Path, split: str) -> list[Annotation]:
-    """Read one split, sorted by key.
-
-    Raises:
-        ConfigError: unknown split.
-        DataError: the file of points is not there, a line is damaged, or a picture is missing.
-    """
-    part = lookup(SPLITS, split, kind="split of celeba_hq")
-    faces = readable(scan_celeba_hq(root), name="celeba_hq", root=root)
-    return [face for face in faces if face.subset == part]
 
 
 def points_path(root: Path) -> Path:
@@ -58,34 +42,22 @@ def points_path(root: Path) -> Path:
     )
 
 
-def scan_celeba_hq(root: Path) -> Scan:
-    """Every face of the set, and every line that is no face.
+def scan_celeba_hq(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read the faces of some parts.
 
     Raises:
-        DataError: the file of points is not there or cannot be read.
+        DataError: the file of points is missing or cannot be read.
     """
-    path = points_path(root)
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    faces: dict[str, Annotation] = {}
     problems: list[Problem] = []
-    for number, line in enumerate(lines, start=1):
-        fields = line.replace(",", " ").split()
-        if not fields or (number == 1 and fields[0] == "image"):
-            continue
-        try:
-            face = _annotation(root / IMAGES, fields)
-            if face.key in faces:
-                raise DataError(f"a second line for {face.key}")
-            faces[face.key] = face
-        except DataError as error:
-            problems.append(Problem(DAMAGED, f"{path.name}:{number}", str(error)))
-    return Scan(sorted(faces.values(), key=lambda face: face.key), problems)
+    path = points_path(root)
+    rows = [(where, line.replace(",", " ").split()) for where, line in numbered_lines(path)]
+    if rows and rows[0][1][0] == "image":  # the names of the columns
+        del rows[0]
+    faces = read_labels(rows, partial(_face, root / IMAGES, set()), problems)
+    return Scan([face for face in faces if face.subset in parts], problems)
 
 
-def _annotation(images: Path, fields: list[str]) -> Annotation:
+def _face(images: Path, keys: set[str], fields: list[str]) -> Annotation:
     name = Path(fields[0]).name
     stem = Path(name).stem
     if len(fields) != 1 + 2 * IBUG_68.count or not stem.isdigit():
@@ -96,18 +68,22 @@ def _annotation(images: Path, fields: list[str]) -> Annotation:
     part = next((part for part, numbers in PARTS.items() if int(stem) in numbers), None)
     if part is None:
         raise DataError(f"CelebA-HQ ends at 29999, found {name}")
-    try:
-        points = np.array(fields[1:], np.float64).astype(np.float32).reshape(-1, 2)
-    except ValueError as error:
-        raise DataError(f"expected numbers: {error}") from error
-    if not np.isfinite(points).all():
-        raise DataError("expected finite numbers, found inf or nan")
-    path = next((p for s in _SUFFIXES if (p := images / f"{stem}{s}").is_file()), None)
+    points = finite_numbers(fields[1:]).astype(np.float32).reshape(-1, 2)
+    path = next((path for suffix in (".jpg", ".png") if (path := images / f"{stem}{suffix}").is_file()), None)
     if path is None:
         raise DataError(f"{IMAGES}/{name} is not there")
     key = f"{int(stem):05d}"
-    seen = np.ones(len(points), np.bool_)
-    return Annotation(key, path, points, IBUG_68, hull_box(points), seen, group=key, subset=part)
+    if key in keys:
+        raise DataError(f"a second line for {key}")
+    keys.add(key)
+    return hull_face(key, path, points, IBUG_68, group=key, subset=part)
 
 
-DATASET = Dataset(splits=tuple(SPLITS), faces=lambda root, split, _: read_celeba_hq(root, split), scheme=IBUG_68.name)
+DATASET = Dataset(
+    name="celeba_hq",
+    parts={"train": ("train",), "validation": ("validation",), "test": ("test",), "fit": ("train",)},
+    scan_faces=scan_celeba_hq,
+    scheme=IBUG_68.name,
+    published={part: len(numbers) for part, numbers in PARTS.items()},
+)
+"""``fit`` is another name of ``train``, because ``validation`` has pictures of its own."""

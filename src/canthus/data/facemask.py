@@ -8,83 +8,47 @@ pictures are both in the training and in the test list, under different names.
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data.datasets import Dataset
-from canthus.data.problems import Problem, SceneScan, damaged, readable_scenes
+from canthus.data.datasets import NO_SCENE, Dataset, Problem, Scan, boxes_scene, damaged
+from canthus.data.formats import numbered_lines
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
-from canthus.lookup import lookup
 from canthus.types import Scene
 
 LABELS = ("with_mask", "without_mask", "mask_weared_incorrect")
-"""What the set says of a face."""
+"""Labels of the faces."""
 
 LISTS = {"train": "train.txt", "validation": "validate.txt", "test": "test.txt"}
-
-OFFICIAL = {"train": 3138, "validation": 492, "test": 442}
-"""Faces in each list; 4,072 in all 853 pictures."""
-
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "fit": ("train",),
-    "validation": ("validation",),
-    "test": ("test",),
-    "all": tuple(LISTS),
-}
-"""The three lists (``fit`` is another name of ``train``), and ``all``."""
 
 HABIT = BoxHabit(centre=(-0.005, 0.004), size=(1.025, 0.889))
 """Medians over 64 faces of 60 px and more without mask; sigma of the centre 0.023 and 0.034 in widths and heights of
 the box, of the size 0.039 and 0.089 (``benchmarks/fit_box_habits.py``)."""
 
 
-def read_facemask_scenes(root: Path, split: str) -> list[Scene]:
-    """Pictures of one split with all their faces, sorted by key.
+def scan_facemask_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
+    """Read every picture of some lists with its faces.
 
     Raises:
-        ConfigError: unknown split.
-        DataError: a list is not there, an xml is damaged, or a picture is missing.
-    """
-    scan = scan_facemask_scenes(root, lookup(SPLITS, split, kind="split of facemask"))
-    return readable_scenes(scan, name="facemask", root=root)
-
-
-def scan_facemask_scenes(root: Path, parts: Iterable[str] = tuple(LISTS)) -> SceneScan:
-    """Every picture of some lists with its faces, and everything that cannot be read.
-
-    Raises:
-        DataError: a list is not there.
+        DataError: a list is missing.
     """
     scenes: list[Scene] = []
     problems: list[Problem] = []
     for part in parts:
-        path = root / LISTS[part]
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be read ({error.strerror}); expected it beside images/ and annotations/"
-            ) from error
-        for number, line in enumerate(lines, start=1):
-            name = line.strip()
-            if not name:
-                continue
+        for where, name in numbered_lines(root / LISTS[part], "it beside images/ and annotations/"):
             if not (root / "images" / name).is_file():
-                problems.append(
-                    Problem("label without picture", f"{path.name}:{number}", f"images/{name} is not there")
-                )
+                problems.append(Problem(NO_SCENE, where, f"images/{name} is not there"))
                 continue
             xml = root / "annotations" / f"{Path(name).stem}.xml"
             try:
                 scenes.append(_scene(root, name, part, xml))
             except DataError as error:
                 problems.append(damaged(xml, f"annotations/{xml.name}", error))
-    return SceneScan(sorted(scenes, key=lambda scene: scene.key), problems)
+    return Scan(scenes, problems)
 
 
 def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
@@ -101,17 +65,14 @@ def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
             raise DataError(f"{xml}: object {number} has the name {label!r}; expected one of {', '.join(LABELS)}")
         boxes.append(_box(face, f"{xml}: object {number}"))
         labels.append(label)
-    return Scene(
-        key=f"images/{name}",
-        path=root / "images" / name,
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        points=np.full((len(boxes), 5, 2), np.nan, np.float32),
-        ignored=np.zeros(len(boxes), np.bool_),
-        labels=tuple(labels),
-        complete=True,
-        habit=HABIT,
+    return boxes_scene(
+        f"images/{name}",
+        root / "images" / name,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        HABIT,
         group=name,
         subset=part,
+        labels=tuple(labels),
     )
 
 
@@ -127,4 +88,18 @@ def _box(face: ET.Element, where: str) -> Float32[np.ndarray, " 4"]:
     return np.array([x1 - 1, y1 - 1, x2, y2], np.float32)
 
 
-DATASET = Dataset(splits=tuple(SPLITS), scenes=read_facemask_scenes, default_scene_split="test")
+DATASET = Dataset(
+    name="facemask",
+    parts={
+        "train": ("train",),
+        "fit": ("train",),
+        "validation": ("validation",),
+        "test": ("test",),
+        "all": tuple(LISTS),
+    },
+    scan_scenes=scan_facemask_scenes,
+    published={"train": 3138, "validation": 492, "test": 442},
+    is_there=lambda root, part: (root / LISTS[part]).is_file(),
+    default_scene_split="test",
+)
+"""``fit`` is another name of ``train``, because ``validation`` has pictures of its own."""

@@ -13,82 +13,113 @@ One of:
 and then by its last part alone.  The box of a face is the one in the file, or the hull of its points.
 """
 
-import logging
+import csv
+import json
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, final
 
-from canthus.data.datasets import Dataset
-from canthus.data.labels import Label, LabelFile, read_label_file, read_pts_labels
-from canthus.data.problems import UNLABELLED, Problem, Scan, readable
-from canthus.data.splits import split_by_group
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from canthus.data.datasets import (
+    DAMAGED,
+    NO_PICTURE,
+    UNLABELLED,
+    Dataset,
+    LabelError,
+    Problem,
+    Scan,
+    damaged,
+    read_labels,
+)
+from canthus.data.formats import read_pts, read_text
 from canthus.errors import ConfigError, DataError
 from canthus.geometry import hull_box
 from canthus.images import IMAGE_SUFFIXES
-from canthus.lookup import lookup
 from canthus.schemes import Scheme, find_scheme, guess_scheme
 from canthus.types import Annotation
 
-SPLITS = {"all": "every face", "fit": "nine pictures in ten", "validation": "the tenth"}
+_FAR = 1e6
 
-_log = logging.getLogger(__name__)
+_FIRST_POINT = "point_0_x"
+_BOX = ("x1", "y1", "x2", "y2")
 
 
-def read_folder(root: Path, split: str, *, scheme: str | None = None) -> list[Annotation]:
-    """Read a user's own folder, sorted by key.
+@final
+@dataclass(frozen=True)
+class Label:
+    """One face as a label file gives it.
+
+    Attributes:
+        where: file and line, for messages.
+        picture: the picture as the file names it.
+        points: in pixels; NaN where the file gives no position.
+        visible: False for points marked as hidden or without position.
+        box: ``x1, y1, x2, y2`` where the file gives one.
+        scheme: name of the scheme where the file gives one.
+    """
+
+    where: str
+    picture: str
+    points: Float32[np.ndarray, "k 2"]
+    visible: Bool[np.ndarray, " k"]
+    box: Float32[np.ndarray, " 4"] | None = None
+    scheme: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class LabelFile:
+    """What one label file holds.
+
+    Attributes:
+        labels: the faces.
+        pictures: every picture named, also those that hold no face.
+        problems: the lines that could not be read.
+    """
+
+    labels: list[Label] = field(default_factory=list)
+    pictures: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def scan_folder(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
+    """Read every face of a folder, and list the lines and pictures that cannot be used.
 
     Args:
         root: the folder, or its csv or json file.
-        split: ``all``, or ``fit``/``validation`` divided 9 to 1 by picture.
-        scheme: name of the scheme; None where the number of points tells.
+        parts: always ``all``.
+        scheme: name of the scheme; None where the number of points determines it.
 
     Raises:
-        ConfigError: unknown split or scheme, or the number of points does not tell the scheme.
-        DataError: no labels, or lines that cannot be read: all of them, up to twenty, are in the message.
-    """
-    lookup(SPLITS, split, kind="split of folder")
-    scan = scan_folder(root, scheme=scheme)
-    annotations = readable(scan, name="folder", root=root)
-    if not annotations:
-        raise DataError(f"{root}: the labels hold no face")
-    if scan.problems:
-        _log.warning("%s: %d pictures have no points and are left out", root, len(scan.problems))
-    if split == "all":
-        return annotations
-    fit, validation = split_by_group(annotations)
-    return fit if split == "fit" else validation
-
-
-def scan_folder(root: Path, *, scheme: str | None = None) -> Scan:
-    """Every face of a folder, and every line or picture that is no face.
-
-    Raises:
-        ConfigError: unknown scheme, or the number of points does not tell the scheme.
+        ConfigError: unknown scheme, or the number of points does not determine the scheme.
         DataError: no labels, or more than one kind of them.
     """
     folder = root if root.is_dir() else root.parent
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     pictures = {path.relative_to(folder).as_posix(): path for path in found}
     file = _labels(root, folder, pictures)
-    faces: list[Annotation] = []
     problems = list(file.problems)
-    count: Counter[str] = Counter()
     numbering = _scheme(file, scheme)
-    for label in file.labels:
+    times: Counter[str] = Counter()
+
+    def read(label: Label) -> Annotation:
         face = _face(label, numbering, folder, pictures)
-        if isinstance(face, Problem):
-            problems.append(face)
-            continue
-        count[face.key] += 1
-        faces.append(face if count[face.key] == 1 else replace(face, key=f"{face.key}#{count[face.key]}"))
+        times[face.key] += 1
+        return face if times[face.key] == 1 else replace(face, key=f"{face.key}#{times[face.key]}")
+
+    faces = list(read_labels([(label.where, label) for label in file.labels], read, problems))
     named = {_picture(name, folder, pictures) for name in file.pictures}
     problems += [Problem(UNLABELLED, name, "no label names it") for name, path in pictures.items() if path not in named]
-    return Scan(sorted(faces, key=lambda face: face.key), problems)
+    return Scan(faces, problems)
 
 
 def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
     if root.is_file():
-        return read_label_file(root)
+        return _read_label_file(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder or file; expected pictures with .pts files, one csv or one json")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".json"))
@@ -97,10 +128,10 @@ def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
         kinds = [path.name for path in files] + [f"{len(points)} .pts files"] * bool(points)
         raise DataError(f"{root}: expected one source of labels, found {', '.join(kinds)}; give the csv or json itself")
     if files:
-        return read_label_file(files[0])
+        return _read_label_file(files[0])
     if points:
         names = {path.with_suffix(""): name for name, path in pictures.items()}
-        return read_pts_labels(folder, points, names)
+        return _read_pts_labels(folder, points, names)
     raise DataError(
         f"{root}: found {len(pictures)} pictures and no labels; expected a .pts file beside each picture, "
         "or one csv or json in the folder"
@@ -123,16 +154,14 @@ def _scheme(file: LabelFile, name: str | None) -> Scheme | None:
         raise ConfigError(f"{file.labels[0].where}: {error}") from error
 
 
-def _face(label: Label, scheme: Scheme | None, folder: Path, pictures: dict[str, Path]) -> Annotation | Problem:
+def _face(label: Label, scheme: Scheme | None, folder: Path, pictures: dict[str, Path]) -> Annotation:
     path = _picture(label.picture, folder, pictures)
     if path is None:
-        return Problem("points without picture", label.where, f"{label.picture!r} is not below {folder}")
+        raise LabelError(f"{label.picture!r} is not below {folder}", kind=NO_PICTURE)
     if scheme is None or len(label.points) != scheme.count or label.scheme not in (None, scheme.name):
         expected = f"{scheme.count} points of {scheme.name}" if scheme else "points"
-        return Problem(
-            "other scheme",
-            label.where,
-            f"expected {expected}, found {len(label.points)} of {label.scheme or 'unknown'}",
+        raise LabelError(
+            f"expected {expected}, found {len(label.points)} of {label.scheme or 'unknown'}", kind="other scheme"
         )
     key = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else label.picture
     boxed = label.box is not None and bool((label.box[2:] > label.box[:2]).all())
@@ -159,9 +188,216 @@ def _picture(name: str, folder: Path, pictures: dict[str, Path]) -> Path | None:
     return None
 
 
+def _read_label_file(path: Path) -> LabelFile:
+    """Read a ``.csv`` or ``.json`` file; single bad lines become problems."""
+    text = read_text(path)
+    return _read_csv(path.name, text) if path.suffix.lower() == ".csv" else _read_json(path, text)
+
+
+def _read_pts_labels(folder: Path, paths: Sequence[Path], pictures: dict[Path, str]) -> LabelFile:
+    """Read ``.pts`` files; ``pictures`` gives the name of the picture of each path without suffix."""
+    found = LabelFile()
+    for path in paths:
+        where = path.relative_to(folder).as_posix()
+        picture = pictures.get(path.with_suffix(""), path.with_suffix(".jpg").relative_to(folder).as_posix())
+        found.pictures.add(picture)
+        try:
+            points = read_pts(path)
+        except DataError as error:
+            found.problems.append(damaged(path, where, error))
+        else:
+            found.labels.append(Label(where, picture, points, np.ones(len(points), np.bool_)))
+    return found
+
+
+def _read_csv(name: str, text: str) -> LabelFile:
+    found = LabelFile()
+    lines = text.splitlines()
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    header: Sequence[str] = ()
+    for number, row in enumerate(csv.reader(lines, delimiter=delimiter), start=1):
+        if not any(field.strip() for field in row):
+            continue
+        if number == 1 and _is_header(row):
+            header = row
+            continue
+        where = f"{name}:{number}"
+        if not row[0].strip():
+            found.problems.append(Problem(DAMAGED, where, "expected the name of a picture in the first column"))
+            continue
+        found.pictures.add(row[0].strip())
+        try:
+            found.labels.append(_label_of_row(where, row, header))
+        except DataError as error:
+            found.problems.append(Problem(DAMAGED, where, str(error)))
+    return found
+
+
+def _label_of_row(where: str, row: Sequence[str], header: Sequence[str]) -> Label:
+    """A name and numbers; or the columns of ``canthus detect --csv``, known by the name of the first point's."""
+    start = header.index(_FIRST_POINT) if _FIRST_POINT in header else 1
+    points = _points_of_fields(row[start:], first_column=start + 1)
+    named = dict(zip(header[:start], row[:start], strict=False))
+    box = None
+    if all(side in named for side in _BOX):
+        try:
+            box = np.array([named[side] for side in _BOX], np.float32)
+        except ValueError as error:
+            raise DataError(f"expected numbers in the columns {', '.join(_BOX)} ({error})") from error
+    return Label(where, row[0].strip(), points, _given(points), box, named.get("scheme"))
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether the first line names columns: its second field is text and no number."""
+    if len(row) < 2 or not row[1].strip():
+        return False
+    try:
+        float(row[1])
+    except ValueError:
+        return True
+    return not row[0].strip()
+
+
+def _points_of_fields(fields: Sequence[str], *, first_column: int) -> Float32[np.ndarray, "k 2"]:
+    numbers = []
+    for column, text in enumerate(fields, start=first_column):
+        try:
+            numbers.append(float(text) if text.strip() else np.nan)
+        except ValueError as error:
+            raise DataError(f"expected a number in column {column}, found {text[:40]!r}") from error
+    if not numbers or len(numbers) % 2:
+        raise DataError(f"expected a name and pairs x, y; found a name and {len(numbers)} numbers")
+    return _checked(np.array(numbers, np.float64).reshape(-1, 2))
+
+
+def _read_json(path: Path, text: str) -> LabelFile:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    if isinstance(data, dict) and isinstance(data.get("annotations"), list) and isinstance(data.get("images"), list):
+        return _read_coco(path.name, data["images"], data["annotations"])
+    if isinstance(data, list):
+        return _read_list(path.name, data)
+    found = f"an object with {', '.join(map(repr, list(data)[:6]))}" if isinstance(data, dict) else repr(data)[:60]
+    raise DataError(
+        f"{path}: expected a list of {{'image', 'points'}} or {{'image', 'faces'}}, or a COCO file with 'images' and "
+        f"'annotations'; found {found}"
+    )
+
+
+def _read_list(name: str, entries: Sequence[Any]) -> LabelFile:
+    found = LabelFile()
+    for number, entry in enumerate(entries):
+        where = f"{name}[{number}]"
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            found.problems.append(Problem(DAMAGED, where, "expected an object with a text 'image'"))
+            continue
+        found.pictures.add(entry["image"])
+        faces = entry.get("faces", [entry])
+        if not isinstance(faces, list):
+            found.problems.append(Problem(DAMAGED, where, "expected a list under 'faces'"))
+            continue
+        for index, face in enumerate(faces):
+            at = f"{where}.faces[{index}]" if "faces" in entry else where
+            try:
+                found.labels.append(_label_of_face(at, entry["image"], face))
+            except DataError as error:
+                found.problems.append(Problem(DAMAGED, at, str(error)))
+    return found
+
+
+def _label_of_face(where: str, picture: str, face: Any) -> Label:
+    if not isinstance(face, dict) or "points" not in face:
+        raise DataError("expected an object with 'points'")
+    points = _checked(_array(face["points"], "points", 2))
+    scheme = face.get("scheme")
+    if scheme is not None and not isinstance(scheme, str):
+        raise DataError(f"expected the name of a scheme under 'scheme', found {scheme!r}")
+    box = _array([face["box"]], "box", 4)[0].astype(np.float32) if face.get("box") is not None else None
+    return Label(where, picture, points, _given(points), box, scheme)
+
+
+def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> LabelFile:
+    found = LabelFile()
+    names: dict[Any, str] = {}
+    for number, image in enumerate(images):
+        if isinstance(image, dict) and isinstance(image.get("file_name"), str) and "id" in image:
+            names[image["id"]] = image["file_name"]
+        else:
+            found.problems.append(Problem(DAMAGED, f"{name}: images[{number}]", "expected 'id' and 'file_name'"))
+    found.pictures.update(names.values())
+    faces = list(_coco_faces(name, annotations, names, found.problems))
+    grades = any((flags == 2).any() for _, _, _, flags, _ in faces)
+    for where, picture, points, flags, box in faces:
+        points[flags == 0] = np.nan
+        found.labels.append(Label(where, picture, points, flags == 2 if grades else flags > 0, box))
+    return found
+
+
+_CocoFace = tuple[str, str, Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"], Float32[np.ndarray, " 4"] | None]
+
+
+def _coco_faces(
+    name: str, annotations: Sequence[Any], names: dict[Any, str], problems: list[Problem]
+) -> Iterator[_CocoFace]:
+    """Faces with their flags: 0 not labelled, 1 labelled but hidden, 2 seen.
+
+    Files that never use 2 mean 1 as "labelled"; only the caller, who has seen all of them, can tell.
+    """
+    for number, annotation in enumerate(annotations):
+        where = f"{name}: annotations[{number}]"
+        try:
+            if not isinstance(annotation, dict) or "keypoints" not in annotation:
+                raise DataError("expected an object with 'keypoints'")
+            if annotation.get("image_id") not in names:
+                raise DataError(f"names image {annotation.get('image_id')!r}, which is not under 'images'")
+            flat = annotation["keypoints"]
+            if not isinstance(flat, list) or not flat or len(flat) % 3:
+                raise DataError("expected triples x, y, flag under 'keypoints'")
+            triples = _array([flat[i : i + 3] for i in range(0, len(flat), 3)], "keypoints", 3)
+            points = _checked(triples[:, :2])
+            box = _array([annotation["bbox"]], "bbox", 4)[0] if annotation.get("bbox") is not None else None
+        except DataError as error:
+            problems.append(Problem(DAMAGED, where, str(error)))
+            continue
+        if box is not None:
+            box = np.concatenate([box[:2], box[:2] + box[2:]]).astype(np.float32)
+        yield where, names[annotation["image_id"]], points, triples[:, 2].astype(np.float32), box
+
+
+def _array(value: Any, name: str, columns: int) -> Float64[np.ndarray, "r c"]:
+    """Rows of ``columns`` numbers; ``null`` becomes NaN."""
+    expected = f"expected rows of {columns} numbers under {name!r}"
+    try:
+        rows = np.array([[np.nan] * columns if row is None else row for row in value], np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{expected} ({error})") from error
+    if rows.ndim != 2 or rows.shape[1] != columns or not len(rows):
+        raise DataError(f"{expected}, found an array of shape {rows.shape}")
+    return rows
+
+
+def _checked(points: Float64[np.ndarray, "k 2"]) -> Float32[np.ndarray, "k 2"]:
+    """Points with both numbers or neither; one that lacks x or y has no position."""
+    if (np.abs(points) > _FAR).any():
+        raise DataError(f"holds a coordinate beyond {_FAR:.0e} pixels")
+    kept = points.astype(np.float32)
+    kept[np.isnan(kept).any(axis=1)] = np.nan
+    if np.isnan(kept).all():
+        raise DataError("gives no position for any point")
+    return kept
+
+
+def _given(points: Float32[np.ndarray, "k 2"]) -> Bool[np.ndarray, " k"]:
+    return np.asarray(~np.isnan(points).any(axis=1))
+
+
 DATASET = Dataset(
-    splits=tuple(SPLITS),
-    faces=lambda root, split, scheme: read_folder(root, split, scheme=scheme),
+    name="folder",
+    parts={"all": ("all",), "fit": ("all",), "validation": ("all",)},
+    scan_faces=scan_folder,
     folds="all",
     default_splits=("all",),
 )

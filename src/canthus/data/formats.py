@@ -1,4 +1,4 @@
-"""Label files that several datasets share: .pts, MATLAB 5, and lists of faces."""
+"""Label files that several datasets share: lines of text, .pts, MATLAB 5, and lists of faces."""
 
 import os
 import zlib
@@ -10,9 +10,57 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from canthus.data.problems import DAMAGED, Problem
+from canthus.data.datasets import DAMAGED, Problem
 from canthus.errors import DataError
 from canthus.lookup import require
+
+
+def read_text(path: Path, expected: str = "") -> str:
+    """The text of a file, without a byte order mark.
+
+    Args:
+        path: the file.
+        expected: what the file should be, for the message.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        hint = f"; expected {expected}" if expected else ""
+        raise DataError(f"{path}: cannot be read ({error.strerror}){hint}") from error
+
+
+def numbered_lines(path: Path, expected: str = "", *, name: str = "") -> Iterator[tuple[str, str]]:
+    """The lines of a file that are not empty, each with its place ``name:number``.
+
+    Args:
+        path: the file.
+        expected: what the file should be, for the message.
+        name: how messages call the file; its own name where empty.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    for number, line in enumerate(read_text(path, expected).splitlines(), start=1):
+        if line.strip():
+            yield f"{name or path.name}:{number}", line.strip()
+
+
+def finite_numbers(fields: Sequence[str] | Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """Fields of a line as numbers.
+
+    Raises:
+        DataError: a field is no number, or is infinite or NaN.
+    """
+    try:
+        numbers = np.array(fields, np.float64)
+    except ValueError as error:
+        raise DataError(f"expected numbers: {error}") from error
+    if not np.isfinite(numbers).all():
+        raise DataError("expected finite numbers, found inf or nan")
+    return numbers
 
 
 def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
@@ -24,24 +72,23 @@ def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
         Points in pixels, the centre of the top-left pixel being (0, 0).
 
     Raises:
-        DataError: the file is missing, a line is no pair of finite numbers, or the header names another count.
+        DataError: the file is missing, a line is not a pair of finite numbers, or the header gives another count.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    path = Path(path)
     promised: int | None = None
-    rows: list[tuple[float, float]] = []
-    for number, line in enumerate(lines, start=1):
-        text = line.strip().lstrip("\ufeff")
+    rows: list[Float64[np.ndarray, " 2"]] = []
+    for where, text in numbered_lines(path, name=str(path)):
         if text == "}":
             break
-        if not text or text == "{" or text.startswith("version"):
+        if text == "{" or text.startswith("version"):
             continue
-        if text.startswith("n_points"):
-            promised = _count(text, source=f"{path}:{number}")
-            continue
-        rows.append(_pair(text, source=f"{path}:{number}"))
+        try:
+            if text.startswith("n_points"):
+                promised = _count(text)
+            else:
+                rows.append(_pair(text))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
     if not rows:
         raise DataError(f"{path}: holds no point; expected one 'x y' pair a line")
     if promised is not None and promised != len(rows):
@@ -55,30 +102,24 @@ def write_pts(path: str | os.PathLike[str], points: Float[np.ndarray, "k 2"]) ->
     Path(path).write_text(f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n", encoding="utf-8")
 
 
-def _count(text: str, *, source: str) -> int:
+def _count(text: str) -> int:
     try:
         return int(text.partition(":")[2])
     except ValueError as error:
-        raise DataError(f"{source}: expected 'n_points: <number>', found {text[:60]!r}") from error
+        raise DataError(f"expected 'n_points: <number>', found {text[:60]!r}") from error
 
 
-def _pair(text: str, *, source: str) -> tuple[float, float]:
+def _pair(text: str) -> Float64[np.ndarray, " 2"]:
     fields = text.replace(",", " ").split()
     try:
         x, y = (float(field) for field in fields)
     except ValueError as error:
-        raise DataError(f"{source}: expected two numbers 'x y', found {text[:60]!r}") from error
-    if not np.isfinite((x, y)).all():
-        raise DataError(f"{source}: expected finite numbers, found {text[:60]!r}")
-    return x, y
+        raise DataError(f"expected two numbers 'x y', found {text[:60]!r}") from error
+    return finite_numbers((x, y))
 
 
 def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Some variables of a MATLAB 5 file, as scipy gives them: arrays, cells as arrays of objects.
-
-    Args:
-        path: the file.
-        names: of the variables.
+    """Read some variables of a MATLAB 5 file, as scipy gives them: arrays, and cells as arrays of objects.
 
     Raises:
         DataError: it is no such file, is damaged, or lacks a variable.
@@ -95,6 +136,14 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         wanted = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         raise DataError(f"{path}: expected {wanted}; found no {', '.join(missing)}")
     return {name: content[name] for name in names}
+
+
+def matlab_text(cell: Any) -> str:
+    """The text in nested MATLAB cells; empty where there is none."""
+    array = np.asarray(cell)
+    while array.dtype == object and array.size:
+        array = np.asarray(array.flat[0])
+    return str(array.ravel()[0]) if array.size else ""
 
 
 @final
@@ -116,7 +165,9 @@ class ListedPicture:
 def read_face_list(
     path: Path, *, fields: int, names_picture: Callable[[str], bool]
 ) -> tuple[list[ListedPicture], list[Problem]]:
-    """Read a list; a picture whose entry is damaged becomes a problem, and reading goes on at the next.
+    """Read a list of pictures with the number of their faces and one line a face.
+
+    A picture whose entry is damaged becomes a problem, and reading goes on at the next.
 
     Args:
         path: the list.
@@ -126,10 +177,7 @@ def read_face_list(
     Raises:
         DataError: the file cannot be read at all.
     """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected the list {path.name}") from error
+    lines = [line.strip() for line in read_text(path, f"the list {path.name}").splitlines()]
     pictures: list[ListedPicture] = []
     problems: list[Problem] = []
     for start, entry in _entries(lines, names_picture):
@@ -144,6 +192,7 @@ def read_face_list(
     return pictures, problems
 
 
+@final
 class _LineError(Exception):
     """What is wrong with line ``line`` below the name of a picture."""
 
@@ -154,18 +203,15 @@ class _LineError(Exception):
 
 def _entries(lines: list[str], names_picture: Callable[[str], bool]) -> Iterator[tuple[int, list[str]]]:
     """The number of the first line and the lines of each entry; empty lines at its end are left out."""
-    entry: list[str] = []
-    start = 1
-    for number, line in enumerate([*lines, ""], start=1):
-        text = line.strip()
-        if entry and (names_picture(text) or number > len(lines)):
-            while entry and not entry[-1]:
-                entry.pop()
-            yield start, entry
-            entry = []
-        if entry or text:
-            start = start if entry else number
-            entry.append(text)
+    starts = [index for index, line in enumerate(lines) if names_picture(line)]
+    first = next((index for index, line in enumerate(lines) if line), 0)
+    starts = sorted({first, *starts})
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        entry = lines[start:end]
+        while entry and not entry[-1]:
+            entry.pop()
+        if entry:
+            yield start + 1, entry
 
 
 def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:
@@ -180,12 +226,10 @@ def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:
     rows = np.empty((count, fields))
     for index, text in enumerate(faces):
         try:
-            numbers = [float(field) for field in text.split()]
-        except ValueError as error:
-            raise _LineError(index + 1, f"expected {fields} numbers: {error}") from error
+            numbers = finite_numbers(text.split())
+        except DataError as error:
+            raise _LineError(index + 1, str(error)) from error
         if len(numbers) != fields:
             raise _LineError(index + 1, f"expected {fields} numbers, found {len(numbers)}")
         rows[index] = numbers
-    if not np.isfinite(rows).all():
-        raise _LineError(0, "expected finite numbers, found inf or nan")
     return rows

@@ -5,21 +5,14 @@ private test, ``300W/01_Indoor/`` and ``300W/02_Outdoor/``: each picture beside 
 names does not matter.  Mirrored copies (``*_mirror.*``), which some downloads carry, are left out.
 """
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import numpy as np
-
-from canthus.data.datasets import Dataset
+from canthus.data.datasets import NO_PICTURE, UNLABELLED, Dataset, Problem, Scan, damaged, hull_face
 from canthus.data.formats import read_pts
-from canthus.data.problems import UNLABELLED, Problem, Scan, damaged, readable
-from canthus.data.splits import split_by_group
 from canthus.errors import DataError
-from canthus.geometry import hull_box
-from canthus.lookup import lookup
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
@@ -49,8 +42,6 @@ def first_copy(group: str) -> str:
 
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-
-_log = logging.getLogger(__name__)
 
 
 @final
@@ -92,58 +83,26 @@ PRIVATE = Part(
 )
 PARTS = (AFW, HELEN_TRAIN, HELEN_TEST, LFPW_TRAIN, LFPW_TEST, IBUG, PRIVATE)
 
-_TRAIN = (AFW, HELEN_TRAIN, LFPW_TRAIN)
-SPLITS: dict[str, tuple[Part, ...]] = {
-    "train": _TRAIN,
-    "fit": _TRAIN,
-    "validation": _TRAIN,
-    "common": (HELEN_TEST, LFPW_TEST),
-    "challenging": (IBUG,),
-    "full": (HELEN_TEST, LFPW_TEST, IBUG),
-    "private": (PRIVATE,),
-}
-"""Official splits, and ``fit``/``validation``: the training faces divided 9 to 1 by photo."""
 
-
-def read_300w(root: Path, split: str) -> list[Annotation]:
-    """Read one split of 300-W, sorted by key.
+def scan_300w(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every ``.pts`` file of some parts, given by name; a part whose folder is missing has none.
 
     Raises:
-        ConfigError: unknown split.
-        DataError: no folder of the split is below ``root``, or a ``.pts`` file is damaged or lacks its picture.
+        DataError: no file of these parts is below ``root``.
     """
-    parts = lookup(SPLITS, split, kind="split of 300w")
-    scan = scan_300w(root, parts)
-    annotations = readable(scan, name="300w", root=root)
-    if not annotations:
-        raise DataError(nothing_found(root, parts))
-    if len(scan.problems) > 0:
-        _log.warning("%s: %d pictures have no .pts file and are left out", root, len(scan.problems))
-    official = sum(part.official for part in parts)
-    if len(annotations) != official:
-        _log.info("%s: %d faces; the published parts behind '%s' hold %d", root, len(annotations), split, official)
-    if split in ("fit", "validation"):
-        fit, validation = split_by_group(annotations)
-        return fit if split == "fit" else validation
-    return annotations
-
-
-def scan_300w(root: Path, parts: Iterable[Part] = PARTS) -> Scan:
-    """Every face of some parts, and every file that is no face; parts that are not there give nothing."""
     faces: list[Annotation] = []
     problems: list[Problem] = []
-    for part in parts:
+    chosen = [part for part in PARTS if part.name in parts]
+    for part in chosen:
         files = list(_part_files(root, part))
         pictures = {path.with_suffix(""): path for path in files if path.suffix.lower() != ".pts"}
         labels = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".pts"}
         for stem, label in labels.items():
             if stem not in pictures:
-                problems.append(
-                    Problem("points without picture", _key(root, label), "no picture of that name beside it")
-                )
+                problems.append(Problem(NO_PICTURE, _key(root, label), "no picture of that name beside it"))
                 continue
             try:
-                faces.append(_annotation(root, part, pictures[stem], label))
+                faces.append(_face(root, part, pictures[stem], label))
             except DataError as error:
                 problems.append(damaged(label, _key(root, label), error))
         problems += [
@@ -151,10 +110,12 @@ def scan_300w(root: Path, parts: Iterable[Part] = PARTS) -> Scan:
             for stem, picture in pictures.items()
             if stem not in labels
         ]
-    return Scan(sorted(faces, key=lambda face: face.key), problems)
+    if not faces and not problems:
+        raise DataError(_nothing_found(root, chosen))
+    return Scan(faces, problems)
 
 
-def nothing_found(root: Path, parts: tuple[Part, ...]) -> str:
+def _nothing_found(root: Path, parts: Sequence[Part]) -> str:
     """Message for a root that holds no file of some parts."""
     if not root.is_dir():
         return f"{root}: no such folder; expected the root of 300-W, holding afw/, helen/, lfpw/ or ibug/"
@@ -185,7 +146,7 @@ def photo(part: Part, stem: str) -> str:
 
     AFW and HELEN name files ``<photo>_<face>`` with the photo's number at the site both were collected from, so
     the two share one space of names.  iBUG names files ``image_<photo>_<face>``.  LFPW and the private set hold one
-    face a file, but LFPW holds some photos several times (``ibug_300w_copies``).
+    face a file, but LFPW holds some photos several times (``LFPW_COPIES``).
     """
     if part.subset in ("afw", "helen"):
         return first_copy(f"photo/{stem.rpartition('_')[0] or stem}")
@@ -194,20 +155,18 @@ def photo(part: Part, stem: str) -> str:
     return first_copy(f"{part.folders[0] if part.subset == 'lfpw' else part.subset}/{stem}")
 
 
-def _annotation(root: Path, part: Part, picture: Path, label: Path) -> Annotation:
+def _face(root: Path, part: Part, picture: Path, label: Path) -> Annotation:
     points = read_pts(label)
     if len(points) != IBUG_68.count:
         raise DataError(f"{label}: expected {IBUG_68.count} points, found {len(points)}")
-    return Annotation(
-        key=_key(root, picture),
-        path=picture,
-        points=points,
-        scheme=IBUG_68,
-        box=hull_box(points),
-        visible=np.ones(len(points), np.bool_),
-        group=photo(part, picture.stem),
-        subset=part.subset,
-    )
+    group = photo(part, picture.stem)
+    return hull_face(_key(root, picture), picture, points, IBUG_68, group=group, subset=part.subset)
+
+
+def _part_of(face: Annotation) -> str:
+    """Name of the part that a face comes from: of HELEN and LFPW, the folder in its key."""
+    part = next((part for part in PARTS if face.key.lower().startswith(f"{part.folders[0]}/")), PRIVATE)
+    return part.name
 
 
 def _key(root: Path, path: Path) -> str:
@@ -229,11 +188,25 @@ def _folder(root: Path, name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+_TRAIN = ("AFW", "HELEN train", "LFPW train")
+
 DATASET = Dataset(
-    splits=tuple(SPLITS),
-    faces=lambda root, split, _: read_300w(root, split),
+    name="300w",
+    parts={
+        "train": _TRAIN,
+        "fit": _TRAIN,
+        "validation": _TRAIN,
+        "common": ("HELEN test", "LFPW test"),
+        "challenging": ("iBUG",),
+        "full": ("HELEN test", "LFPW test", "iBUG"),
+        "private": ("private",),
+    },
+    scan_faces=scan_300w,
     faces_as_scenes=True,
     scheme=IBUG_68.name,
+    published={part.name: part.official for part in PARTS},
+    part_of=_part_of,
     default_splits=("full", "common", "challenging", "validation"),
     unions={"full": {"common": ("helen", "lfpw"), "challenging": ("ibug",)}},
 )
+"""``fit`` and ``validation`` divide the training faces by photo."""

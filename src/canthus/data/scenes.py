@@ -16,7 +16,7 @@ from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Annotation, Scene
 
 SCENE_SETS = {
-    name: dataset for name, dataset in DATASETS.items() if dataset.scenes is not None or dataset.faces_as_scenes
+    name: dataset for name, dataset in DATASETS.items() if dataset.scan_scenes is not None or dataset.faces_as_scenes
 }
 """The datasets that ``load_scenes`` reads."""
 
@@ -34,7 +34,7 @@ def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Sce
         DataError: ``root`` lacks the set's layout, or a file is damaged.
     """
     dataset = lookup(SCENE_SETS, name, kind="set of scenes")
-    if dataset.scenes is None:
+    if dataset.scan_scenes is None:
         return scenes_of_faces(load_dataset(name, root, split, scheme=IBUG_68.name))
     return dataset.scenes(Path(root), split)
 

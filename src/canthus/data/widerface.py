@@ -2,34 +2,50 @@
 
 Layout: ``WIDER_train/images/<event>/`` and ``WIDER_val/images/<event>/`` with the pictures, the lists
 ``wider_face_split/wider_face_{train,val}_bbx_gt.txt``, and for the subsets easy, medium and hard the four ``.mat``
-files of the official evaluation (``widerface_subsets``).  An entry of a list is the path of a picture, the number of
+files of the official evaluation.  An entry of a list is the path of a picture, the number of
 its faces, and a line a face: x, y, width, height, blur, expression, illumination, invalid, occlusion, pose.
 Yang et al. (2016), "WIDER FACE: A Face Detection Benchmark".
 
 Faces marked invalid and boxes without width or height are ``ignored``.  Five points come from the ``label.txt`` of
-RetinaFace where one lies there (``retinaface_points``).
+RetinaFace where it is there.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from canthus.data.datasets import Dataset
-from canthus.data.formats import ListedPicture, read_face_list, read_matlab
-from canthus.data.problems import DAMAGED, Problem, SceneScan, readable_scenes
-from canthus.data.splits import split_by_group
+from canthus.data.datasets import (
+    DAMAGED,
+    NO_SCENE,
+    Dataset,
+    LabelError,
+    PartCount,
+    Problem,
+    Scan,
+    boxes_scene,
+    read_labels,
+)
+from canthus.data.formats import (
+    ListedPicture,
+    finite_numbers,
+    matlab_text,
+    numbered_lines,
+    read_face_list,
+    read_matlab,
+)
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
 from canthus.images import IMAGE_SUFFIXES
-from canthus.lookup import lookup
 from canthus.types import Scene
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""x, y, width, height as the lists have them, by which a face is known again."""
+"""x, y, width, height as in the lists; they identify a face."""
 
 FivePoints: TypeAlias = dict[str, dict[Box, Float32[np.ndarray, "5 2"]]]
 """Picture -> box -> points of the scheme ``five``; faces without points are left out."""
@@ -38,53 +54,42 @@ _POINT_FIELDS = 4 + 5 * 3 + 1
 
 
 def read_five_points(root: Path, part: str) -> tuple[FivePoints, list[Problem]]:
-    """Points of one part (``train``, ``val``), and every line that cannot be read; nothing where there is no file.
+    """Read the five points of one part (``train``, ``val``), and list the lines that cannot be read.
+
+    Returns:
+        No points where the file is missing.
 
     Raises:
         DataError: the file is there and cannot be read.
     """
     places = [root / folder / "label.txt" for folder in (f"retinaface_gt_v1.1/{part}", f"retinaface_gt/{part}")]
     path = next((p for p in [*places, root / f"WIDER_{part}" / "label.txt"] if p.is_file()), None)
-    if path is None:
-        return {}, []
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     found: FivePoints = {}
     problems: list[Problem] = []
+    if path is None:
+        return found, problems
     name = ""
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
+    for where, text in numbered_lines(path, name=path.relative_to(root).as_posix()):
         if text.startswith("#"):
             name = text[1:].strip()
-        elif text:
-            try:
-                box, points = _face(text.split(), name)
-            except DataError as error:
-                problems.append(Problem(DAMAGED, f"{path.relative_to(root).as_posix()}:{number}", str(error)))
-                continue
+            continue
+        for box, points in read_labels([(where, text)], partial(_five_points, name), problems):
             if not np.isnan(points).all():
                 found.setdefault(name, {}).setdefault(box, points)
     return found, problems
 
 
-def _face(fields: list[str], name: str) -> tuple[Box, Float32[np.ndarray, "5 2"]]:
+def _five_points(name: str, line: str) -> tuple[Box, Float32[np.ndarray, "5 2"]]:
     if not name:
         raise DataError("expected a line '# <picture>' before the first face")
-    try:
-        numbers = [float(field) for field in fields]
-    except ValueError as error:
-        raise DataError(f"expected {_POINT_FIELDS} numbers: {error}") from error
+    numbers = finite_numbers(line.split())
     if len(numbers) not in (4, _POINT_FIELDS):
         raise DataError(f"expected {_POINT_FIELDS} numbers, or the 4 of a box alone, found {len(numbers)}")
-    if not np.isfinite(numbers).all():
-        raise DataError("expected finite numbers, found inf or nan")
     points = np.full((5, 2), np.nan, np.float32)
     if len(numbers) == _POINT_FIELDS:
-        points = np.array(numbers[4:-1], np.float32).reshape(5, 3)[:, :2]
+        points = numbers[4:-1].astype(np.float32).reshape(5, 3)[:, :2]
         points[(points == -1).all(axis=1)] = np.nan
-    x, y, width, height = numbers[:4]
+    x, y, width, height = numbers[:4].tolist()
     return (x, y, width, height), points
 
 
@@ -98,7 +103,7 @@ FACES = "wider_face_val.mat"
 @final
 @dataclass(frozen=True)
 class CountedPicture:
-    """One picture of the evaluation.
+    """One picture of the official evaluation.
 
     Attributes:
         name: ``<event>/<name>.jpg``.
@@ -112,21 +117,21 @@ class CountedPicture:
 
 
 def ground_truth_folder(root: Path) -> Path:
-    """Where the files of the evaluation lie, or should."""
+    """The folder of the files of the evaluation."""
     places = [root / "ground_truth", root / "eval_tools" / "ground_truth"]
     return next((place for place in places if (place / FACES).is_file()), places[0])
 
 
 def subset_path(root: Path, subset: str) -> Path:
-    """Where the numbers of the faces of a subset lie."""
+    """The file with the faces of a subset."""
     return ground_truth_folder(root) / f"wider_{subset}_val.mat"
 
 
 def read_subset(root: Path, subset: str) -> list[CountedPicture]:
-    """Every picture of the evaluation with what a subset counts.
+    """Read every picture of the evaluation, and which of its faces a subset counts.
 
     Raises:
-        DataError: a file is not there, damaged, or does not go with the other.
+        DataError: a file is missing or damaged, or the two do not belong together.
         MissingExtraError: scipy is not installed.
     """
     whole, part = ground_truth_folder(root) / FACES, subset_path(root, subset)
@@ -140,9 +145,11 @@ def read_subset(root: Path, subset: str) -> list[CountedPicture]:
     for event, *columns in zip(events, files, boxes, counted, strict=True):
         names, of_names, numbers = (_cells(column) for column in columns)
         if not len(names) == len(of_names) == len(numbers):
-            raise DataError(f"{part}: event {_text(event)} has {len(numbers)} pictures, but {whole.name} {len(names)}")
+            raise DataError(
+                f"{part}: event {matlab_text(event)} has {len(numbers)} pictures, but {whole.name} {len(names)}"
+            )
         pictures += [
-            _picture(f"{_text(event)}/{_text(name)}.jpg", *rest, source=part)
+            _picture(f"{matlab_text(event)}/{matlab_text(name)}.jpg", *rest, source=part)
             for name, *rest in zip(names, of_names, numbers, strict=True)
         ]
     return pictures
@@ -158,13 +165,6 @@ def _lists(path: Path, names: tuple[str, ...]) -> list[list[Any]]:
 def _cells(array: Any) -> list[Any]:
     """Elements of a cell array, which scipy gives as an ``n x 1`` array of objects."""
     return list(np.asarray(array).ravel())
-
-
-def _text(cell: Any) -> str:
-    array = np.asarray(cell)
-    while array.dtype == object and array.size:
-        array = np.asarray(array.flat[0])
-    return str(array.ravel()[0]) if array.size else ""
 
 
 def _picture(name: str, boxes: Any, numbers: Any, *, source: Path) -> CountedPicture:
@@ -183,18 +183,6 @@ def _picture(name: str, boxes: Any, numbers: Any, *, source: Path) -> CountedPic
 
 
 PARTS = ("train", "val")
-OFFICIAL = {"train": 159_424, "val": 39_708}
-
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val",),
-    "all": PARTS,
-    "fit": ("train",),
-    "validation": ("train",),
-    **dict.fromkeys(SUBSETS, ("val",)),
-}
-"""The two lists, ``all``, ``fit``/``validation`` = ``train`` divided 9 to 1 by picture, and the official subsets of
-``val``, in which every face that does not belong to the subset is ignored."""
 
 HABIT = BoxHabit(centre=(-0.005, 0.004), size=(1.025, 0.889))
 """Assumed, not measured: what was measured on ``facemask``, whose boxes also reach from the forehead to the chin."""
@@ -203,95 +191,97 @@ _X, _Y, _WIDTH, _HEIGHT, _INVALID = 0, 1, 2, 3, 7
 _FIELDS = 10
 
 
-def read_widerface_scenes(root: Path, split: str) -> list[Scene]:
-    """Pictures of one split, sorted by key; those without any face are among them.
-
-    Raises:
-        ConfigError: unknown split.
-        DataError: a list is not there, an entry is damaged, or a picture is missing.
-        MissingExtraError: a subset needs scipy, which is not installed.
-    """
-    parts = lookup(SPLITS, split, kind="split of widerface")
-    scan = scan_widerface_subset(root, split) if split in SUBSETS else scan_widerface_scenes(root, parts)
-    scenes = readable_scenes(scan, name="widerface", root=root)
-    if split in ("fit", "validation"):
-        fit, validation = split_by_group(scenes)
-        return fit if split == "fit" else validation
-    return scenes
-
-
 def images_folder(root: Path, part: str) -> Path:
-    """Where the pictures of a part lie."""
+    """The folder of the pictures of a part."""
     return root / f"WIDER_{part}" / "images"
 
 
-def scan_widerface_scenes(root: Path, parts: Iterable[str] = PARTS) -> SceneScan:
-    """Every picture of some lists with its faces, and every entry that cannot be read.
+def scan_widerface_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
+    """Read every picture of some parts with its faces; those without any face are among them.
+
+    Args:
+        root: folder of the set.
+        parts: ``train``, ``val``, or one of ``SUBSETS``: the pictures of ``val`` with the boxes of the official
+            evaluation, in which every face that does not belong to the subset is ignored.
 
     Raises:
-        DataError: a list is not there.
+        DataError: a list, or a file of the official evaluation, is missing or damaged.
+        MissingExtraError: a subset needs scipy, which is not installed.
     """
     scenes: list[Scene] = []
     problems: list[Problem] = []
     for part in parts:
-        path = root / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt"
-        pictures, damages = read_face_list(path, fields=_FIELDS, names_picture=_names_picture)
-        five, more = read_five_points(root, part)
-        problems += [*damages, *more]
-        for picture in pictures:
-            if (images_folder(root, part) / picture.name).is_file():
-                scenes.append(_scene(root, part, picture, five))
-            else:
-                problems.append(_without_picture(part, picture.name, picture.where))
-    return SceneScan(sorted(scenes, key=lambda scene: scene.key), problems)
-
-
-def scan_widerface_subset(root: Path, subset: str) -> SceneScan:
-    """The pictures of ``val``, every face ignored that does not belong to the subset; boxes are the evaluation's own.
-
-    Raises:
-        DataError: a file of the official evaluation is not there, or damaged.
-        MissingExtraError: scipy is not installed.
-    """
-    scenes: list[Scene] = []
-    problems: list[Problem] = []
-    for picture in read_subset(root, subset):
-        rows = np.zeros((len(picture.boxes), _FIELDS))
-        rows[:, :4] = picture.boxes
-        rows[~picture.counted, _INVALID] = 1
-        if (images_folder(root, "val") / picture.name).is_file():
-            scenes.append(_scene(root, "val", ListedPicture("", picture.name, rows), {}))
+        five: FivePoints = {}
+        if part in SUBSETS:
+            folder, pictures = "val", [_listed(picture) for picture in read_subset(root, part)]
         else:
-            problems.append(_without_picture("val", picture.name, FACES))
-    return SceneScan(sorted(scenes, key=lambda scene: scene.key), problems)
+            path = root / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt"
+            folder, (pictures, damages) = part, read_face_list(path, fields=_FIELDS, names_picture=_names_picture)
+            five, more = read_five_points(root, part)
+            problems += [*damages, *more]
+        labels = [(picture.where, picture) for picture in pictures]
+        scenes += read_labels(labels, partial(_scene, root, folder, five), problems)
+    return Scan(scenes, problems)
+
+
+def _listed(picture: CountedPicture) -> ListedPicture:
+    rows = np.zeros((len(picture.boxes), _FIELDS))
+    rows[:, :4] = picture.boxes
+    rows[~picture.counted, _INVALID] = 1
+    return ListedPicture(FACES, picture.name, rows)
 
 
 def _names_picture(line: str) -> bool:
     return Path(line).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _without_picture(part: str, name: str, where: str) -> Problem:
-    return Problem("label without picture", where, f"WIDER_{part}/images/{name} is not there")
-
-
-def _scene(root: Path, part: str, picture: ListedPicture, five: FivePoints) -> Scene:
+def _scene(root: Path, part: str, five: FivePoints, picture: ListedPicture) -> Scene:
+    path = images_folder(root, part) / picture.name
+    if not path.is_file():
+        raise LabelError(f"WIDER_{part}/images/{picture.name} is not there", kind=NO_SCENE)
     rows = picture.rows
     corner, side = rows[:, [_X, _Y]], rows[:, [_WIDTH, _HEIGHT]]
     known = five.get(picture.name, {})
     missing = np.full((5, 2), np.nan, np.float32)
     points = [known.get((x, y, w, h), missing) for x, y, w, h in rows[:, :4].tolist()]
-    return Scene(
-        key=f"{part}/{picture.name}",
-        path=images_folder(root, part) / picture.name,
-        boxes=np.concatenate([corner, corner + side], axis=1).astype(np.float32),
-        points=np.array(points, np.float32).reshape(-1, 5, 2),
-        ignored=(rows[:, _INVALID] != 0) | (side <= 0).any(axis=1),
-        labels=("",) * len(rows),
-        complete=True,
-        habit=HABIT,
+    return boxes_scene(
+        f"{part}/{picture.name}",
+        path,
+        np.concatenate([corner, corner + side], axis=1).astype(np.float32),
+        HABIT,
         group=picture.name,
         subset=part,
+        points=np.array(points, np.float32).reshape(-1, 5, 2),
+        ignored=(rows[:, _INVALID] != 0) | (side <= 0).any(axis=1),
     )
 
 
-DATASET = Dataset(splits=tuple(SPLITS), scenes=read_widerface_scenes, default_scene_split="val")
+def _count_subsets(root: Path, found: Scan[Scene]) -> list[PartCount]:
+    """Count the faces of each official subset; a file that cannot be read becomes a problem of the scan."""
+    counts: Counter[str] = Counter()
+    for subset in SUBSETS:
+        path = subset_path(root, subset)
+        if path.is_file():
+            try:
+                counts[subset] = sum(int(picture.counted.sum()) for picture in read_subset(root, subset))
+            except DataError as error:
+                found.problems.append(Problem(DAMAGED, path.name, str(error)))
+    return [PartCount(subset, counts[subset], SUBSET_FACES[subset], within="val") for subset in SUBSETS]
+
+
+DATASET = Dataset(
+    name="widerface",
+    parts={
+        "train": ("train",),
+        "val": ("val",),
+        "all": PARTS,
+        "fit": ("train",),
+        "validation": ("train",),
+        **{subset: (subset,) for subset in SUBSETS},
+    },
+    scan_scenes=scan_widerface_scenes,
+    published={"train": 159_424, "val": 39_708},
+    is_there=lambda root, part: part in PARTS and images_folder(root, part).is_dir(),
+    count_subsets=_count_subsets,
+    default_scene_split="val",
+)

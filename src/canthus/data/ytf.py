@@ -1,106 +1,70 @@
 """YouTube Faces frames with 68 pseudo-labelled points, as a csv beside each folder of frames.
 
 Layout: ``training/`` with ``training_frames_keypoints.csv`` and ``test/`` with ``test_frames_keypoints.csv``; a line
-is the file name and 136 numbers ``x0, y0, x1, ...`` counted from zero.  The points were made by a network and then
-cleaned: pseudo-labels.  The given test split shares its people with training; ``fit`` and ``validation`` do not.
+is the file name and 136 numbers ``x0, y0, x1, ...`` counted from zero.  The points are pseudo-labels: a network made
+them, and they were cleaned.  The given test split shares its people with training; ``fit`` and ``validation`` divide
+all frames by person.
 """
 
 import csv
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from canthus.data.datasets import Dataset
-from canthus.data.problems import DAMAGED, UNLABELLED, Problem, Scan, readable
-from canthus.data.splits import split_by_group
+from canthus.data.datasets import (
+    NO_PICTURE,
+    UNLABELLED,
+    Dataset,
+    LabelError,
+    Problem,
+    Scan,
+    hull_face,
+    read_labels,
+)
+from canthus.data.formats import finite_numbers, read_text
 from canthus.errors import DataError
-from canthus.geometry import hull_box
 from canthus.images import IMAGE_SUFFIXES
-from canthus.lookup import lookup
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
 FOLDERS = {"train": "training", "test": "test"}
-OFFICIAL = {"train": 3462, "test": 770}
-
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "test": ("test",),
-    "all": ("train", "test"),
-    "fit": ("train", "test"),
-    "validation": ("train", "test"),
-}
-"""The given splits, ``all``, and ``fit``/``validation``: all frames divided 9 to 1 by person."""
-
-_log = logging.getLogger(__name__)
 
 
-def read_ytf(root: Path, split: str) -> list[Annotation]:
-    """Read one split, sorted by key.
+def scan_ytf(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every line of the csv files of some parts.
 
     Raises:
-        ConfigError: unknown split.
-        DataError: the csv or a frame is missing, or a line does not hold a name and 136 numbers.
-    """
-    scan = scan_ytf(root, lookup(SPLITS, split, kind="split of ytf"))
-    annotations = readable(scan, name="ytf", root=root)
-    if scan.problems:
-        _log.warning("%s: %d frames have no line in the csv and are left out", root, len(scan.problems))
-    if split in ("fit", "validation"):
-        fit, validation = split_by_group(annotations)
-        return fit if split == "fit" else validation
-    return annotations
-
-
-def scan_ytf(root: Path, parts: Iterable[str] = tuple(FOLDERS)) -> Scan:
-    """Every face of some parts, and every line or frame that is no face.
-
-    Raises:
-        DataError: a csv is not there.
+        DataError: a csv is missing.
     """
     faces: list[Annotation] = []
     problems: list[Problem] = []
     for part in parts:
         folder = root / FOLDERS[part]
         frames = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        named: set[str] = set()
-        for where, name, numbers in _csv_lines(root, part):
-            named.add(name)
-            if name not in frames:
-                problems.append(Problem("points without picture", where, f"{FOLDERS[part]}/{name} is not there"))
-                continue
-            try:
-                faces.append(_annotation(f"{FOLDERS[part]}/{name}", folder / name, numbers, part))
-            except DataError as error:
-                problems.append(Problem(DAMAGED, where, str(error)))
+        rows = list(_rows(root, part))
+        faces += read_labels(rows, partial(_face, root, part, frames), problems)
         problems += [
             Problem(UNLABELLED, f"{FOLDERS[part]}/{name}", "no line in the csv names it")
-            for name in sorted(frames - named)
+            for name in sorted(frames - {row[0] for _, row in rows})
             if Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
-    return Scan(sorted(faces, key=lambda face: face.key), problems)
+    return Scan(faces, problems)
 
 
 def csv_path(root: Path, part: str) -> Path:
-    """Where the labels of a part lie."""
+    """The csv with the labels of a part."""
     return root / f"{FOLDERS[part]}_frames_keypoints.csv"
 
 
-def _csv_lines(root: Path, part: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Lines of the csv of one part: where it stands, file name, the other fields."""
+def _rows(root: Path, part: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a csv with a file name, and the place of each."""
     path = csv_path(root, part)
-    try:
-        stream = path.open(newline="", encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected {path.name} beside the folder {FOLDERS[part]}/"
-        ) from error
-    with stream:
-        for number, row in enumerate(csv.reader(stream), start=1):
-            if row and row[0]:
-                yield f"{path.name}:{number}", row[0], row[1:]
+    text = read_text(path, f"{path.name} beside the folder {FOLDERS[part]}/")
+    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
+        if row and row[0]:
+            yield f"{path.name}:{number}", row
 
 
 def person(name: str) -> str:
@@ -109,32 +73,30 @@ def person(name: str) -> str:
     return f"person/{stem.rpartition('_')[0] or stem}"
 
 
-def _annotation(key: str, path: Path, numbers: list[str], part: str) -> Annotation:
-    if len(numbers) != 2 * IBUG_68.count:
-        raise DataError(f"expected a name and {2 * IBUG_68.count} numbers, found {len(numbers)} numbers")
-    try:
-        points = np.array(numbers, np.float32).reshape(-1, 2)
-    except ValueError as error:
-        raise DataError(f"expected numbers after the name: {error}") from error
-    if not np.isfinite(points).all():
-        raise DataError("expected finite numbers, found inf or nan")
-    return Annotation(
-        key=key,
-        path=path,
-        points=points,
-        scheme=IBUG_68,
-        box=hull_box(points),
-        visible=np.ones(len(points), np.bool_),
-        group=person(path.name),
-        subset=part,
-    )
+def _face(root: Path, part: str, frames: set[str], row: Sequence[str]) -> Annotation:
+    key = f"{FOLDERS[part]}/{row[0]}"
+    if row[0] not in frames:
+        raise LabelError(f"{key} is not there", kind=NO_PICTURE)
+    if len(row) != 1 + 2 * IBUG_68.count:
+        raise DataError(f"expected a name and {2 * IBUG_68.count} numbers, found {len(row) - 1} numbers")
+    points = finite_numbers(row[1:]).astype(np.float32).reshape(-1, 2)
+    return hull_face(key, root / key, points, IBUG_68, group=person(row[0]), subset=part)
 
 
 DATASET = Dataset(
-    splits=tuple(SPLITS),
-    faces=lambda root, split, _: read_ytf(root, split),
+    name="ytf",
+    parts={
+        "train": ("train",),
+        "test": ("test",),
+        "all": ("train", "test"),
+        "fit": ("train", "test"),
+        "validation": ("train", "test"),
+    },
+    scan_faces=scan_ytf,
     faces_as_scenes=True,
     scheme=IBUG_68.name,
+    published={"train": 3462, "test": 770},
+    is_there=lambda root, part: (root / FOLDERS[part]).is_dir() or csv_path(root, part).is_file(),
     folds="all",
     default_splits=("validation",),
 )

@@ -58,7 +58,7 @@ def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) 
     100, so that one face of a class that is all but absent does not rule the batch.
 
     Args:
-        members: which face belongs to which class, such as those of ``canthus.data.face_kinds``.
+        members: which face belongs to which class, such as those of ``canthus.data.splits.face_kinds``.
         fractions: share of each class among the training faces, in [0, 1].
 
     Returns:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from canthus.data import LANDMARK_SETS, load_dataset
-from canthus.data.face_kinds import face_kinds
 from canthus.data.packs import CropPack, ScenePack, load_crops, load_scene_pack
 from canthus.data.scenes import load_scenes
+from canthus.data.splits import face_kinds
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.losses.weights import class_weights
