@@ -36,7 +36,7 @@ def moved(content: bytes, data: bytes) -> float:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_points_move_little(data: bytes, method: str) -> None:
-    content = quantized(see_ranges(data, CROPS, method=method))
+    content = quantized(see_ranges(data, CROPS, method=method), weight_bits=7)  # 8 saturate on processors without VNNI
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     assert 0 < moved(content, data) < 0.5
     assert LandmarkSession(content, source="m").card == LandmarkSession(data, source="m").card
