@@ -5,8 +5,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -72,30 +71,20 @@ class DetectorView(nn.Module):
         return (self.network(image.permute(0, 3, 1, 2).float()),)
 
 
-@final
-@dataclass(frozen=True)
-class _Signature:
-    """What differs between the files: the module to trace, an example of its input, its outputs and open axes."""
-
-    view: nn.Module
-    example: Tensor
-    outputs: tuple[str, ...]
-    sizes: Mapping[int, Any]
-
-
-def _signature(network: Any, card: Card) -> _Signature:
+def _signature(network: Any, card: Card) -> tuple[nn.Module, Tensor, list[str], dict[int, Any]]:
+    """What differs between the files: module to trace, example of its input, names of its outputs, and open axes."""
     batch = torch.export.Dim("n", min=1, max=4096)
     if isinstance(card, ModelCard):
         view = LandmarkView(network).eval()
         example = torch.zeros(2, card.size, card.size, 3, dtype=torch.uint8)
         with torch.no_grad():
-            outputs = ("points", "spread")[: len(view(example))]
-        return _Signature(view, example, outputs, {0: batch})
+            outputs = ["points", "spread"][: len(view(example))]
+        return view, example, outputs, {0: batch}
     multiple = max(STRIDES)
     # Sides are traced as multiples, or the tracer would demand proof that the levels of the pyramid fit together.
     rows, columns = (multiple * torch.export.Dim(name, min=1, max=512) for name in ("rows", "columns"))
     example = torch.zeros(2, 4 * multiple, 5 * multiple, 3, dtype=torch.uint8)
-    return _Signature(DetectorView(network).eval(), example, ("faces",), {0: batch, 1: rows, 2: columns})
+    return DetectorView(network).eval(), example, ["faces"], {0: batch, 1: rows, 2: columns}
 
 
 def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
@@ -114,7 +103,19 @@ def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
         ModelFileError: the exported file is not valid.
     """
     require("onnxscript", extra="train")
-    model = _trace(_signature(network, card)).model_proto
+    view, example, outputs, sizes = _signature(network, card)
+    with quiet():
+        model = torch.onnx.export(
+            view,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=outputs,
+            dynamic_shapes=(sizes,),
+            external_data=False,
+            verbose=False,
+        ).model_proto  # type: ignore[union-attr]  # with dynamo it is a program
     _remove_traces(model)
     content = finished_model(model, card)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,21 +166,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _trace(signature: _Signature) -> Any:
-    with quiet():
-        return torch.onnx.export(
-            signature.view,
-            (signature.example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=list(signature.outputs),
-            dynamic_shapes=(dict(signature.sizes),),
-            external_data=False,
-            verbose=False,
-        )
 
 
 def _remove_traces(model: Any) -> None:

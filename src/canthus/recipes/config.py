@@ -32,7 +32,6 @@ class TrainSource:
 
     Attributes:
         dataset: key of ``DATASETS``.
-        split: name of the split.
         weight: share of an epoch, relative to the other sets in use.
         until: the set is used up to this fraction of the training.
     """
@@ -72,9 +71,7 @@ class DetectorConfig:
 
     Attributes:
         name: name of the run and of its model.
-        epochs: number of epochs.
         pictures_per_epoch: pictures drawn in one epoch, over all training sets.
-        train: training sets.
         validation: validation sets; the mean average precision over those with complete labels chooses the best epoch.
         task: always ``detector``; recipes of landmark networks have no ``task``.
         model_settings: keyword arguments of the network, such as ``width``.
@@ -87,10 +84,6 @@ class DetectorConfig:
         ema_decay: decay per step of the averaged weights; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
-        loss: weights of the losses.
-        augmentation: strengths of the random changes.
-        optimizer: optimizer and its settings.
-        schedule: schedule of the learning rate.
     """
 
     name: str
@@ -128,12 +121,9 @@ class TrainConfig:
     Attributes:
         name: name of the run and of its model.
         model: key of ``MODELS``.
-        epochs: number of epochs.
         faces_per_epoch: faces drawn in one epoch, over all training sets.
-        train: training sets.
         validation: validation sets; the first one chooses the best epoch.
         model_settings: keyword arguments of the network, such as ``width``.
-        scheme: point scheme.
         conversion: variant by which sets of another scheme are converted; empty for the default.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
@@ -151,9 +141,6 @@ class TrainConfig:
         ema_decay: decay per step of the averaged weights; 0 for no average.
         precision: ``32-true`` or ``bf16-mixed``.
         validate_every: epochs between two validations.
-        augmentation: strengths of the random changes.
-        optimizer: optimizer and its settings.
-        schedule: schedule of the learning rate.
     """
 
     name: str
@@ -201,15 +188,11 @@ class FitConfig:
     """Settings of a cascade of ferns.
 
     Attributes:
-        name: name of the model.
         train: training sets; their ``weight`` and ``until`` are not used.
         validation: sets whose errors go into the model card.
-        scheme: point scheme.
         size: side of the crop in pixels.
         margin: side of the crop over the longer side of the face box.
-        seed: random seed.
         augmentation: applied once to each picture and to its mirror image; ``flip`` must stay 0.
-        cascade: sizes.
     """
 
     name: str

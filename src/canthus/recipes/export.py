@@ -50,8 +50,6 @@ class ExportReport:
     """Result of an export.
 
     Attributes:
-        path: the ONNX file.
-        size_bytes: its size.
         pictures: number of crops, or whole pictures, on which torch and ONNX were compared.
         real: True for photos, False for drawn faces or noise.
         difference: largest difference between the two: of points in pixels of the crop; of a detector's logits, and

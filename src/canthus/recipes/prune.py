@@ -70,7 +70,6 @@ class PruneReport:
         checkpoint: checkpoint of the pruned network.
         plan: file of the plan, which is also in the checkpoint.
         parameters_before: number of weights before.
-        parameters: number of weights after.
         whole: layers that were not pruned, with the reason.
     """
 

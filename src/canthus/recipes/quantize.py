@@ -65,12 +65,10 @@ class QuantizeReport:
 
     Attributes:
         path: the int8 file.
-        size_bytes: its size.
         float_bytes: size of the float file.
         nme: error of the int8 file on the check set with true boxes, a fraction.
         float_nme: error of the float file.
         moved_px: mean distance between the points of the two, in pixels of the crop.
-        faces: number of faces in the check set.
         confidence: ``ece`` and ``auroc`` of the int8 file; empty if it gives no confidence.
         float_confidence: those of the float file.
         harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty

@@ -74,7 +74,6 @@ class Surroundings:
     Attributes:
         roots: folder of each dataset, by name.
         cache: folder of the packed crops.
-        out: folder of the run.
         devices: number of processes, or of accelerators.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         workers: worker processes that make batches; 0 makes them in the training process.
@@ -110,7 +109,6 @@ class Packs(Generic[PackT]):
 
     Attributes:
         train: training sets with their shares of an epoch.
-        validation: validation sets by name.
     """
 
     train: Sequence[Source[PackT]]

@@ -17,7 +17,6 @@ class EsrSettings:
     """Sizes of a cascade; the defaults, except ``starts``, are those of Cao et al. (2014), section 3.2.
 
     Attributes:
-        stages: number of outer stages.
         ferns: ferns per stage.
         features: features per fern, one bit each.
         pixels: shape-indexed pixels per stage.

@@ -64,7 +64,6 @@ class FitSettings:
     """Length, precision and devices of a training.
 
     Attributes:
-        epochs: number of epochs.
         monitor: metric that chooses the best checkpoint.
         mode: ``min`` or ``max``, whichever value of the metric is best.
         ema_decay: decay per step of the averaged weights; 0 for no average.
@@ -72,7 +71,6 @@ class FitSettings:
         clip: largest norm of the gradient; 0 for no limit.
         validate_every: epochs between two validations; a shorter training has one, at its end.
         devices: number of processes (CPU) or accelerators on this machine; more than one trains with DDP.
-        accelerator: ``auto``, ``cpu`` or ``gpu``.
     """
 
     epochs: int

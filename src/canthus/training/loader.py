@@ -63,7 +63,6 @@ class Source(Generic[PackT]):
     """One pack and its share of the training.
 
     Attributes:
-        pack: the faces, or the scenes.
         weight: share of an epoch, relative to the other sources in use.
         until: the source is used up to this fraction of the training.
         face_weights: weight of each face in the loss; None for 1.

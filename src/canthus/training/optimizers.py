@@ -125,9 +125,6 @@ class Optimization:
     """Optimizer and learning rate of a whole training.
 
     Attributes:
-        optimizer: settings.
-        schedule: settings.
-        epochs: length of the training.
         steps: optimizer steps of one epoch.
     """
 
