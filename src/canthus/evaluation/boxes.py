@@ -37,15 +37,8 @@ def match_boxes(
 ) -> list[Match]:
     """Match each labelled face of a picture to the detected face that overlaps it most.
 
-    Pairs are matched greedily by descending IoU, and each detected face is matched at most once.
-
-    Args:
-        truth: labelled face boxes of one picture.
-        detected: detected face boxes of the same picture.
-        min_overlap: pairs are matched only if their IoU is above this.
-
-    Returns:
-        One match per labelled face, in their order.
+    Pairs with an IoU above ``min_overlap`` are matched greedily by descending IoU, each detected face at most once.
+    The result has one match per labelled face, in their order.
     """
     overlaps = box_iou(truth, detected)
     best = overlaps.max(axis=1, initial=0.0)

@@ -60,18 +60,15 @@ def evaluate_detectors(
 
     Args:
         dataset: a key of ``canthus.data.scenes.SCENE_SETS``.
-        root: folder of the dataset.
         split: part of the dataset; its ``default_scene_split`` if None.
         detectors: names or ONNX files as in ``create_detector``; the default one if there are no predictions either.
         predictions: folders of detections, ``<event>/<picture>.txt`` as for WIDER FACE.
         detector_model: ONNX file of the one detector.
         detector_size: longer side in pixels to which pictures are resized.
         detector_tiles: also search tiles of large pictures.
-        threads: threads of each detector and of OpenCV.
         least_score: leave out detections of a lower score; ``LEAST_SCORE`` if None.
         min_overlap: least IoU of a detection and a labelled face.
         official: also evaluate by WIDER FACE's own protocol.
-        progress: shows how many pictures are done.
 
     Returns:
         One report per detector, then one per folder of predictions.
@@ -137,7 +134,6 @@ def write_detector_reports(
 
     Args:
         folder: created if it does not exist.
-        reports: the reports to write.
         worst: pictures on each sheet of worst pictures, 0 for no sheet; 12 if None.
 
     Yields:

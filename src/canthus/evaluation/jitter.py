@@ -79,7 +79,6 @@ def evaluate_jitter(
     Args:
         report: from ``canthus.evaluate`` for a model.
         model: the model of the report, as in ``canthus.evaluate``.
-        threads: threads of the model; 1 if None.
         progress: shows how many of ``JITTER_LEVELS`` are done.
 
     Raises:

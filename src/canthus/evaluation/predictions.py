@@ -62,8 +62,6 @@ def write_predictions(
     per point) if the model gives it.  Coordinates are pixels, rounded to a thousandth.
 
     Args:
-        path: file to write.
-        predictions: the predictions to write.
         boxes: source of the face boxes, the same for all faces.
         tolerance: a point is right if its error is at most this fraction of the longer side of the face box; None
             without confidence.
@@ -107,7 +105,6 @@ def parse_predictions(
         entries: one per face, in pixels of the picture.
         scheme: scheme of the true and the predicted points.
         root: folder that picture names are relative to.
-        source: name of the file, for error messages.
 
     Raises:
         DataError: a field is missing, or the number of points does not fit the scheme.
@@ -146,10 +143,8 @@ def match_detections(
     Args:
         entries: one per picture, ``{"image", "faces": [{"points", "box"}]}``; the box is optional, its default is the
             hull of the points.
-        annotations: the ground truth.
         root: folder that picture names may be relative to.
         min_overlap: a labelled face counts as found if its IoU with a detected face is above this.
-        source: name of the file, for error messages.
 
     Raises:
         DataError: a labelled picture has no entry, or an entry is malformed.

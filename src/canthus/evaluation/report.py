@@ -88,16 +88,11 @@ def score(
     protocol: str,
     tolerance: float = TOLERANCE,
 ) -> Report:
-    """A report of predictions.
+    """Score predictions; see ``Report`` for the arguments that it holds.
 
     Args:
-        predictions: what to score.
-        model: network or file of predictions.
-        dataset: name of the set, or of the file of predictions.
-        split: part of it.
-        boxes: one of ``BOXES``.
-        protocol: how the boxes came about, in words.
-        tolerance: what confidence counts as right, fraction of the longer side of the face box.
+        tolerance: a point with confidence is right if its error is at most this fraction of the longer side of the
+            face box.
 
     Raises:
         DataError: the truth of a face cannot be scored.
@@ -152,7 +147,6 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
 
     Args:
         folder: created if it does not exist.
-        report: the report to write.
         worst: number of faces on ``worst.png``, 0 for no such file; if None, 16 faces if the pictures are at hand.
 
     Yields:

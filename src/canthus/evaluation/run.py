@@ -142,7 +142,6 @@ def evaluate(
         passes: crops per face; if None, 2 for boxes of ``haar`` and ``yunet``, else 1.
         tolerance: for predictions with confidence: a point is right if its error is at most this fraction of the
             longer side of the face box; what the file states, or 0.05, if None.
-        progress: shows how many faces are done.
 
     Raises:
         ConfigError: a name is unknown, or options contradict each other.
