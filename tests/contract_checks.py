@@ -1,10 +1,16 @@
-"""What every network and every loss must do, as functions: for the tables in ``canthus`` and for additions to them."""
+"""What every network, loss and dataset must do: for the tables in ``canthus`` and for additions to them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from canthus.data import LANDMARK_SETS, check_dataset, load_dataset
+from canthus.errors import ConfigError, DataError
+from canthus.images import read_image
 from canthus.losses.weights import weigh_points
 from canthus.models import Network, Output
 from canthus.schemes import IBUG_68
@@ -145,3 +151,79 @@ def check_loss_is_a_mean(loss: PointLoss) -> None:
     weights[36:48], weights[48:60] = 3.0, 0.5
     weighed = weigh_points(loss, IBUG_68, {"eyes": 3, "outer_mouth": 0.5})
     torch.testing.assert_close(weighed(predicted, truth), (points * weights).sum(dim=1) / weights.sum())
+
+
+def check_landmark_set(name: str, root: Path, empty: Path) -> None:
+    """The whole contract of an entry of ``DATASETS`` with landmarks; the last check damages the copy in ``root``.
+
+    Args:
+        name: key of ``DATASETS``.
+        root: a small copy of the dataset.
+        empty: an empty folder.
+    """
+    for split in LANDMARK_SETS[name].splits:
+        check_split(name, root, split)
+    check_division(name, root)
+    check_repetition(name, root)
+    check_refusals(name, root, empty)
+    check_report(name, root)
+
+
+def check_split(name: str, root: Path, split: str) -> None:
+    """Faces have their points inside the picture and a box; keys are sorted, unique and do not name the root."""
+    faces = load_dataset(name, root, split)
+    for face in faces:
+        assert face.points.shape == (face.scheme.count, 2)
+        assert face.points.dtype == face.box.dtype == np.float32
+        assert face.group
+        height, width = read_image(face.path).shape[:2]
+        assert (face.points > -0.5).all()
+        assert (face.points < (width, height)).all()
+        assert (face.box[:2] < face.box[2:]).all()
+    keys = [face.key for face in faces]
+    assert keys == sorted(set(keys))
+    assert not any(str(root) in key or "\\" in key for key in keys)
+
+
+def check_division(name: str, root: Path) -> None:
+    """``fit`` and ``validation`` share no face and no group; folds hold every face once and share no group."""
+    fit, validation = (load_dataset(name, root, split) for split in ("fit", "validation"))
+    assert fit
+    assert not {face.group for face in fit} & {face.group for face in validation}
+    assert not {face.key for face in fit} & {face.key for face in validation}
+    tests = [load_dataset(name, root, f"fold-{number}-of-3-test") for number in (1, 2, 3)]
+    whole = load_dataset(name, root, LANDMARK_SETS[name].folds)
+    assert sorted(face.key for faces in tests for face in faces) == [face.key for face in whole]
+    for number, test in enumerate(tests, start=1):
+        train = load_dataset(name, root, f"fold-{number}-of-3-train")
+        assert len(train) + len(test) == len(whole)
+        assert not {face.group for face in train} & {face.group for face in test}
+
+
+def check_repetition(name: str, root: Path) -> None:
+    """Reading twice gives the same."""
+    split = LANDMARK_SETS[name].splits[0]
+    first, second = (load_dataset(name, str(root), split) for _ in range(2))
+    assert [(a.key, a.group, a.points.tolist()) for a in first] == [(b.key, b.group, b.points.tolist()) for b in second]
+
+
+def check_refusals(name: str, root: Path, empty: Path) -> None:
+    """An unknown split is refused with the known ones, and a folder without the layout with what was expected."""
+    with pytest.raises(ConfigError, match=r"Unknown split.*Known:.*validation"):
+        load_dataset(name, root, "nosuchsplit")
+    for folder in (empty, empty / "none"):
+        with pytest.raises(DataError, match="expected"):
+            load_dataset(name, folder, LANDMARK_SETS[name].splits[0])
+        with pytest.raises(DataError, match="expected"):
+            check_dataset(name, folder)
+
+
+def check_report(name: str, root: Path) -> None:
+    """A check of a whole set finds nothing wrong, and a check of a broken picture finds that picture alone."""
+    report = check_dataset(name, root)
+    assert [str(problem) for problem in report.problems] == []
+    assert report.faces == report.pictures > 0
+    broken = load_dataset(name, root, LANDMARK_SETS[name].splits[0])[0]
+    broken.path.write_bytes(b"no picture")
+    report = check_dataset(name, root)
+    assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data import LANDMARK_SETS, check_dataset, load_dataset
+from canthus.data import LANDMARK_SETS
 from canthus.data.formats import write_pts
 from canthus.data.synthetic import draw_face, write_synthetic_300w
-from canthus.errors import ConfigError, DataError
-from canthus.images import read_image, write_image
+from canthus.images import write_image
+from contract_checks import check_division, check_refusals, check_repetition, check_report, check_split
 
 
 def _write_300w(root: Path) -> None:
@@ -157,77 +157,28 @@ def test_every_dataset_is_asked() -> None:
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
-def test_faces_are_whole(roots: dict[str, Path], name: str, split: str) -> None:
-    for face in load_dataset(name, roots[name], split):
-        assert face.points.shape == (face.scheme.count, 2)
-        assert face.points.dtype == face.box.dtype == np.float32
-        assert face.group
-        height, width = read_image(face.path).shape[:2]
-        assert (face.points > -0.5).all()
-        assert (face.points < (width, height)).all()
-        assert (face.box[:2] < face.box[2:]).all()
-
-
-@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
-def test_keys_are_sorted_unique_and_free_of_the_root(roots: dict[str, Path], name: str, split: str) -> None:
-    keys = [face.key for face in load_dataset(name, roots[name], split)]
-    assert keys == sorted(set(keys))
-    assert not any(str(roots[name]) in key or "\\" in key for key in keys)
+def test_faces_are_whole_and_their_keys_sorted(roots: dict[str, Path], name: str, split: str) -> None:
+    check_split(name, roots[name], split)
 
 
 @pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) -> None:
-    fit, validation = (load_dataset(name, roots[name], split) for split in ("fit", "validation"))
-    assert fit
-    assert not {face.group for face in fit} & {face.group for face in validation}
-    assert not {face.key for face in fit} & {face.key for face in validation}
-
-
-@pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_folds_hold_every_face_once_and_share_no_group(roots: dict[str, Path], name: str) -> None:
-    tests = [load_dataset(name, roots[name], f"fold-{number}-of-3-test") for number in (1, 2, 3)]
-    whole = load_dataset(name, roots[name], LANDMARK_SETS[name].folds)
-    assert sorted(face.key for faces in tests for face in faces) == [face.key for face in whole]
-    for number, test in enumerate(tests, start=1):
-        train = load_dataset(name, roots[name], f"fold-{number}-of-3-train")
-        assert len(train) + len(test) == len(whole)
-        assert not {face.group for face in train} & {face.group for face in test}
+def test_fit_validation_and_folds_share_no_group(roots: dict[str, Path], name: str) -> None:
+    check_division(name, roots[name])
 
 
 @pytest.mark.parametrize("name", LANDMARK_SETS)
 def test_reading_twice_gives_the_same(roots: dict[str, Path], name: str) -> None:
-    split = LANDMARK_SETS[name].splits[0]
-    first, second = (load_dataset(name, str(roots[name]), split) for _ in range(2))
-    assert [(a.key, a.group, a.points.tolist()) for a in first] == [(b.key, b.group, b.points.tolist()) for b in second]
+    check_repetition(name, roots[name])
 
 
 @pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_unknown_split_is_refused_with_the_known_ones(roots: dict[str, Path], name: str) -> None:
-    with pytest.raises(ConfigError, match=r"Unknown split.*Known:.*validation"):
-        load_dataset(name, roots[name], "nosuchsplit")
+def test_an_unknown_split_and_a_root_without_the_layout_are_refused(
+    roots: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    check_refusals(name, roots[name], tmp_path)
 
 
 @pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_a_root_without_the_layout_is_refused(tmp_path: Path, name: str) -> None:
-    split = LANDMARK_SETS[name].splits[0]
-    for root in (tmp_path, tmp_path / "none"):
-        with pytest.raises(DataError, match="expected"):
-            load_dataset(name, root, split)
-        with pytest.raises(DataError, match="expected"):
-            check_dataset(name, root)
-
-
-@pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_check_finds_nothing_wrong_with_a_whole_set(roots: dict[str, Path], name: str) -> None:
-    report = check_dataset(name, roots[name])
-    assert [str(problem) for problem in report.problems] == []
-    assert report.faces == report.pictures > 0
-
-
-@pytest.mark.parametrize("name", LANDMARK_SETS)
-def test_check_sees_a_broken_picture(tmp_path: Path, name: str) -> None:
+def test_check_finds_a_broken_picture_and_nothing_else(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path)
-    broken = load_dataset(name, tmp_path, LANDMARK_SETS[name].splits[0])[0]
-    broken.path.write_bytes(b"no picture")
-    report = check_dataset(name, tmp_path)
-    assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]
+    check_report(name, tmp_path)
