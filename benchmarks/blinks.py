@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from canthus.data import load_dataset
-from canthus.data.lids import close_eyes
+from canthus.data.transforms import close_eyes
 from canthus.fatigue.events import Event
 from canthus.fatigue.measures import LEFT_EYE, RIGHT_EYE, Observation, eye_aspect_ratio, observe
 from canthus.fatigue.monitor import FatigueMonitor

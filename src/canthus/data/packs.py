@@ -1,11 +1,16 @@
-"""Packed crops and scenes: pictures of a dataset cut out once, memory-mapped ever after."""
+"""Packed crops and scenes: pictures of a dataset cut out once, memory-mapped ever after.
+
+A pack is a folder whose name is a hash of everything that decides its content: keys, labels and sizes of the picture
+files.
+"""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -25,6 +30,16 @@ PACK_SIZE = 192
 
 PACK_MARGIN = 1.8
 """Side of a packed crop over the longer side of the face box: room for a crop of margin 1.3 turned by 30 degrees."""
+
+LONG_SIDE = 640
+"""Longer side in pixels to which larger pictures of scenes are shrunk."""
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all) while a pack is made."""
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
 
 
 @final
@@ -62,39 +77,33 @@ def load_crops(
     *,
     size: int = PACK_SIZE,
     margin: float = PACK_MARGIN,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = _no_progress,
 ) -> CropPack:
-    """Open the pack of these annotations, making it first where there is none.
+    """Open the pack of some faces, and make it first where it is missing.
 
     Args:
         annotations: the faces, all of one scheme.
         cache: folder that holds the packs.
         size: side of a crop in pixels.
         margin: side of a crop over the longer side of the face box.
-        progress: called with (faces done, faces in all) while a pack is made.
+        progress: called while a pack is made.
 
     Raises:
-        DataError: no annotations, schemes mixed, or a picture cannot be read.
+        DataError: no annotations, several schemes, or a picture cannot be read.
     """
     if not annotations:
         raise DataError("There are no faces to pack: the split is empty")
     schemes = {a.scheme.name for a in annotations}
     if len(schemes) > 1:
         raise DataError(f"A pack holds one scheme, found {', '.join(sorted(schemes))}; convert the points first")
-    folder = cache / f"crops-{_fingerprint(annotations, size=size, margin=margin)}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        # Built aside and renamed, so that a build cut off half-way leaves no pack behind.
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as unfinished:
-            _build(annotations, Path(unfinished), size=size, margin=margin, progress=progress)
-            try:
-                Path(unfinished).rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-            else:
-                Path(unfinished).mkdir()
-    return open_crops(folder)
+    header = f"1|{size}|{margin}|{annotations[0].scheme.name}"
+    entries = ((f"{a.key}|{_file_size(a.path)}", (a.points, a.box)) for a in annotations)
+    return open_crops(
+        _built(
+            cache / f"crops-{_fingerprint(header, entries)}",
+            lambda folder: _build_crops(annotations, folder, size=size, margin=margin, progress=progress),
+        )
+    )
 
 
 def open_crops(folder: Path) -> CropPack:
@@ -103,40 +112,24 @@ def open_crops(folder: Path) -> CropPack:
     Raises:
         DataError: files are missing or do not fit together.
     """
-    try:
+    with _whole(folder, "crops"):
         header = json.loads((folder / "pack.json").read_text())
         images = np.load(folder / "crops.npy", mmap_mode="r")
         points = np.load(folder / "points.npy")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: not a whole pack of crops ({error}). Delete the folder to build it anew") from error
-    if not len(images) == len(points) == len(header["keys"]):
-        raise DataError(f"{folder}: {len(images)} crops, {len(points)} points, {len(header['keys'])} keys; delete it")
-    return CropPack(
-        images=images,
-        points=points,
-        scheme=find_scheme(header["scheme"]),
-        margin=float(header["margin"]),
-        keys=tuple(header["keys"]),
-        subsets=tuple(header["subsets"]),
-    )
+        if not len(images) == len(points) == len(header["keys"]):
+            raise ValueError(f"{len(images)} crops, {len(points)} points, {len(header['keys'])} keys")
+        return CropPack(
+            images=images,
+            points=points,
+            scheme=find_scheme(header["scheme"]),
+            margin=float(header["margin"]),
+            keys=tuple(header["keys"]),
+            subsets=tuple(header["subsets"]),
+        )
 
 
-def _fingerprint(annotations: Sequence[Annotation], *, size: int, margin: float) -> str:
-    digest = hashlib.sha256(f"1|{size}|{margin}|{annotations[0].scheme.name}".encode())
-    for a in annotations:
-        digest.update(f"{a.key}|{a.path.stat().st_size if a.path.exists() else -1}".encode())
-        digest.update(np.ascontiguousarray(a.points).tobytes())
-        digest.update(np.ascontiguousarray(a.box).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _build(
-    annotations: Sequence[Annotation],
-    folder: Path,
-    *,
-    size: int,
-    margin: float,
-    progress: Callable[[int, int], None],
+def _build_crops(
+    annotations: Sequence[Annotation], folder: Path, *, size: int, margin: float, progress: Progress
 ) -> None:
     n = len(annotations)
     images = np.lib.format.open_memmap(folder / "crops.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
@@ -162,10 +155,6 @@ def _build(
     (folder / "pack.json").write_text(json.dumps(header))
 
 
-LONG_SIDE = 640
-"""Larger pictures are shrunk to this longer side, in pixels."""
-
-
 @final
 @dataclass(frozen=True)
 class SceneSample:
@@ -175,7 +164,7 @@ class SceneSample:
         image: the pixels.
         boxes: face boxes in pixels of the picture.
         points: of the scheme ``five``; NaN where unknown.
-        ignored: faces that are neither to be found nor to be taken for background.
+        ignored: faces that are neither to be found nor background.
         complete: False where the picture may hold unlabelled faces.
     """
 
@@ -230,7 +219,7 @@ class ScenePack:
         )
 
     def scene(self, index: int) -> Scene:
-        """Truth of picture ``index`` in pixels of the packed picture, boxes being face boxes."""
+        """Truth of picture ``index`` in pixels of the packed picture; its boxes are face boxes."""
         sample = self.sample(index)
         return Scene(
             key=self.keys[index],
@@ -245,35 +234,22 @@ class ScenePack:
         )
 
 
-def load_scene_pack(
-    scenes: Sequence[Scene], cache: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> ScenePack:
-    """Open the pack of these scenes, making it first where there is none.
+def load_scene_pack(scenes: Sequence[Scene], cache: Path, *, progress: Progress = _no_progress) -> ScenePack:
+    """Open the pack of some pictures, and make it first where it is missing.
 
     Args:
         scenes: the pictures.
         cache: folder that holds the packs.
-        progress: called with (pictures done, pictures in all) while a pack is made.
+        progress: called while a pack is made.
 
     Raises:
         DataError: no scenes, or a picture cannot be read.
     """
     if not scenes:
         raise DataError("There are no pictures to pack: the split is empty")
-    folder = cache / f"scenes-{_scenes_fingerprint(scenes)}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        # Built aside and renamed, so that a build cut off half-way leaves no pack behind.
-        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as unfinished:
-            _build_scenes(scenes, Path(unfinished), progress)
-            try:
-                Path(unfinished).rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-            else:
-                Path(unfinished).mkdir()
-    return open_scene_pack(folder)
+    entries = ((f"{s.key}|{_file_size(s.path)}|{s.complete}", (s.face_boxes(), s.points, s.ignored)) for s in scenes)
+    folder = cache / f"scenes-{_fingerprint(f'1|{LONG_SIDE}', entries)}"
+    return open_scene_pack(_built(folder, lambda unfinished: _build_scenes(scenes, unfinished, progress)))
 
 
 def open_scene_pack(folder: Path) -> ScenePack:
@@ -282,26 +258,14 @@ def open_scene_pack(folder: Path) -> ScenePack:
     Raises:
         DataError: files are missing or damaged.
     """
-    try:
+    with _whole(folder, "scenes"):
         keys = tuple(json.loads((folder / "pack.json").read_text())["keys"])
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         with np.load(folder / "faces.npz") as arrays:
             return ScenePack(pixels=pixels, keys=keys, **{name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: not a whole pack of scenes ({error}). Delete it to build it anew") from error
 
 
-def _scenes_fingerprint(scenes: Sequence[Scene]) -> str:
-    digest = hashlib.sha256(f"1|{LONG_SIDE}".encode())
-    for scene in scenes:
-        size = scene.path.stat().st_size if scene.path.exists() else -1
-        digest.update(f"{scene.key}|{size}|{scene.complete}".encode())
-        for array in (scene.face_boxes(), scene.points, scene.ignored):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Callable[[int, int], None]) -> None:
+def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Progress) -> None:
     shapes: list[tuple[int, int]] = []
     scales: list[float] = []
     raw = folder / "pixels.raw"
@@ -316,26 +280,61 @@ def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Callable[[int
             shapes.append((image.shape[0], image.shape[1]))
             scales.append(scale)
             progress(done, len(scenes))
-    _write_array(raw, folder / "pixels.npy")
+    np.save(folder / "pixels.npy", np.memmap(raw, dtype=np.uint8, mode="r"))  # numpy can map this file
+    raw.unlink()
     sizes = np.array([h * w * 3 for h, w in shapes], np.int64)
+    scaled = list(zip(scenes, scales, strict=True))
     np.savez(
         folder / "faces.npz",
         shapes=np.array(shapes, np.int64),
         starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
         first_face=np.concatenate([[0], np.cumsum([len(s.boxes) for s in scenes])]).astype(np.int64),
-        boxes=np.concatenate([s.face_boxes() * k for s, k in zip(scenes, scales, strict=True)]).astype(np.float32),
+        boxes=np.concatenate([s.face_boxes() * k for s, k in scaled]).astype(np.float32),
         # points are counted from pixel centres, half a pixel from the edges that scaling leaves in place
-        points=np.concatenate([(s.points + 0.5) * k - 0.5 for s, k in zip(scenes, scales, strict=True)]).astype(
-            np.float32
-        ),
+        points=np.concatenate([(s.points + 0.5) * k - 0.5 for s, k in scaled]).astype(np.float32),
         ignored=np.concatenate([s.ignored for s in scenes]),
         complete=np.array([s.complete for s in scenes]),
     )
     (folder / "pack.json").write_text(json.dumps({"keys": [s.key for s in scenes]}))
 
 
-def _write_array(raw: Path, path: Path) -> None:
-    """Turn plain bytes into a file that numpy can map."""
-    data = np.memmap(raw, dtype=np.uint8, mode="r")
-    np.save(path, data)
-    raw.unlink()
+def _file_size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
+
+
+def _fingerprint(header: str, entries: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
+    """Hash of the settings, and of the text and arrays of each entry."""
+    digest = hashlib.sha256(header.encode())
+    for text, arrays in entries:
+        digest.update(text.encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _built(folder: Path, build: Callable[[Path], None]) -> Path:
+    """The folder of a pack; it is built aside and renamed, so that an interrupted build leaves no pack behind."""
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as unfinished:
+        build(Path(unfinished))
+        try:
+            Path(unfinished).rename(folder)
+        except OSError:
+            if not folder.exists():  # another process may have built the same pack in the meantime
+                raise
+        else:
+            Path(unfinished).mkdir()  # for ``TemporaryDirectory`` to remove
+    return folder
+
+
+@contextmanager
+def _whole(folder: Path, what: str) -> Iterator[None]:
+    """Turn errors of reading a pack into one that names the pack."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder}: not a whole pack of {what} ({error}). Delete the folder to build it again"
+        ) from error

@@ -1,15 +1,18 @@
-"""Drawn faces: shapes with a pose, and pictures of them with exact labels."""
+"""Drawn faces: shapes with a pose, and pictures of them with exact labels.
+
+A picture is drawn four times as large as asked for and averaged down, so that edges are smooth.
+"""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import cv2
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int32, UInt8
 
 from canthus.data.formats import write_pts
-from canthus.data.synthetic_paint import paint_face
 from canthus.images import write_image
 from canthus.schemes import IBUG_68
 from canthus.types import Sample
@@ -151,21 +154,6 @@ def _project(points: Float64[np.ndarray, "n 3"], shape: FaceShape) -> Float64[np
     return np.asarray(flat @ roll.T)
 
 
-_PLACES = (
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("lfpw/trainset", "image_{number:04d}.png"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("afw", "{photo}_{face}.jpg"),
-    ("helen/testset", "{photo}_{face}.jpg"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("lfpw/testset", "image_{number:04d}.png"),
-    ("lfpw/trainset", "image_{number:04d}.png"),
-    ("ibug", "image_{number:03d}_1.jpg"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-)
-"""Where ten faces in a row go, under names as the published set has them: seven to train on, three to test."""
-
-
 def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | None = None) -> Sample:
     """Draw one face with its 68 points.
 
@@ -189,8 +177,23 @@ def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | N
     room = size - scale * (high - low)
     corner = room * rng.uniform(0.25, 0.75, 2)
     points, skull = (scale * (part - low) + corner for part in (points, skull))
-    image = paint_face(rng, points, skull, size)
+    image = _paint_face(rng, points, skull, size)
     return Sample(image=image, points=points.astype(np.float32), scheme=IBUG_68)
+
+
+_PLACES = (
+    ("helen/trainset", "{photo}_{face}.jpg"),
+    ("lfpw/trainset", "image_{number:04d}.png"),
+    ("helen/trainset", "{photo}_{face}.jpg"),
+    ("afw", "{photo}_{face}.jpg"),
+    ("helen/testset", "{photo}_{face}.jpg"),
+    ("helen/trainset", "{photo}_{face}.jpg"),
+    ("lfpw/testset", "image_{number:04d}.png"),
+    ("lfpw/trainset", "image_{number:04d}.png"),
+    ("ibug", "image_{number:03d}_1.jpg"),
+    ("helen/trainset", "{photo}_{face}.jpg"),
+)
+"""Where ten faces in a row go, under names as the published set has them: seven to train on, three to test."""
 
 
 def write_synthetic_300w(
@@ -213,3 +216,223 @@ def write_synthetic_300w(
         sample = draw_face(rng, size=size)
         write_image(path, sample.image)
         write_pts(path.with_suffix(".pts"), sample.points)
+
+
+_FINER = 4
+_BITS = 4
+"""Fractional bits of the coordinates that OpenCV draws with."""
+
+_SKINS = np.array([(255, 224, 196), (236, 188, 152), (198, 140, 100), (141, 85, 54), (84, 52, 36)], np.float64)
+_HAIRS = np.array([(28, 22, 20), (70, 44, 26), (132, 90, 48), (205, 170, 110), (150, 150, 150)], np.float64)
+_IRISES = np.array([(60, 40, 24), (70, 110, 150), (80, 120, 80), (40, 30, 26)], np.float64)
+
+_Color = Float64[np.ndarray, " 3"]
+
+
+@final
+@dataclass(frozen=True)
+class _Colors:
+    skin: _Color
+    hair: _Color
+    iris: _Color
+    lips: _Color
+    cloth: _Color
+
+
+@final
+class _Canvas:
+    """A picture ``_FINER`` times too large that takes coordinates of the final one."""
+
+    def __init__(self, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+        self.pixels = pixels
+
+    def fill(self, points: Float64[np.ndarray, "n 2"], color: _Color) -> None:
+        """Fill a polygon."""
+        cv2.fillPoly(self.pixels, [_fixed(points)], color.tolist(), cv2.LINE_AA, _BITS)
+
+    def line(self, points: Float64[np.ndarray, "n 2"], color: _Color, width: float, *, closed: bool = False) -> None:
+        """Draw a line, ``width`` pixels of the final picture wide."""
+        thickness = max(1, round(width * _FINER))
+        cv2.polylines(self.pixels, [_fixed(points)], closed, color.tolist(), thickness, cv2.LINE_AA, _BITS)
+
+    def dot(self, centre: Float64[np.ndarray, " 2"], radius: float, color: _Color) -> None:
+        """Draw a filled circle."""
+        x, y = _fixed(centre[None])[0].tolist()
+        cv2.circle(self.pixels, (x, y), round(radius * _FINER * (1 << _BITS)), color.tolist(), -1, cv2.LINE_AA, _BITS)
+
+
+def _paint_face(
+    rng: np.random.Generator, points: Float64[np.ndarray, "68 2"], skull: Float64[np.ndarray, "m 2"], size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Paint background, head and features.
+
+    Args:
+        rng: decides colours and background.
+        points: the 68 points in pixels of the picture.
+        skull: line from the left ear over the top of the head to the right ear.
+        size: side of the picture.
+    """
+    canvas = _Canvas(_background(rng, size))
+    colors = _random_colors(rng)
+    unit = float(np.linalg.norm(points[45] - points[36]))
+    _paint_head(canvas, points, skull, colors, long_hair=rng.random() < 0.4)
+    canvas = _Canvas(_lit(rng, canvas.pixels))
+    for eye in (points[36:42], points[42:48]):
+        _paint_eye(canvas, eye, colors, look=rng.uniform(-0.15, 0.15))
+    for brow in (points[17:22], points[22:27]):
+        canvas.line(_smooth(brow), colors.hair * 0.8, 0.055 * unit)
+    _paint_nose(canvas, points[27:36], colors, unit)
+    _paint_mouth(canvas, points[48:60], points[60:68], colors, unit)
+    if rng.random() < 0.2:
+        _paint_glasses(canvas, points, unit, dark=rng.uniform(0, 90))
+    small = cv2.resize(canvas.pixels, (size, size), interpolation=cv2.INTER_AREA).astype(np.float64)
+    noisy = small + rng.normal(0, rng.uniform(0, 6), small.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def _random_colors(rng: np.random.Generator) -> _Colors:
+    place = rng.uniform(0, len(_SKINS) - 1)
+    lower = min(int(place), len(_SKINS) - 2)
+    skin = _SKINS[lower] + (place - lower) * (_SKINS[lower + 1] - _SKINS[lower]) + rng.normal(0, 5, 3)
+    skin = np.clip(skin, 20, 255)
+    lips = 0.6 * skin + 0.4 * np.array([190.0, 45.0, 60.0]) * rng.uniform(0.6, 1)
+    return _Colors(
+        skin=skin,
+        hair=np.clip(_HAIRS[rng.integers(len(_HAIRS))] + rng.normal(0, 8, 3), 0, 255),
+        iris=_IRISES[rng.integers(len(_IRISES))],
+        lips=np.clip(lips, 0, 255),
+        cloth=rng.uniform(20, 230, 3),
+    )
+
+
+def _background(rng: np.random.Generator, size: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Two colours blending, and a few shapes."""
+    side = size * _FINER
+    ramp = np.linspace(0, 1, side)[:, None, None]
+    a, b = rng.uniform(0, 255, (2, 3))
+    pixels = np.broadcast_to(a + (b - a) * ramp, (side, side, 3)).astype(np.uint8)
+    if rng.random() < 0.5:
+        pixels = pixels.transpose(1, 0, 2)
+    canvas = _Canvas(np.ascontiguousarray(pixels))
+    for _ in range(rng.integers(2, 9)):
+        color, centre = rng.uniform(0, 255, 3), rng.uniform(0, size, 2)
+        if rng.random() < 0.5:
+            canvas.dot(centre, float(rng.uniform(0.03, 0.2) * size), color)
+        else:
+            canvas.fill(centre + rng.uniform(-0.25, 0.25, (4, 2)) * size, color)
+    return canvas.pixels
+
+
+def _paint_head(
+    canvas: _Canvas,
+    points: Float64[np.ndarray, "68 2"],
+    skull: Float64[np.ndarray, "m 2"],
+    colors: _Colors,
+    *,
+    long_hair: bool,
+) -> None:
+    jaw = points[:17]
+    middle = (jaw[0] + jaw[16]) / 2
+    down = jaw[8] - middle
+    across = jaw[16] - jaw[0]
+    shoulders = [jaw[8] + 0.9 * down + side * 1.3 * across for side in (-1, 1)]
+    neck = [jaw[4] + 0.1 * across, jaw[12] - 0.1 * across]
+    canvas.fill(np.array([neck[0] + 0.55 * down, shoulders[0], shoulders[1], neck[1] + 0.55 * down]), colors.cloth)
+    canvas.fill(np.array([*neck, neck[1] + 0.65 * down, neck[0] + 0.65 * down]), colors.skin * 0.8)
+    hair = [jaw[16], *(middle + 1.13 * (skull - middle)), jaw[0]]
+    if long_hair:
+        fall = [jaw[3] - 0.13 * across + 0.2 * down, jaw[13] + 0.13 * across + 0.2 * down]
+        hair = [fall[1], jaw[16] + 0.12 * across, *hair[1:-1], jaw[0] - 0.12 * across, fall[0]]
+    canvas.fill(np.array(hair), colors.hair)
+    for at, side in ((1, -1), (15, 1)):
+        ear = jaw[at] + 0.03 * side * across - 0.02 * down
+        canvas.fill(ear + 0.075 * _circle() @ np.array([across * 0.7, down * 1.3]), colors.skin * 0.88)
+    canvas.fill(np.concatenate([_smooth(jaw), skull]), colors.skin)
+    top = skull[3:-3]
+    fringe = middle + 0.84 * (top[::-1] - middle)
+    canvas.fill(np.concatenate([middle + 1.1 * (top - middle), fringe]), colors.hair)
+    canvas.line(_smooth(jaw), colors.skin * 0.62, 0.012 * float(np.linalg.norm(across)))
+
+
+def _paint_eye(canvas: _Canvas, eye: Float64[np.ndarray, "6 2"], colors: _Colors, *, look: float) -> None:
+    width = float(np.linalg.norm(eye[3] - eye[0]))
+    outline = _smooth(np.concatenate([eye, eye[:1]]))
+    inside = np.zeros(canvas.pixels.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)
+    ball = _Canvas(canvas.pixels.copy())
+    ball.fill(outline, np.array([240.0, 238.0, 235.0]))
+    centre = eye.mean(axis=0) + look * (eye[3] - eye[0])
+    ball.dot(centre, 0.25 * width, colors.iris)
+    ball.dot(centre, 0.12 * width, np.array([10.0, 10.0, 12.0]))
+    ball.dot(centre - 0.06 * width, 0.045 * width, np.array([255.0, 255.0, 255.0]))
+    share = inside[:, :, None] / 255.0
+    canvas.pixels[:] = np.round(share * ball.pixels + (1 - share) * canvas.pixels).astype(np.uint8)
+    canvas.line(outline, colors.skin * 0.45, 0.03 * width, closed=True)
+    canvas.line(_smooth(eye[:4]), np.array([25.0, 20.0, 20.0]), 0.07 * width)
+
+
+def _paint_nose(canvas: _Canvas, nose: Float64[np.ndarray, "9 2"], colors: _Colors, unit: float) -> None:
+    canvas.line(nose[:4], np.minimum(colors.skin * 1.12 + 8, 255), 0.05 * unit)
+    wings = nose[[4, 8]] + 0.35 * (nose[[3, 3]] - nose[[4, 8]])
+    canvas.line(_smooth(np.array([wings[0], *nose[4:], wings[1]])), colors.skin * 0.55, 0.025 * unit)
+    for nostril in (nose[5], nose[7]):
+        canvas.dot(nostril - 0.01 * unit, 0.028 * unit, colors.skin * 0.35)
+    canvas.dot(nose[3], 0.03 * unit, np.minimum(colors.skin * 1.2 + 14, 255))
+
+
+def _paint_mouth(
+    canvas: _Canvas,
+    outer: Float64[np.ndarray, "12 2"],
+    inner: Float64[np.ndarray, "8 2"],
+    colors: _Colors,
+    unit: float,
+) -> None:
+    canvas.fill(outer, colors.lips)
+    canvas.fill(inner, np.array([60.0, 15.0, 20.0]))
+    opening = float(np.linalg.norm(inner[6] - inner[2]))
+    if opening > 0.06 * unit:
+        teeth = np.concatenate([inner[:5], 0.7 * inner[3:0:-1] + 0.3 * inner[5:8]])
+        canvas.fill(teeth, np.array([235.0, 232.0, 222.0]))
+    canvas.line(outer, colors.lips * 0.75, 0.012 * unit, closed=True)
+    canvas.line(inner[:5], colors.lips * 0.4, 0.018 * unit)
+
+
+def _paint_glasses(canvas: _Canvas, points: Float64[np.ndarray, "68 2"], unit: float, *, dark: float) -> None:
+    frame = np.array([dark, dark, dark])
+    for eye in (points[36:42], points[42:48]):
+        ring = eye.mean(axis=0) + 0.24 * unit * _circle() * (1, 0.85)
+        canvas.line(ring, frame, 0.025 * unit, closed=True)
+    canvas.line(points[[39, 42]], frame, 0.025 * unit)
+    canvas.line(points[[0, 36]], frame, 0.02 * unit)
+    canvas.line(points[[45, 16]], frame, 0.02 * unit)
+
+
+def _lit(rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Light from one side."""
+    side = len(pixels)
+    x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
+    angle = rng.uniform(0, 2 * np.pi)
+    light = 1 + rng.uniform(0, 0.35) * (np.cos(angle) * x + np.sin(angle) * y)
+    return np.asarray(np.clip(np.round(pixels * light[:, :, None]), 0, 255), dtype=np.uint8)
+
+
+def _fixed(points: Float64[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n 2"]:
+    """Coordinates of the final picture as OpenCV's fixed-point ones of the large picture."""
+    large = (points + 0.5) * _FINER - 0.5
+    return np.round(large * (1 << _BITS)).astype(np.int32)
+
+
+def _circle() -> Float64[np.ndarray, "24 2"]:
+    t = np.arange(24) / 24 * 2 * np.pi
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
+
+
+def _smooth(points: Float64[np.ndarray, "n 2"], *, steps: int = 6) -> Float64[np.ndarray, "m 2"]:
+    """A curve through all the points (Catmull-Rom)."""
+    before = np.concatenate([2 * points[:1] - points[1:2], points[:-1]])[:-1]
+    after = np.concatenate([points[1:], 2 * points[-1:] - points[-2:-1]])[1:]
+    t = (np.arange(steps) / steps)[None, :, None]
+    a, b = points[:-1, None], points[1:, None]
+    m, n = (b - before[:, None]) / 2, (after[:, None] - a) / 2
+    curve = (2 * t**3 - 3 * t**2 + 1) * a + (t**3 - 2 * t**2 + t) * m + (3 * t**2 - 2 * t**3) * b + (t**3 - t**2) * n
+    return np.concatenate([curve.reshape(-1, 2), points[-1:]])
