@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from canthus.cli.train import dataset_roots
+from canthus.cli.options import dataset_roots
 from canthus.data import load_dataset
 from canthus.data.packs import load_crops
 from canthus.models import create_model

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from canthus.errors import ModelFileError as ModelFileError
     from canthus.errors import VideoError as VideoError
     from canthus.evaluation.run import evaluate as evaluate
+    from canthus.fatigue.monitor import FatigueMonitor as FatigueMonitor
     from canthus.geometry import Affine as Affine
     from canthus.images import read_image as read_image
     from canthus.images import read_images as read_images
@@ -50,6 +51,7 @@ _MODULES = {
     "data": "load_dataset",
     "errors": "CanthusError ConfigError DataError ImageError ModelFileError VideoError",
     "evaluation.run": "evaluate",
+    "fatigue.monitor": "FatigueMonitor",
     "geometry": "Affine",
     "images": "read_image read_images write_image",
     "pose": "head_pose",

@@ -24,6 +24,7 @@ MERGED = {
     "fatigue.blinks": "fatigue.lids",
     "fatigue.state": "fatigue.perclos",
     "fatigue.monitor": "fatigue.subject",
+    "fatigue.film": "runtime.draw_gauges",
     "fatigue.report": "fatigue.timeline fatigue.plots",
     "data.ibug_300w": "data.ibug_300w_copies",
     "data.widerface": "data.retinaface_points data.widerface_subsets",

@@ -9,10 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
-from canthus.cli.quantize import int8_path
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
-from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
+from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, int8_path, quantize
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
 from small_networks import write_small_cascade, write_small_landmarker

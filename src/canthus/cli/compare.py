@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from canthus.cli.tables import write_json
+from canthus.cli.output import write_json
 from canthus.errors import ConfigError
 from canthus.evaluation.statistics import (
     RESAMPLES,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 
 from canthus.cli.options import DetectorOption
-from canthus.cli.tables import write_json
+from canthus.cli.output import write_json
 from canthus.data import Report, check_dataset
 from canthus.data.datasets import counted
 from canthus.errors import ConfigError

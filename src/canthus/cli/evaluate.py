@@ -13,7 +13,8 @@ from rich.logging import RichHandler
 from rich.progress import track
 
 from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption, DetectorTilesOption
-from canthus.cli.tables import covered_tables, jitter_table, report_tables, write_json
+from canthus.cli.output import write_json
+from canthus.cli.tables import covered_tables, jitter_table, report_tables
 from canthus.errors import ConfigError, MissingExtraError
 from canthus.evaluation.jitter import evaluate_jitter
 from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
-from canthus.cli.tables import number, percent, write_json
+from canthus.cli.output import number, percent, write_json
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP
 from canthus.evaluation.detection_report import (

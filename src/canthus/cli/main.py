@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import typer
 import typer.core
@@ -10,7 +10,9 @@ import typer.main
 from rich.console import Console
 from rich.markup import escape
 
+import canthus
 from canthus.errors import CanthusError
+from canthus.lookup import unknown_name
 
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
@@ -30,19 +32,19 @@ COMMANDS = {
     "compare": "Test whether two or more models differ by more than chance on the same faces.",
     "benchmark": "Measure latency, size, parameters and multiply-adds of models in one run.",
 }
-"""Every command in the order of the help, with the first line of its own help."""
+"""Name -> first line of the command's help, in the order of ``canthus --help``."""
 
 
 @final
 class _Commands(typer.core.TyperGroup):
-    """The commands of ``COMMANDS``; ``--help`` needs none of their files."""
+    """The commands of ``COMMANDS``; ``--help`` imports none of their files."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
-            return None
+            raise unknown_name(cmd_name, COMMANDS, kind="command")
         if ctx.meta.get(_Commands):
             return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name], rich_markup_mode=self.rich_markup_mode)
         return load_command(cmd_name)
@@ -53,7 +55,7 @@ class _Commands(typer.core.TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """Import the file of a command and make the command of its function, or of its group ``app``."""
+    """Import the file of a command, and make a command of its function or its group ``app``."""
     word = name.replace("-", "_")
     module = import_module(f"canthus.cli.{word}")
     group = getattr(module, "app", None)
@@ -70,16 +72,27 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool | None) -> None:
+    if asked:
+        typer.echo(f"canthus {canthus.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def canthus() -> None:
+def options(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = None,
+) -> None:
     """Facial landmarks: train, measure, export, and run fast on an ordinary CPU."""
 
 
 def main() -> None:
-    """Run the command; our own errors become one line on stderr and exit code 2."""
+    """Run the command. A ``CanthusError`` becomes one line on standard error and exit code 2."""
     try:
         app()
     except CanthusError as error:
-        # Escaped, or rich would take the brackets of 'canthus[train]' for markup.
+        # Escaped, because the brackets of 'canthus[train]' would be markup.
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)

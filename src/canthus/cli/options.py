@@ -1,32 +1,75 @@
-"""Options that several commands share, and the pipeline they lead to."""
+"""Options that several commands share, and what they stand for."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import cv2
 import typer
 
-if TYPE_CHECKING:
-    from canthus.runtime.pipeline import Pipeline
+from canthus.errors import ConfigError
+from canthus.runtime.pipeline import Pipeline, load_pipeline
 
+LandmarkModelOption = Annotated[
+    str,
+    typer.Option(metavar="NAME|FILE", help="Landmark model: a name from 'canthus models', an ONNX file, or a .npz."),
+]
 DetectorOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|FILE",
-        help="Face detector: canthus, haar, yunet, none (each picture is one face), or a detector's ONNX file. "
-        "[canthus]",
+        show_default="canthus",
+        help="Face detector: canthus, haar, yunet, none (the whole picture is one face), or a detector's ONNX file.",
     ),
 ]
 DetectorModelOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="ONNX file of --detector yunet or canthus, instead of the usual.")
+    Path | None,
+    typer.Option(metavar="FILE", help="ONNX file for --detector yunet or canthus, in place of the usual one."),
 ]
 DetectorSizeOption = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="PIXELS", help="Bring pictures to this longer side for the detector; 320: faster. [640]"
+        min=1,
+        metavar="PIXELS",
+        show_default="640",
+        help="Longer side to which pictures are resized for the detector. Smaller is faster.",
     ),
 ]
 DetectorTilesOption = Annotated[
-    bool, typer.Option("--detector-tiles", help="Look for small faces in tiles of larger pictures as well; slower.")
+    bool, typer.Option("--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.")
+]
+VideoArgument = Annotated[
+    str, typer.Argument(metavar="VIDEO|CAMERA", help="A video file, or the number of a camera, such as 0.")
+]
+VideoOutOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video (.mp4, .mkv or .mov).")
+]
+VideoThreadsOption = Annotated[
+    int, typer.Option(min=1, help="Threads for video decoding, the detector and the landmark model.")
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - is standard output.")
+]
+
+RecipeArgument = Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file. 'list' prints all names.")]
+CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint of a run: best.ckpt or last.ckpt.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe. May be repeated.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder that holds one folder per dataset, such as DIR/300w.")
+]
+RootOption = Annotated[
+    list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset. May be repeated.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", show_default="canthus in the user's cache folder", help="Folder of packed crops."),
+]
+AcceleratorOption = Annotated[str, typer.Option(help="Device to train on: auto, cpu or gpu.")]
+TorchThreadsOption = Annotated[int, typer.Option(help="CPU threads of torch; 0 lets torch choose.")]
+LicenceOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Licence of the model, written to its model card.")
 ]
 
 
@@ -39,12 +82,8 @@ def open_pipeline(
     detector_tiles: bool,
     threads: int,
     passes: int | None = None,
-) -> "Pipeline":
-    """The pipeline that the options ask for; OpenCV gets as many threads as the networks."""
-    import cv2
-
-    from canthus.runtime.pipeline import load_pipeline
-
+) -> Pipeline:
+    """The pipeline that the options describe; OpenCV gets as many threads as the networks."""
     pipeline = load_pipeline(
         model,
         detector=detector or "default",
@@ -58,10 +97,16 @@ def open_pipeline(
     return pipeline
 
 
-RecipeArgument = Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file; 'list' names them.")]
-SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
-DataOption = Annotated[Path | None, typer.Option(help="Folder that holds the datasets, each by its name.")]
-RootOption = Annotated[
-    list[str], typer.Option("--root", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
-]
-CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed crops; the user's cache unless given.")]
+def dataset_roots(data: Path | None, roots: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
+    """Folder of each dataset: from ``NAME=DIR`` where given, else ``data/NAME`` where that folder exists.
+
+    Raises:
+        ConfigError: an entry of ``roots`` is not NAME=DIR.
+    """
+    found = {name: data / name for name in names if data is not None and (data / name).is_dir()}
+    for entry in roots:
+        name, equals, folder = entry.partition("=")
+        if not equals:
+            raise ConfigError(f"Cannot read --root {entry!r}; expected NAME=DIR, such as 300w=/data/300w")
+        found[name] = Path(folder)
+    return found

@@ -1,96 +1,72 @@
-"""``canthus prune``: fewer filters in a trained network."""
+"""``canthus prune``: remove filters from a trained network."""
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from canthus.cli.options import CacheOption, DataOption, RootOption, SetOption
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from canthus.compression.prune import Step
-    from canthus.recipes.prune import PruneReport
+from canthus.cli import options
+from canthus.cli.progress import ProgressBar, quiet_lightning
+from canthus.lookup import require
+from canthus.runtime.downloads import cache_folder
 
 
 def prune(
-    checkpoint: Annotated[Path, typer.Argument(help="best.ckpt or last.ckpt of a run.")],
-    rate: Annotated[float, typer.Option(help="Share of the channels that goes, of each layer.")] = 0.75,
-    scorer: Annotated[str, typer.Option(help="closed, or literal: the same scores, slower.")] = "closed",
-    images: Annotated[int, typer.Option(help="Faces that filters are scored on.")] = 64,
-    round_to: Annotated[int, typer.Option(help="Round what stays up to a multiple of this.")] = 1,
-    keep: Annotated[list[str], typer.Option(help="Layer that stays whole; may be repeated.")] = [],  # noqa: B006
-    epochs_per_layer: Annotated[float, typer.Option(help="Retraining after each layer, in epochs.")] = 0.1,
+    checkpoint: options.CheckpointArgument,
+    rate: Annotated[float, typer.Option(help="Share of the channels to remove from each layer, 0 to 1.")] = 0.75,
+    scorer: Annotated[str, typer.Option(help="closed, or literal: the same scores, computed slower.")] = "closed",
+    images: Annotated[int, typer.Option(help="Number of faces on which filters are scored.")] = 64,
+    round_to: Annotated[int, typer.Option(help="Round the remaining channels up to a multiple of this.")] = 1,
+    keep: Annotated[list[str], typer.Option(metavar="LAYER", help="Layer that is not pruned. May be repeated.")] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    epochs_per_layer: Annotated[float, typer.Option(help="Epochs of training after each layer.")] = 0.1,
     final_epochs: Annotated[int, typer.Option(help="Epochs of training after the last layer.")] = 20,
-    set_: SetOption = [],  # noqa: B006 - typer reads the default, nobody changes it
-    data: DataOption = None,
-    root: RootOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME_pruned unless given.")] = None,
-    cache: CacheOption = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0 lets torch choose.")] = 0,
+    set_: options.SetOption = [],  # noqa: B006
+    data: options.DataOption = None,
+    root: options.RootOption = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default="runs/NAME_pruned", help="Folder of the run.")
+    ] = None,
+    cache: options.CacheOption = None,
+    accelerator: options.AcceleratorOption = "auto",
+    threads: options.TorchThreadsOption = 0,
 ) -> None:
     """Prune filters layer by layer and retrain in between. Run the same command again to resume."""
-    from canthus.lookup import require
-
     require("lightning", extra="train")
-    from rich.console import Console
-
-    from canthus.cli.progress import packing_bar
-    from canthus.cli.train import dataset_roots, quiet_lightning
-    from canthus.compression.prune import PruneSettings
-    from canthus.recipes.prune import PruneRun, pruning_config
-    from canthus.recipes.prune import prune as prune_checkpoint
-    from canthus.recipes.train import Surroundings, default_cache, pack_faces
+    # Torch takes seconds to import, and help must work without it.
+    from canthus.compression.prune import PruneSettings, Step
+    from canthus.recipes import prune as recipes
+    from canthus.recipes.config import dataset_names
+    from canthus.recipes.train import Surroundings, pack_faces
 
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
     settings = PruneSettings(rate, scorer=scorer, round_to=round_to, keep=tuple(keep))
-    run = PruneRun(settings, images=images, layer_epochs=epochs_per_layer, final_epochs=final_epochs)
-    config = pruning_config(checkpoint, run, set_)
-    names = sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
+    run = recipes.PruneRun(settings, images=images, layer_epochs=epochs_per_layer, final_epochs=final_epochs)
+    config = recipes.pruning_config(checkpoint, run, set_)
     place = Surroundings(
-        roots=dataset_roots(data, root, names),
-        cache=cache or default_cache(),
+        roots=options.dataset_roots(data, root, dataset_names(config)),
+        cache=cache or cache_folder(),
         out=out or Path("runs") / config.name,
         accelerator=accelerator,
         threads=threads,
     )
-    with packing_bar(console) as packing:
-        packs = pack_faces(config, place, progress=packing)
-    write = functools.partial(console.print, soft_wrap=True)
-    with _layer_bar(console) as progress:
-        report = prune_checkpoint(checkpoint, config, place, packs, run, progress=progress, write=write)
-    for line in _lines(report):
-        console.print(line, soft_wrap=True)
+    with ProgressBar(console, "packing") as bar:
+        packs = pack_faces(config, place, progress=bar)
+    write = partial(console.print, soft_wrap=True)
+    with ProgressBar(console) as bar:
+        bar("finding the layers", 0, None)
 
-
-def _lines(report: "PruneReport") -> Iterator[str]:
-    for layer, reason in report.whole.items():
-        yield f"left whole: {layer} ({reason})"
-    yield f"weights:      {report.parameters_before} -> {report.parameters}"
-    yield f"best weights: {report.checkpoint}"
-    yield f"plan:         {report.plan}"
-
-
-@contextmanager
-def _layer_bar(console: "Console") -> Iterator[Callable[["Step"], None]]:
-    """A callback that draws one bar over the layers; one line a layer where stderr is no terminal."""
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("finding the layers", total=None)
-
-        def show(step: "Step") -> None:
+        def show(step: Step) -> None:
             text = f"layer {step.number} of {step.total}: {step.layer}, {step.channels} -> {step.kept}"
-            bar.update(task, description=text, total=step.total, completed=step.number - 1)
+            bar(text, step.number, step.total)
             if not console.is_terminal:
-                console.print(text, soft_wrap=True)
-            if step.number == step.total:
-                bar.stop()
+                write(text)
 
-        yield show
+        report = recipes.prune(checkpoint, config, place, packs, run, progress=show, write=write)
+    for layer, reason in report.whole.items():
+        write(f"left whole: {layer} ({reason})")
+    write(f"weights:      {report.parameters_before} -> {report.parameters}")
+    write(f"best weights: {report.checkpoint}")
+    write(f"plan:         {report.plan}")

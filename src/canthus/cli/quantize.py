@@ -1,98 +1,79 @@
-"""``canthus quantize``: a float model to an int8 file that is checked before it is kept."""
+"""``canthus quantize``: a float model to a checked int8 file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from canthus.cli.options import CacheOption, DataOption, RootOption
+from canthus.cli import options
+from canthus.cli.progress import ProgressBar
+from canthus.lookup import require
+from canthus.runtime.downloads import cache_folder
 
-if TYPE_CHECKING:
-    from canthus.recipes.quantize import QuantizeReport
-
-_CALIBRATE_HELP = "Faces that show the ranges of activations."
-_CHECK_HELP = "Other faces, on which int8 and float are compared."
-_LOSS_HELP = "Largest loss allowed, points of percent of the inter-ocular distance."
-_BITS_HELP = "7 for processors without VNNI, whose sums of products may saturate."
-_KEEP_HELP = (
-    "Layer left in float: its name, an operator such as Gemm, first or last; may be repeated. "
-    "'auto' leaves out the most harmful until the loss is allowed."
-)
-_SHOWN = 8
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Embedded name, ONNX file, or checkpoint of a run.")
+]
+CalibrateOption = Annotated[
+    str, typer.Option(metavar="DATASET/SPLIT", help="Faces that give the ranges of activations.")
+]
+CheckOption = Annotated[
+    str, typer.Option(metavar="DATASET/SPLIT", help="Other faces, on which int8 and float are compared.")
+]
+KeepOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="LAYER|auto",
+        help="Layer that stays in float: its name, an operator such as Gemm, first or last. May be repeated. "
+        "'auto' adds the most harmful layers until the loss is small enough.",
+    ),
+]
+LossOption = Annotated[
+    float,
+    typer.Option(min=0, help="Largest allowed loss, in percentage points of the error over the inter-ocular distance."),
+]
+BitsOption = Annotated[
+    int, typer.Option(min=7, max=8, help="Bits of the weights; 7 for processors without VNNI, where sums can saturate.")
+]
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="Embedded name, ONNX file, or checkpoint of a run.")] = "default",
-    data: DataOption = None,
-    root: RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
-    cache: CacheOption = None,
-    out: Annotated[Path | None, typer.Option(help="ONNX file to write; NAME_int8.onnx unless given.")] = None,
-    calibrate: Annotated[str, typer.Option(metavar="DATASET/SPLIT", help=_CALIBRATE_HELP)] = "300w/fit",
-    check: Annotated[str, typer.Option(metavar="DATASET/SPLIT", help=_CHECK_HELP)] = "300w/validation",
-    method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
-    crops: Annotated[int, typer.Option(min=1, help="Crops that show the ranges, drawn from --calibrate.")] = 256,
-    seed: Annotated[int, typer.Option(help="Of that draw.")] = 0,
-    keep: Annotated[list[str], typer.Option(metavar="LAYER|auto", help=_KEEP_HELP)] = [],  # noqa: B006
-    most_loss: Annotated[float, typer.Option(min=0, help=_LOSS_HELP)] = 0.10,
-    force: Annotated[bool, typer.Option("--force", help="Write the file even where it loses more.")] = False,
-    weight_bits: Annotated[int, typer.Option(min=7, max=8, help=_BITS_HELP)] = 8,
+    model: ModelArgument = "default",
+    data: options.DataOption = None,
+    root: options.RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    cache: options.CacheOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default="NAME_int8.onnx", help="ONNX file to write.")
+    ] = None,
+    calibrate: CalibrateOption = "300w/fit",
+    check: CheckOption = "300w/validation",
+    method: Annotated[str, typer.Option(help="Method for the ranges: minmax, percentile or entropy.")] = "minmax",
+    crops: Annotated[int, typer.Option(min=1, help="Number of crops for the ranges, drawn from --calibrate.")] = 256,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing crops.")] = 0,
+    keep: KeepOption = [],  # noqa: B006
+    most_loss: LossOption = 0.10,
+    force: Annotated[bool, typer.Option("--force", help="Write the file even if the loss is larger.")] = False,
+    weight_bits: BitsOption = 8,
 ) -> None:
     """Quantize a landmark model to int8. The file is kept only if its error is close to the float model's."""
-    from canthus.lookup import require
-
     require("onnx", extra="train")
-    from rich.console import Console
+    # The recipes need the extra, and help must work without it.
+    from canthus.recipes import quantize as recipes
 
-    from canthus.cli.progress import packing_bar
-    from canthus.cli.train import dataset_roots
-    from canthus.recipes.quantize import QuantizeSettings, split_name
-    from canthus.recipes.quantize import quantize as quantize_model
-    from canthus.runtime.downloads import cache_folder
-
-    settings = QuantizeSettings(
+    settings = recipes.QuantizeSettings(
         calibrate=calibrate, check=check, method=method, crops=crops, seed=seed, keep=tuple(keep),
         most_loss=most_loss / 100, force=force, weight_bits=weight_bits,
     )  # fmt: skip
-    names = sorted({split_name(name)[0] for name in (calibrate, check)})
+    names = sorted({recipes.split_name(name)[0] for name in (calibrate, check)})
     console = Console(stderr=True, highlight=False)
-    with packing_bar(console) as progress:
-        report = quantize_model(
+    with ProgressBar(console) as bar:
+        report = recipes.quantize(
             model,
-            out or int8_path(model),
+            out or recipes.int8_path(model),
             settings,
-            roots=dataset_roots(data, root, names),
+            roots=options.dataset_roots(data, root, names),
             cache=cache or cache_folder(),
-            progress=progress,
+            progress=bar,
         )
-    for line in report_lines(report):
+    for line in report.describe():
         console.print(line, soft_wrap=True, markup=False)
-
-
-def int8_path(model: str) -> Path:
-    """Where the result goes unless told: beside a file, or into the current folder for an embedded name."""
-    from canthus.zoo import DEFAULT, embedded_models
-
-    name = DEFAULT if model == "default" else model
-    path = Path(name)
-    return Path(f"{name}_int8.onnx") if name in embedded_models() else path.with_name(f"{path.stem}_int8.onnx")
-
-
-def report_lines(report: "QuantizeReport") -> list[str]:
-    """What was made, beside the float model."""
-    made = report.quantization
-    found, before = 100 * report.nme, 100 * report.float_nme
-    errors = f"NME {found:.3f} %, the float model {before:.3f} % ({found - before:+.3f})"
-    lines = [
-        f"{report.path}: {report.size_bytes / 1e6:.2f} MB, the float model {report.float_bytes / 1e6:.2f} MB",
-        f"{made.checked_on}, {report.faces} faces, truth boxes: {errors}",
-        f"points moved by {report.moved_px:.2f} px of the crop",
-    ]
-    for name, value in report.confidence.items():
-        lines.append(
-            f"{name.upper()}: {100 * value:.2f} %, the float model {100 * report.float_confidence[name]:.2f} %"
-        )
-    lines.append(made.describe())
-    if report.harms:
-        lines.append("points move where one layer alone is quantized, px of the crop:")
-        lines += [f"  {name}: {value:.3f}" for name, value in list(report.harms.items())[:_SHOWN]]
-    return [*lines, f"speed: canthus benchmark --model FLOAT --model {report.path}"]

@@ -1,19 +1,14 @@
-"""Tables, JSON and text files that commands write."""
+"""Tables that several commands print."""
 
-import json
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from canthus.cli.output import number, percent
 from canthus.data.datasets import USUAL
-from canthus.errors import CanthusError, ConfigError
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.jitter import FRACTIONS, JitterReport
 from canthus.evaluation.occlusion import PROFILE_YAW, CoverLine, cover_lines
@@ -24,24 +19,8 @@ from canthus.evaluation.rows import FaceError, protocol_of
 from canthus.evaluation.summary import Summary, divide, summarize
 
 
-def write_json(target: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write to a file, or to standard output where ``target`` is ``-``.
-
-    Raises:
-        CanthusError: the file cannot be written.
-    """
-    text = json.dumps(value, indent=1) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CanthusError(f"{target}: cannot be written ({error.strerror}); choose another file for --json") from error
-
-
 def cost_table(result: Benchmark) -> Table:
-    """One line per network, within 80 characters beside a short name."""
+    """Table of costs, one row per model; at most 80 characters wide for a short name."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("model", overflow="fold")
     for name in ("MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%"):
@@ -63,7 +42,7 @@ def cost_table(result: Benchmark) -> Table:
 
 
 def report_tables(report: Report) -> list[Table]:
-    """All tables of a report; those of parts, eyes and mouths where the set has the points for them."""
+    """All tables of a report; parts, eyes and mouth only for datasets whose scheme has these points."""
     tables = [error_table(report)]
     if protocol_of(report.dataset) is USUAL:
         tables += [part_table(report), openness_table(report)]
@@ -71,7 +50,7 @@ def report_tables(report: Report) -> list[Table]:
 
 
 def error_table(report: Report) -> Table:
-    """The whole and its divisions, in the numbers that are usual for the set."""
+    """Errors over all faces and over each subset, in the metrics that are usual for the dataset."""
     heads, caption, numbers = _TABLES.get(report.dataset, _USUAL_TABLE)
     table = Table(title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
     table.add_column("faces of")
@@ -84,7 +63,7 @@ def error_table(report: Report) -> Table:
 
 
 def part_table(report: Report) -> Table:
-    """Mean error of each part of the face; where the set marks hidden points, of these and the others."""
+    """Mean error of each part of the face and, where the dataset marks them, of visible and hidden points."""
     table = Table(title="by part of the face")
     table.add_column("part")
     table.add_column("NME ION %", justify="right")
@@ -99,7 +78,7 @@ def part_table(report: Report) -> Table:
 
 
 def openness_table(report: Report) -> Table:
-    """How open eyes and mouths are predicted to be, beside how open they are."""
+    """Errors of the predicted openness of eyes and mouth."""
     table = Table(
         title="eyes and mouth, open or shut",
         caption="NME: of the points of both eyes, ION; EAR, MAR: mean height over width\n"
@@ -125,7 +104,7 @@ def openness_table(report: Report) -> Table:
 
 
 def confidence_table(found: Reliability) -> Table:
-    """Whether the confidence of the points keeps its word."""
+    """How well the confidence of the points is calibrated."""
     table = Table(
         title=f"confidence: right within {100 * found.tolerance:g} % of the face box",
         caption="ECE: mean gap between confidence and share of right points\n"
@@ -235,18 +214,8 @@ def _five_numbers(summary: Summary) -> tuple[str, ...]:
     return percent(summary.nme_ion, 3), percent(summary.fr_10, 3), number(1e4 * summary.mse_unit)
 
 
-def number(value: float, digits: int = 3) -> str:
-    """Text of a number; ``-`` for NaN."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def percent(fraction: float, digits: int = 1) -> str:
-    """Text of a fraction in percent; ``-`` for NaN."""
-    return number(100 * fraction, digits)
-
-
 def _milliseconds(seconds: float) -> str:
-    """Three digits that count, which is more than a measurement holds."""
+    """Milliseconds with three significant digits."""
     value = 1e3 * seconds
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
@@ -269,23 +238,3 @@ _TABLES = {
     ),
 }
 """Dataset -> heads, caption and numbers of its table."""
-
-
-@contextmanager
-def opened_text(name: str) -> Iterator[TextIO]:
-    """A text file for writing, its folder made; ``-`` is standard output.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    if name == "-":
-        yield sys.stdout
-        return
-    try:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigError(f"{name}: cannot be written ({error.strerror})") from error
-    with file:
-        yield file

@@ -25,8 +25,10 @@ from canthus.evaluation.timing import (
     share_of_peak,
     time_in_turns,
 )
-from canthus.runtime.cards import DETECTOR, DetectorCard, ModelCard, card_kind
-from canthus.runtime.sessions import open_onnx, read_model
+from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, card_kind
+from canthus.runtime.landmarker import open_model
+from canthus.runtime.sessions import DetectorSession, find_model, open_onnx, read_model
+from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 PEAK_SIDE = 512
 """Side of the square matrices whose product measures the machine: large enough for full speed, 1 MB each."""
@@ -261,3 +263,89 @@ def _size(path: str | os.PathLike[str]) -> int:
         with contextlib.suppress(MissingExtraError, ModelFileError):
             beside = side_files(path)
     return sum(file.stat().st_size for file in (Path(path), *beside))
+
+
+MODEL_REPEATS, DETECTOR_REPEATS = 50, 10
+"""Timed runs of a landmark model and of a detector for ``model_entries``."""
+
+
+def model_files(models: Sequence[str]) -> dict[str, Path]:
+    """Name -> file of landmark models and detectors, given by embedded name or file.
+
+    A model given again is listed again, as ``name#2``.
+
+    Raises:
+        ConfigError: an unknown name.
+        ModelFileError: a file is missing.
+    """
+    detectors = embedded_detectors()
+    files: dict[str, Path] = {}
+    for model in models:
+        repeat = sum(name.partition("#")[0] == model for name in files) + 1
+        kind = DETECTOR if model in detectors else LANDMARKS
+        files[model if repeat == 1 else f"{model}#{repeat}"] = find_model(model, kind=kind)
+    return files
+
+
+def model_entries(model: str | None = None) -> list[dict[str, Any]]:
+    """Cards of models with their size and their speed on this machine.
+
+    Args:
+        model: embedded name or file of a landmark model or detector; None for all embedded ones.
+
+    Returns:
+        For each model, landmark models first: the fields of its card, ``name``, ``default``, ``kind`` (``landmarks``
+        or ``detector``), ``size_bytes`` and ``median_ms`` (one face, or one picture of 640 x 480, on one thread).
+        Landmark models also have ``numbers``, ``parameters``, ``multiply_adds`` and ``note``.
+
+    Raises:
+        ConfigError: an unknown name, or no model is embedded.
+        ModelFileError: a file is missing, or is not a model of canthus.
+    """
+    paths, detectors = embedded_models(), embedded_detectors()
+    if model is not None:
+        ((_, path),) = model_files([model]).items()
+        detects = _is_detector(path)
+        paths, detectors = ({}, {model: path}) if detects else ({model: path}, {})
+    if not paths and not detectors:
+        raise ConfigError("No model is embedded in this installation; install canthus again")
+    costs = benchmark_models(paths, repeats=MODEL_REPEATS).models if paths else ()
+    return [
+        *(_landmark_entry(cost, open_model(paths[cost.name]).card) for cost in costs),
+        *(_detector_entry(name, path) for name, path in detectors.items()),
+    ]
+
+
+def _is_detector(path: Path) -> bool:
+    if is_cascade(path):
+        return False
+    _, card = open_onnx(read_model(path), source=str(path), threads=1)
+    return card_kind(card, source=str(path)) == DETECTOR
+
+
+def _landmark_entry(cost: ModelCost, card: ModelCard) -> dict[str, Any]:
+    return {
+        **asdict(card),
+        "name": cost.name,
+        "default": cost.name == DEFAULT,
+        "kind": "landmarks",
+        "numbers": card.quantization.describe() if card.quantization else "float",
+        "size_bytes": cost.size_bytes,
+        "parameters": cost.count.parameters if cost.count else None,
+        "multiply_adds": cost.count.multiply_adds if cost.count else None,
+        "note": cost.uncounted,
+        "median_ms": round(cost.latency.median_s * 1e3, 4),
+    }
+
+
+def _detector_entry(name: str, path: Path) -> dict[str, Any]:
+    session = DetectorSession.open(path)
+    picture = np.random.default_rng(0).integers(0, 256, detector_shape(session.card.strides), dtype=np.uint8)
+    seconds = np.concatenate(list(time_in_turns([lambda: session(picture)], rounds=DETECTOR_REPEATS)), axis=1)
+    return {
+        **asdict(session.card),
+        "name": name,
+        "default": name == DEFAULT_DETECTOR,
+        "size_bytes": session.size_bytes,
+        "median_ms": round(latency(seconds[0]).median_s * 1e3, 4),
+    }

@@ -1,4 +1,4 @@
-"""Signs of fatigue of one person through a video: the person in the picture, events, state."""
+"""Signs of fatigue of one person through a video."""
 
 import math
 from collections import deque
@@ -8,24 +8,30 @@ from typing import final
 import numpy as np
 
 from canthus.fatigue.blinks import LidWatch
-from canthus.fatigue.events import Event, LowSpans, Span
-from canthus.fatigue.measures import Observation
+from canthus.fatigue.events import Event, EventKind, LowSpans, Span
+from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.person import Measures, Person
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import Perclos, State, StateMachine
 from canthus.geometry import box_size
-from canthus.types import TrackedFrame
+from canthus.schemes import IBUG_68
+from canthus.types import Image, Landmarks, TrackedFrame
+
+LONGEST_STEP_S = 0.5
+"""Frames further apart than this, in seconds, are not taken as one continuous signal."""
+EARLY_S = 20.0
+"""Seconds of observations kept at most while the person's normal is not known yet; they are judged afterwards."""
 
 
 @final
 class MainFace:
-    """The largest face when the video begins, for as long as it is followed; then the largest again.
+    """The largest face when the video begins, for as long as it is tracked; then the largest face again.
 
     Args:
-        patience_s: a face that is lost is waited for so long, before another one takes its place.
+        patience_s: seconds to wait for a lost face before another one takes its place.
 
     Attributes:
-        number: of the face that is watched, or None.
+        number: number of the face, or None.
         changes: how often another face took its place.
     """
 
@@ -36,7 +42,7 @@ class MainFace:
         self._seen_s = 0.0
 
     def find(self, tracked: TrackedFrame) -> int | None:
-        """Index of the watched face in this frame, or None while it is not there."""
+        """Index of the face in this frame, or None while it is not there."""
         places = np.flatnonzero(tracked.ids == self.number) if self.number is not None else np.zeros(0, np.int64)
         if len(places):
             self._seen_s = tracked.time_s
@@ -50,23 +56,17 @@ class MainFace:
         return index
 
 
-LONGEST_STEP_S = 0.5
-"""Between two frames further apart nothing is known."""
-EARLY_S = 20.0
-"""Until somebody's normal is known, so much is kept to be judged afterwards."""
-
-
 @final
 @dataclass(frozen=True)
 class Status:
-    """How things stand after a frame; NaN is "cannot be told".
+    """State of the person after a frame. NaN means unknown.
 
     Attributes:
-        time_s: of the frame.
-        state: see ``StateMachine``.
-        measures: of eyes, mouth and head, against the person's own normal.
-        perclos: over the window.
-        face: whether there is a face.
+        time_s: time of the frame.
+        state: ``alert``, ``tired``, ``asleep`` or ``unknown``; see ``StateMachine``.
+        measures: eyes, mouth and head relative to the person's own normal.
+        perclos: PERCLOS of the last minute, 0 to 1.
+        face: whether the frame has a face.
     """
 
     time_s: float
@@ -78,20 +78,20 @@ class Status:
 
 @final
 class FatigueMonitor:
-    """Watch one person.
+    """Find blinks, closures, yawns, nods and looks away of one person, and rate how awake the person is.
 
     Example:
         >>> monitor = FatigueMonitor()
-        >>> for image, time_s in read_video("drive.mp4"):
-        ...     tracked = tracker(image, time_s)
-        ...     seen = observe(tracked.measured[0], time_s) if len(tracked) else Observation(time_s)
-        ...     for event in monitor.update(seen):
+        >>> for image, time_s in canthus.read_video("drive.mp4"):
+        ...     for event in monitor.watch(tracker(image, time_s), image):
         ...         print(event.to_json(), monitor.status.state)
 
     Attributes:
-        status: after the last frame.
-        lost_s: time without a face.
-        blinks: how many so far.
+        settings: thresholds.
+        status: state after the last frame.
+        lost_s: seconds without a face.
+        blinks: number of blinks so far.
+        perclos: share of time with closed eyes, over a sliding minute and in total.
     """
 
     def __init__(self, settings: FatigueSettings | None = None) -> None:
@@ -102,28 +102,64 @@ class FatigueMonitor:
         self.perclos = Perclos(window_s=rules.perclos_window_s, least_s=rules.perclos_least_s)
         self._state = StateMachine(rules)
         self._last_s: float | None = None
+        self._main = MainFace()
         self._lids = LidWatch(rules)
-        self._yawns = LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening)
-        self._nods = LowSpans(enter=-rules.nod, leave=-rules.nod / 2)
-        self._away = LowSpans(enter=-rules.away, leave=-0.8 * rules.away)
+        self._spans: dict[EventKind, LowSpans] = {
+            "yawn": LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening),
+            "nod": LowSpans(enter=-rules.nod, leave=-rules.nod / 2),
+            "away": LowSpans(enter=-rules.away, leave=-0.8 * rules.away),
+        }
+        self._lengths_s: dict[EventKind, tuple[float, float]] = {
+            "yawn": (rules.yawn_s, math.inf),
+            "nod": (0.0, rules.nod_s),
+            "away": (rules.away_s, math.inf),
+        }
         self.new_person()
 
     def new_person(self) -> None:
-        """Forget what is normal: another face is watched from now on."""
+        """Forget the person's normal; another face is watched from now on."""
         self._person = Person(self.settings)
         self._early: deque[Observation] = deque()
 
-    def update(self, seen: Observation) -> list[Event]:
-        """Take in the next frame.
+    def watch(self, tracked: TrackedFrame, image: Image | None = None) -> list[Event]:
+        """Measure the main face of a tracked frame, and ``update`` with it.
+
+        The largest face is watched while it is tracked. After 3 s without it, the largest one takes its place.
 
         Args:
-            seen: what was measured; ``Observation(time_s)`` where there is no face.
+            tracked: the frame from a ``Tracker``, in a scheme that converts to ``ibug_68``.
+            image: the picture, to look for dark glasses; None skips that.
 
         Returns:
             Events that ended with this frame, earliest first.
 
         Raises:
-            ValueError: time did not advance.
+            ConfigError: the scheme does not convert to ``ibug_68``.
+            ValueError: the time of the frame is not after that of the last one.
+        """
+        changes = self._main.changes
+        index = self._main.find(tracked)
+        if self._main.changes > changes:
+            self.new_person()
+        if index is None:
+            return self.update(Observation(tracked.time_s))
+        marks = Landmarks(tracked.measured, tracked.frame.landmarks.scheme, tracked.frame.landmarks.scores)
+        if marks.scheme is not IBUG_68:
+            marks = marks.convert(IBUG_68)
+        scores = None if marks.scores is None else marks.scores[index]
+        return self.update(observe(marks.points[index], tracked.time_s, scores=scores, image=image))
+
+    def update(self, seen: Observation) -> list[Event]:
+        """Take in the measures of the next frame.
+
+        Args:
+            seen: measures of the face; ``Observation(time_s)`` for a frame without a face.
+
+        Returns:
+            Events that ended with this frame, earliest first.
+
+        Raises:
+            ValueError: the time of the frame is not after that of the last one.
         """
         if self._last_s is not None and not seen.time_s > self._last_s:
             raise ValueError(f"Time must advance: {seen.time_s} s after {self._last_s} s")
@@ -133,29 +169,26 @@ class FatigueMonitor:
         if not seen.has_face:
             self.lost_s += step_s
             if self._early and self._early[-1].has_face:
-                self._early.append(seen)  # one is enough to part what came before and after
+                self._early.append(seen)  # one frame is enough to separate what is before and after it
             return self._noted(events + self._judge(seen))
         known = self._person.known
         self._person.learn(seen, min(step_s, LONGEST_STEP_S))
         if not self._person.known:
             self._early.append(seen)
-            while seen.time_s - self._early[0].time_s > EARLY_S:  # eyes that cannot be learned, for hours
+            while seen.time_s - self._early[0].time_s > EARLY_S:  # bounded where the eyes can never be learned
                 self._early.popleft()
-        elif not known:  # what came while learning is judged now
+        elif not known:  # judge the frames from which the normal was learned
             for early in self._early:
                 events += self._judge(early)
             self._early.clear()
         return self._noted(events + self._judge(seen))
 
     def finish(self) -> list[Event]:
-        """Events that were going on when the face was lost or the video ended; they end at their last frame."""
-        ended = [
-            *self._lids.interrupt(),
-            self._yawn_event(self._yawns.interrupt()),
-            self._nod_event(self._nods.interrupt()),
-            self._away_event(self._away.interrupt()),
-        ]
-        return sorted((event for event in ended if event), key=lambda event: event.start_s)
+        """End the events that still last; they end at their last frame. Call it after the last frame."""
+        events = self._lids.interrupt()
+        for kind in self._spans:
+            events += self._interrupt(kind)
+        return sorted(events, key=lambda event: event.start_s)
 
     def _noted(self, events: list[Event]) -> list[Event]:
         for event in events:
@@ -164,9 +197,9 @@ class FatigueMonitor:
         return events
 
     def _judge(self, seen: Observation) -> list[Event]:
-        """Events that this frame ends; the status after it."""
+        """Events that this frame ends; sets the status after it."""
         found = self._person.measure(seen) if seen.has_face else Measures()
-        events = self._watch(seen.time_s, found) if seen.has_face else self.finish()
+        events = self._events(seen.time_s, found) if seen.has_face else self.finish()
         self.perclos.update(seen.time_s, found.openness)
         state = self._state.update(
             seen.time_s,
@@ -177,32 +210,29 @@ class FatigueMonitor:
         self.status = Status(seen.time_s, state, found, self.perclos.value, seen.has_face)
         return events
 
-    def _watch(self, time_s: float, found: Measures) -> list[Event]:
+    def _events(self, time_s: float, found: Measures) -> list[Event]:
         judged = math.isfinite(found.openness)
-        lids = self._lids.update(time_s, found.lids, found.openness) if judged else self._lids.interrupt()
-        events: list[Event | None] = [*lids]
+        events = self._lids.update(time_s, found.lids, found.openness) if judged else self._lids.interrupt()
         if math.isfinite(found.mouth):
-            events.append(self._yawn_event(self._yawns.update(time_s, -found.mouth)))
+            events += self._follow("yawn", time_s, found.mouth)
         if found.mouth > self.settings.yawn_opening:
-            # The head's model is rigid: with the jaw hanging, the angles that fit are not those of the head.
-            self._nods.interrupt()
-            events.append(self._away_event(self._away.interrupt()))
+            # The head model is rigid: while the jaw hangs, the fitted angles are not those of the head.
+            self._spans["nod"].interrupt()
+            events += self._interrupt("away")
         elif math.isfinite(found.pitch):
-            events.append(self._nod_event(self._nods.update(time_s, -found.pitch)))
-            events.append(self._away_event(self._away.update(time_s, -math.hypot(found.yaw, found.pitch))))
-        return sorted((event for event in events if event), key=lambda event: event.start_s)
+            events += self._follow("nod", time_s, found.pitch)
+            events += self._follow("away", time_s, math.hypot(found.yaw, found.pitch))
+        return sorted(events, key=lambda event: event.start_s)
 
-    def _yawn_event(self, span: Span | None) -> Event | None:
-        if span is None or span.duration_s < self.settings.yawn_s:
-            return None
-        return Event("yawn", span.start_s, span.end_s, -span.lowest)
+    def _follow(self, kind: EventKind, time_s: float, value: float) -> list[Event]:
+        return self._event(kind, self._spans[kind].update(time_s, -value))
 
-    def _nod_event(self, span: Span | None) -> Event | None:
-        if span is None or span.duration_s > self.settings.nod_s:
-            return None
-        return Event("nod", span.start_s, span.end_s, -span.lowest)
+    def _interrupt(self, kind: EventKind) -> list[Event]:
+        return self._event(kind, self._spans[kind].interrupt())
 
-    def _away_event(self, span: Span | None) -> Event | None:
-        if span is None or span.duration_s < self.settings.away_s:
-            return None
-        return Event("away", span.start_s, span.end_s, -span.lowest)
+    def _event(self, kind: EventKind, span: Span | None) -> list[Event]:
+        """The event of a span that ended, if its length fits."""
+        least_s, most_s = self._lengths_s[kind]
+        if span is None or not least_s <= span.duration_s <= most_s:
+            return []
+        return [Event(kind, span.start_s, span.end_s, -span.lowest)]

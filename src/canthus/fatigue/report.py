@@ -1,4 +1,4 @@
-"""Report of a video: events, timeline and plot."""
+"""Report, table, timeline and plot of a video."""
 
 import csv
 import math
@@ -6,38 +6,31 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 from canthus.errors import ConfigError
 from canthus.fatigue.events import Event, EventKind
-from canthus.fatigue.monitor import Status
+from canthus.fatigue.monitor import FatigueMonitor, Status
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import State
 from canthus.lookup import require
-
-
-@runtime_checkable
-class RowTarget(Protocol):
-    """Anything that text can be written to."""
-
-    def write(self, text: str, /) -> object:
-        """Add text."""
-        ...
+from canthus.runtime.records import TextTarget
+from canthus.types import Image, TrackedFrame
 
 
 @final
 @dataclass(frozen=True)
 class FatigueReport:
-    """A whole run.
+    """Results of a whole video.
 
     Attributes:
-        duration_s: of the video.
-        fps: mean frame rate; NaN below two frames.
-        frames: how many.
-        faces_lost_s: time without a face.
+        duration_s: length of the video.
+        fps: mean frame rate; NaN for fewer than two frames.
+        frames: number of frames.
+        faces_lost_s: seconds without a face.
         events: in order of their ends.
-        perclos: share of the time in which the eyes could be judged during which they were 80 % closed; NaN if never.
-        judged_s: that time.
+        perclos: share of ``judged_s`` in which the eyes were at least 80 % closed; NaN if ``judged_s`` is 0.
+        judged_s: seconds in which the eyes could be judged.
     """
 
     duration_s: float
@@ -50,12 +43,12 @@ class FatigueReport:
 
     @property
     def blink_rate_hz(self) -> float:
-        """Blinks for each second in which the eyes could be judged; NaN if there was none."""
+        """Blinks per second of ``judged_s``; NaN if that is 0."""
         blinks = sum(event.kind == "blink" for event in self.events)
         return blinks / self.judged_s if self.judged_s > 0 else math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """The report; null is "cannot be told"."""
+        """The report for ``json``; NaN becomes null."""
         return {
             "duration_s": round(self.duration_s, 3),
             "fps": _number(self.fps, 3),
@@ -67,17 +60,21 @@ class FatigueReport:
         }
 
 
+def _number(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
 @final
 class StatusCsv:
-    """One row a frame; empty cells are "cannot be told".
+    """CSV with one row per frame; cells of unknown values are empty.
 
     Args:
-        file: opened with ``newline=""``.
+        file: text file opened with ``newline=""``.
     """
 
     COLUMNS = ("time_s", "state", "openness", "mouth", "yaw_rad", "pitch_rad", "perclos")
 
-    def __init__(self, file: RowTarget) -> None:
+    def __init__(self, file: TextTarget) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(self.COLUMNS)
 
@@ -89,28 +86,24 @@ class StatusCsv:
         self._rows.writerow([f"{status.time_s:.4f}", status.state, *cells])
 
 
-def _number(value: float, digits: int) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
-
-
 MOST_POINTS = 20_000
-"""More than a plot can show; beyond it, neighbours are merged."""
+"""Bins of a timeline at most; a plot cannot show more."""
 
 
 @final
 class Timeline:
-    """Openness, mouth, PERCLOS and state over time.
+    """Openness of the eyes, mouth, PERCLOS and state over time, in bounded memory.
 
-    Frames go into bins of ``step_s``; when there are too many, neighbouring bins merge.  A bin keeps what matters: the
-    lowest openness, the widest mouth, the last PERCLOS.
+    Frames are grouped into bins of ``step_s``. When there are too many bins, neighbours are merged. A bin keeps the
+    lowest openness, the widest mouth and the last PERCLOS.
 
     Attributes:
-        step_s: length of a bin.
-        times_s: of each bin's first frame.
+        step_s: length of a bin in seconds.
+        times_s: time of each bin's first frame.
         openness: lowest of each bin; NaN where the eyes were never judged.
-        mouth: highest of each bin.
+        mouth: widest of each bin.
         perclos: last of each bin.
-        changes: when the state became what.
+        changes: time and new state at each change of the state.
     """
 
     def __init__(self, *, step_s: float = 0.02, most: int = MOST_POINTS) -> None:
@@ -154,6 +147,52 @@ def _known(choose: Callable[[float, float], float], a: float, b: float) -> float
     return a if math.isnan(b) else choose(a, b)
 
 
+@final
+class FatigueRecorder:
+    """Watch one video with a ``FatigueMonitor``, and keep what its report and plot need.
+
+    Attributes:
+        monitor: see ``FatigueMonitor``; its ``status`` is that of the last frame.
+        events: all events so far, in order of their ends.
+        timeline: see ``Timeline``.
+    """
+
+    def __init__(self, settings: FatigueSettings | None = None) -> None:
+        self.monitor = FatigueMonitor(settings)
+        self.events: list[Event] = []
+        self.timeline = Timeline()
+        self._frames = 0
+
+    def add(self, tracked: TrackedFrame, image: Image | None = None) -> list[Event]:
+        """Take in the next frame and return the events that ended with it; see ``FatigueMonitor.watch``."""
+        events = self.monitor.watch(tracked, image)
+        self.events += events
+        self.timeline.add(self.monitor.status)
+        self._frames += 1
+        return events
+
+    def finish(self) -> list[Event]:
+        """End the events that still last, and return them. Call it after the last frame."""
+        events = self.monitor.finish()
+        self.events += events
+        return events
+
+    def report(self) -> FatigueReport:
+        """The report of all frames so far."""
+        end_s = self.monitor.status.time_s
+        fps = (self._frames - 1) / end_s if self._frames > 1 else math.nan
+        perclos = self.monitor.perclos
+        return FatigueReport(
+            duration_s=end_s + (1 / fps if self._frames > 1 else 0.0),
+            fps=fps,
+            frames=self._frames,
+            faces_lost_s=self.monitor.lost_s,
+            events=self.events,
+            perclos=perclos.total,
+            judged_s=perclos.total_judged_s,
+        )
+
+
 EVENT_COLORS: Mapping[EventKind, str] = {
     "blink": "#0072b2",
     "closure": "#d55e00",
@@ -172,14 +211,14 @@ def plot_timeline(
     settings: FatigueSettings,
     title: str,
 ) -> None:
-    """Write openness of the eyes, mouth, PERCLOS, state and events over time.
+    """Plot openness of the eyes, mouth, PERCLOS, state and events over time.
 
     Args:
-        path: file to write; its suffix names the format.
-        timeline: of the run.
+        path: file to write; its suffix chooses the format.
+        timeline: what to plot.
         events: drawn as spans.
         settings: thresholds to draw.
-        title: what was watched.
+        title: title of the plot.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -199,10 +238,12 @@ def plot_timeline(
     perclos.axhline(100 * settings.tired_perclos, linestyle="--", linewidth=0.8, color="0.4", label="tired")
     perclos.set(ylabel="PERCLOS, %")
     perclos.set_ylim(bottom=0)
-    for axes in (eyes, mouth, perclos):
+    for axes, kinds in ((eyes, ("blink", "closure")), (mouth, ("yawn",)), (perclos, ())):
         axes.grid(alpha=0.25)
         axes.legend(loc="upper right", fontsize=8)
-        _draw_events(axes, events, {"eyes": ("blink", "closure"), "mouth": ("yawn",)}.get(_name(axes, eyes, mouth), ()))
+        for event in events:
+            if event.kind in kinds:
+                axes.axvspan(event.start_s, event.end_s, color=EVENT_COLORS[event.kind], alpha=0.3, linewidth=0)
     _draw_marks(marks, timeline, events)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -211,21 +252,11 @@ def plot_timeline(
         raise ConfigError(f"{path}: the plot cannot be written ({error})") from error
 
 
-def _name(axes: Any, eyes: Any, mouth: Any) -> str:
-    return "eyes" if axes is eyes else "mouth" if axes is mouth else ""
-
-
-def _draw_events(axes: Any, events: Sequence[Event], kinds: tuple[str, ...]) -> None:
-    for event in events:
-        if event.kind in kinds:
-            axes.axvspan(event.start_s, event.end_s, color=EVENT_COLORS[event.kind], alpha=0.3, linewidth=0)
-
-
 def _draw_marks(axes: Any, timeline: Timeline, events: Sequence[Event]) -> None:
-    """A row of spans for each kind of event, and one for the state."""
+    """One row of spans for the state, and one for each kind of event."""
     end_s = timeline.times_s[-1] + timeline.step_s if timeline.times_s else 1.0
     rows: list[str] = ["state", *EVENT_COLORS]
-    least_s = end_s / 500  # or a blink in an hour would be invisible
+    least_s = end_s / 500  # so that a blink in an hour stays visible
     for event in events:
         width = max(event.duration_s, least_s)
         axes.barh(rows.index(event.kind), width, left=event.start_s, height=0.7, color=EVENT_COLORS[event.kind])

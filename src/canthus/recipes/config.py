@@ -206,6 +206,11 @@ class FitConfig:
     cascade: EsrSettings = field(default_factory=EsrSettings)
 
 
+def dataset_names(config: TrainConfig | DetectorConfig | FitConfig) -> list[str]:
+    """Names of the datasets that a recipe trains or validates on."""
+    return sorted({s.dataset for s in config.train} | {v.dataset for v in config.validation})
+
+
 FITTED = "fitted"
 """Folder of the recipes for ``canthus fit``, inside the folder of those for ``canthus train``."""
 

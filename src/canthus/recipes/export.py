@@ -71,6 +71,24 @@ class ExportReport:
     calibration: Calibration | None = None
     tells_spread: bool = False
 
+    def describe(self, config: Recipe) -> list[str]:
+        """Lines of text about an export of this recipe."""
+        lines = [f"{self.path}: {self.size_bytes / 1e6:.2f} MB"]
+        if isinstance(config, DetectorConfig):
+            kind = "photos" if self.real else "pictures of noise (give --data DIR to use the validation photos)"
+            lines.append(f"torch against ONNX: at most {self.difference:.1e} strides on {self.pictures} {kind}")
+            return lines + [f"{name}: {100 * value:.2f} %" for name, value in self.metrics.items()]
+        kind = "real" if self.real else "drawn (give --data DIR to use the validation faces)"
+        lines.append(f"torch against ONNX: at most {self.difference:.1e} px of the crop on {self.pictures} crops, {kind}")
+        lines += [f"{name}: {100 * value:.2f} % (ground-truth boxes)" for name, value in self.metrics.items()]
+        if self.calibration:
+            within = f"within {100 * self.calibration.tolerance:g} % of the longer side of the face box"
+            lines.append(f"confidence: probability that a point is {within}")
+        elif self.tells_spread:
+            faces = config.validation[0].name
+            lines.append(f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it")
+        return lines
+
 
 def export(
     checkpoint: Path,

@@ -21,6 +21,7 @@ from canthus.recipes.export import export
 from canthus.recipes.held_out import HeldOut, calibration_errors, crop_held_out
 from canthus.runtime.cards import ModelCard, Quantization
 from canthus.runtime.sessions import LandmarkSession, find_model, read_model
+from canthus.zoo import DEFAULT, embedded_models
 
 AUTO = "auto"
 """Value of ``keep``: leave the layers that lose most in float until the loss is small enough."""
@@ -28,6 +29,8 @@ AUTO_MOST = 12
 """Largest number of layers that ``AUTO`` leaves in float."""
 RANKED_ON = 64
 """Crops on which ``AUTO`` ranks layers."""
+HARMS_SHOWN = 8
+"""Layers that ``QuantizeReport.describe`` lists."""
 
 
 @final
@@ -87,6 +90,32 @@ class QuantizeReport:
     float_confidence: Mapping[str, float]
     harms: Mapping[str, float]
     quantization: Quantization
+
+    def describe(self) -> list[str]:
+        """Lines of text: size and error beside those of the float model, and what stayed in float."""
+        made = self.quantization
+        found, before = 100 * self.nme, 100 * self.float_nme
+        errors = f"NME {found:.3f} %, the float model {before:.3f} % ({found - before:+.3f})"
+        lines = [
+            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, the float model {self.float_bytes / 1e6:.2f} MB",
+            f"{made.checked_on}, {self.faces} faces, ground-truth boxes: {errors}",
+            f"points moved by {self.moved_px:.2f} px of the crop",
+        ]
+        for name, value in self.confidence.items():
+            float_value = self.float_confidence[name]
+            lines.append(f"{name.upper()}: {100 * value:.2f} %, the float model {100 * float_value:.2f} %")
+        lines.append(made.describe())
+        if self.harms:
+            lines.append("movement of the points where one layer alone is quantized, px of the crop:")
+            lines += [f"  {name}: {value:.3f}" for name, value in list(self.harms.items())[:HARMS_SHOWN]]
+        return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
+
+
+def int8_path(model: str) -> Path:
+    """Default output of ``quantize``: beside the file of a model, or in the current folder for an embedded name."""
+    name = DEFAULT if model == "default" else model
+    path = Path(name)
+    return Path(f"{name}_int8.onnx") if name in embedded_models() else path.with_name(f"{path.stem}_int8.onnx")
 
 
 def quantize(

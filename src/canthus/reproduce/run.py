@@ -14,7 +14,7 @@ from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
-from canthus.recipes.config import FitConfig, Progress, TrainConfig, from_values, load_fit, load_recipe, to_values
+from canthus.recipes.config import FitConfig, Progress, TrainConfig, dataset_names, from_values, load_fit, load_recipe, to_values
 from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
@@ -155,8 +155,7 @@ def datasets_of(job: Job) -> set[str]:
     """Names of the datasets that a job trains on, without those of the rows that it depends on."""
     if job.plan.way in {FILE, PRUNE}:
         return set()
-    config = job_config(job, Path())
-    return {source.dataset for source in config.train} | {source.dataset for source in config.validation}
+    return set(dataset_names(job_config(job, Path())))
 
 
 def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | None:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias, final
 
 import cv2
 import numpy as np
 
-from canthus.errors import VideoError
+from canthus.errors import ConfigError, VideoError
 from canthus.lookup import require
 from canthus.types import Image
 
@@ -209,30 +208,47 @@ def read_video(source: str | os.PathLike[str]) -> Iterator[VideoFrame]:
 
 @final
 class VideoWriter:
-    """Write an H.264 video, each frame at its own time; a context manager, so that the file is finished.
+    """Write an H.264 video, each frame at its own time. Use it as a context manager, which finishes the file.
 
     Args:
-        path: the suffix names the container: ``.mp4``, ``.mkv``, ``.mov``.
-        width: of the frames in pixels; an odd last column or row is cut off, as H.264 halves the colours.
-        height: likewise.
-        fps: nominal rate, a hint to players; the times rule.
+        path: the suffix chooses the container: ``.mp4``, ``.mkv``, ``.mov``.
+        width: of the frames in pixels; that of the first frame by default. H.264 stores colours at half resolution, so
+            an odd last column or row is cut off.
+        height: of the frames in pixels; that of the first frame by default.
+        fps: nominal frame rate, a hint to players; frames are shown at their own times.
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: the file cannot be written, or the container is unknown.
+        VideoError: the file cannot be written, or the container is unknown. Without a size, the file is opened and
+            these errors raised with the first frame.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, width: int, height: int, fps: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+    ) -> None:
         self._av = require("av", extra="video")
         self.name = os.fspath(path)
-        self._size = (width - width % 2, height - height % 2)
+        if Path(path).is_dir():
+            raise VideoError(f"{self.name}: is a folder; name a video file, such as {Path(path) / 'video.mp4'}")
+        self._fps = fps
         self._last_tick = -1
+        self._container: Any = None
+        if width is not None and height is not None:
+            self._open(width, height)
+
+    def _open(self, width: int, height: int) -> None:
+        self._size = (width - width % 2, height - height % 2)
         if min(self._size) < 2:
             raise VideoError(f"{self.name}: frames of {width} x {height} pixels are too small to encode")
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.name).parent.mkdir(parents=True, exist_ok=True)
             self._container = self._av.open(self.name, "w")
-            self._stream = self._container.add_stream("libx264", rate=Fraction(fps or 25).limit_denominator(1001))
+            self._stream = self._container.add_stream("libx264", rate=Fraction(self._fps or 25).limit_denominator(1001))
         except (OSError, ValueError) as error:  # PyAV's errors are OSErrors and ValueErrors as well
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoError(f"{self.name}: cannot be written as video ({reason}); use .mp4 or .mkv") from error
@@ -245,9 +261,11 @@ class VideoWriter:
         """Add a frame.
 
         Raises:
-            ValueError: it has another size.
+            ValueError: the frame has another size than the video.
             VideoError: the disk is full, or the encoder failed.
         """
+        if self._container is None:
+            self._open(image.shape[1], image.shape[0])
         width, height = self._size
         if (image.shape[1] - image.shape[1] % 2, image.shape[0] - image.shape[0] % 2) != self._size:
             raise ValueError(f"Expected frames of {width} x {height} pixels, found {image.shape[1]} x {image.shape[0]}")
@@ -265,12 +283,38 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
+        if self._container is None:
+            return
         try:
             if self._last_tick >= 0:
                 self._mux(None)
         finally:
             self._container.close()
+
+
+@final
+class VideoWindow:
+    """A window that shows frames until the user presses q or Escape.
+
+    Raises:
+        ConfigError: the installed OpenCV has no windows, or there is no screen.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        try:
+            cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE)
+        except cv2.error as error:
+            raise ConfigError(
+                "A window needs a screen and an OpenCV that has windows; opencv-python-headless has none. "
+                "Write the video to a file instead (--out), or install opencv-python"
+            ) from error
+
+    def show(self, image: Image) -> bool:
+        """Show a frame; return False once the user pressed q or Escape."""
+        cv2.imshow(self._title, image[:, :, ::-1])
+        return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
 
 
 def _opened(av: Any, name: str) -> Any:

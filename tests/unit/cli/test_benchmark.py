@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from canthus.cli.benchmark import model_files, parse_shapes
+from canthus.cli.benchmark import parse_shapes
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.evaluation.benchmark import model_files
 from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
 from small_networks import write_small_cascade
 
@@ -46,7 +47,7 @@ def test_json_file(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
 
 
 def test_json_into_nowhere_is_one_error(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
-    result = run("--model", tiny_model(), "--repeats", "1", "--json", tmp_path / "absent" / "b.json")
+    result = run("--model", tiny_model(), "--repeats", "1", "--json", tmp_path)
     assert isinstance(result.exception, CanthusError)
     assert "cannot be written" in str(result.exception)
 

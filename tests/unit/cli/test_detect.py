@@ -146,7 +146,7 @@ def test_results_in_the_searched_folder_are_not_found_again(run: Run, photos: Pa
     ("arguments", "reason"),
     [
         (("--json", "-", "--csv", "-"), "would mix on standard output"),
-        (("--detector", "haar", "--boxes", "b.json"), "give one of them"),
+        (("--detector", "haar", "--boxes", "b.json"), "replaces the detector"),
         (("--detector", "face.onnx"), "face.onnx: no such file"),
         (("--detector", "harr"), "Did you mean 'haar'"),
         (("--model", "missing.onnx"), "missing.onnx: no such file"),

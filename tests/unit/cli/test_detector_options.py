@@ -101,7 +101,7 @@ def test_every_command_passes_the_options_on(place: Path, command: tuple[str, st
 
 def test_boxes_from_a_file_leave_nothing_to_a_detector(place: Path) -> None:
     for options in (("--detector-size", "320"), ("--detector-tiles",), ("--detector-model", "own.onnx")):
-        assert "give one of them" in str(error_of("detect", "fits.png", "--boxes", "b.json", *options))
+        assert "replaces the detector" in str(error_of("detect", "fits.png", "--boxes", "b.json", *options))
 
 
 def test_evaluation_names_the_detector_and_its_settings(place: Path) -> None:

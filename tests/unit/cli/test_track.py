@@ -97,7 +97,7 @@ def test_show_without_windows_says_what_to_do(run: Run, clip: Path, monkeypatch:
     monkeypatch.setattr(cv2, "namedWindow", no_window)
     done = run(clip, "--show")
     assert done.code == 2
-    assert "Write the pictures with --out instead" in done.err
+    assert "Write the video to a file instead (--out)" in done.err
 
 
 def test_show_ends_when_q_is_pressed(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from canthus.fatigue.film import Gauge, GaugePanel
 from canthus.runtime.draw import draw_text
-from canthus.runtime.draw_gauges import Gauge, GaugePanel
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

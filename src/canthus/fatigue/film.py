@@ -1,6 +1,7 @@
-"""Gauges, a strip of the last seconds and lines of text on video frames."""
+"""Annotated video of a fatigue run: landmarks, recent events, and a panel of gauges below each frame."""
 
 import math
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +11,84 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from canthus.runtime.draw import draw_text
-from canthus.types import Image
+from canthus.fatigue.events import PEAK_NAMES, Event
+from canthus.fatigue.monitor import Status
+from canthus.fatigue.settings import FatigueSettings
+from canthus.fatigue.state import State
+from canthus.runtime.draw import draw_text, draw_tracked
+from canthus.runtime.video import VideoWriter
+from canthus.types import Image, TrackedFrame
 
 Color = tuple[int, int, int]
 
 PANEL = (28, 30, 34)
 FAINT = (110, 114, 120)
+SHOWN_S = 3.0
+"""Seconds for which an event stays on the video."""
+STATE_COLORS: dict[State, Color] = {
+    "alert": (120, 220, 130),
+    "tired": (255, 200, 70),
+    "asleep": (255, 90, 80),
+    "unknown": (170, 174, 180),
+}
+
+
+@final
+class FatigueFilm:
+    """Write the annotated video. Use it as a context manager.
+
+    Args:
+        path: see ``VideoWriter``.
+        settings: thresholds to mark on the gauges.
+        fps: nominal frame rate.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        VideoError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: FatigueSettings, *, fps: float | None = None) -> None:
+        self._settings = settings
+        self._video = VideoWriter(path, fps=fps)
+        self._panel: GaugePanel | None = None
+
+    def __enter__(self) -> "FatigueFilm":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._video.__exit__(*error)
+
+    def write(self, image: Image, tracked: TrackedFrame, status: Status, events: Sequence[Event]) -> None:
+        """Add a frame.
+
+        Args:
+            image: the frame; an odd last row is cut off.
+            tracked: its faces.
+            status: of the monitor after this frame.
+            events: all so far; those of the last ``SHOWN_S`` seconds are written on the frame.
+        """
+        self._panel = self._panel or GaugePanel(image.shape[1])
+        canvas = self._panel.draw(
+            draw_tracked(image[: image.shape[0] // 2 * 2], tracked),
+            status.time_s,
+            title=(status.state, STATE_COLORS[status.state]),
+            gauges=self._gauges(status),
+            lines=[
+                f"{event.kind} {event.duration_s:.2f} s, {PEAK_NAMES[event.kind][:5]} {event.peak:.2f}"
+                for event in events[-5:]
+                if status.time_s - event.end_s < SHOWN_S
+            ],
+        )
+        self._video.write(canvas, status.time_s)
+
+    def _gauges(self, status: Status) -> "list[Gauge]":
+        rules, found = self._settings, status.measures
+        widest, most = 2 * rules.yawn_opening, 2 * rules.tired_perclos
+        return [
+            Gauge("eyes", found.openness, (80, 220, 240), mark=rules.shut),
+            Gauge("mouth", found.mouth / widest, (255, 120, 140), mark=rules.yawn_opening / widest),
+            Gauge("perclos", status.perclos / most, (255, 200, 70), mark=rules.tired_perclos / most),
+        ]
 
 
 @final
