@@ -79,7 +79,9 @@ class ExportReport:
             lines.append(f"torch against ONNX: at most {self.difference:.1e} strides on {self.pictures} {kind}")
             return lines + [f"{name}: {100 * value:.2f} %" for name, value in self.metrics.items()]
         kind = "real" if self.real else "drawn (give --data DIR to use the validation faces)"
-        lines.append(f"torch against ONNX: at most {self.difference:.1e} px of the crop on {self.pictures} crops, {kind}")
+        lines.append(
+            f"torch against ONNX: at most {self.difference:.1e} px of the crop on {self.pictures} crops, {kind}"
+        )
         lines += [f"{name}: {100 * value:.2f} % (ground-truth boxes)" for name, value in self.metrics.items()]
         if self.calibration:
             within = f"within {100 * self.calibration.tolerance:g} % of the longer side of the face box"

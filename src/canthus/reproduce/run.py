@@ -14,7 +14,16 @@ from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
-from canthus.recipes.config import FitConfig, Progress, TrainConfig, dataset_names, from_values, load_fit, load_recipe, to_values
+from canthus.recipes.config import (
+    FitConfig,
+    Progress,
+    TrainConfig,
+    dataset_names,
+    from_values,
+    load_fit,
+    load_recipe,
+    to_values,
+)
 from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
