@@ -12,22 +12,28 @@ from canthus.cli.progress import ProgressBar, quiet_lightning
 from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
 
+KeepOption = Annotated[list[str], typer.Option(metavar="LAYER", help="Layer that is not pruned. May be repeated.")]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", show_default="runs/NAME_pruned", help="Folder of the run.")
+]
+LayerEpochsOption = Annotated[float, typer.Option(help="Epochs of training after each layer.")]
+RateOption = Annotated[float, typer.Option(help="Share of the channels to remove from each layer, 0 to 1.")]
+ScorerOption = Annotated[str, typer.Option(help="closed, or literal: the same scores, computed slower.")]
+
 
 def prune(
     checkpoint: options.CheckpointArgument,
-    rate: Annotated[float, typer.Option(help="Share of the channels to remove from each layer, 0 to 1.")] = 0.75,
-    scorer: Annotated[str, typer.Option(help="closed, or literal: the same scores, computed slower.")] = "closed",
+    rate: RateOption = 0.75,
+    scorer: ScorerOption = "closed",
     images: Annotated[int, typer.Option(help="Number of faces on which filters are scored.")] = 64,
     round_to: Annotated[int, typer.Option(help="Round the remaining channels up to a multiple of this.")] = 1,
-    keep: Annotated[list[str], typer.Option(metavar="LAYER", help="Layer that is not pruned. May be repeated.")] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    epochs_per_layer: Annotated[float, typer.Option(help="Epochs of training after each layer.")] = 0.1,
+    keep: KeepOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    epochs_per_layer: LayerEpochsOption = 0.1,
     final_epochs: Annotated[int, typer.Option(help="Epochs of training after the last layer.")] = 20,
     set_: options.SetOption = [],  # noqa: B006
     data: options.DataOption = None,
     root: options.RootOption = [],  # noqa: B006
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default="runs/NAME_pruned", help="Folder of the run.")
-    ] = None,
+    out: OutOption = None,
     cache: options.CacheOption = None,
     accelerator: options.AcceleratorOption = "auto",
     threads: options.TorchThreadsOption = 0,
@@ -65,8 +71,5 @@ def prune(
                 write(text)
 
         report = recipes.prune(checkpoint, config, place, packs, run, progress=show, write=write)
-    for layer, reason in report.whole.items():
-        write(f"left whole: {layer} ({reason})")
-    write(f"weights:      {report.parameters_before} -> {report.parameters}")
-    write(f"best weights: {report.checkpoint}")
-    write(f"plan:         {report.plan}")
+    for line in report.describe():
+        write(line)

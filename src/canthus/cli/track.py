@@ -12,30 +12,33 @@ from canthus.runtime.draw import draw_tracked
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoWindow, VideoWriter, open_video
 
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE|-", help="Write one line of JSON per frame; - is standard output."),
+]
+CsvOption = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face and frame; - is standard output."),
+]
+PauseOption = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between runs of the detector.")]
+SmoothOption = Annotated[
+    bool, typer.Option("--smooth/--no-smooth", help="Smooth the landmarks over time (One-Euro filter).")
+]
+
 
 def track(
     video: options.VideoArgument,
     out: options.VideoOutOption = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE|-", help="Write one line of JSON per frame; - is standard output."),
-    ] = None,
-    csv_file: Annotated[
-        str | None,
-        typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face and frame; - is standard output."),
-    ] = None,
+    json_file: JsonOption = None,
+    csv_file: CsvOption = None,
     show: Annotated[bool, typer.Option("--show", help="Show a window. Needs an OpenCV that has windows.")] = False,
     model: options.LandmarkModelOption = "default",
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
     detector_tiles: options.DetectorTilesOption = False,
-    detect_every: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between runs of the detector.")
-    ] = 1.0,
-    smooth: Annotated[
-        bool, typer.Option("--smooth/--no-smooth", help="Smooth the landmarks over time (One-Euro filter).")
-    ] = True,
+    detect_every: PauseOption = 1.0,
+    smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
 ) -> None:
     """Follow faces and their landmarks through a video. Each face keeps its number.

@@ -79,6 +79,15 @@ class PruneReport:
     parameters: int
     whole: Mapping[str, str]
 
+    def describe(self) -> list[str]:
+        """Lines of text: layers that were not pruned, numbers of weights, and files."""
+        return [
+            *(f"left whole: {layer} ({reason})" for layer, reason in self.whole.items()),
+            f"weights:      {self.parameters_before} -> {self.parameters}",
+            f"best weights: {self.checkpoint}",
+            f"plan:         {self.plan}",
+        ]
+
 
 def pruning_config(checkpoint: Path, run: PruneRun, changes: Sequence[str] = ()) -> TrainConfig:
     """The recipe by which a pruning trains: that of the checkpoint, ``final_epochs`` long and named ``NAME_pruned``.
