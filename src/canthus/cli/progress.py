@@ -38,9 +38,15 @@ class ProgressBar:
             self._bar.stop()
             self._bar = None
 
-    def __call__(self, what: str, done: float, total: float | None) -> None:
-        """Show ``done`` of ``total``; None where the total is not known."""
+    def __call__(self, what: str, done: float, total: float | None, *, line: bool = False) -> None:
+        """Show ``done`` of ``total``; None where the total is not known.
+
+        Args:
+            line: where the console is not a terminal, print ``what`` as a line.
+        """
         if not self._console.is_terminal:
+            if line:
+                self._console.print(what, soft_wrap=True)
             return
         if self._bar is None:
             self._bar = Progress(console=self._console, transient=True)

@@ -66,9 +66,7 @@ def prune(
 
         def show(step: Step) -> None:
             text = f"layer {step.number} of {step.total}: {step.layer}, {step.channels} -> {step.kept}"
-            bar(text, step.number, step.total)
-            if not console.is_terminal:
-                write(text)
+            bar(text, step.number, step.total, line=True)
 
         report = recipes.prune(checkpoint, config, place, packs, run, progress=show, write=write)
     for line in report.describe():
