@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from canthus.images import write_image as write_image
     from canthus.pose import head_pose as head_pose
     from canthus.runtime.cards import ModelCard as ModelCard
-    from canthus.runtime.detector import Detector as Detector
+    from canthus.runtime.detectors import Detector as Detector
     from canthus.runtime.detectors import create_detector as create_detector
     from canthus.runtime.draw import draw_frame as draw_frame
     from canthus.runtime.landmarker import Landmarker as Landmarker
@@ -56,8 +56,7 @@ _MODULES = {
     "images": "read_image read_images write_image",
     "pose": "head_pose",
     "runtime.cards": "ModelCard",
-    "runtime.detector": "Detector",
-    "runtime.detectors": "create_detector",
+    "runtime.detectors": "Detector create_detector",
     "runtime.draw": "draw_frame",
     "runtime.landmarker": "Landmarker",
     "runtime.pipeline": "Pipeline load_pipeline",

@@ -16,6 +16,7 @@ MERGED = {
     "runtime.sessions": "runtime.session runtime.detector_session runtime.onnx_files",
     "runtime.landmarker": "runtime.crop_model",
     "runtime.canthus_detector": "runtime.detections",
+    "runtime.detectors": "runtime.detector runtime.tiled_detector",
     "runtime.tracker": "runtime.plausibility",
     "runtime.records": "runtime.track_records",
     "runtime.label_pictures": "evaluation.pseudo_labels",

@@ -125,7 +125,7 @@ def test_damaged_files_say_so(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", format=np.array(1))
     np.savez(tmp_path / "later.npz", format=np.array(9))
     for name in ("text", "other", "later"):
-        with pytest.raises(ModelFileError, match="no cascade that 'canthus fit' wrote"):
+        with pytest.raises(ModelFileError, match="not a cascade written by 'canthus fit'"):
             open_model(tmp_path / f"{name}.npz")
 
 

@@ -27,9 +27,7 @@ from canthus.evaluation.wider_face import (
 )
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup
-from canthus.runtime.detector import Detector
-from canthus.runtime.detectors import create_detector, detector_name
-from canthus.runtime.tiled_detector import TiledDetector
+from canthus.runtime.detectors import Detector, ScoredDetector, create_detector, detector_name
 from canthus.types import Faces, Scene
 
 LEAST_SCORE = 0.02
@@ -187,14 +185,12 @@ def _check_fractions(least_score: float | None, min_overlap: float) -> None:
         raise ConfigError("With min-overlap 0 any box matches any face; expected a fraction above 0")
 
 
-def _opened(create: Callable[..., Detector], least_score: float) -> tuple[Detector, float]:
+def _opened(create: Callable[..., ScoredDetector], least_score: float) -> tuple[ScoredDetector, float]:
     """A detector that gives all faces from ``least_score`` on, and its usual score."""
     usual = create()
-    whole = usual.detector if isinstance(usual, TiledDetector) else usual
-    usual_score: float | None = getattr(whole, "least_score", None)
-    if usual_score is None:  # it has no scores to choose from, as the whole picture
+    if usual.least_score is None:  # a detector without scores, as the whole picture
         return usual, 0.0
-    return create(least_score=least_score), usual_score
+    return create(least_score=least_score), usual.least_score
 
 
 def _report(

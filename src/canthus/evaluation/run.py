@@ -26,8 +26,7 @@ from canthus.geometry import box_iou
 from canthus.images import read_image
 from canthus.lookup import lookup, unknown_name
 from canthus.runtime.cards import TOLERANCE
-from canthus.runtime.detector import Detector
-from canthus.runtime.detectors import create_detector, detector_name, usual_passes
+from canthus.runtime.detectors import Detector, create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.schemes import find_scheme
 from canthus.types import Annotation, Image, Landmarks

@@ -1,4 +1,4 @@
-"""From what a detector network puts out to faces: decode the cells above a score, keep one box a face."""
+"""The face detector of canthus: decode the output of the network and keep one box a face."""
 
 import math
 from collections.abc import Sequence
@@ -14,40 +14,40 @@ from canthus.runtime.sessions import DetectorSession
 from canthus.types import Faces, Image
 
 MOST_OVERLAP = 0.45
-"""Of two boxes that overlap by more (intersection over union), the lower score goes."""
+"""Of two boxes that overlap by more (intersection over union), the one with the lower score is dropped."""
 MOST_WITHIN = 0.7
-"""Of faces from several looks at a picture, one of which more than this lies within a better one is a part of that."""
+"""When several views of a picture are merged, a face with more than this share inside a better one is dropped."""
 MOST_CANDIDATES = 1000
-"""Boxes, best first, that are compared with each other."""
+"""Number of boxes, best first, that are compared with each other."""
 LOG_SIZES = (-4.0, 10.0)
-"""Log sizes are cut here, 0.02 and 22,000 strides, so that every box is finite and has an area."""
+"""Log sizes are clipped to this range, 0.02 to 22,000 strides, so that every box is finite and has an area."""
 
 
 def decode(
     outputs: Float32[np.ndarray, "cells 15"], height: int, width: int, strides: Sequence[int], least_score: float
 ) -> Faces:
-    """Faces of one picture, best first, one box each.
+    """Decode the output of the network to faces, best first, one box each.
 
-    Cells come in the order of the strides, each a grid of ``height / stride`` rows and ``width / stride`` columns.
+    Cells are in the order of the strides, each a grid of ``height / stride`` rows and ``width / stride`` columns.
     With column i, row j and stride s, the box has its centre at ``((i + 0.5 + dx) s, (j + 0.5 + dy) s)`` in edge
     coordinates and sides ``s exp(log width)``, ``s exp(log height)``; a point lies at ``((i + 0.5 + px) s,
     (j + 0.5 + py) s)`` in edge coordinates, half a pixel less in pixels.
 
-    Only cells of at least ``least_score`` are decoded; scores are compared as logits, so most cells cost a comparison.
+    Scores are compared as logits, so that cells below ``least_score`` cost one comparison.
 
     Args:
-        outputs: of the network for one picture; a row is the logit of the score, dx, dy, log width, log height, and x
-            and y of the five points.
-        height: of the network's input in pixels, a multiple of every stride.
-        width: likewise.
+        outputs: output for one picture; a row is the logit of the score, dx, dy, log width, log height, and x and y of
+            the five points.
+        height: height of the network's input in pixels, a multiple of every stride.
+        width: its width, likewise.
         strides: pixels between the cells of each grid.
-        least_score: in [0, 1]; cells scored lower are left out.
+        least_score: score threshold in [0, 1].
 
     Returns:
         Boxes and points in pixels of the network's input; both may reach beyond it.
 
     Raises:
-        ValueError: the number of cells is not what the size and strides give.
+        ValueError: the number of cells does not match the size and strides.
     """
     counts = [(height // stride) * (width // stride) for stride in strides]
     if len(outputs) != sum(counts):
@@ -74,17 +74,17 @@ def decode(
 def distinct_boxes(
     boxes: Float32[np.ndarray, "n 4"], *, most_overlap: float = MOST_OVERLAP, most_within: float = 1.0
 ) -> Int64[np.ndarray, " kept"]:
-    """Greedy suppression: take the best box, drop those that overlap it by more than ``most_overlap``, repeat.
+    """Greedy non-maximum suppression: keep the best box, drop the boxes that overlap it too much, repeat.
 
     Args:
         boxes: best first.
-        most_overlap: intersection over union that two kept boxes may have.
-        most_within: share of its area that may lie within a better box; 1 allows all of it.
+        most_overlap: largest intersection over union of two kept boxes.
+        most_within: largest share of the area of a kept box inside a better box; 1 turns this rule off.
 
     Returns:
         Indices of the kept boxes, ascending.
     """
-    # One row a coordinate: the loop then works on contiguous memory, once a kept box and not once a pair.
+    # One row a coordinate, so that the loop over kept boxes works on contiguous memory.
     x1, y1, x2, y2 = columns = np.ascontiguousarray(boxes.T)
     table = np.concatenate([columns, [np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)]])
     left = np.arange(len(boxes))
@@ -106,7 +106,7 @@ def distinct_boxes(
 
 
 def merge_faces(found: Sequence[Faces]) -> Faces:
-    """All faces, best first, each once; points only where every part has them."""
+    """Merge the faces of several views of a picture, best first; with points only if every part has them."""
     points = [faces.points for faces in found if faces.points is not None]
     joined = Faces(
         np.concatenate([faces.boxes for faces in found]),
@@ -120,7 +120,7 @@ def merge_faces(found: Sequence[Faces]) -> Faces:
 def _cells(
     chosen: Int64[np.ndarray, " n"], counts: Sequence[int], width: int, strides: Sequence[int]
 ) -> tuple[Float32[np.ndarray, "n 2"], Float32[np.ndarray, "n 1"]]:
-    """Column and row of each cell in its grid, and the stride of that grid."""
+    """Column and row of each cell in its grid, and the stride of the grid."""
     ends = np.cumsum(counts)
     grid = np.searchsorted(ends, chosen, side="right")
     place = chosen - (ends - counts)[grid]
@@ -130,34 +130,34 @@ def _cells(
 
 
 def _logit(score: float) -> float:
-    """Logit of a score; everything passes at 0, and nothing but certainty at 1."""
+    """Logit of a score; minus infinity at 0 and infinity at 1."""
     if score <= 0:
         return -math.inf
     return math.inf if score >= 1 else math.log(score / (1 - score))
 
 
 SECOND_LOOK = 0.3
-"""Size of the second look, as a share of the first."""
+"""Size of the second view of a picture, as a share of the first."""
 NEEDS_SECOND = 400
-"""Pixels of the longer side from which a picture may hold faces larger than the network has learned to see."""
+"""Longer side in pixels from which a picture may show faces larger than those of the training."""
 LARGEST = 240
-"""Faces larger than this in the first look, longer side in pixels, are left to the second."""
+"""Faces with a longer side above this, in pixels of the first view, are left to the second."""
 SMALLEST = 48
-"""Faces smaller than this in the second look are left to the first."""
+"""Faces with a longer side below this, in pixels of the second view, are left to the first."""
 
 
 @final
 class CanthusDetector:
-    """Faces by the network of a detector file.
+    """Find faces with a detector network.
 
-    The network knows faces of some 8 to 250 pixels.  Larger ones are found in a second look at 0.3 of the size, which
-    costs a tenth of the first and also tells a large face from the small ones that its parts might be taken for.
+    The network finds faces of about 8 to 250 pixels.  Larger faces are found in a second view at 0.3 of the size, which
+    costs a tenth of the first.  The second view also prevents parts of a large face from being taken for small faces.
 
     Args:
         session: the network.
-        size: longer side in pixels to which a picture is brought, what the card says if None; smaller is faster and
-            misses smaller faces.  Pictures are enlarged at most twice.
-        least_score: faces scored lower are left out; what the card says if None.
+        size: longer side in pixels to which a picture is resized; by default that of the card.  A smaller size is
+            faster and misses small faces.  Pictures are enlarged at most twice.
+        least_score: score threshold; by default that of the card.
 
     Raises:
         ConfigError: the size is below the largest stride, or the score is outside [0, 1].
@@ -169,7 +169,7 @@ class CanthusDetector:
         self.least_score = session.card.score if least_score is None else least_score
         self._multiple = max(session.card.strides)
         if self.size < self._multiple:
-            raise ConfigError(f"The detector looks at no less than {self._multiple} pixels, found size {self.size}")
+            raise ConfigError(f"The detector needs a size of at least {self._multiple} pixels, found {self.size}")
         if not 0 <= self.least_score <= 1:
             raise ConfigError(f"Expected a least score from 0 to 1, found {self.least_score:g}")
 
@@ -183,7 +183,7 @@ class CanthusDetector:
         return merge_faces([small, faces.take(np.flatnonzero(sides >= SMALLEST))])
 
     def _look(self, image: Image, size: int) -> tuple[tuple[Faces, Float32[np.ndarray, " n"]], int]:
-        """Faces, their longer sides in pixels as the network saw them, and the longer side of the picture then."""
+        """Faces, their longer sides in pixels of the network's input, and the longer side of that input."""
         canvas, to_picture = fit_image(image, size, multiple=self._multiple)
         height, width = canvas.shape[:2]
         outputs = self.session(canvas[None])[0]

@@ -1,30 +1,117 @@
-"""Face detectors by name or file."""
+"""Face detectors: what a detector is, detectors by name or file, and detection in tiles."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
 
 from canthus.errors import ConfigError
+from canthus.geometry import Affine, box_size
+from canthus.images import halve_image
 from canthus.lookup import unknown_name
-from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector import Detector, WholePicture
+from canthus.runtime.canthus_detector import CanthusDetector, merge_faces
 from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.sessions import DetectorSession
-from canthus.runtime.tiled_detector import TiledDetector
 from canthus.runtime.yunet_detector import YuNetDetector
+from canthus.types import Faces, Image
 from canthus.zoo import embedded_detectors
 
 PASSES = {"haar": 2, "yunet": 2}
-"""Passes of the landmarker that suit a detector's boxes, where one is not enough: see ``usual_passes``."""
+"""Passes of the landmarker for detectors whose boxes need more than one; see ``usual_passes``."""
+OVERLAP = 0.25
+"""Smallest share of the side of a tile that overlaps the next tile."""
+CUT = 0.05
+"""A face nearer than this to a border with another tile, in longer sides of its box, counts as cut off."""
+SMALLEST_FACE = 16
+"""Side in pixels from which a face is found reliably."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Any function from a picture to its faces.
+
+    The boxes must be *face boxes*: the tight hull of the 68 landmarks, from brows to chin and ear to ear (see
+    ``docs/coordinates.md``).  A detector with other boxes maps them before it returns them.
+    """
+
+    def __call__(self, image: Image) -> Faces:
+        """Faces of one picture, best first; length 0 if there are none."""
+        ...
+
+
+@runtime_checkable
+class ScoredDetector(Detector, Protocol):
+    """A detector with a score threshold, as ``create_detector`` makes them."""
+
+    @property
+    def least_score(self) -> float | None:
+        """Score threshold in [0, 1]; None for a detector without scores."""
+        ...
+
+
+@final
+class WholePicture:
+    """Take the whole picture as one face box, for pictures that are already cropped to a face."""
+
+    def __init__(self) -> None:
+        self.least_score: float | None = None
+
+    def __call__(self, image: Image) -> Faces:
+        """One face with score 1."""
+        height, width = image.shape[:2]
+        return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
+
+
+@final
+class TiledDetector:
+    """Run a detector on the whole picture and on overlapping tiles in full resolution.
+
+    Faces cut off by the border of a tile are left to the next tile, whose overlap contains them, or to the whole
+    picture.  In very large pictures some faces are too large for the overlap and too small in the whole picture; tiles
+    of the picture at a quarter of its size (a sixteenth, ...) find them.  One tile at a time is in memory.
+
+    Args:
+        detector: run on the whole picture and on each tile.
+        size: side of the tiles, and longer side in pixels to which ``detector`` resizes pictures.
+    """
+
+    def __init__(self, detector: Detector, *, size: int) -> None:
+        self.detector = detector
+        self.size = size
+        self.least_score: float | None = getattr(detector, "least_score", None)
+
+    def __call__(self, image: Image) -> Faces:
+        """Faces of one picture, best first."""
+        found = [self.detector(image)]
+        level, shrink = image, 1
+        for wanted in _shrinks(max(image.shape[:2]), self.size):
+            while shrink < wanted:
+                level, shrink = halve_image(level), shrink * 2
+            grow = Affine(np.array([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5]]))
+            found += [faces.moved(grow) for faces in self._in_tiles(level)]
+        return merge_faces(found) if len(found) > 1 else found[0]
+
+    def _in_tiles(self, image: Image) -> Iterator[Faces]:
+        height, width = image.shape[:2]
+        high, wide = min(self.size, height), min(self.size, width)
+        for top in tile_starts(height, high):
+            for left in tile_starts(width, wide):
+                faces = self.detector(image[top : top + high, left : left + wide])
+                inner = np.array([left > 0, top > 0, left + wide < width, top + high < height])
+                whole = ~_cut_off(faces.boxes, inner, width=wide, height=high)
+                shift = Affine(np.array([[1.0, 0, left], [0, 1.0, top]]))
+                yield faces.take(np.flatnonzero(whole)).moved(shift)
 
 
 @final
 @dataclass(frozen=True)
 class _Settings:
-    """As they were given; None where they were not."""
+    """Settings of ``create_detector``; None where they were not given."""
 
     model: str | os.PathLike[str] | None
     size: int | None
@@ -40,54 +127,54 @@ class _Settings:
                 )
 
 
-def _canthus(settings: _Settings) -> tuple[Detector, int]:
+def _canthus(settings: _Settings) -> tuple[ScoredDetector, int]:
     session = DetectorSession.open(settings.model or "default", threads=settings.threads)
     detector = CanthusDetector(session, size=settings.size, least_score=settings.least_score)
     return detector, detector.size
 
 
-def _haar(settings: _Settings) -> tuple[Detector, int]:
+def _haar(settings: _Settings) -> tuple[ScoredDetector, int]:
     settings.refuse("model", detector="haar")
     detector = HaarDetector(**_given(long_side=settings.size, least_score=settings.least_score))
     return detector, detector.long_side
 
 
-def _yunet(settings: _Settings) -> tuple[Detector, int]:
+def _yunet(settings: _Settings) -> tuple[ScoredDetector, int]:
     model = fetched_file(YUNET) if settings.model is None else settings.model
     detector = YuNetDetector(model, **_given(size=settings.size, least_score=settings.least_score))
     return detector, detector.size
 
 
-def _none(settings: _Settings) -> tuple[Detector, None]:
+def _none(settings: _Settings) -> tuple[ScoredDetector, None]:
     settings.refuse("model", "size", "least_score", detector="none")
     return WholePicture(), None
 
 
 def _given(**settings: Any) -> dict[str, Any]:
-    """Settings that are not None; the others stay with the detector."""
+    """Settings that are not None, so that the others keep the detector's defaults."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-DETECTORS: dict[str, Callable[[_Settings], tuple[Detector, int | None]]] = {
+DETECTORS: dict[str, Callable[[_Settings], tuple[ScoredDetector, int | None]]] = {
     "canthus": _canthus,
     "haar": _haar,
     "none": _none,
     "yunet": _yunet,
 }
-"""Each gives the detector, and the longer side in pixels of what it sees at once."""
+"""Name -> function that creates the detector and returns it with the longer side to which it resizes pictures."""
 
 
 def detector_name(name: str) -> str:
-    """The name itself; for ``default``, the name of the detector used where none is named."""
+    """The name itself, or the name of the default detector for ``default``."""
     return "canthus" if name == "default" else name
 
 
 def usual_passes(detector: str | os.PathLike[str] | Detector) -> int:
-    """How often the landmarker should cut out a face found by this detector.
+    """Number of passes of the landmarker that suits the boxes of a detector.
 
-    The cascade's boxes are off by a tenth of the face; a second look by the points found first undoes that (on the
-    validation photos of 300-W it takes the error back to that of true boxes).  How YuNet's boxes lie is assumed, so
-    they get a second look as well.  Other boxes are taken as they are.
+    The boxes of the cascade are off by a tenth of the face.  A second pass, cropped around the points of the first,
+    corrects this: on the validation photos of 300-W the error falls to that of true boxes.  The map of YuNet's boxes is
+    assumed, not measured, so they get a second pass as well.  Boxes of other detectors get one pass.
     """
     return PASSES.get(detector_name(detector), 1) if isinstance(detector, str) else 1
 
@@ -100,22 +187,22 @@ def create_detector(
     tiles: bool = False,
     threads: int = 1,
     least_score: float | None = None,
-) -> Detector:
-    """A detector ready to run.
+) -> ScoredDetector:
+    """Create a face detector.
 
     Args:
         name: ``canthus`` (the embedded network), ``haar`` (OpenCV's cascade for frontal faces), ``yunet`` (OpenCV's
             FaceDetectorYN), ``none`` (the whole picture is one face), an embedded detector that ``canthus models``
-            lists, or a detector's ONNX file.
-        model: the ONNX file of ``canthus`` or ``yunet``; without it, the embedded or the fetched one.
-        size: longer side in pixels to which pictures are brought; 640 usually.
-        tiles: look at tiles in full resolution as well, where a picture is larger than ``size``.
-        threads: of the detector network of canthus.
-        least_score: faces scored lower are left out; the detector's own if None.
+            lists, or the ONNX file of a detector.
+        model: ONNX file for ``canthus`` or ``yunet``; by default the embedded or the fetched one.
+        size: longer side in pixels to which pictures are resized, usually 640.
+        tiles: also run on tiles in full resolution if a picture is larger than ``size``.
+        threads: threads of the canthus network.
+        least_score: score threshold; by default the detector's own.
 
     Raises:
-        ConfigError: the name is unknown, or a setting has no effect with this detector or is out of range.
-        ModelFileError: the file is missing or not of this detector.
+        ConfigError: the name is unknown, or a setting is out of range or has no effect with this detector.
+        ModelFileError: the file is missing, or is not a model of this detector.
     """
     settings = _Settings(model, size, threads, least_score)
     named = detector_name(os.fspath(name))
@@ -131,3 +218,36 @@ def create_detector(
     if seen is None:
         raise ConfigError(f"Tiles have no effect with the detector {named!r}; leave them out")
     return TiledDetector(detector, size=seen)
+
+
+def tile_starts(side: int, tile: int, *, overlap: float = OVERLAP) -> list[int]:
+    """Positions of tiles along a side of a picture, evenly spaced from end to end.
+
+    Args:
+        side: side of the picture in pixels.
+        tile: side of a tile in pixels.
+        overlap: smallest share of a tile that overlaps the next one.
+    """
+    if side <= tile:
+        return [0]
+    step = max(1, int(tile * (1 - overlap)))
+    count = 1 + -(-(side - tile) // step)
+    return [round(start) for start in np.linspace(0, side - tile, count).tolist()]
+
+
+def _shrinks(side: int, size: int) -> Iterator[int]:
+    """Factors by which the picture is shrunk before it is cut into tiles: 1, then 4, 16, ... while a gap remains."""
+    reach = max(1.0, OVERLAP * size / SMALLEST_FACE)
+    shrink = 1
+    if side > size:
+        yield shrink
+    while side / (size * shrink) > reach:
+        shrink *= 4
+        yield shrink
+
+
+def _cut_off(boxes: Float32[np.ndarray, "n 4"], inner: np.ndarray, *, width: int, height: int) -> np.ndarray:
+    """Whether each box reaches a border (left, top, right, bottom) that its tile shares with other tiles."""
+    room = np.concatenate([boxes[:, :2], np.array([width, height], np.float32) - boxes[:, 2:]], axis=1)
+    near = room < CUT * box_size(boxes).max(axis=1, keepdims=True, initial=0.0)
+    return np.asarray((near & inner).any(axis=1))

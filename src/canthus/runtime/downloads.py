@@ -1,4 +1,4 @@
-"""Files of others that canthus can fetch when asked to, each checked by its SHA-256 before it is used."""
+"""Model files of other projects that ``canthus fetch`` downloads; each is checked by its SHA-256."""
 
 import hashlib
 import http.client
@@ -18,15 +18,15 @@ CHUNK = 1 << 16
 @final
 @dataclass(frozen=True)
 class Download:
-    """A file that lies elsewhere.
+    """A file to download.
 
     Attributes:
-        name: what the user calls it.
-        file: its name in the cache.
-        url: where it lies; names one version, not the newest.
-        sha256: of its content.
-        size_bytes: of its content.
-        licence: its terms.
+        name: name for ``canthus fetch``.
+        file: name of the file in the cache.
+        url: address of one fixed version.
+        sha256: checksum of the content.
+        size_bytes: size of the content.
+        licence: terms of the file.
     """
 
     name: str
@@ -54,21 +54,21 @@ DOWNLOADS = {download.name: download for download in (YUNET,)}
 
 
 def cache_folder() -> Path:
-    """Folder ``canthus`` in the user's cache folder."""
+    """Folder ``canthus`` in the cache folder of the user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canthus"
 
 
 def fetched_path(download: Download) -> Path:
-    """Where the file lies once it is fetched."""
+    """Path of the file in the cache, whether it exists or not."""
     return cache_folder() / "models" / download.file
 
 
 def fetched_file(download: Download) -> Path:
-    """The file, if it was fetched before; nothing is fetched here.
+    """Path of a file that was fetched before.
 
     Raises:
-        ConfigError: it was not.
-        ModelFileError: it has changed since.
+        ConfigError: the file has not been fetched.
+        ModelFileError: the file is not the expected one.
     """
     path = fetched_path(download)
     if not path.is_file():
@@ -78,16 +78,15 @@ def fetched_file(download: Download) -> Path:
 
 
 def fetch(download: Download, *, url: str | None = None) -> Path:
-    """Fetch a file into the cache, unless it is there already; a file that is not right never gets there.
+    """Download a file into the cache, unless it is there already.  Only the expected content is stored.
 
     Args:
-        download: what to fetch.
-        url: a mirror to take it from instead; the content must be the same.
+        download: the file.
+        url: address of a mirror with the same content.
 
     Raises:
-        ConfigError: the address is none of http or https.
-        ModelFileError: the server cannot be reached or has no such file, the content is cut short or another, or it
-            cannot be written.
+        ConfigError: the address begins with neither ``http://`` nor ``https://``.
+        ModelFileError: the download failed, the content is not the expected one, or the file cannot be written.
     """
     path, address = fetched_path(download), url or download.url
     if not address.startswith(("https://", "http://")):
@@ -108,7 +107,7 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
 
 
 def _copy(address: str, target: Path, *, at_most: int) -> None:
-    """Write what the server sends, but no more than ``at_most`` bytes."""
+    """Download at most ``at_most`` bytes."""
     # The scheme was checked by the caller; redirects of urllib stay within http, https and ftp.
     request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:  # noqa: S310

@@ -1,7 +1,7 @@
-"""Explicit shape regression: random ferns that move a shape step by step to the face; numpy only.
+"""Explicit shape regression: random ferns move a shape step by step onto the face; numpy only.
 
 Cao et al. (2014), "Face Alignment by Explicit Shape Regression", IJCV 107.  Shapes are rows of complex numbers
-x + iy, so that a turn and zoom is one factor.
+x + iy, so that rotation and scale are one complex factor.
 """
 
 import os
@@ -27,14 +27,14 @@ _CROPS_AT_ONCE = 16
 @final
 @dataclass(frozen=True)
 class EsrStage:
-    """One outer stage: shape-indexed pixels, and the ferns that read them.
+    """One outer stage: shape-indexed pixels, and the ferns that compare them.
 
     Attributes:
-        near: landmark that each pixel is bound to.
-        offsets: from that landmark, in the frame of the mean shape.
-        first: pixel of each fern's features.
-        second: pixel that is taken off it.
-        thresholds: a feature above its threshold is one bit of the fern's cell.
+        near: landmark that each pixel is attached to.
+        offsets: offset of each pixel from its landmark, in the frame of the mean shape.
+        first: first pixel of each feature of each fern; the feature is the difference of two pixels.
+        second: second pixel, which is subtracted.
+        thresholds: a feature above its threshold sets one bit of the fern's cell.
         outputs: movement of the shape for each fern and cell, in the frame of the mean shape.
     """
 
@@ -52,8 +52,8 @@ class EsrShapes:
     """Shapes in pixels of the crop.
 
     Attributes:
-        mean: of the training faces.
-        starts: where a test begins; the answer is the median over them.
+        mean: mean shape of the training faces.
+        starts: shapes from which the regression starts; the answer is the median over them.
     """
 
     mean: Complex64[np.ndarray, " k"]
@@ -62,13 +62,13 @@ class EsrShapes:
 
 @final
 class EsrModel:
-    """A fitted cascade, called like a network.
+    """A fitted cascade of ferns, used like a network.
 
     Attributes:
-        card: what the file says about itself.
+        card: the model card.
         scheme: numbering of the points.
-        size_bytes: of the file; 0 where it was not read from one.
-        gives_scores: False; ferns tell no confidence.
+        size_bytes: size of the file; 0 if the model was not read from a file.
+        gives_scores: False, because ferns give no confidence.
     """
 
     gives_scores = False
@@ -103,13 +103,13 @@ class EsrModel:
         return np.stack([np.median(each.real, axis=1), np.median(each.imag, axis=1)], axis=-1).astype(np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write card and arrays as one ``.npz``, nothing of it pickled; movements are kept in half precision.
+        """Write card and arrays to an ``.npz`` file, without pickle; movements are stored in half precision.
 
         Returns:
             The file.
 
         Raises:
-            ModelFileError: it cannot be written.
+            ModelFileError: the file cannot be written.
         """
         arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "card": np.array(self.card.to_json())}
         arrays |= {"mean": self.shapes.mean, "starts": self.shapes.starts, "stages": np.array(len(self.stages))}
@@ -131,14 +131,14 @@ class EsrModel:
         """Read a file that ``save`` wrote.
 
         Raises:
-            ModelFileError: missing, damaged, or no such file.
+            ModelFileError: the file is missing, damaged, or was not written by ``save``.
         """
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 return _read(dict(file), path)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelFileError(f"{path}: no cascade that 'canthus fit' wrote ({error})") from error
+            raise ModelFileError(f"{path}: not a cascade written by 'canthus fit' ({error})") from error
 
 
 def _read(arrays: dict[str, Any], path: Path) -> EsrModel:
@@ -156,14 +156,14 @@ def _read(arrays: dict[str, Any], path: Path) -> EsrModel:
 
 
 def grey(crop: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarray, "s s"]:
-    """Brightness, slightly smoothed, because single pixels are compared."""
+    """Grey crop, slightly blurred, because single pixels are compared."""
     return np.asarray(cv2.blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (3, 3)), np.uint8)
 
 
 def turn_and_zoom(
     shapes: Complex64[np.ndarray, "n k"], mean: Complex64[np.ndarray, " k"]
 ) -> Complex64[np.ndarray, " n"]:
-    """The factor that turns and zooms the mean shape onto each shape, least squares, about the centres."""
+    """Complex factor that rotates and scales the mean shape onto each shape, by least squares about the centres."""
     centred = mean - mean.mean()
     moved = shapes - shapes.mean(axis=1, keepdims=True)
     factor = moved @ centred.conj() / np.vdot(centred, centred).real
@@ -179,14 +179,14 @@ def look(
     offsets: Complex64[np.ndarray, " p"],
     mean: Complex64[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "n p"], Complex64[np.ndarray, " n"]]:
-    """Brightness at shape-indexed places, and the frame of each shape.
+    """Brightness of the shape-indexed pixels, and the frame of each shape.
 
     Args:
         pictures: grey crops.
-        owner: picture of each shape.
-        shapes: as they are by now.
-        near: landmark of each place.
-        offsets: from it, in the frame of the mean shape.
+        owner: index of the picture of each shape.
+        shapes: the current shapes.
+        near: landmark that each pixel is attached to.
+        offsets: offset of each pixel from its landmark, in the frame of the mean shape.
         mean: the mean shape.
     """
     frame = turn_and_zoom(shapes, mean)
@@ -198,12 +198,12 @@ def look(
 
 
 def fern_cells(bits: Bool[np.ndarray, "*n f"]) -> Int64[np.ndarray, "*n"]:
-    """Number of the cell that some bits lead to."""
+    """Index of the cell with these bits."""
     return np.asarray(bits @ (1 << np.arange(bits.shape[-1])), np.int64)
 
 
 def fern_sum(stage: EsrStage, values: Float32[np.ndarray, "n p"]) -> Complex64[np.ndarray, "n k"]:
-    """Movement that all ferns of a stage ask for together."""
+    """Sum of the movements of all ferns of a stage."""
     cells = fern_cells(values[:, stage.first] - values[:, stage.second] > stage.thresholds)
     moves = stage.outputs[np.arange(len(stage.outputs)), cells]
     return np.asarray(moves.sum(axis=1), np.complex64)

@@ -1,4 +1,4 @@
-"""OpenCV's cascade for frontal faces as a detector: its squares mapped to face boxes."""
+"""OpenCV's cascade for frontal faces, with its squares mapped to face boxes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from canthus.types import Faces, Image
 CASCADE = "haarcascade_frontalface_alt2.xml"
 SCALE_STEP = 1.1
 SMALLEST_SIDE = 24
-"""Side of the smallest square searched for, in pixels of the shrunken picture; the cascade was trained on 20."""
+"""Side of the smallest square, in pixels of the resized picture; the cascade was trained on squares of 20."""
 GROUPING = 0.2
-"""Squares that differ by less than this share of their side are sightings of one face."""
+"""Squares that differ by less than this share of their side belong to one face."""
 LEAST_SIGHTINGS = 2
 DUPLICATE_OVERLAP = 0.35
-"""Of two faces whose boxes overlap by more (intersection over union), the lower score goes."""
+"""Of two faces whose boxes overlap by more (intersection over union), the one with the lower score is dropped."""
 NESTED_SHARE = 0.7
-"""Of two faces, one of which lies within the other by more than this share of its area, the lower score goes."""
+"""Of two faces, one with more than this share of its area inside the other, the lower score is dropped."""
 
 # Measured by benchmarks/fit_haar_boxes.py on the 2,009 training pictures of 300-W, truth being the hull of the 68
 # points: medians over the 1,907 faces that the cascade found.  What remains after the map, in units of the longer
 # side of the true box: shift x sigma 0.10 (it follows the turn of the head), shift y 0.045; log scale 0.10.
 CENTRE_OFFSET = (0.0067, 0.1554)
-"""Centre of the face box minus centre of the cascade's square, in sides of the square."""
+"""Centre of the face box minus centre of the square, in sides of the square."""
 FACE_SIZE = (0.868, 0.850)
 """Width and height of the face box in sides of the square."""
 # Logistic fit on the same pictures, a square on the labelled face against a square away from it.
@@ -41,13 +41,13 @@ MARGIN_ORIGIN = 55.0
 @final
 @dataclass(frozen=True)
 class HaarSightings:
-    """Squares that the cascade fired at, before they are mapped to face boxes.
+    """Squares that the cascade found, before they are mapped to face boxes.
 
     Attributes:
-        centres: in edge coordinates of the picture.
-        sides: of the squares, in pixels of the picture.
-        counts: neighbouring places and sizes at which the cascade fired.
-        margins: best sum of the cascade's last stage among them.
+        centres: centres of the squares in edge coordinates of the picture.
+        sides: sides of the squares in pixels of the picture.
+        counts: number of neighbouring positions and sizes at which the cascade fired.
+        margins: highest sum of the cascade's last stage among them.
     """
 
     centres: Float32[np.ndarray, "n 2"]
@@ -56,13 +56,13 @@ class HaarSightings:
     margins: Float32[np.ndarray, " n"]
 
     def face_boxes(self) -> Float32[np.ndarray, "n 4"]:
-        """Face boxes, by the measured map."""
+        """Face boxes of the squares, by the measured map."""
         centres = self.centres + self.sides[:, None] * np.array(CENTRE_OFFSET)
         halves = self.sides[:, None] * np.array(FACE_SIZE) / 2
         return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
 
     def scores(self) -> Float32[np.ndarray, " n"]:
-        """Chance that a square is a face, by the measured logistic curve."""
+        """Probability that a square is a face, by the fitted logistic curve."""
         logit = SCORE_BIAS + SCORE_PER_LOG_SIGHTING * np.log(self.counts)
         logit = logit + SCORE_PER_MARGIN * (self.margins - MARGIN_ORIGIN)
         return np.asarray(1 / (1 + np.exp(-logit)), dtype=np.float32)
@@ -72,16 +72,19 @@ class HaarSightings:
 class HaarDetector:
     """OpenCV's bundled cascade for frontal faces (Viola and Jones, 2001; its trees by Lienhart et al., 2003).
 
-    Larger pictures are first shrunk to ``long_side``; faces below about 4 % of it are not found, nor are profiles.
+    It finds neither profiles nor faces smaller than about 4 % of the longer side of the picture.
 
     Args:
-        least_score: faces scored lower are left out.
+        least_score: score threshold.
         long_side: longer side in pixels to which larger pictures are shrunk.
+
+    Raises:
+        ConfigError: ``long_side`` is below 24 pixels, or OpenCV lacks the cascade.
     """
 
     def __init__(self, *, least_score: float = 0.4, long_side: int = 640) -> None:
         if long_side < SMALLEST_SIDE:
-            raise ConfigError(f"The cascade looks at no less than {SMALLEST_SIDE} pixels, found size {long_side}")
+            raise ConfigError(f"The cascade needs a size of at least {SMALLEST_SIDE} pixels, found {long_side}")
         self.least_score = least_score
         self.long_side = long_side
         path = Path(cv2.__file__).parent / "data" / CASCADE
@@ -95,14 +98,14 @@ class HaarDetector:
         return distinct_faces(Faces(sightings.face_boxes(), sightings.scores()), least_score=self.least_score)
 
     def sightings(self, image: Image) -> HaarSightings:
-        """Squares that the cascade fired at."""
+        """Squares that the cascade finds in one picture."""
         height, width = image.shape[:2]
         shrink = max(1.0, max(height, width) / self.long_side)
         columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if shrink > 1:
             grey = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
-        # No neighbours asked for: single windows come back, and one pass yields both their number and margins.
+        # Without neighbours, single windows are returned: one pass gives both their number and their margins.
         windows, _, margins = self._cascade.detectMultiScale3(
             grey, SCALE_STEP, 0, minSize=(SMALLEST_SIDE, SMALLEST_SIDE), outputRejectLevels=True
         )
@@ -122,9 +125,10 @@ class HaarDetector:
 
 
 def distinct_faces(faces: Faces, *, least_score: float) -> Faces:
-    """Faces scored at least ``least_score``, best first, without second boxes of the same face.
+    """Faces with at least ``least_score``, best first, without second boxes of the same face.
 
-    A second box overlaps a better one by much, or one of the two lies almost wholly within the other.
+    A box is a second box if it overlaps a better one (``DUPLICATE_OVERLAP``) or one contains the other
+    (``NESTED_SHARE``).
     """
     order = np.argsort(-faces.scores, kind="stable")
     order = order[faces.scores[order] >= least_score]

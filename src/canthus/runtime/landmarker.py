@@ -1,4 +1,4 @@
-"""Points of faces: crop, network, and the points back in pixels of the picture."""
+"""Landmarks of faces: crop each face, run the model, map the points back to the picture."""
 
 import os
 from dataclasses import replace
@@ -20,12 +20,12 @@ from canthus.types import Image, Landmarks
 
 @runtime_checkable
 class CropModel(Protocol):
-    """A landmark model ready to run; ``LandmarkSession`` and ``EsrModel`` are such.
+    """A landmark model that is ready to run, such as ``LandmarkSession`` and ``EsrModel``.
 
     Attributes:
-        card: what the file says about itself.
+        card: the model card.
         scheme: numbering of the points.
-        size_bytes: of the file.
+        size_bytes: size of the file.
     """
 
     card: ModelCard
@@ -34,20 +34,20 @@ class CropModel(Protocol):
 
     @property
     def gives_scores(self) -> bool:
-        """Whether answers have confidence."""
+        """Whether answers have a confidence."""
         ...
 
     def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
-        """Points of each crop, an RGB square of ``card.size`` pixels, in its pixels."""
+        """Points in pixels of each crop; crops are RGB squares of ``card.size`` pixels."""
         ...
 
 
 def open_model(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> CropModel:
-    """Open a model by name, path or content: ``.npz`` is a cascade, anything else a network.
+    """Open a landmark model by name, path or content; an ``.npz`` file is a cascade, anything else a network.
 
     Raises:
         ConfigError: no embedded model has that name.
-        ModelFileError: the file is missing or no landmark model of canthus.
+        ModelFileError: the file is missing, or is not a landmark model of canthus.
     """
     if not isinstance(model, bytes) and Path(model).suffix == ".npz":
         if not Path(model).is_file():
@@ -58,12 +58,14 @@ def open_model(model: str | os.PathLike[str] | bytes = "default", *, threads: in
 
 @final
 class Landmarker:
-    """Cut out faces, run the model on all of them at once, map its points back.
+    """Find the landmarks of faces whose boxes are known.
+
+    All faces of a picture go through the model together.
 
     Args:
         session: the model.
-        passes: 2 cuts every face out again by the hull of the points that the first pass found, which makes the result
-            depend less on the box; each pass costs one run of the model.
+        passes: crops per face.  2 crops each face again around the hull of the first points, so that the result depends
+            less on the box; each pass costs one run of the model.
 
     Raises:
         ConfigError: ``passes`` is below one.
@@ -85,7 +87,7 @@ class Landmarker:
         Raises:
             ValueError: a box is not finite, or has no area.
         """
-        check_boxes(boxes)
+        _check_boxes(boxes)
         answer = self._answer(image, boxes)
         for _ in range(1, self.passes):
             boxes = _hulls_or_boxes(answer.points, boxes)
@@ -93,7 +95,7 @@ class Landmarker:
         return Landmarks(answer.points, self.session.scheme, answer.scores)
 
     def _answer(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Answer:
-        """The model's answer with points in pixels of the picture."""
+        """The answer of the model, with points in pixels of the picture."""
         size = self.session.card.size
         crops = np.empty((len(boxes), size, size, 3), np.uint8)
         affines = []
@@ -107,12 +109,7 @@ class Landmarker:
         return replace(answer, points=points)
 
 
-def check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:
-    """Refuse boxes that cannot be cut out.
-
-    Raises:
-        ValueError: a box is not finite, or has no area.
-    """
+def _check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:
     good = np.isfinite(boxes).all(axis=1) & (box_size(boxes) > 0).all(axis=1)
     if not good.all():
         index = int(np.argmin(good))
@@ -122,7 +119,7 @@ def check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:
 def _hulls_or_boxes(
     points: Float32[np.ndarray, "n k 2"], boxes: Float32[np.ndarray, "n 4"]
 ) -> Float32[np.ndarray, "n 4"]:
-    """Hull of the points of each face; its box where a hull is less than a pixel wide or high."""
+    """Hull of the points of each face, or its box if the hull is less than one pixel wide or high."""
     if len(points) == 0:
         return boxes
     hulls = hull_box(points)

@@ -1,4 +1,4 @@
-"""Detector and landmarker in a row: one call from a picture to faces with landmarks."""
+"""From a picture to faces with landmarks: a detector followed by a landmarker."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -6,19 +6,18 @@ from typing import final
 
 from canthus.errors import ConfigError
 from canthus.images import checked_image
-from canthus.runtime.detector import Detector
-from canthus.runtime.detectors import create_detector, usual_passes
+from canthus.runtime.detectors import Detector, create_detector, usual_passes
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Faces, Frame, Image
 
 
 @final
 class Pipeline:
-    """Find faces, then their landmarks.
+    """Find faces and their landmarks in pictures.
 
     Args:
         detector: finds the face boxes.
-        landmarker: finds the points within them.
+        landmarker: finds the landmarks within them.
 
     Example:
         >>> pipeline = load_pipeline()
@@ -32,7 +31,7 @@ class Pipeline:
         self.landmarker = landmarker
 
     def __call__(self, image: Image) -> Frame:
-        """Faces and landmarks of one picture; no face gives a frame of length 0.
+        """Faces and landmarks of one picture; the frame has length 0 if there is no face.
 
         Raises:
             ValueError: not an RGB picture, uint8 ``(h, w, 3)``.
@@ -41,19 +40,21 @@ class Pipeline:
         return self.mark(image, self.detector(image))
 
     def mark(self, image: Image, faces: Faces) -> Frame:
-        """Landmarks of faces that are already known, from another detector or by hand.
+        """Landmarks of faces that are already known, from another detector or drawn by hand.
 
         Args:
             image: the picture.
-            faces: their boxes should hug the landmarks as ``docs/coordinates.md`` says; where they do not, a landmarker
-                of two passes copes better.
+            faces: their boxes should be face boxes (``docs/coordinates.md``); with other boxes, use two passes.
+
+        Raises:
+            ValueError: not an RGB picture, or a box that is not finite or has no area.
         """
         return Frame(faces, self.landmarker(checked_image(image), faces.boxes))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Frame]:
-        """One frame per picture, in order.
+        """Yield the frame of each picture, in order.
 
-        Pictures are taken one at a time and none is kept, so an endless generator works.
+        Pictures are taken one at a time and not kept, so ``images`` may be an endless generator.
         """
         for image in images:
             yield self(image)
@@ -69,29 +70,30 @@ def load_pipeline(
     threads: int = 1,
     passes: int | None = None,
 ) -> Pipeline:
-    """A pipeline ready to run.
+    """Open a landmark model and a detector.
 
     Args:
-        model: ``default``, a name that ``canthus models`` lists, an ONNX file of ``canthus export``, or an ``.npz``
-            of ``canthus fit``.
-        detector: a name or file that ``create_detector`` takes, or anything that maps a picture to ``Faces``.
-        detector_model: file of the detector ``yunet``, or of ``canthus``.
-        detector_size: longer side in pixels to which the detector brings pictures.
-        detector_tiles: look for small faces in tiles of larger pictures as well.
-        threads: threads of the landmark model, and of the detector's where that is of canthus.
-        passes: 2 cuts each face out a second time by the points found first; slower, less dependent on the box.  What
-            suits the detector unless given, see ``usual_passes``.
+        model: ``default``, a name that ``canthus models`` lists, an ONNX file of ``canthus export``, an ``.npz`` file
+            of ``canthus fit``, or the content of an ONNX file.
+        detector: a name or file that ``create_detector`` accepts, or any function from a picture to ``Faces``.
+        detector_model: ONNX file for the detector ``canthus`` or ``yunet``.
+        detector_size: longer side in pixels to which the detector resizes pictures.
+        detector_tiles: also search tiles of larger pictures for small faces.
+        threads: threads of the landmark model and of the canthus detector.
+        passes: crops per face.  2 crops each face again around the first landmarks, which is slower and depends less on
+            the box.  By default what suits the detector; see ``usual_passes``.
 
     Raises:
-        ConfigError: unknown model or detector, a setting that has no effect, or a number below one.
-        ModelFileError: a file is missing or of another kind.
+        ConfigError: an unknown model or detector, a setting without effect, or a number below one.
+        ModelFileError: a file is missing, or is not of the expected kind.
     """
+    found: Detector
     if isinstance(detector, str | os.PathLike):
         found = create_detector(
             detector, model=detector_model, size=detector_size, tiles=detector_tiles, threads=threads
         )
     elif detector_model is not None or detector_size is not None or detector_tiles:
-        raise ConfigError("Settings of the detector have no effect on one that is ready; leave them out")
+        raise ConfigError("Settings of the detector have no effect on a detector that exists already; leave them out")
     else:
         found = detector
     count = usual_passes(detector) if passes is None else passes

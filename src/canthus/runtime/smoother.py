@@ -1,4 +1,4 @@
-"""The One-Euro filter on landmarks: steady while the face rests, prompt while it moves."""
+"""The One-Euro filter for landmarks: little jitter at rest, little lag in motion."""
 
 import math
 from typing import final
@@ -10,7 +10,7 @@ from canthus.errors import ConfigError
 
 
 def smoothing_share(cutoff_hz: float, step_s: float) -> float:
-    """Weight of the newest value in exponential smoothing: ``1 / (1 + tau / step)``, ``tau = 1 / (2 pi cutoff)``.
+    """Weight of the newest value in exponential smoothing, ``1 / (1 + tau / step)``, ``tau = 1 / (2 pi cutoff)``.
 
     Casiez, Roussel and Vogel (2012), "1 euro filter", eq. 3 and 4.
     """
@@ -25,14 +25,14 @@ class OneEuroFilter:
     ``cutoff = min_cutoff + beta * speed`` (eq. 5), the speed being smoothed with a cut-off of its own.
 
     Differs: the speed is that of the point in the plane, not of x and y alone, so that turning the picture turns the
-    result; and it is divided by the size of the face, so that one setting serves near and far faces.  Coordinates
-    themselves stay in pixels: dividing them would let a trembling size shake points far from the corner.
+    result; and it is divided by the size of the face, so that one setting fits near and far faces.  Coordinates stay in
+    pixels, because a jittering size would move points that are far from the corner of the picture.
 
     Args:
-        min_cutoff_hz: cut-off at rest; lower is steadier and slower to settle.
-        beta: cut-off added for each face size a second of speed; higher lags less.
-        derivative_cutoff_hz: cut-off of the speed.
-        reset_s: after a gap as long the filter starts anew.
+        min_cutoff_hz: cut-off at rest; lower values give less jitter and more lag.
+        beta: increase of the cut-off in Hz for a speed of one face size a second; higher values give less lag.
+        derivative_cutoff_hz: cut-off for smoothing the speed.
+        reset_s: the filter restarts after a gap longer than this.
 
     Raises:
         ConfigError: a cut-off or the gap is not positive, or ``beta`` is negative.
@@ -61,12 +61,12 @@ class OneEuroFilter:
         """Smoothed points.
 
         Args:
-            points: of this frame, in pixels.
-            time_s: of this frame; steps may differ from frame to frame.
-            size: of the face in pixels.
+            points: points of this frame in pixels.
+            time_s: time of this frame; steps may differ.
+            size: size of the face in pixels.
 
         Raises:
-            ValueError: time did not advance, or the size is not positive.
+            ValueError: the time did not advance, or the size is not positive.
         """
         if not size > 0:
             raise ValueError(f"Expected a positive size of the face, found {size}")
@@ -88,5 +88,5 @@ class OneEuroFilter:
         return np.asarray(smoothed, dtype=np.float32)
 
     def reset(self) -> None:
-        """Forget everything, as after a cut."""
+        """Restart the filter, as after a cut in the video."""
         self._last = None

@@ -1,4 +1,4 @@
-"""Follow faces through a video; tell faces from things that only look like one."""
+"""Follow faces through a video, and check that landmarks have the shape of a face."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -19,16 +19,19 @@ from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 @final
 @dataclass(frozen=True)
 class Plausibility:
-    """Bounds within which points count as a face; all lengths in units of the longer side of the face box.
+    """Limits for points to count as a face; lengths are in longer sides of the face box.
+
+    The confidence of the points does not replace this check: it is only defined for crops that show a face
+    (``docs/confidence.md``).
 
     Attributes:
-        least_pixels: longer side of the smallest face.
-        aspect: width of the box over its height; profiles are narrow, wide-open laughing faces of children wide.
-        eye_distance: between the outer corners of the eyes; the lower bound is what a profile keeps.
-        inside: least share of the box within the picture.
-        jump: shift of the centre between two frames that is always allowed ...
-        jump_per_s: ... and what is allowed on top for each second between them.
-        growth: factor of the size between two frames that is allowed.
+        least_pixels: longer side of the smallest face, in pixels.
+        aspect: width of the box over its height; profiles are narrow, laughing faces of children are wide.
+        eye_distance: distance of the outer eye corners; profiles are near the lower limit.
+        inside: smallest share of the box inside the picture.
+        jump: largest shift of the centre between two frames, ...
+        jump_per_s: ... plus this for each second between them.
+        growth: largest factor between the sizes in two frames.
     """
 
     least_pixels: float = 16.0
@@ -40,7 +43,7 @@ class Plausibility:
     growth: float = 1.4
 
     def is_face(self, points: Float32[np.ndarray, "k 2"], scheme: Scheme, *, width: int, height: int) -> bool:
-        """Whether the points of one frame have the proportions of a face in a picture of this size."""
+        """Whether the points have the proportions of a face, in a picture of this size in pixels."""
         if not np.isfinite(points).all():
             return False
         box = hull_box(points)
@@ -56,7 +59,7 @@ class Plausibility:
         return self.eye_distance[0] <= distance <= self.eye_distance[1] and _mouth_below_eyes(points, scheme)
 
     def follows(self, box: Float32[np.ndarray, " 4"], before: Float32[np.ndarray, " 4"], *, step_s: float) -> bool:
-        """Whether a face can have come from the box ``before`` to ``box`` in ``step_s`` seconds."""
+        """Whether a face can move from the box ``before`` to ``box`` in ``step_s`` seconds."""
         side, side_before = float(box_size(box).max()), float(box_size(before).max())
         shift = float(np.linalg.norm((box[:2] + box[2:] - before[:2] - before[2:]) / 2))
         ratio = side / max(side_before, 1e-6)
@@ -65,7 +68,7 @@ class Plausibility:
 
 
 def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> bool:
-    """The mouth lies on the lower side of the line through the eyes, however the head is rolled."""
+    """Whether the mouth is below the line through the eyes, in the frame of the head."""
     right, left = (points[list(indices)].mean(axis=0) for indices in scheme.pupils)
     mouth = points[[i for name, group in scheme.groups.items() if "mouth" in name for i in group]].mean(axis=0)
     (ax, ay), (bx, by) = left - right, mouth - (left + right) / 2
@@ -75,7 +78,7 @@ def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> boo
 @final
 @dataclass(frozen=True)
 class Smoothing:
-    """Settings of the ``OneEuroFilter`` of each face."""
+    """Settings of ``OneEuroFilter``."""
 
     min_cutoff_hz: float = 0.5
     beta: float = 30.0
@@ -91,18 +94,21 @@ class Smoothing:
 @final
 @dataclass(frozen=True)
 class TrackerSettings:
-    """When to look for faces again, and when to give one up; nothing counts frames.
+    """When to run the detector, and when to give up a face; all periods are in seconds, none in frames.
 
     Attributes:
-        detect_every_s: the whole picture is searched this often while faces are followed ...
-        search_every_s: ... and this often while there is none, or one was lost.
-        unconfirmed_s: a face that the detector has not seen for as long is given up, since a landmark network finds
-            "points" on a wall as well.  Longer than closed eyes, a hand at the chin or a look to the side last.
-        remember_s: a face that comes back within this time, where it was, keeps its number.
+        detect_every_s: period of the detector while faces are followed.
+        search_every_s: period of the detector while no face is followed, or a face was lost.
+        unconfirmed_s: a face that the detector has not found for this long is given up, because a landmark network puts
+            points on a wall as well.  Longer than a face is usually hidden by a hand or turned aside.
+        remember_s: a face that reappears at the same place within this time keeps its number.
         same_overlap: a detection belongs to a followed face if their boxes overlap by more (intersection over union).
-        drift_overlap: if they overlap by less than this, the points are found anew from the detection.
+        drift_overlap: if they overlap by less, the landmarks are found again from the detection.
         smoothing: None for no smoothing.
-        plausibility: what counts as a face.
+        plausibility: limits for points to count as a face.
+
+    Raises:
+        ConfigError: a time is negative, or ``unconfirmed_s`` is not above ``detect_every_s``.
     """
 
     detect_every_s: float = 1.0
@@ -126,18 +132,15 @@ class TrackerSettings:
 @final
 @dataclass
 class _Track:
-    """One followed face; changes from frame to frame."""
+    """One followed face; ``seen_s`` is the time of its last landmarks, ``confirmed_s`` of its last detection."""
 
     number: int
     points: Float32[np.ndarray, "k 2"]
     confidence: Float32[np.ndarray, " k"] | None
-    """Of the points, where the model gives it."""
     box: Float32[np.ndarray, " 4"]
     score: float
     seen_s: float
-    """When it was last marked."""
     confirmed_s: float
-    """When the detector last saw it."""
     filter: OneEuroFilter | None
 
 
@@ -145,16 +148,18 @@ class _Track:
 class Tracker:
     """Follow the faces of one video.
 
-    The landmarks of a frame say where to cut in the next one, so the detector runs now and then only: at the start,
-    every ``detect_every_s``, and when a face is lost.  A face is lost when its points cannot be a face or leapt
-    (``Plausibility``), when the detector has not seen it for ``unconfirmed_s``, or when it slid onto another one.
+    The next frame is cropped around the landmarks of the last one, so the detector runs only at the start, every
+    ``detect_every_s``, and every ``search_every_s`` after a face was lost.  A face is lost if its points jump or do not
+    look like a face (``Plausibility``), if the detector has not found it for ``unconfirmed_s``, or if its points move
+    onto another face.
 
     Args:
-        pipeline: detector and landmark model; the numbering must have a jaw, as its hull steers the next crop.
-        settings: see there.
+        pipeline: detector and landmark model; the scheme needs a jaw line, because the hull of the points
+            becomes the next box.
+        settings: by default ``TrackerSettings()``.
 
     Raises:
-        ConfigError: the model's points do not span a face box.
+        ConfigError: the scheme of the model has no jaw line.
 
     Example:
         >>> tracker = Tracker(load_pipeline())
@@ -166,14 +171,14 @@ class Tracker:
         scheme = pipeline.landmarker.session.scheme
         if len(scheme.groups.get("jaw", ())) < 5:
             raise ConfigError(
-                f"Tracking cuts each frame by the hull of the last points, which needs a jaw line; {scheme.name} has "
-                "none. Use a model of 68 or 98 points."
+                f"Tracking crops each frame around the hull of the last points, which needs a jaw line; {scheme.name} "
+                "has none. Use a model with 68 or 98 points."
             )
         self.settings = settings or TrackerSettings()
         self.detections = 0
-        """How often the detector ran."""
+        """Number of runs of the detector."""
         self._pipeline = pipeline
-        # The hull of the last points is a good box already; second passes are for the detector's boxes.
+        # One pass is enough, because the hull of the last points is a good box.
         self._follower = Landmarker(pipeline.landmarker.session)
         self._scheme = scheme
         self._tracks: list[_Track] = []
@@ -187,10 +192,10 @@ class Tracker:
 
         Args:
             image: the frame.
-            time_s: its time; later than that of the frame before, by whatever step.
+            time_s: time of the frame, later than that of the previous one; steps may differ.
 
         Raises:
-            ValueError: time did not advance, or no RGB picture.
+            ValueError: the time did not advance, or ``image`` is not an RGB picture.
         """
         image = checked_image(image)
         if self._time_s is not None and not time_s > self._time_s:
@@ -203,7 +208,7 @@ class Tracker:
         return self._result(time_s)
 
     def _follow(self, image: Image, time_s: float) -> None:
-        """Mark the known faces where they were a frame ago; what is no face any more is set aside."""
+        """Find the landmarks of the known faces around their last boxes; move lost faces to ``_lost``."""
         if not self._tracks:
             return
         boxes = np.stack([track.box for track in self._tracks])
@@ -232,11 +237,11 @@ class Tracker:
             return True
         looking = not self._tracks or any(time_s - track.seen_s <= self.settings.remember_s for track in self._lost)
         every_s = self.settings.search_every_s if looking else self.settings.detect_every_s
-        # A hair less, or frames at 0.04 s would reach a period of 0.2 s now after five frames, now after six.
+        # The margin absorbs rounding: frames every 0.04 s always reach a period of 0.2 s after five frames.
         return time_s - self._searched_s >= every_s - 1e-6
 
     def _search(self, image: Image, time_s: float) -> None:
-        """Run the detector: confirm or correct the followed faces, take up the others."""
+        """Run the detector: confirm or correct the followed faces, and add new ones."""
         self._searched_s = time_s
         self.detections += 1
         faces = self._pipeline.detector(image)
@@ -254,7 +259,7 @@ class Tracker:
                 self._tracks.append(track)
 
     def _confirm(self, image: Image, faces: Faces, time_s: float) -> set[int]:
-        """Match detections to followed faces, best overlap first; indices of the detections used up."""
+        """Match detections to followed faces, best overlap first; return the indices of the matched detections."""
         if not self._tracks or not len(faces):
             return set()
         overlaps = box_iou(np.stack([track.box for track in self._tracks]), faces.boxes)
@@ -273,7 +278,7 @@ class Tracker:
         return taken
 
     def _correct(self, image: Image, track: _Track, box: Float32[np.ndarray, " 4"]) -> None:
-        """The landmark box has drifted from the detector's: mark anew from the latter if that gives a face."""
+        """Find the landmarks again from the detected box, if that gives a face."""
         marks = self._pipeline.landmarker(image, box[None])
         if self._are_faces(image, marks.points)[0]:
             track.points, track.confidence, track.box = marks.points[0], _row(marks, 0), hull_box(marks.points[0])
@@ -281,7 +286,7 @@ class Tracker:
     def _take_up(
         self, points: Float32[np.ndarray, "k 2"], box: Float32[np.ndarray, " 4"], score: float, time_s: float
     ) -> _Track:
-        """A new face, or one that was lost here a moment ago."""
+        """Track of a new face, or of one that was lost here within ``remember_s``."""
         overlaps = [_overlap(box, track.box) for track in self._lost]
         smoothing = self.settings.smoothing.create() if self.settings.smoothing else None
         if overlaps and max(overlaps) > self.settings.same_overlap:
@@ -305,7 +310,7 @@ class Tracker:
         return TrackedFrame(Frame(faces, landmarks), numbers, measured, time_s)
 
     def _scores(self, tracks: list[_Track]) -> Float32[np.ndarray, "n k"] | None:
-        """Confidence of the points as measured in this frame; smoothing leaves it alone."""
+        """Confidence of the points of this frame before smoothing."""
         if not self._follower.session.gives_scores:
             return None
         rows = [track.confidence for track in tracks if track.confidence is not None]

@@ -1,4 +1,4 @@
-"""YuNet through OpenCV, from a model file that the user has."""
+"""The face detector YuNet, run by OpenCV from a file of the user."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ from canthus.images import fit_image
 from canthus.types import Faces, Image
 
 MOST_OVERLAP = 0.3
-"""Of two faces whose boxes overlap by more (intersection over union), the lower score goes; OpenCV's own default."""
+"""Of two faces whose boxes overlap by more (intersection over union), the lower score is dropped; OpenCV's default."""
 MOST_CANDIDATES = 1000
 SMALLEST_SIZE = 32
-"""OpenCV pads what the network sees to multiples of this."""
+"""OpenCV pads the input of the network to multiples of this."""
 HABIT = BoxHabit(centre=(0.0, 0.1), size=(1.0, 0.8))
-"""The face box is the lower four fifths of the network's own: it learned boxes that begin at the hairline.
+"""The face box is the lower four fifths of YuNet's box, because YuNet was trained on boxes that begin at the hairline.
 
-Assumed from the boxes of WIDER FACE, not measured; a landmarker of two passes is not troubled by what it is off.
+This is assumed from the boxes of WIDER FACE, not measured; a landmarker with two passes corrects the difference.
 """
 
 
@@ -29,9 +29,9 @@ class YuNetDetector:
     """The network of Wu, Peng and Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector", run by OpenCV.
 
     Args:
-        model: file of the network as OpenCV's model zoo has it.
-        least_score: faces scored lower are left out.
-        size: longer side in pixels to which a picture is brought; it is enlarged at most twice.
+        model: ONNX file of OpenCV's model zoo.
+        least_score: score threshold.
+        size: longer side in pixels to which a picture is resized; it is enlarged at most twice.
 
     Raises:
         ConfigError: the size is below 32 pixels.
@@ -40,16 +40,15 @@ class YuNetDetector:
 
     def __init__(self, model: str | os.PathLike[str], *, least_score: float = 0.6, size: int = 640) -> None:
         if size < SMALLEST_SIZE:
-            raise ConfigError(f"The detector looks at no less than {SMALLEST_SIZE} pixels, found size {size}")
+            raise ConfigError(f"The detector needs a size of at least {SMALLEST_SIZE} pixels, found {size}")
         self.size = size
         self.least_score = least_score
         self._source = os.fspath(model)
         if not Path(model).is_file():
             raise ModelFileError(f"{self._source}: no such file, expected the ONNX file of YuNet")
-        seen = (size, size)
         try:
             self._network = cv2.FaceDetectorYN.create(
-                self._source, "", seen, least_score, MOST_OVERLAP, MOST_CANDIDATES
+                self._source, "", (size, size), least_score, MOST_OVERLAP, MOST_CANDIDATES
             )
         except cv2.error as error:
             raise self._unusable(error) from error
@@ -67,7 +66,7 @@ class YuNetDetector:
         rows = np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 15)
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        # Its points count from the picture's corner as its boxes do, half a pixel from the centre of the first pixel.
+        # Its points count from the corner of the picture, half a pixel from the centre of the first pixel.
         points = rows[:, 4:14].reshape(-1, 5, 2) - np.float32(0.5)
         scores = np.minimum(rows[:, 14], np.float32(1))
         return Faces(HABIT.face_boxes(boxes), scores, points).moved(to_picture)

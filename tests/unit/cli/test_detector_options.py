@@ -84,7 +84,7 @@ def test_yunet_by_file(place: Path) -> None:
 @pytest.mark.parametrize("command", [("detect", "fits.png"), ("track", "clip.mkv"), ("fatigue", "clip.mkv")])
 def test_every_command_passes_the_options_on(place: Path, command: tuple[str, str]) -> None:
     for options, reason in (
-        (("--detector", "own.onnx", "--detector-size", "15"), "no less than 16 pixels, found size 15"),
+        (("--detector", "own.onnx", "--detector-size", "15"), "at least 16 pixels, found 15"),
         (("--detector", "none", "--detector-tiles"), "Tiles have no effect with the detector 'none'"),
         (("--detector", "haar", "--detector-model", "own.onnx"), "A model of the detector has no effect with 'haar'"),
         (("--detector", "zoo/pfld_68_robust.onnx"), "is a landmark model (for --model), expected a face detector"),

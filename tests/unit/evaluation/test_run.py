@@ -6,7 +6,7 @@ from canthus.errors import ConfigError, ImageError
 from canthus.evaluation.boxes import BoxJitter
 from canthus.evaluation.rows import face_error
 from canthus.evaluation.run import Predictor, predict_on_detected, predict_on_truth
-from canthus.runtime.detector import Detector
+from canthus.runtime.detectors import Detector
 from canthus.schemes import IBUG_68, WFLW_98, Scheme
 from canthus.types import Annotation, Faces, Image, Landmarks
 

@@ -104,7 +104,7 @@ def test_all_strides_are_read(tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_refused(session: DetectorSession, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no less than 16 pixels, found size 15"):
+    with pytest.raises(ConfigError, match="at least 16 pixels, found 15"):
         CanthusDetector(session, size=15)
     with pytest.raises(ConfigError, match="least score from 0 to 1, found 1.5"):
         CanthusDetector(session, least_score=1.5)

@@ -12,11 +12,17 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import box_iou
 from canthus.images import read_image
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector import Detector, WholePicture
-from canthus.runtime.detectors import DETECTORS, create_detector, detector_name, usual_passes
+from canthus.runtime.detectors import (
+    DETECTORS,
+    Detector,
+    TiledDetector,
+    WholePicture,
+    create_detector,
+    detector_name,
+    usual_passes,
+)
 from canthus.runtime.downloads import YUNET, fetched_path
 from canthus.runtime.haar_detector import HaarDetector
-from canthus.runtime.tiled_detector import TiledDetector
 from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.types import Image
 from tiny_detectors import write_tiny_detector, write_tiny_yunet
@@ -148,7 +154,7 @@ def test_settings_without_effect_are_refused(bare: Path) -> None:
         ("none", {"size": 320}, "A size of the detector has no effect with 'none'"),
         ("none", {"tiles": True}, "Tiles have no effect with the detector 'none'"),
         (str(path), {"model": path}, "A model of the detector has no effect with .*own.onnx"),
-        ("haar", {"size": 10}, "no less than 24 pixels, found size 10"),
+        ("haar", {"size": 10}, "at least 24 pixels, found 10"),
     ):
         with pytest.raises(ConfigError, match=reason):
             create_detector(name, **settings)

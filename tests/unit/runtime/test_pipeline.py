@@ -9,12 +9,11 @@ import canthus
 from canthus.errors import ConfigError, ModelFileError
 from canthus.images import checked_image
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detector import WholePicture
+from canthus.runtime.detectors import TiledDetector, WholePicture
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.sessions import LandmarkSession
-from canthus.runtime.tiled_detector import TiledDetector
 from canthus.types import Faces, Image
 from tiny_detectors import write_tiny_detector
 
@@ -109,7 +108,7 @@ def test_a_frame_keeps_the_five_points_of_the_detector(tiny_model: TinyModel, tm
 
 
 def test_bad_settings_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="have no effect on one that is ready"):
+    with pytest.raises(ConfigError, match="have no effect on a detector that exists already"):
         load_pipeline(tiny_model(), detector=find_nothing, detector_size=320)
     with pytest.raises(ConfigError, match="Unknown detector"):
         load_pipeline(tiny_model(), detector="dlib")

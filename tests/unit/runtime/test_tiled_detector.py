@@ -9,8 +9,8 @@ import pytest
 from canthus.geometry import box_iou
 from canthus.images import fit_image
 from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.detectors import TiledDetector, tile_starts
 from canthus.runtime.sessions import DetectorSession
-from canthus.runtime.tiled_detector import TiledDetector, tile_starts
 from canthus.types import Faces, Image
 from tiny_detectors import write_tiny_detector
 

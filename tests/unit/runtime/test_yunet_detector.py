@@ -73,5 +73,5 @@ def test_another_network_is_refused_when_it_is_run(tmp_path: Path) -> None:
 
 
 def test_a_size_below_the_stride_is_refused(model: Path) -> None:
-    with pytest.raises(ConfigError, match="no less than 32 pixels, found size 31"):
+    with pytest.raises(ConfigError, match="at least 32 pixels, found 31"):
         YuNetDetector(model, size=31)
