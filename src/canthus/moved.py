@@ -51,6 +51,7 @@ MERGED = {
     "evaluation.sheets": "evaluation.worst evaluation.detection_worst",
     "losses.landmarks": "losses.regression losses.wing losses.heatmaps losses.spread",
     "losses.weights": "losses.points",
+    "models.blaze_ghost": "models.blaze_landmark",
     "models.heads": "models.spread models.pose_branch models.heatmap_decoding",
     "models.output": "models.maps",
     "models.weights": "models.onnx_weights",

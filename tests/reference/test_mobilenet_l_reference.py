@@ -6,7 +6,8 @@ from torch import nn
 
 from canthus.models import create_model
 from canthus.models.fan import ParallelBlock
-from canthus.models.mobilenet_l import Bneck, SqueezeExcite
+from canthus.models.mobilenet_l import Bneck
+from canthus.models.mobilenet_v3 import SqueezeExcite
 
 # Input side, input channels, kernel, expanded width, channels out, SE, stride: the table's bneck rows.
 TABLE_1 = [

@@ -8,7 +8,7 @@ from torch import nn
 
 from canthus.errors import ModelFileError
 from canthus.models import create_model
-from canthus.models.layers import BlazeBlock, GhostModule, plain_pointwise
+from canthus.models.layers import BlazeBlock, GhostModule, conv_bn
 from canthus.models.weights import load_weights
 
 
@@ -47,15 +47,15 @@ def test_stages_have_the_printed_shapes() -> None:
 
 def test_a_ghost_module_costs_half_of_a_pointwise_convolution_and_nine_weights_a_cheap_map() -> None:
     """Han et al. (2020), section 3.1: s = 2, primary 1x1, d = 3."""
-    ghost = GhostModule(64, 96, active=True)
+    ghost = GhostModule(64, 96, active=nn.ReLU)
     convolutions = sum(p.numel() for p in ghost.parameters() if p.ndim == 4)
     assert convolutions == 64 * 48 + 48 * 9
     assert ghost(torch.rand(1, 64, 5, 5)).shape == (1, 96, 5, 5)
 
 
 def test_a_double_blaze_block_is_two_single_ones_under_one_shortcut() -> None:
-    single = BlazeBlock(8, 8, pointwise=plain_pointwise)
-    double = BlazeBlock(8, 8, pointwise=plain_pointwise, hidden=8)
+    single = BlazeBlock(8, 8, pointwise=conv_bn)
+    double = BlazeBlock(8, 8, pointwise=conv_bn, hidden=8)
     assert sum(p.numel() for p in double.parameters()) == 2 * sum(p.numel() for p in single.parameters())
     with torch.no_grad():
         for parameter in double.layers.parameters():

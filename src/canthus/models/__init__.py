@@ -7,8 +7,7 @@ from torch import nn
 
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
-from canthus.models.blaze_ghost import BlazeGhost
-from canthus.models.blaze_landmark import blaze_landmark
+from canthus.models.blaze_ghost import BlazeGhost, blaze_landmark
 from canthus.models.fan import Fan
 from canthus.models.joint import JointNetwork
 from canthus.models.mobilenet_l import MobileNetL

@@ -1,4 +1,4 @@
-"""FAN: stacked hourglasses that draw a heatmap a point."""
+"""FAN: stacked hourglasses with a heatmap for each point."""
 
 from typing import final
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.models.heads import SpreadHead, points_of_heatmaps
-from canthus.models.layers import NormalizeInput
+from canthus.models.layers import NormalizeInput, conv_bn
 from canthus.models.output import Output
 
 
 @final
 class ParallelBlock(nn.Module):
-    """Three 3x3 convolutions in a row whose outputs are joined, beside a shortcut; batch norm and ReLU come first.
+    """Three 3x3 convolutions in a row, each after batch norm and ReLU; their joined outputs are added to a shortcut.
 
     Bulat and Tzimiropoulos (2017), "Binarized Convolutional Landmark Localizers", figure 4 (b): half, a quarter and a
     quarter of the channels.
@@ -40,12 +40,12 @@ class ParallelBlock(nn.Module):
 
 @final
 class Hourglass(nn.Module):
-    """Half the side ``depth`` times and back, adding at each side what was there on the way down.
+    """Halve the side ``depth`` times and double it again; each resolution has a shortcut from the way down.
 
     Newell et al. (2016), "Stacked Hourglass Networks", figure 3.
 
     Args:
-        channels: everywhere.
+        channels: of all maps.
         depth: how often the side is halved.
     """
 
@@ -65,7 +65,7 @@ class Hourglass(nn.Module):
 
 @final
 class Stack(nn.Module):
-    """One hourglass, its heatmaps, and what the next one is given.
+    """One hourglass, its heatmaps, and the input of the next one.
 
     Args:
         channels: of the maps between stacks.
@@ -77,12 +77,7 @@ class Stack(nn.Module):
     def __init__(self, channels: int, points: int, *, depth: int, last: bool) -> None:
         super().__init__()
         self.hourglass = Hourglass(channels, depth)
-        self.top = nn.Sequential(
-            ParallelBlock(channels, channels),
-            nn.Conv2d(channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-        )
+        self.top = nn.Sequential(ParallelBlock(channels, channels), *conv_bn(channels, channels, active=nn.ReLU))
         self.maps = nn.Conv2d(channels, points, 1)
         self.back = None if last else nn.ModuleList([nn.Conv2d(channels, channels, 1), nn.Conv2d(points, channels, 1)])
 
@@ -97,20 +92,20 @@ class Stack(nn.Module):
 class Fan(nn.Module):
     """Face Alignment Network: Bulat and Tzimiropoulos (2017), "How far are we from solving the ... alignment problem?".
 
-    Four hourglasses on maps of a quarter of the side, each with heatmaps that are learned; the points are the peaks of
-    the last ones, read between the cells.
+    Four hourglasses on maps of a quarter of the side; each draws heatmaps and learns from them. The points are the
+    peaks of the last heatmaps.
 
-    Differs: the peak between cells is that of a parabola (``canthus.heatmaps``), where the original moves by a quarter
-    of a cell.
+    Differs: a parabola gives the peak between cells (``canthus.heatmaps``); the original moves the largest cell by a
+    quarter of a cell.
 
     Args:
         points: number of landmarks k.
         size: side of the square input in pixels, a multiple of 4, at least 4 times 2 to the power of ``depth``.
         stacks: number of hourglasses.
-        depth: how often an hourglass halves the side.
+        depth: number of times that an hourglass halves the side.
         channels: of the maps between hourglasses, a multiple of 16.
-        spread: whether the network also tells the expected error of each point, from the largest value and the mean
-            features of the last stack.
+        spread: whether the network also predicts the error of each point, from the largest value of its heatmap and the
+            mean features of the last stack.
     """
 
     def __init__(
@@ -126,17 +121,15 @@ class Fan(nn.Module):
         super().__init__()
         if size % 4 or size < 4 << depth or stacks < 1 or channels % 16:
             raise ValueError(
-                f"FAN needs a side that is a multiple of 4 from {4 << depth} on, a stack or more and channels in "
-                f"sixteens; found size {size}, stacks {stacks}, channels {channels}"
+                f"FAN needs a size that is a multiple of 4 from {4 << depth} on, at least one stack and channels that "
+                f"are a multiple of 16; found size {size}, stacks {stacks}, channels {channels}"
             )
         self.points = points
         self.size = size
         self.feature_channels = channels
         self.stem = nn.Sequential(
             NormalizeInput(),
-            nn.Conv2d(3, channels // 4, 7, 2, 3, bias=False),
-            nn.BatchNorm2d(channels // 4),
-            nn.ReLU(),
+            *conv_bn(3, channels // 4, kernel=7, stride=2, active=nn.ReLU),
             ParallelBlock(channels // 4, channels // 2),
             nn.AvgPool2d(2),
             ParallelBlock(channels // 2, channels // 2),

@@ -1,32 +1,39 @@
-"""Building blocks shared by the networks."""
+"""Building blocks that several networks share."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from canthus.models.output import Maps
+
 OFFSET = 0.05
-"""Length of one output unit of a last layer, in sides of the crop."""
+"""Length of one unit of a last layer's output, as a share of the crop's side."""
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Of the colours of ImageNet."""
+"""Mean and standard deviation of the colours of ImageNet."""
+
+Activation = Callable[[], nn.Module]
+RELU: Activation = partial(nn.ReLU, inplace=True)
 
 
 def points_from_offsets(offsets: Tensor, points: int) -> Tensor:
-    """Output of a last layer, ``(n, 2k)``, as points ``(n, k, 2)`` in the unit frame: offsets from the crop's centre.
+    """Convert the output of a last layer, ``(n, 2k)`` offsets from the crop's centre, to points ``(n, k, 2)``.
 
-    Optimizers of the Adam family step by the learning rate whatever the gradient; over thousands of inputs of a
-    last layer such steps would throw the points about by whole faces, hence the small unit.
+    The points are in the unit frame. One unit of the output is a twentieth of the crop: optimizers of the Adam family
+    change a weight by the learning rate whatever the gradient, and over thousands of inputs of a last layer such steps
+    would move the points by whole faces.
     """
     return 0.5 + OFFSET * offsets.reshape(-1, points, 2)
 
 
 @final
 class NormalizeInput(nn.Module):
-    """Map RGB in [0, 1] to [-1, 1], so that every network takes plain pictures."""
+    """Map RGB from [0, 1] to [-1, 1]."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image * 2.0 - 1.0
@@ -34,9 +41,9 @@ class NormalizeInput(nn.Module):
 
 @final
 class NormalizeColours(nn.Module):
-    """Take off the mean colour of ImageNet and divide by its deviation, as published weights expect it.
+    """Subtract the mean colour of ImageNet and divide by its standard deviation, as published weights expect.
 
-    Leaves nothing in the state dict, whose names are to be those of published weights.
+    The state dict has no entry for it, so that its names are those of published weights.
     """
 
     mean: Tensor
@@ -52,7 +59,7 @@ class NormalizeColours(nn.Module):
 
 
 def divisible_channels(channels: float, *, divisor: int = 8) -> int:
-    """Channel count rounded to a multiple of ``divisor``, never by more than a tenth downwards.
+    """Round a channel count to a multiple of ``divisor``, down by a tenth at most.
 
     The rounding of MobileNetV2 and V3, which published weights follow.
     """
@@ -61,67 +68,95 @@ def divisible_channels(channels: float, *, divisor: int = 8) -> int:
 
 
 def scaled_channels(channels: int, width: float, *, divisor: int = 4) -> int:
-    """Channel count at a width multiplier, rounded to a multiple of ``divisor``, at least one multiple."""
+    """Multiply a channel count by ``width`` and round to a multiple of ``divisor``, at least one multiple."""
     return max(divisor, int(channels * width / divisor + 0.5) * divisor)
 
 
-def conv_bn_relu(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution with same padding, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+def conv_bn(
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+    active: Activation | None = None,
+    norm: Callable[[int], nn.BatchNorm2d] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    """Convolution with same padding, batch norm, and an activation if one is given."""
+    padding = dilation * (kernel // 2)
+    layers = [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
+        norm(outputs),
+    ]
+    return nn.Sequential(*layers, *([active()] if active else []))
+
+
+conv_bn_relu = partial(conv_bn, active=RELU)
+"""``conv_bn`` with ReLU."""
 
 
 @final
-class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, linear 1x1 projection; a shortcut where shapes allow it.
+class Residual(nn.Sequential):
+    """Layers with an optional shortcut around them.
 
-    Sandler et al. (2018), "MobileNetV2", figure 3 (b) and 4 (d).
+    Args:
+        layers: the layers.
+        shortcut: whether the input is added to their output.
+        name: of the layers in the state dict; published weights have names of their own.
+    """
+
+    def __init__(self, layers: nn.Sequential, *, shortcut: bool, name: str = "layers") -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.add_module(name, layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # missing in its types
+        return x + y if self.shortcut else y
+
+
+def inverted_residual(
+    inputs: int, outputs: int, *, expansion: int, stride: int, active: Activation = RELU, name: str = "layers"
+) -> Residual:
+    """1x1 expansion, 3x3 depthwise, linear 1x1 projection; a shortcut if input and output have the same shape.
+
+    Sandler et al. (2018), "MobileNetV2", figures 3 (b) and 4 (d).
 
     Args:
         inputs: channels in.
         outputs: channels out.
-        expansion: factor t of the hidden layer.
+        expansion: factor t of the hidden layer; factor 1 has no expansion layer.
         stride: of the depthwise convolution.
+        active: activation after the first two layers.
+        name: of the layers in the state dict.
     """
-
-    def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int) -> None:
-        super().__init__()
-        hidden = inputs * expansion
-        self.shortcut = stride == 1 and inputs == outputs
-        self.layers = nn.Sequential(
-            conv_bn_relu(inputs, hidden, kernel=1),
-            conv_bn_relu(hidden, hidden, kernel=3, stride=stride, groups=hidden),
-            nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
-        return x + y if self.shortcut else y
+    hidden = inputs * expansion
+    expand = [conv_bn(inputs, hidden, active=active)] if expansion != 1 else []
+    depthwise = conv_bn(hidden, hidden, kernel=3, stride=stride, groups=hidden, active=active)
+    layers = nn.Sequential(*expand, depthwise, *conv_bn(hidden, outputs))
+    return Residual(layers, shortcut=stride == 1 and inputs == outputs, name=name)
 
 
 @final
 class GhostModule(nn.Module):
-    """1x1 convolution for the first half of the channels, a cheap 3x3 depthwise one of these for the second.
+    """1x1 convolution for half of the channels; a cheap 3x3 depthwise convolution of these for the other half.
 
     Han et al. (2020), "GhostNet: More Features from Cheap Operations", section 3.1, ratio 2.
 
     Args:
         inputs: channels in.
         outputs: channels out, an even number.
-        active: whether a ReLU follows each half.
+        active: activation after each half, if any.
 
     Raises:
         ValueError: ``outputs`` is odd.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, active: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, active: Activation | None = None) -> None:
         super().__init__()
         if outputs % 2:
-            raise ValueError(f"A Ghost module makes an even number of channels, not {outputs}")
+            raise ValueError(f"A Ghost module has an even number of output channels, not {outputs}")
         half = outputs // 2
         self.primary = conv_bn(inputs, half, active=active)
         self.cheap = conv_bn(half, half, kernel=3, groups=half, active=active)
@@ -131,37 +166,18 @@ class GhostModule(nn.Module):
         return torch.cat([first, self.cheap(first)], dim=1)
 
 
-def conv_bn(inputs: int, outputs: int, *, kernel: int = 1, groups: int = 1, active: bool = False) -> nn.Sequential:
-    """Convolution with same padding, batch norm, and a ReLU where ``active``."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if active else nn.Sequential(*layers)
-
-
-Pointwise = Callable[[int, int, bool], nn.Module]
-"""(channels in, channels out, whether a ReLU follows) -> the layer that mixes channels: plain 1x1, or Ghost."""
-
-
-def plain_pointwise(inputs: int, outputs: int, active: bool) -> nn.Module:
-    """1x1 convolution and batch norm."""
-    return conv_bn(inputs, outputs, active=active)
-
-
-def ghost_pointwise(inputs: int, outputs: int, active: bool) -> nn.Module:
-    """A Ghost module in place of the 1x1 convolution."""
-    return GhostModule(inputs, outputs, active=active)
+Pointwise = Callable[..., nn.Module]
+"""Makes the layer that mixes channels from (channels in, channels out, ``active=``): ``conv_bn`` or ``GhostModule``."""
 
 
 @final
 class BlazeBlock(nn.Module):
-    """One or two depthwise-separable convolutions with 5x5 kernels beside a shortcut, then ReLU.
+    """One or two depthwise-separable convolutions with 5x5 kernels and a shortcut, then ReLU.
 
     Bazarevsky et al. (2019), "BlazeFace", figure 1: the single block has one pair of depthwise and pointwise
-    convolution, the double block two, with ``hidden`` channels between them.
+    convolutions, the double block two, with ``hidden`` channels between them.
 
-    Differs: where channels change, the shortcut has a 1x1 convolution; the original pads with zeros.
+    Differs: if the number of channels changes, the shortcut has a 1x1 convolution; the original pads with zeros.
 
     Args:
         inputs: channels in.
@@ -175,27 +191,25 @@ class BlazeBlock(nn.Module):
         self, inputs: int, outputs: int, *, pointwise: Pointwise, stride: int = 1, hidden: int | None = None
     ) -> None:
         super().__init__()
-        middle = outputs if hidden is None else hidden
-        layers = [*_depthwise(inputs, stride), pointwise(inputs, middle, hidden is not None)]
-        if hidden is not None:
-            layers += [*_depthwise(hidden, 1), pointwise(hidden, outputs, False)]
+        layers = [*conv_bn(inputs, inputs, kernel=5, stride=stride, groups=inputs)]
+        if hidden is None:
+            layers.append(pointwise(inputs, outputs))
+        else:
+            layers.append(pointwise(inputs, hidden, active=RELU))
+            layers += [*conv_bn(hidden, hidden, kernel=5, groups=hidden), pointwise(hidden, outputs)]
         self.layers = nn.Sequential(*layers)
         shortcut: list[nn.Module] = [nn.MaxPool2d(stride)] if stride > 1 else []
         if stride > 1 or inputs != outputs:
-            shortcut.append(pointwise(inputs, outputs, False))
+            shortcut.append(pointwise(inputs, outputs))
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.layers(x) + self.shortcut(x))
 
 
-def _depthwise(channels: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, channels, 5, stride, 2, groups=channels, bias=False), nn.BatchNorm2d(channels)]
-
-
 @final
 class AtrousPyramid(nn.Module):
-    """ASPP: a 1x1 convolution, dilated 3x3 ones and the mean of the picture side by side, joined by a 1x1 one.
+    """ASPP: a 1x1 convolution, dilated 3x3 convolutions and the mean of the map in parallel, joined by a 1x1 one.
 
     Chen et al. (2017), "Rethinking Atrous Convolution for Semantic Image Segmentation", figure 5.
 
@@ -208,19 +222,35 @@ class AtrousPyramid(nn.Module):
 
     def __init__(self, channels: int, *, dilations: Sequence[int]) -> None:
         super().__init__()
-        self.point = conv_bn(channels, channels, active=True)
-        self.dilated = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, channels, 3, padding=d, dilation=d, bias=False),
-                nn.BatchNorm2d(channels),
-                nn.ReLU(inplace=True),
-            )
-            for d in dilations
-        )
+        self.point = conv_bn_relu(channels, channels)
+        self.dilated = nn.ModuleList(conv_bn_relu(channels, channels, kernel=3, dilation=d) for d in dilations)
         self.mean = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
-        self.join = conv_bn(channels * (len(dilations) + 2), channels, active=True)
+        self.join = conv_bn_relu(channels * (len(dilations) + 2), channels)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = self.mean(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         joined: Tensor = self.join(torch.cat([self.point(x), *(branch(x) for branch in self.dilated), mean], dim=1))
         return joined
+
+
+@final
+class Backbone(nn.Module):
+    """Layers in a row that return two of their maps as ``Maps``.
+
+    Args:
+        layers: all layers.
+        quarter: number of layers up to the last one whose map has 1/4 of the side.
+        feature_channels: width of that map.
+        channels: width of the last map.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], *, quarter: int, feature_channels: int, channels: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*layers)
+        self.quarter = quarter
+        self.feature_channels = feature_channels
+        self.channels = channels
+
+    def forward(self, image: Tensor) -> Maps:
+        features = self.features[: self.quarter](image)
+        return Maps(features, self.features[self.quarter :](features))

@@ -1,14 +1,14 @@
-"""MobileNet-L: MobileNetV3 blocks, three scales, one fully connected layer, for covered faces."""
+"""MobileNet-L: MobileNetV3 blocks, three scales, one fully connected layer, for occluded faces."""
 
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from canthus.models.heads import SpreadHead
-from canthus.models.layers import NormalizeInput, points_from_offsets
-from canthus.models.mobilenet_v3 import SMALL, RowV3
+from canthus.models.layers import NormalizeInput, conv_bn, points_from_offsets
+from canthus.models.mobilenet_v3 import SMALL, RowV3, SqueezeExcite, activation, bneck_parts
 from canthus.models.output import Output
 
 ROWS = SMALL
@@ -17,55 +17,27 @@ ROWS = SMALL
 STEM, TOP, GLOBAL, S3, SCALE = 16, 576, 1024, 64, 128
 """Channels of the first layer, of C2, of the 1x1 layer after pooling, of S3, and of S1 and S2."""
 
-
-@final
-class SqueezeExcite(nn.Module):
-    """Weigh channels by their means: two 1x1 layers, ReLU, hard sigmoid.
-
-    Howard et al. (2019), "Searching for MobileNetV3", section 5.3: the bottleneck is a quarter of the channels.
-
-    Args:
-        channels: in and out.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        reduced = max(8, (channels // 4 + 4) // 8 * 8)
-        self.reduce = nn.Conv2d(channels, reduced, 1)
-        self.expand = nn.Conv2d(reduced, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weights = self.expand(functional.relu(self.reduce(x.mean(dim=(2, 3), keepdim=True))))
-        return x * functional.hardsigmoid(weights)
+_squeeze_excite = partial(SqueezeExcite, names=("reduce", "expand"))
 
 
 @final
 class Bneck(nn.Module):
-    """1x1 expansion, depthwise convolution, squeeze-and-excitation, 1x1 projection; a shortcut where shapes allow it.
+    """The block of MobileNetV3, with two of its parts optional; a shortcut if input and output have the same shape.
 
     Args:
         inputs: channels in.
         row: of the table.
-        linear: whether nothing follows the projection; else the block's activation does.
-        inverted: whether there is an expansion and a shortcut; else the block is depthwise-separable.
+        linear: whether nothing follows the projection; otherwise the block's activation does.
+        inverted: whether there is an expansion and a shortcut; otherwise the block is depthwise-separable.
     """
 
     def __init__(self, inputs: int, row: RowV3, *, linear: bool, inverted: bool) -> None:
         super().__init__()
-        hidden = row.hidden if inverted else inputs
         self.shortcut = inverted and row.stride == 1 and inputs == row.outputs
-        layers: list[nn.Module] = []
-        if hidden != inputs:
-            layers += [nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), _activation(row.swish)]
-        layers += [
-            nn.Conv2d(hidden, hidden, row.kernel, row.stride, row.kernel // 2, groups=hidden, bias=False),
-            nn.BatchNorm2d(hidden),
-            _activation(row.swish),
-        ]
-        layers += [SqueezeExcite(hidden)] if row.squeeze else []
-        layers += [nn.Conv2d(hidden, row.outputs, 1, bias=False), nn.BatchNorm2d(row.outputs)]
-        layers += [] if linear else [_activation(row.swish)]
-        self.layers = nn.Sequential(*layers)
+        row = row if inverted else row._replace(hidden=inputs)
+        parts = bneck_parts(inputs, row, conv_bn=conv_bn, squeeze_excite=_squeeze_excite)
+        layers = [layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])]
+        self.layers = nn.Sequential(*layers, *([] if linear else [activation(row.swish)]))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
@@ -74,23 +46,23 @@ class Bneck(nn.Module):
 
 @final
 class MobileNetL(nn.Module):
-    """The network for covered faces of "Research on Lightweight Facial Landmark Prediction Network" (2025), Table 1.
+    """The network of "Research on Lightweight Facial Landmark Prediction Network" (2025), Table 1, for occluded faces.
 
-    C1 is the last map of the bnecks, C2 that map widened to 576.  S1 and S2 are their means in 128 channels, S3 comes
-    of the mean of C2 by two layers without batch norm; the points are a linear function of the three.
+    C1 is the last map of the bnecks, C2 that map widened to 576 channels. S1 and S2 are their means in 128 channels.
+    Two layers without batch norm compute S3 from the mean of C2. The points are a linear function of the three.
 
-    Differs: the fully connected layer gives offsets from the centre of the crop, see ``points_from_offsets``; what the
-    table calls pooling over 8x8 is the mean of the whole map, so that other input sides work.  The paper does not say
-    what it put in place of inverted residuals; here it is depthwise-separable blocks without expansion and shortcut.
+    Differs: the fully connected layer gives offsets from the centre of the crop, see ``points_from_offsets``. What the
+    table calls pooling over 8x8 is the mean of the whole map, so that other input sides work. The paper does not say
+    what replaces inverted residuals in its ablation; here depthwise-separable blocks without expansion and shortcut do.
 
     Args:
         points: number of landmarks k.
-        size: side of the square input in pixels; the paper has 256, any works, because the last maps are averaged.
-        squeeze_excite: whether the marked layers weigh their channels.
-        hard_swish: whether the marked layers use h-swish; else ReLU.
+        size: side of the square input in pixels, 256 in the paper. Any works: the last maps are averaged.
+        squeeze_excite: whether the rows marked so in the table have squeeze-and-excitation.
+        hard_swish: whether the rows marked so in the table have h-swish; otherwise all have ReLU.
         linear_bottleneck: whether projections have no activation.
         inverted_residual: whether blocks expand and have shortcuts.
-        spread: whether the network also tells the expected error of each point, from S1, S2 and S3.
+        spread: whether the network also predicts the error of each point, from S1, S2 and S3.
     """
 
     def __init__(
@@ -114,15 +86,17 @@ class MobileNetL(nn.Module):
             Bneck(i, row, linear=linear_bottleneck, inverted=inverted_residual)
             for i, row in zip(inputs[:-1], rows, strict=True)
         ]
-        self.stem = nn.Sequential(NormalizeInput(), *_conv_bn(3, STEM, 3, 2), _activation(hard_swish))
+        active = partial(activation, hard_swish)
+        self.stem = nn.Sequential(NormalizeInput(), *conv_bn(3, STEM, kernel=3, stride=2, active=active))
         self.stage_4 = blocks[0]
         self.stage_32 = nn.Sequential(*blocks[1:])
         channels = inputs[-1]
-        top: list[nn.Module] = [*_conv_bn(channels, TOP, 1), _activation(hard_swish)]
-        self.top = nn.Sequential(*top, *([SqueezeExcite(TOP)] if squeeze_excite else []))
-        self.scale_1 = nn.Sequential(*_conv_bn(channels, SCALE, 1))
-        self.scale_2 = nn.Sequential(*_conv_bn(TOP, SCALE, 1))
-        self.scale_3 = nn.Sequential(nn.Conv2d(TOP, GLOBAL, 1), _activation(hard_swish), nn.Conv2d(GLOBAL, S3, 1))
+        self.top = nn.Sequential(
+            *conv_bn(channels, TOP, active=active), *([_squeeze_excite(TOP)] if squeeze_excite else [])
+        )
+        self.scale_1 = conv_bn(channels, SCALE)
+        self.scale_2 = conv_bn(TOP, SCALE)
+        self.scale_3 = nn.Sequential(nn.Conv2d(TOP, GLOBAL, 1), active(), nn.Conv2d(GLOBAL, S3, 1))
         self.head = nn.Linear(2 * SCALE + S3, 2 * points)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -141,11 +115,3 @@ class MobileNetL(nn.Module):
             features=features,
             spread=None if self.spread is None else self.spread(joined),
         )
-
-
-def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-
-
-def _activation(swish: bool) -> nn.Module:
-    return nn.Hardswish() if swish else nn.ReLU()

@@ -1,17 +1,17 @@
 """MobileNet V3, small and large, as backbones; parameters are named as in torchvision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, final
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.models.layers import divisible_channels
-from canthus.models.output import Maps
+from canthus.models.layers import Backbone, Residual, conv_bn, divisible_channels
 
 
 class RowV3(NamedTuple):
-    """A bneck of Tables 1 and 2: kernel, expanded width, channels out, squeeze-and-excitation, h-swish, stride."""
+    """One bneck of Tables 1 and 2: kernel, expanded width, channels out, squeeze-and-excitation, h-swish, stride."""
 
     kernel: int
     hidden: int
@@ -58,112 +58,86 @@ STEM = 16
 TOP_EXPANSION = 6
 """Channels of the 1x1 layer after the blocks, over those of the last block."""
 
-EPS, MOMENTUM = 1e-3, 1e-2
-"""Of the batch norms that published weights were trained with."""
+_conv_bn = partial(conv_bn, norm=partial(nn.BatchNorm2d, eps=1e-3, momentum=1e-2))
+"""With the settings of the batch norms of published weights."""
 
 
 @final
-class SqueezeExciteV3(nn.Module):
-    """``mobilenet_l.SqueezeExcite`` with the names and the rounding of published weights.
+class SqueezeExcite(nn.Module):
+    """Weigh channels by their means: two 1x1 layers, ReLU, hard sigmoid.
+
+    Howard et al. (2019), "Searching for MobileNetV3", section 5.3: the bottleneck has a quarter of the channels.
 
     Args:
         channels: in and out.
+        names: of the two layers in the state dict.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, names: tuple[str, str] = ("fc1", "fc2")) -> None:
         super().__init__()
         reduced = divisible_channels(channels // 4)
-        self.fc1 = nn.Conv2d(channels, reduced, 1)
-        self.fc2 = nn.Conv2d(reduced, channels, 1)
+        self.add_module(names[0], nn.Conv2d(channels, reduced, 1))
+        self.add_module(names[1], nn.Conv2d(reduced, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.fc2(functional.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True))))
-        return x * functional.hardsigmoid(weights)
+        reduce, expand = self.children()
+        return x * functional.hardsigmoid(expand(functional.relu(reduce(x.mean(dim=(2, 3), keepdim=True)))))
 
 
-@final
-class BneckV3(nn.Module):
-    """1x1 expansion, depthwise convolution, squeeze-and-excitation, linear 1x1 projection; a shortcut where it fits.
+def activation(swish: bool) -> nn.Module:
+    """h-swish or ReLU."""
+    return nn.Hardswish() if swish else nn.ReLU()
+
+
+def bneck_parts(
+    inputs: int,
+    row: RowV3,
+    *,
+    conv_bn: Callable[..., nn.Sequential] = _conv_bn,
+    squeeze_excite: Callable[[int], nn.Module] = SqueezeExcite,
+) -> list[nn.Module]:
+    """1x1 expansion, depthwise convolution, squeeze-and-excitation, linear 1x1 projection.
 
     Howard et al. (2019), "Searching for MobileNetV3", figure 4.
-
-    Args:
-        inputs: channels in.
-        row: of the table, at the width of the network.
     """
-
-    def __init__(self, inputs: int, row: RowV3) -> None:
-        super().__init__()
-        self.shortcut = row.stride == 1 and inputs == row.outputs
-        active = nn.Hardswish if row.swish else nn.ReLU
-        layers: list[nn.Module] = []
-        if row.hidden != inputs:
-            layers.append(_conv_bn(inputs, row.hidden, 1, active=active))
-        layers.append(_conv_bn(row.hidden, row.hidden, row.kernel, stride=row.stride, groups=row.hidden, active=active))
-        layers += [SqueezeExciteV3(row.hidden)] if row.squeeze else []
-        self.block = nn.Sequential(*layers, _conv_bn(row.hidden, row.outputs, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.block(x)
-        return x + y if self.shortcut else y
+    active = partial(activation, row.swish)
+    parts: list[nn.Module] = [conv_bn(inputs, row.hidden, active=active)] if row.hidden != inputs else []
+    parts.append(
+        conv_bn(row.hidden, row.hidden, kernel=row.kernel, stride=row.stride, groups=row.hidden, active=active)
+    )
+    parts += [squeeze_excite(row.hidden)] if row.squeeze else []
+    return [*parts, conv_bn(row.hidden, row.outputs)]
 
 
-@final
-class MobileNetV3(nn.Module):
-    """Howard et al. (2019), "Searching for MobileNetV3", up to the last map.
+def _mobilenet_v3(rows: Sequence[RowV3], *, width: float, top: bool) -> Backbone:
+    inputs = divisible_channels(STEM * width)
+    layers: list[nn.Module] = [_conv_bn(3, inputs, kernel=3, stride=2, active=nn.Hardswish)]
+    side, quarter, feature_channels = 2, 1, inputs
+    for row in rows:
+        hidden, outputs = (divisible_channels(channels * width) for channels in (row.hidden, row.outputs))
+        parts = bneck_parts(inputs, row._replace(hidden=hidden, outputs=outputs))
+        shortcut = row.stride == 1 and inputs == outputs
+        layers.append(Residual(nn.Sequential(*parts), shortcut=shortcut, name="block"))
+        inputs = outputs
+        side *= row.stride
+        if side <= 4:
+            quarter, feature_channels = len(layers), inputs
+    if top:
+        layers.append(_conv_bn(inputs, TOP_EXPANSION * inputs, active=nn.Hardswish))
+        inputs *= TOP_EXPANSION
+    return Backbone(layers, quarter=quarter, feature_channels=feature_channels, channels=inputs)
+
+
+def mobilenet_v3_large(*, width: float = 1.0, top: bool = True) -> Backbone:
+    """Howard et al. (2019), "Searching for MobileNetV3", Table 1, up to the last map.
 
     Args:
-        rows: ``LARGE`` (Table 1) or ``SMALL`` (Table 2).
         width: factor of all channels.
-        top: whether the blocks are followed by the 1x1 layer that widens the last map six times.
+        top: whether the 1x1 layer that widens the last map six times follows the blocks.
     """
-
-    def __init__(self, rows: Sequence[RowV3], *, width: float = 1.0, top: bool = True) -> None:
-        super().__init__()
-        inputs = divisible_channels(STEM * width)
-        layers: list[nn.Module] = [_conv_bn(3, inputs, 3, stride=2, active=nn.Hardswish)]
-        side = 2
-        for row in rows:
-            scaled = row._replace(
-                hidden=divisible_channels(row.hidden * width), outputs=divisible_channels(row.outputs * width)
-            )
-            layers.append(BneckV3(inputs, scaled))
-            inputs = scaled.outputs
-            side *= row.stride
-            if side <= 4:
-                self._quarter, self.feature_channels = len(layers), inputs
-        if top:
-            layers.append(_conv_bn(inputs, TOP_EXPANSION * inputs, 1, active=nn.Hardswish))
-            inputs *= TOP_EXPANSION
-        self.features = nn.Sequential(*layers)
-        self.channels = inputs
-
-    def forward(self, image: Tensor) -> Maps:
-        features = self.features[: self._quarter](image)
-        return Maps(features, self.features[self._quarter :](features))
+    return _mobilenet_v3(LARGE, width=width, top=top)
 
 
-def mobilenet_v3_large(*, width: float = 1.0, top: bool = True) -> MobileNetV3:
-    """``MobileNetV3`` of Table 1."""
-    return MobileNetV3(LARGE, width=width, top=top)
-
-
-def mobilenet_v3_small(*, width: float = 1.0, top: bool = True) -> MobileNetV3:
-    """``MobileNetV3`` of Table 2."""
-    return MobileNetV3(SMALL, width=width, top=top)
-
-
-def _conv_bn(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    groups: int = 1,
-    active: type[nn.Module] | None = None,
-) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=EPS, momentum=MOMENTUM),
-    ]
-    return nn.Sequential(*layers, *([active()] if active else []))
+def mobilenet_v3_small(*, width: float = 1.0, top: bool = True) -> Backbone:
+    """The network of Table 2; otherwise as ``mobilenet_v3_large``."""
+    return _mobilenet_v3(SMALL, width=width, top=top)

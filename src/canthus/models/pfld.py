@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from canthus.models.heads import SpreadHead
-from canthus.models.layers import InvertedResidual, NormalizeInput, conv_bn_relu, points_from_offsets, scaled_channels
+from canthus.models.layers import NormalizeInput, conv_bn_relu, inverted_residual, points_from_offsets, scaled_channels
 from canthus.models.output import Output
 
 
@@ -15,8 +15,8 @@ class Pfld(nn.Module):
     """Backbone of PFLD, the baseline of the Blaze_ghost paper (Yu et al., 2023, Table 1).
 
     Guo et al. (2019), "PFLD: A Practical Facial Landmark Detector", Table 1.  Maps S1 (1/8), S2 (1/16) and
-    S3 (1x1) are flattened, not pooled, into the fully connected layer: with that reading width 0.25 has the
-    1.1 MB that the Blaze_ghost paper prints.
+    S3 (1x1) are flattened, not pooled, before the fully connected layer: width 0.25 then has the 1.1 MB that the
+    Blaze_ghost paper prints.
 
     Differs: the fully connected layer gives offsets from the centre of the crop, see ``points_from_offsets``.
 
@@ -24,7 +24,7 @@ class Pfld(nn.Module):
         points: number of landmarks k.
         width: channel multiplier; the paper prints 1.0 and 0.25.
         size: side of the square input in pixels, a multiple of 16.
-        spread: whether the network also tells the expected error of each point, from S2 and S3.
+        spread: whether the network also predicts the error of each point, from S2 and S3.
     """
 
     def __init__(self, *, points: int, width: float = 1.0, size: int = 112, spread: bool = False) -> None:
@@ -41,14 +41,13 @@ class Pfld(nn.Module):
             conv_bn_relu(c64, c64, kernel=3, groups=c64),
         )
         self.stage_4 = nn.Sequential(
-            InvertedResidual(c64, c64, expansion=2, stride=2),
-            *(InvertedResidual(c64, c64, expansion=2, stride=1) for _ in range(4)),
+            inverted_residual(c64, c64, expansion=2, stride=2),
+            *(inverted_residual(c64, c64, expansion=2, stride=1) for _ in range(4)),
         )
         self.stage_8 = nn.Sequential(
-            InvertedResidual(c64, c128, expansion=2, stride=2),
-            InvertedResidual(c128, c128, expansion=4, stride=1),
-            *(InvertedResidual(c128, c128, expansion=4, stride=1) for _ in range(5)),
-            InvertedResidual(c128, c16, expansion=2, stride=1),
+            inverted_residual(c64, c128, expansion=2, stride=2),
+            *(inverted_residual(c128, c128, expansion=4, stride=1) for _ in range(6)),
+            inverted_residual(c128, c16, expansion=2, stride=1),
         )
         self.stage_16 = conv_bn_relu(c16, c32, kernel=3, stride=2)
         side = size // 16

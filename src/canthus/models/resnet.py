@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.models.heads import SpreadHead
-from canthus.models.layers import NormalizeColours, divisible_channels, points_from_offsets
+from canthus.models.layers import NormalizeColours, conv_bn, divisible_channels, points_from_offsets
 from canthus.models.output import Maps, Output
 
 DEPTHS = (3, 4, 6, 3)
@@ -15,9 +15,9 @@ EXPANSION = 4
 
 @final
 class Bottleneck(nn.Module):
-    """1x1, 3x3 with the stride, 1x1 to four times the channels, beside a shortcut: He et al. (2016), figure 5.
+    """1x1, 3x3 with the stride, 1x1 to four times the channels, and a shortcut: He et al. (2016), figure 5.
 
-    Differs: the stride is on the 3x3 convolution, where published weights of the last years have it.
+    Differs: the stride is on the 3x3 convolution, as in recent published weights.
 
     Args:
         inputs: channels in.
@@ -34,11 +34,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-            if stride != 1 or inputs != outputs
-            else None
-        )
+        self.downsample = conv_bn(inputs, outputs, stride=stride) if stride != 1 or inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
@@ -49,15 +45,15 @@ class Bottleneck(nn.Module):
 
 @final
 class ResNet50(nn.Module):
-    """He et al. (2016), "Deep Residual Learning for Image Recognition", Table 1, with k points as its output.
+    """He et al. (2016), "Deep Residual Learning for Image Recognition", Table 1, with k points as output.
 
     ``Output.features`` is the map at 1/4 of the side, 256 channels.
 
     Args:
         points: number of landmarks k.
-        size: side of the square input in pixels; any, because the last map is averaged.
+        size: side of the square input in pixels; any works, because the last map is averaged.
         width: channels of the first layer; published weights need 64.
-        spread: whether the network also tells the expected error of each point.
+        spread: whether the network also predicts the error of each point.
     """
 
     def __init__(self, *, points: int, size: int = 112, width: int = 64, spread: bool = False) -> None:
