@@ -60,6 +60,7 @@ MERGED = {
     "training.task": "training.pose_guide",
     "training.record": "training.curves",
     "export.onnx": "export.card_entry export.detector_onnx export.verify",
+    "compression.plan": "compression.layers",
     "compression.reach": "compression.probe compression.graph",
     "compression.scores": "compression.importance",
     "compression.prune": "compression.outputs",

@@ -1,4 +1,4 @@
-"""Which channels of which layers must be taken out together."""
+"""Which channels of which layers must be removed together."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,55 +9,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.layers import IN, OUT, keep_channels, width
-from canthus.compression.reach import Outputs, Place, Reach, all_tensors, graph_reach, reach, running_order
+from canthus.compression.plan import OUT, ChannelGroup, Member, Place, keep_channels, width
+from canthus.compression.reach import Outputs, Reach, all_tensors, graph_reach, reach, running_order
 from canthus.errors import ConfigError
 
 TOLERANCE = 1e-3
-"""By how much the outputs may move, of their largest value, where what is cut had been made to count for nothing."""
-
-
-@final
-@dataclass(frozen=True)
-class Member:
-    """A side of a layer that loses channels with its group.
-
-    Attributes:
-        layer: name in the network.
-        side: ``in`` or ``out``; of a layer with one width, such as a batch norm, ``out``.
-        channels: for each element of the group, the layer's channels that go with it, as the whole network has them.
-    """
-
-    layer: str
-    side: str
-    channels: tuple[tuple[int, ...], ...]
-
-
-@final
-@dataclass(frozen=True)
-class ChannelGroup:
-    """Channels that are pruned as one layer.
-
-    An element is the least that can be taken out: a filter, and with it what normalizes or weighs its map, the filters
-    that are added to it over shortcuts, and the weights that read it.
-
-    Attributes:
-        layer: the last layer that makes these channels, in the order in which the network runs.
-        members: all sides of layers that lose channels, makers and readers.
-    """
-
-    layer: str
-    members: tuple[Member, ...]
-
-    @property
-    def count(self) -> int:
-        """Number of elements."""
-        return len(self.members[0].channels)
-
-    @property
-    def readers(self) -> tuple[Member, ...]:
-        """The convolutions and linear layers that read the channels; their outputs are the next feature maps."""
-        return tuple(member for member in self.members if member.side == IN)
+"""Largest change of the outputs, relative to their largest value, when channels are cut that no layer weighs."""
 
 
 @final
@@ -66,8 +23,8 @@ class Layers:
     """The layers of a network, from the last to the first.
 
     Attributes:
-        groups: those that can be pruned.
-        whole: those that cannot, with the reason.
+        groups: the layers that can be pruned, with what belongs to them.
+        whole: the layers that cannot, each with the reason.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -77,28 +34,28 @@ class Layers:
 def find_groups(
     network: nn.Module, example: Tensor, *, outputs: Outputs = all_tensors, keep: Sequence[str] = ()
 ) -> Layers:
-    """The groups of a network, last layer first.
+    """Find the groups of a network, last layer first.
 
-    The first layer stays whole, and so do the layers that make the outputs.  What belongs together is what the
-    dependency graph of Torch-Pruning says.  Each group is tried: cutting every other element from a copy must change
-    the outputs no more than making the readers ignore them does.  Of groups that fail, of the outputs, and of
-    networks that the graph does not know, it is measured instead, by sending NaN through the network.
+    The first layer and the layers that make the outputs stay whole. The dependency graph of Torch-Pruning tells which
+    channels belong together. Each group is tried: cutting every other element from a copy must not change the outputs
+    more than setting the weights that read them to zero. For groups that fail, and for layers that the graph does not
+    know, it is measured by sending NaN through the network.
 
     Args:
-        network: any module of convolutions and linear layers; it is left as it is.
+        network: any module of convolutions and linear layers; it is not changed.
         example: an input.
-        outputs: which of the tensors it returns must keep their width.
-        keep: further layers that must keep their output channels, by name.
+        outputs: selects, from what the network returns, the tensors whose width must not change.
+        keep: names of further layers that keep their output channels.
 
     Raises:
-        ConfigError: ``keep`` names no layer, or the network has no convolution or linear layer.
+        ConfigError: ``keep`` names an unknown layer, or the network has no convolution or linear layer.
         MissingExtraError: torch-pruning is not installed.
     """
     twin = copy.deepcopy(network).eval()
     order = running_order(twin, example)
     unknown = sorted(set(keep) - set(order))
     if unknown or not order:
-        raise ConfigError(f"Cannot keep {unknown}: the convolutions and linear layers that run are {order}")
+        raise ConfigError(f"Cannot keep {unknown}; the convolutions and linear layers that run are {order}")
     kept = {order[0]: "the first layer"} | dict.fromkeys(keep, "kept as asked")
     reached = graph_reach(twin, example, order, outputs)
     doubtful = set(order) - set(reached)
@@ -121,14 +78,14 @@ def _tried(
     kept: Mapping[str, str],
     outputs: Outputs,
 ) -> tuple[Layers, set[str]]:
-    """The groups that pass the trial, and the makers of the channels of those that do not."""
+    """The groups that pass the trial, and the layers that make the channels of those that fail."""
     whole = dict(kept)
     whole |= {name: found.obstacle for name, found in reached.items() if found.obstacle and name not in whole}
     groups: list[ChannelGroup] = []
     failed = set[str]()
     for group in _coupled(network, reached, order):
         reason = _bound(group, whole)
-        if not reason and (reason := _obstacle(group) or _trial(network, example, group, outputs)):
+        if not reason and (reason := _trial(network, example, group, outputs)):
             failed |= {member.layer for member in group.members if member.layer in reached}
         if reason:
             whole.setdefault(group.layer, reason)
@@ -138,7 +95,7 @@ def _tried(
 
 
 def _coupled(network: nn.Module, reached: Mapping[str, Reach], order: Sequence[str]) -> list[ChannelGroup]:
-    """All elements, under the last layer that makes them."""
+    """All elements, grouped by the last layer that makes them."""
     elements = _elements(reached)
     groups, taken = [], set[Place]()
     for name in reversed(order):
@@ -152,7 +109,7 @@ def _coupled(network: nn.Module, reached: Mapping[str, Reach], order: Sequence[s
 
 
 def _elements(reached: Mapping[str, Reach]) -> dict[Place, tuple[Place, ...]]:
-    """Each place with all that belong to it: channels that arrive at one place do, and so on from place to place."""
+    """Each place with all places that belong to it: all channels that arrive at one place belong together."""
     parents: dict[Place, Place] = {}
 
     def root(place: Place) -> Place:
@@ -172,7 +129,7 @@ def _elements(reached: Mapping[str, Reach]) -> dict[Place, tuple[Place, ...]]:
 
 
 def group_of(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
-    """Elements as a group under a layer that makes them."""
+    """The group of some elements, named after a layer that makes them."""
     sides = dict.fromkeys([(name, OUT), *sorted({(layer, side) for e in elements for layer, side, _ in e})])
     channels: dict[tuple[str, str], list[list[int]]] = {key: [[] for _ in elements] for key in sides}
     for number, element in enumerate(elements):
@@ -191,14 +148,12 @@ def _bound(group: ChannelGroup, whole: Mapping[str, str]) -> str:
     return f"bound to {makers[0]}, which stays whole: {whole[makers[0]]}" if makers else ""
 
 
-def _obstacle(group: ChannelGroup) -> str:
+def _trial(network: nn.Module, example: Tensor, group: ChannelGroup, outputs: Outputs) -> str:
+    """Why a group cannot be cut; empty if it can."""
     if group.count < 2:
         return "cannot become smaller: it has one channel, or its channels all depend on each other"
-    return "" if group.readers else "no convolution or linear layer reads it"
-
-
-def _trial(network: nn.Module, example: Tensor, group: ChannelGroup, outputs: Outputs) -> str:
-    """Why a group cannot be cut; empty where it can."""
+    if not group.readers:
+        return "no convolution or linear layer reads it"
     dropped = {(m.layer, m.side): {c for cs in m.channels[::2] for c in cs} for m in group.members}
     with torch.no_grad(), _restored([network.get_submodule(m.layer) for m in group.members]):
         for member in group.readers:
@@ -228,7 +183,7 @@ def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> str:
 
 @contextmanager
 def _restored(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Give layers back the parameters, buffers and numbers that they have now; quicker than copies of a network."""
+    """Restore the parameters, buffers and attributes of layers at the end; faster than copying the network."""
     tables = ("_parameters", "_buffers")
     saved = {layer: {k: dict(v) if k in tables else v for k, v in vars(layer).items()} for layer in layers}
     try:

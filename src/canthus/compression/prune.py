@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from canthus.compression.groups import find_groups
-from canthus.compression.layers import keep_channels, width
-from canthus.compression.plan import PrunedGroup, PrunePlan, apply_plan, renumbered, step_of
+from canthus.compression.plan import PrunePlan, apply_plan, renumbered, step_of
 from canthus.compression.reach import Outputs, all_tensors
 from canthus.compression.scores import SCORERS
 from canthus.errors import ConfigError
@@ -23,12 +22,12 @@ from canthus.models.weights import read_weights_file
 
 
 def points_and_maps(output: Output) -> list[Tensor]:
-    """Points, expected errors and heatmaps; ``features`` may become narrower."""
+    """The tensors that must keep their width: points, expected errors and heatmaps, but not feature maps."""
     return [part for part in (output.points, output.spread, output.heatmaps) if part is not None]
 
 
 STATE = "pruning.pt"
-"""File of a pruning that is under way: settings, plan so far, weights."""
+"""File of an unfinished pruning: settings, plan so far, weights."""
 
 
 @final
@@ -37,10 +36,10 @@ class PruneSettings:
     """How a network is pruned.
 
     Attributes:
-        rate: share of the channels that goes, of each layer; 0.75 leaves a quarter.
+        rate: share of each layer's channels that is removed; 0.75 leaves a quarter.
         scorer: key of ``SCORERS``.
-        round_to: channels that stay are rounded up to a multiple of this, as far as the layer has them.
-        keep: layers whose output channels all stay, by name; the first layer and the outputs stay anyway.
+        round_to: round the number of channels that stay up to a multiple of this, if the layer has as many.
+        keep: names of layers that keep all output channels; the first layer and the outputs always do.
     """
 
     rate: float
@@ -52,14 +51,14 @@ class PruneSettings:
 @final
 @dataclass(frozen=True)
 class Step:
-    """Where a pruning is.
+    """Progress of a pruning.
 
     Attributes:
         number: of this layer, from 1.
-        total: number of layers that are pruned.
-        layer: its name.
-        channels: before.
-        kept: after.
+        total: number of layers to prune.
+        layer: name of this layer.
+        channels: number of channels before.
+        kept: number of channels after.
     """
 
     number: int
@@ -72,12 +71,12 @@ class Step:
 @final
 @dataclass(frozen=True)
 class Pruned:
-    """What a pruning made.
+    """Result of a pruning.
 
     Attributes:
         network: the network, cut and retrained.
-        plan: rebuilds it from a whole one, with ``apply_plan``.
-        whole: layers that were left whole, with the reason.
+        plan: for ``apply_plan``, which rebuilds it from an unpruned network.
+        whole: layers that were left whole, each with the reason.
     """
 
     network: nn.Module
@@ -95,31 +94,33 @@ def prune(
     progress: Callable[[Step], None] = lambda step: None,
     state: Path | None = None,
 ) -> Pruned:
-    """Score the filters of a layer, drop the least, retrain, and go on with the layer before; see docs/pruning.md.
+    """Prune a network layer by layer, from the last to the first; see docs/pruning.md.
+
+    In each layer the filters are scored and those with the lowest scores removed; then the network is retrained.
 
     Args:
         network: any module of convolutions and linear layers that takes a batch; it is cut in place.
-        images: the sample that filters are scored on; the first one also shows the network's structure.
-        settings: how much, and by what.
-        outputs: which of the tensors that the network returns must keep their width.
-        retrain: trains the network in place after each layer.
-        progress: told of each layer before it is retrained.
-        state: folder for what is needed to go on after a stop, written after every layer; None keeps nothing.
+        images: sample that filters are scored on; the first two also show the structure of the network.
+        settings: how much is removed, and by which scores.
+        outputs: selects, from what the network returns, the tensors whose width must not change.
+        retrain: called after each layer to train the network in place.
+        progress: called for each layer before it is retrained.
+        state: folder in which each layer is saved, so that an interrupted pruning can go on; None saves nothing.
 
     Raises:
-        ConfigError: a rate that is no share, an unknown scorer, or a folder with a pruning by other settings.
+        ConfigError: a rate outside (0, 1), an unknown scorer, or a folder with a pruning by other settings.
     """
     if not 0 < settings.rate < 1 or settings.round_to < 1:
-        raise ConfigError(f"The rate lies between 0 and 1 and round_to is 1 or more, not {settings}")
+        raise ConfigError(f"rate must lie between 0 and 1 and round_to be at least 1, found {settings}")
     scorer = lookup(SCORERS, settings.scorer, kind="scorer")
     layers = find_groups(network, images[:2], outputs=outputs, keep=settings.keep)
     plan = _resume(network, settings, state)
     for number, group in enumerate(layers.groups[len(plan.groups) :], len(plan.groups) + 1):
-        scores = scorer(network, renumbered(group, plan), images)
-        step = step_of(group, _best(scores, settings))
-        _cut(network, step, plan)
-        plan = PrunePlan((*plan.groups, step))
-        now = Step(number, len(layers.groups), group.layer, group.count, len(step.kept))
+        today = renumbered(group, plan)
+        kept = _best(scorer(network, today, images), settings)
+        apply_plan(network, PrunePlan((step_of(today, kept),)))
+        plan = PrunePlan((*plan.groups, step_of(group, kept)))
+        now = Step(number, len(layers.groups), group.layer, group.count, len(kept))
         progress(now)
         retrain(network, now)
         if state is not None:
@@ -128,26 +129,18 @@ def prune(
 
 
 def _best(scores: Tensor, settings: PruneSettings) -> list[int]:
-    """Elements with the largest scores; of equal ones the first."""
+    """Elements with the largest scores; among equal scores the first."""
     count = len(scores)
     wanted = count - math.floor(settings.rate * count + 1e-9)
     kept = min(count, max(1, math.ceil(wanted / settings.round_to) * settings.round_to))
     return sorted(torch.sort(scores, descending=True, stable=True).indices[:kept].tolist())
 
 
-def _cut(network: nn.Module, step: PrunedGroup, before: PrunePlan) -> None:
-    for cut in step.cuts:
-        layer = network.get_submodule(cut.layer)
-        gone = before.dropped(cut.layer, cut.side)
-        alive = sorted(set(range(width(layer, cut.side) + len(gone))) - set(gone))
-        dropped = set(cut.dropped)
-        keep_channels(layer, cut.side, [now for now, channel in enumerate(alive) if channel not in dropped])
-
-
 def _write_state(network: nn.Module, settings: PruneSettings, plan: PrunePlan, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{STATE}.part"
-    torch.save({"settings": _as_text(settings), "plan": plan.to_json(), "state_dict": network.state_dict()}, unfinished)
+    state = {"settings": json.dumps(asdict(settings)), "plan": plan.to_json(), "state_dict": network.state_dict()}
+    torch.save(state, unfinished)
     unfinished.replace(folder / STATE)
 
 
@@ -155,14 +148,10 @@ def _resume(network: nn.Module, settings: PruneSettings, folder: Path | None) ->
     if folder is None or not (folder / STATE).exists():
         return PrunePlan()
     stored = read_weights_file(folder / STATE)
-    if stored["settings"] != _as_text(settings):
+    if stored["settings"] != json.dumps(asdict(settings)):
         raise ConfigError(
-            f"{folder} holds a pruning with other settings, {stored['settings']}; choose another folder, or delete it"
+            f"{folder} has a pruning with other settings, {stored['settings']}; choose another folder, or delete it"
         )
     plan = PrunePlan.from_json(stored["plan"])
     apply_plan(network, plan).load_state_dict(stored["state_dict"])
     return plan
-
-
-def _as_text(settings: PruneSettings) -> str:
-    return json.dumps(asdict(settings))

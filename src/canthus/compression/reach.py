@@ -1,9 +1,10 @@
-"""Which channels of a network belong together: by measurement, or by the graph of Torch-Pruning."""
+"""Which channels of a network belong together: by measurement, or by the dependency graph of Torch-Pruning."""
 
 import copy
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,27 +12,27 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canthus.compression.layers import IN, OUT, is_channelwise, is_mixing
+from canthus.compression.plan import IN, OUT, Place, is_channelwise, is_mixing
 from canthus.lookup import require
 
 Outputs = Callable[[Any], Sequence[Tensor]]
-"""Of what a network returns, the tensors whose width must stay."""
+"""From what a network returns to the tensors whose width must not change."""
 
-Place = tuple[str, str, int]
-"""Layer, side, channel."""
+Hook = tuple[Callable[..., Any], Callable[..., Any]]
+"""A method of a layer that registers a hook, and the hook."""
 
 
 @final
 @dataclass(frozen=True)
 class Reach:
-    """What the channels of one layer arrive at before the next layer mixes them.
+    """Where the output channels of one layer arrive before the next layer mixes them.
 
     Attributes:
         places: each place with the channels of the layer that arrive there.
-        obstacle: what they reach that cannot be cut; empty where there is no such thing.
+        obstacle: what the channels reach that cannot be cut; empty if there is nothing.
     """
 
-    places: Mapping[Place, frozenset[int]]
+    places: Mapping[Place, AbstractSet[int]]
     obstacle: str
 
 
@@ -48,22 +49,22 @@ def running_order(network: nn.Module, example: Tensor) -> list[str]:
     """Names of the plain convolutions and linear layers in the order in which they run."""
     found: dict[str, None] = {}
 
+    def note(name: str, *_: Any) -> None:
+        found.setdefault(name)
+
     hooks = [
-        (layer.register_forward_hook, functools.partial(_note, found, name))
+        (layer.register_forward_hook, functools.partial(note, name))
         for name, layer in network.named_modules()
         if is_mixing(layer)
     ]
-    with torch.no_grad(), _hooked(hooks):
+    with torch.no_grad(), hooked(hooks):
         network(example)
     return list(found)
 
 
-def _note(found: dict[str, None], name: str, *_: Any) -> None:
-    found.setdefault(name)
-
-
 @contextmanager
-def _hooked(hooks: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> Iterator[None]:
+def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
+    """Register hooks and remove them at the end."""
     handles = [register(hook) for register, hook in hooks]
     try:
         yield
@@ -72,71 +73,67 @@ def _hooked(hooks: Sequence[tuple[Callable[..., Any], Callable[..., Any]]]) -> I
             handle.remove()
 
 
-def reach(network: nn.Module, example: Tensor, name: str, outputs: Outputs) -> Reach:
-    """Where the output channels of a layer arrive.
+def channel_axis(layer: nn.Module) -> int:
+    """Axis of the channels in the input and the output of a layer."""
+    return -1 if isinstance(layer, nn.Linear) else 1
 
-    Whatever is computed from NaN is NaN, so it marks a channel through activations, batch norms, pooling, flattening,
-    joining and shortcuts; mixing layers are made to swallow it.  Every picture of a batch marks the channels that have
-    a one (or a zero) at one place of their number in binary, so that a single run tells all channels apart.
+
+def reach(network: nn.Module, example: Tensor, name: str, outputs: Outputs) -> Reach:
+    """Measure where the output channels of a layer arrive.
+
+    NaN marks a channel: it passes through activations, batch norms, pooling, flattening, concatenation and shortcuts.
+    Mixing layers replace it in their output. In a batch, picture i marks the channels whose number has a one in binary
+    digit i, and a second half of the batch marks those with a zero, so that a single run distinguishes all channels.
 
     Args:
         network: in eval mode.
         example: an input; its first picture is used.
         name: of a plain convolution or linear layer.
-        outputs: which of the tensors that the network returns must keep their width.
+        outputs: selects the tensors whose width must not change.
     """
-    layer = network.get_submodule(name)
-    channels = int(layer.weight.shape[0])  # type: ignore[index]  # of a mixing layer
+    channels = len(network.get_submodule(name).get_parameter("weight"))
     bits = max(1, (channels - 1).bit_length())
     code = torch.arange(channels)[None] >> torch.arange(bits)[:, None] & 1
-    found = _send(network, example, name, torch.cat([code, 1 - code]).bool(), outputs)
-    places: dict[Place, frozenset[int]] = {}
+    marks = torch.cat([code, 1 - code]).bool()
+    found = _send(network, example, name, marks, outputs)
+    if any((hits[:bits] & hits[bits:]).any() for hits in found.arrived.values()):
+        # Channels of this layer meet, and the code is ambiguous: one picture for each channel.
+        marks = torch.eye(channels, dtype=torch.bool)
+        found = _send(network, example, name, marks, outputs)
+    places: dict[Place, set[int]] = {}
     for (reader, side), hits in found.arrived.items():
-        ones, zeros = hits[:bits], hits[bits:]
-        if (ones & zeros).any():  # channels of this layer meet: only one picture a channel tells which
-            found = _send(network, example, name, torch.eye(channels, dtype=torch.bool), outputs)
-            return Reach(_one_by_one(found.arrived), found.obstacle)
-        numbers = (ones.long() << torch.arange(bits)[:, None]).sum(0)
-        for place in hits.any(0).nonzero().flatten().tolist():
-            places[reader, side, place] = frozenset([int(numbers[place])])
+        missed = (~hits).T.float() @ marks.float()  # pictures that mark a channel without a hit at a place
+        for place, channel in (missed == 0).nonzero().tolist():
+            places.setdefault((reader, side, place), set()).add(channel)
     return Reach(places, found.obstacle)
 
 
-def _one_by_one(arrived: Mapping[tuple[str, str], Tensor]) -> dict[Place, frozenset[int]]:
-    return {
-        (reader, side, place): frozenset(hits[:, place].nonzero().flatten().tolist())
-        for (reader, side), hits in arrived.items()
-        for place in hits.any(0).nonzero().flatten().tolist()
-    }
-
-
+@final
 class _Arrivals:
     """What one run saw.
 
     Attributes:
         arrived: (layer, side) to ``(pictures, channels)``, True where NaN came in.
-        obstacle: the last thing reached that cannot be cut.
+        obstacle: the last layer reached that cannot be cut.
     """
 
     def __init__(self) -> None:
         self.arrived: dict[tuple[str, str], Tensor] = {}
         self.obstacle = ""
 
-    def read(self, reader: tuple[str, str, int], _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def read(self, name: str, side: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note which channels of which pictures come in as NaN."""
-        name, side, axis = reader
-        seen = torch.isnan(inputs[0].movedim(axis, 1).flatten(2) if inputs[0].ndim > 2 else inputs[0][:, :, None])
-        hits = seen.any(2)
-        hits = hits.cpu()
+        maps = inputs[0].movedim(channel_axis(layer), 1)
+        hits = torch.isnan(maps).reshape(*maps.shape[:2], -1).any(2).cpu()
         self.arrived[name, side] = hits | self.arrived.get((name, side), torch.zeros_like(hits))
 
-    def read_by_stranger(self, name: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note that a layer that cannot be cut reads NaN."""
+    def read_whole(self, name: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note that NaN comes into a layer that cannot be cut."""
         if any(torch.isnan(t).any() for t in all_tensors(inputs)):
             self.obstacle = f"read by {name}, a {type(layer).__name__} that cannot be cut"
 
 
-def _swallow(_: nn.Module, __: Any, output: Any) -> Any:
+def _without_nan(_: nn.Module, __: Any, output: Any) -> Any:
     return torch.nan_to_num(output) if isinstance(output, Tensor) else output
 
 
@@ -146,28 +143,22 @@ def _mark(marks: Tensor, layer: nn.Module, _: Any, output: Tensor) -> Tensor:
     return output.movedim(axis, -1).masked_fill(at, torch.nan).movedim(-1, axis)
 
 
-def channel_axis(layer: nn.Module) -> int:
-    """Axis of the channels in what a layer reads and makes."""
-    return -1 if isinstance(layer, nn.Linear) else 1
-
-
 def _send(network: nn.Module, example: Tensor, name: str, marks: Tensor, outputs: Outputs) -> _Arrivals:
-    """Run a picture a row of ``marks``, with NaN in the marked output channels of a layer."""
+    """Run one picture for each row of ``marks``, with NaN in the marked output channels of a layer."""
     found = _Arrivals()
-    mark = functools.partial(_mark, marks)
-    hooks: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+    hooks: list[Hook] = []
     for key, layer in network.named_modules():
-        if is_mixing(layer) or is_channelwise(layer):
-            side = IN if is_mixing(layer) else OUT
-            hooks.append(
-                (layer.register_forward_pre_hook, functools.partial(found.read, (key, side, channel_axis(layer))))
-            )
-            if is_mixing(layer):
-                hooks.append((layer.register_forward_hook, mark if key == name else _swallow))
-        elif any(True for _ in layer.parameters(recurse=False)) and key:
-            hooks.append((layer.register_forward_pre_hook, functools.partial(found.read_by_stranger, key)))
-            hooks.append((layer.register_forward_hook, _swallow))
-    with torch.no_grad(), _hooked(hooks):
+        if is_channelwise(layer):
+            hooks.append((layer.register_forward_pre_hook, functools.partial(found.read, key, OUT)))
+            continue
+        if is_mixing(layer):
+            hooks.append((layer.register_forward_pre_hook, functools.partial(found.read, key, IN)))
+        elif key and any(True for _ in layer.parameters(recurse=False)):
+            hooks.append((layer.register_forward_pre_hook, functools.partial(found.read_whole, key)))
+        else:
+            continue
+        hooks.append((layer.register_forward_hook, functools.partial(_mark, marks) if key == name else _without_nan))
+    with torch.no_grad(), hooked(hooks):
         made = outputs(network(example[:1].expand(len(marks), *example.shape[1:])))
     if any(torch.isnan(t).any() for t in made):
         found.obstacle = "makes the outputs"
@@ -175,17 +166,17 @@ def _send(network: nn.Module, example: Tensor, name: str, marks: Tensor, outputs
 
 
 def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outputs: Outputs) -> dict[str, Reach]:
-    """What belongs to the channels of some layers, all from one trace of the network.
+    """Read from the dependency graph of Torch-Pruning where the output channels of layers arrive.
 
     Args:
-        network: any module; it is left as it is.
+        network: any module; it is not changed.
         example: an input.
         names: of plain convolutions and linear layers.
-        outputs: which of the tensors that the network returns are traced.
+        outputs: selects the tensors that are traced.
 
     Returns:
-        For each layer that the graph knows, where its channels arrive; layers that it does not know are missing.  None
-        is known of a network that flattens maps before a layer: the graph misnumbers those, or does not end (1.6.1).
+        The reach of each layer that the graph knows. It is empty for networks that the graph cannot trace, and for
+        those that flatten maps before a layer: version 1.6.1 numbers their channels wrongly, or does not end.
 
     Raises:
         MissingExtraError: torch-pruning is not installed.
@@ -200,9 +191,9 @@ def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outpu
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             return {}
     own = {layer: name for name, layer in twin.named_modules()}
-    found: dict[str, Reach] = {}
     if _flattens(graph, own, library.ops.OPTYPE.RESHAPE):
-        return found
+        return {}
+    found: dict[str, Reach] = {}
     for name in names:
         layer = twin.get_submodule(name)
         if layer in graph.module2node:
@@ -213,7 +204,7 @@ def graph_reach(network: nn.Module, example: Tensor, names: Sequence[str], outpu
 
 
 def _flattens(graph: Any, own: Mapping[nn.Module, str], reshape: Any) -> bool:
-    """Whether a layer comes after a change of shape."""
+    """Whether a layer follows a change of shape."""
     waiting = [node for node in graph.module2node.values() if node.type == reshape]
     seen = set(waiting)
     while waiting:
@@ -227,7 +218,7 @@ def _flattens(graph: Any, own: Mapping[nn.Module, str], reshape: Any) -> bool:
 
 
 def elements_of(network: nn.Module, group: Any) -> tuple[str, list[list[Place]]]:
-    """The layer that a ``torch_pruning.Group`` starts from, and what goes with each of its channels."""
+    """The layer that a ``torch_pruning.Group`` starts from, and the places that belong to each of its channels."""
     own = {layer: name for name, layer in network.named_modules()}
     first = group[0]
     elements: dict[int, list[Place]] = {int(root): [] for root in first.root_idxs}
@@ -238,7 +229,7 @@ def elements_of(network: nn.Module, group: Any) -> tuple[str, list[list[Place]]]
 
 
 def _reach(group: Any, own: Mapping[nn.Module, str]) -> Reach:
-    places: dict[Place, frozenset[int]] = {}
+    places: dict[Place, set[int]] = {}
     obstacle = ""
     for item in group:
         layer = item.dep.target.module
@@ -246,11 +237,10 @@ def _reach(group: Any, own: Mapping[nn.Module, str]) -> Reach:
         if isinstance(layer, nn.Parameter):
             obstacle = "read by a parameter outside of layers, which cannot be cut"
         elif name is not None and (is_mixing(layer) or is_channelwise(layer)):
-            reads = group._DG.is_in_channel_pruning_fn(item.dep.handler)  # noqa: SLF001  # it tells this nowhere else
+            reads = group._DG.is_in_channel_pruning_fn(item.dep.handler)  # noqa: SLF001  # no public name
             side = IN if is_mixing(layer) and reads else OUT
             for channel, root in zip(item.idxs, item.root_idxs, strict=True):
-                place = (name, side, int(channel))
-                places[place] = places.get(place, frozenset()) | {int(root)}
+                places.setdefault((name, side, int(channel)), set()).add(int(root))
         elif name is not None:
             obstacle = f"read by {name}, a {type(layer).__name__} that cannot be cut"
     return Reach(places, obstacle)

@@ -1,8 +1,8 @@
-"""Which filters matter: reconstruction error of the next layer, as a function and as an importance of Torch-Pruning."""
+"""Scores of filters: the change of the next feature map without them, also as an importance of Torch-Pruning."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -10,62 +10,66 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.compression.groups import ChannelGroup, Member, group_of
-from canthus.compression.reach import elements_of
+from canthus.compression.groups import group_of
+from canthus.compression.plan import ChannelGroup, Member
+from canthus.compression.reach import Hook, channel_axis, elements_of, hooked
 from canthus.lookup import lookup
+from canthus.models.output import evaluating
 
 BATCH = 16
-"""Pictures that run at a time."""
+"""Pictures in one run."""
 
 LIMIT = 1 << 24
 """Numbers in one block of responses: 64 MB."""
 
 Scorer = Callable[[nn.Module, ChannelGroup, Tensor], Tensor]
-"""(network, group with the network's present channel numbers, pictures) to a score an element."""
+"""From (network, group with the present channel numbers, pictures) to a score for each element."""
 
 
 def closed_form_scores(
     network: nn.Module, group: ChannelGroup, images: Float[Tensor, "n *shape"]
 ) -> Float[Tensor, " elements"]:
-    """Scores in closed form.
+    """Compute the scores in closed form.
 
     Before its activation the next feature map is linear in its input channels, so the change is the response to the
-    element's channels alone; one grouped convolution gives the responses of all elements.  For a 1x1 convolution their
-    squares need not even be spelt out: they are products of the Gram matrices of weights and inputs.
+    channels of the element alone. One grouped convolution gives the responses of all elements. For a 1x1 convolution
+    their squares are products of the Gram matrices of weights and inputs.
 
     Args:
-        network: is run in eval mode.
+        network: runs in eval mode.
         group: channels as the network has them now.
-        images: the sample.
+        images: sample of pictures.
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
-    add = functools.partial(_add, scores)
-    with _evaluating(network), _pre_hooks(network, group.readers, add):
+
+    def add(member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for elements, channels in _by_size(member):
+            scores[elements] += _responses(layer, inputs[0], channels.to(inputs[0].device)).double().cpu()
+
+    hooks = [
+        (network.get_submodule(m.layer).register_forward_pre_hook, functools.partial(add, m)) for m in group.readers
+    ]
+    with evaluating(network), hooked(hooks):
         for part in images.split(BATCH):
             network(part)
     return (scores / len(images)).to(images.dtype)
 
 
-def _add(scores: Tensor, member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-    for elements, channels in _by_size(member):
-        scores[elements] += _responses(layer, inputs[0], channels.to(inputs[0].device)).double().cpu()
-
-
 def literal_scores(
     network: nn.Module, group: ChannelGroup, images: Float[Tensor, "n *shape"]
 ) -> Float[Tensor, " elements"]:
-    """Scores as they are defined: take an element out, run the network, compare the next feature maps.
+    """Compute the scores by their definition: remove an element, run the network, compare the next feature maps.
 
-    A reader whose change is measured hands the unchanged map on, so that a reader behind another one meets its own
-    change alone.
+    A reader passes the unchanged map on once its change is measured, so that a reader behind it sees only the change of
+    its own input.
 
     Args:
-        network: is run in eval mode, once an element and batch.
+        network: runs in eval mode, once for each element and batch.
         group: channels as the network has them now.
-        images: the sample.
+        images: sample of pictures.
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
-    with _evaluating(network):
+    with evaluating(network):
         for part in images.split(BATCH):
             reference = _reader_outputs(network, group, part)
             for element in range(group.count):
@@ -74,24 +78,21 @@ def literal_scores(
 
 
 SCORERS: dict[str, Scorer] = {"closed": closed_form_scores, "literal": literal_scores}
-"""Name to scorer; they agree, the first is faster."""
+"""Scorer by name. Both give the same scores; ``closed`` is faster."""
 
 
 class _SeenError(Exception):
-    """All readers have run; what follows is not needed."""
+    """All readers have run; the rest of the network is not needed."""
 
 
 def _reader_outputs(network: nn.Module, group: ChannelGroup, images: Tensor) -> list[Tensor]:
     found: list[Tensor] = []
-    handles = [
-        network.get_submodule(m.layer).register_forward_hook(lambda _, __, output: found.append(output.clone()))
-        for m in group.readers
-    ]
-    try:
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        found.append(output.clone())
+
+    with hooked([(network.get_submodule(m.layer).register_forward_hook, keep) for m in group.readers]):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 
@@ -99,30 +100,24 @@ def _change(
     network: nn.Module, group: ChannelGroup, element: int, images: Tensor, reference: Sequence[Tensor]
 ) -> float:
     comparison = _Comparison(reference)
-    handles = []
+    hooks: list[Hook] = []
     for member in group.readers:
         layer = network.get_submodule(member.layer)
         channels = torch.tensor(member.channels[element], dtype=torch.long)
-        axis = -1 if isinstance(layer, nn.Linear) else 1
-        handles.append(layer.register_forward_pre_hook(functools.partial(_take_out, channels, axis)))
-        handles.append(layer.register_forward_hook(comparison))
-    try:
+        hooks.append((layer.register_forward_pre_hook, functools.partial(_without, channels)))
+        hooks.append((layer.register_forward_hook, comparison))
+    with hooked(hooks), contextlib.suppress(_SeenError):
         network(images)
-    except _SeenError:
-        return comparison.total
-    finally:
-        for handle in handles:
-            handle.remove()
     return comparison.total
 
 
-def _take_out(channels: Tensor, axis: int, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (inputs[0].index_fill(axis, channels.to(inputs[0].device), 0.0), *inputs[1:])
+def _without(channels: Tensor, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].index_fill(channel_axis(layer), channels.to(inputs[0].device), 0.0), *inputs[1:])
 
 
 @final
 class _Comparison:
-    """Adds up the changes of the readers' outputs, in the order in which they run, and hands on the unchanged ones."""
+    """Hook that sums the changes of the readers' outputs, in running order, and passes the unchanged outputs on."""
 
     def __init__(self, reference: Sequence[Tensor]) -> None:
         self.total = 0.0
@@ -143,20 +138,16 @@ def _responses(layer: nn.Module, inputs: Tensor, channels: Tensor) -> Tensor:
 
     Args:
         layer: a plain convolution or a linear layer.
-        inputs: what it reads.
-        channels: ``(elements, m)``.
+        inputs: its input.
+        channels: input channels of each element, ``(elements, m)``.
     """
     weight: Tensor = layer.get_parameter("weight")
     if isinstance(layer, nn.Linear):
-        chosen = inputs.reshape(-1, inputs.shape[-1])[:, channels]
-        return torch.cat(
-            [
-                torch.einsum("nkm,okm->kno", x, weight[:, c]).square().sum((1, 2))
-                for x, c in _blocks(chosen, channels, len(weight), axis=1)
-            ]
-        )
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        parts = _chunks(channels, len(flat) * len(weight))
+        return torch.cat([torch.einsum("nkm,okm->kno", flat[:, c], weight[:, c]).square().sum((1, 2)) for c in parts])
     if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        raise TypeError(f"Cannot score what a {type(layer).__name__} reads")
+        raise TypeError(f"Cannot score the input of a {type(layer).__name__}; expected a convolution or linear layer")
     if max(layer.kernel_size) == 1 and not any(layer.padding):
         for axis, stride in enumerate(layer.stride):
             inputs = inputs.index_select(
@@ -171,7 +162,7 @@ def _responses(layer: nn.Module, inputs: Tensor, channels: Tensor) -> Tensor:
 
 
 def _grouped(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor, channels: Tensor) -> Tensor:
-    """One grouped convolution: a group an element, each with all filters."""
+    """One grouped convolution: one group for each element, each with all filters."""
     elements, size = channels.shape
     weight = layer.weight[:, channels.flatten()].unflatten(1, (elements, size)).transpose(0, 1).flatten(0, 1)
     padding: Any = layer.padding
@@ -183,59 +174,29 @@ def _grouped(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor, channels:
 
 
 def _chunks(channels: Tensor, cost: int) -> tuple[Tensor, ...]:
-    """Parts of the elements whose responses fit the limit."""
+    """Parts of the elements whose responses fit into ``LIMIT``."""
     parts: tuple[Tensor, ...] = channels.split(max(1, LIMIT // cost))
     return parts
 
 
-def _blocks(chosen: Tensor, channels: Tensor, outputs: int, *, axis: int) -> Iterator[tuple[Tensor, Tensor]]:
-    parts = _chunks(channels, chosen.shape[0] * outputs)
-    yield from zip(chosen.split(len(parts[0]), axis), parts, strict=True)
-
-
 def _by_size(member: Member) -> Iterator[tuple[Tensor, Tensor]]:
-    """Elements with equally many channels in a reader, and these channels ``(elements, m)``."""
+    """Elements with the same number m of channels in a reader, and these channels ``(elements, m)``."""
     for size in sorted({len(c) for c in member.channels} - {0}):
         elements = [i for i, c in enumerate(member.channels) if len(c) == size]
         yield torch.tensor(elements), torch.tensor([member.channels[i] for i in elements])
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    training = {layer: layer.training for layer in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for layer, mode in training.items():
-            layer.training = mode
-
-
-@contextmanager
-def _pre_hooks(network: nn.Module, members: Sequence[Member], call: Callable[..., None]) -> Iterator[None]:
-    handles = [
-        network.get_submodule(member.layer).register_forward_pre_hook(functools.partial(call, member))
-        for member in members
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 @final
 class ReconstructionImportance:
-    """How much the next feature map changes without a channel, as an ``importance`` of Torch-Pruning.
+    """The change of the next feature map without a channel, as an ``importance`` of Torch-Pruning.
 
     Args:
-        network: the one that is pruned.
-        images: the sample that channels are scored on, ``(n, 3, s, s)``.
+        network: the network that is pruned.
+        images: sample that channels are scored on, ``(n, 3, s, s)``.
         scorer: key of ``SCORERS``.
 
     Raises:
-        ConfigError: no such scorer.
+        ConfigError: unknown scorer.
     """
 
     def __init__(self, network: nn.Module, images: Tensor, *, scorer: str = "closed") -> None:
@@ -245,7 +206,7 @@ class ReconstructionImportance:
 
     @torch.no_grad()
     def __call__(self, group: Any) -> Float[Tensor, " channels"] | None:
-        """Scores of the channels of a ``torch_pruning.Group``; None where no layer reads them, which spares them."""
+        """Scores of the channels of a ``torch_pruning.Group``; None if no layer reads them, so that they are kept."""
         name, elements = elements_of(self._network, group)
         found = group_of(name, elements)
         return self._score(self._network, found, self._images) if found.readers else None

@@ -1,5 +1,7 @@
 """The interface of a network, and what it returns."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -52,16 +54,22 @@ class Maps(NamedTuple):
     deep: Tensor
 
 
-def example_output(network: nn.Module, size: int) -> Output:
-    """Output of a network for one grey picture, computed in eval mode; the network is left as it was.
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode without gradients; restore the mode of each layer at the end."""
+    training = {layer: layer.training for layer in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for layer, mode in training.items():
+            layer.training = mode
 
-    Args:
-        network: returns ``Output``.
-        size: side of its input in pixels.
-    """
-    training = network.training
+
+def example_output(network: nn.Module, size: int) -> Output:
+    """Output of a network for one grey picture of the given side, computed in eval mode."""
     device = next(network.parameters()).device
-    with torch.no_grad():
-        output: Output = network.eval()(torch.full((1, 3, size, size), 0.5, device=device))
-    network.train(training)
+    with evaluating(network):
+        output: Output = network(torch.full((1, 3, size, size), 0.5, device=device))
     return output

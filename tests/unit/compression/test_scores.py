@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from canthus.compression.groups import find_groups
-from canthus.compression.layers import IN, OUT, keep_channels
+from canthus.compression.plan import IN, OUT, keep_channels
 from canthus.compression.scores import closed_form_scores, literal_scores
 
 
