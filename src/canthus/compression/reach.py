@@ -3,9 +3,8 @@
 import copy
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,12 +13,10 @@ from torch import Tensor, nn
 
 from canthus.compression.plan import IN, OUT, Place, is_channelwise, is_mixing
 from canthus.lookup import require
+from canthus.models.output import Hook, hooked
 
 Outputs = Callable[[Any], Sequence[Tensor]]
 """From what a network returns to the tensors whose width must not change."""
-
-Hook = tuple[Callable[..., Any], Callable[..., Any]]
-"""A method of a layer that registers a hook, and the hook."""
 
 
 @final
@@ -60,17 +57,6 @@ def running_order(network: nn.Module, example: Tensor) -> list[str]:
     with torch.no_grad(), hooked(hooks):
         network(example)
     return list(found)
-
-
-@contextmanager
-def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
-    """Register hooks and remove them at the end."""
-    handles = [register(hook) for register, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def channel_axis(layer: nn.Module) -> int:

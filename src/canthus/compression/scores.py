@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from canthus.compression.groups import group_of
 from canthus.compression.plan import ChannelGroup, Member
-from canthus.compression.reach import Hook, channel_axis, elements_of, hooked
+from canthus.compression.reach import channel_axis, elements_of
 from canthus.lookup import lookup
-from canthus.models.output import evaluating
+from canthus.models.output import Hook, evaluating, hooked
 
 BATCH = 16
 """Pictures in one run."""

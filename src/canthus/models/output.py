@@ -1,8 +1,8 @@
-"""The interface of a network, and what it returns."""
+"""The interface of a network, what it returns, and running it for a measurement."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,21 @@ class Maps(NamedTuple):
 
     features: Tensor
     deep: Tensor
+
+
+Hook = tuple[Callable[..., Any], Callable[..., Any]]
+"""A method of a layer that registers a hook, and the hook."""
+
+
+@contextmanager
+def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
+    """Register hooks and remove them at the end."""
+    handles = [register(hook) for register, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""Start a network from a local file: weights of torch, or of its own ONNX export."""
+"""Load the weights of a network from a local file: a state dict of torch, or its own ONNX export."""
 
+import functools
 import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,41 +13,49 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
+from canthus.evaluation.onnx_counts import read_graph
 from canthus.lookup import require
+from canthus.models.output import evaluating, hooked
 
 FEW = 6
-"""Names of one kind that a report prints."""
+"""Number of names of one kind that a report prints."""
+
+LEAST_VARIANCE = 1e-8
+"""Lower bound of a batch norm's variance, for channels that are constant."""
+
+BATCH = 64
+"""Pictures in one run while statistics of batch norms are measured."""
 
 
 def read_weights_file(path: Path) -> dict[str, Any]:
-    """Read what ``torch.save`` wrote, as plain data.
+    """Read a file of ``torch.save`` as plain data; nothing in it is executed.
 
     Raises:
-        ModelFileError: no such file, damaged, holding more than plain data, or no dictionary.
+        ModelFileError: the file is missing, damaged, contains more than plain data, or is no dictionary.
     """
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file of weights")
+        raise ModelFileError(f"{path}: there is no such file of weights")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged byte leads to
-        raise ModelFileError(f"{path}: not a file of weights that can be read safely ({error})") from error
+    except Exception as error:  # torch raises many types
+        raise ModelFileError(f"{path}: not a file of weights, or it cannot be read safely ({error})") from error
     if not isinstance(loaded, dict):
-        raise ModelFileError(f"{path}: expected names with tensors, found {type(loaded).__name__}")
+        raise ModelFileError(f"{path}: expected a dictionary of tensors, found {type(loaded).__name__}")
     return loaded
 
 
 @final
 @dataclass(frozen=True)
 class WeightsReport:
-    """What a file of weights had for a network.
+    """Which tensors of a network were loaded from a file of weights. Counters of batches are not listed.
 
     Attributes:
         path: the file.
-        part: part of the network that has the file's names, such as ``backbone``; empty for the network itself.
-        matched: names of the part that the file filled.
-        missing: names of the part that the file does not have; counters of batches aside.
-        unexpected: names of the file that the part does not have; counters of batches aside.
-        mismatched: names of both whose shapes differ, with the file's shape and the part's.
+        part: part of the network that the file fits, such as ``backbone``; empty for the whole network.
+        matched: names that were loaded.
+        missing: names of the part that the file lacks.
+        unexpected: names of the file that the part lacks.
+        mismatched: names in both with different shapes: (the file's shape, the part's shape).
     """
 
     path: Path
@@ -57,11 +67,11 @@ class WeightsReport:
 
     @property
     def left(self) -> list[str]:
-        """Names of the part that stay as they were."""
+        """Names of the part that were not loaded."""
         return [*self.missing, *self.mismatched]
 
     def __str__(self) -> str:
-        """One line for people."""
+        """The report in one line."""
         of = f" of the {self.part}" if self.part else ""
         text = f"{self.path}: {len(self.matched)} of {len(self.matched) + len(self.left)} tensors{of} taken"
         shapes = [f"{name} {_shape(theirs)} -> {_shape(own)}" for name, (theirs, own) in self.mismatched.items()]
@@ -70,33 +80,33 @@ class WeightsReport:
 
 
 def load_weights(network: nn.Module, path: Path) -> WeightsReport:
-    """Take from a file every tensor that has the name and the shape of one of the network's.
+    """Load from a file every tensor that has the name and the shape of a tensor of the network.
 
-    The file is a state dict as torch saves it, or holds one under ``state_dict``; it is read as plain data.  A network
-    with a ``backbone`` may take it there, by the names that the backbone alone has.  Last layers usually have another
-    shape and stay as they are.
+    The file is a state dict saved by torch, or has one under ``state_dict``. If more of its names fit the network's
+    ``backbone`` than the network, it is loaded into the backbone. Last layers usually have another shape and keep their
+    weights.
 
     Raises:
-        ModelFileError: not a file of weights, or nothing in it fits.
+        ModelFileError: the file cannot be read, or no weight in it fits.
     """
     loaded = read_weights_file(path)
     state = loaded.get("state_dict", loaded)
     if not isinstance(state, dict):
-        raise ModelFileError(f"{path}: expected names with tensors under 'state_dict', found {type(state).__name__}")
+        raise ModelFileError(f"{path}: expected a dictionary under 'state_dict', found {type(state).__name__}")
     tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
     parts = {"": network} | {name: child for name, child in network.named_children() if name == "backbone"}
     name = max(parts, key=lambda name: len(tensors.keys() & parts[name].state_dict().keys()))
     own = parts[name].state_dict()
     fitting = {key: value for key, value in tensors.items() if key in own and value.shape == own[key].shape}
     if not any(value.ndim > 1 for value in fitting.values()):
-        raise ModelFileError(f"{path}: none of its {len(state)} entries has name and shape of a weight of this network")
+        raise ModelFileError(f"{path}: none of its {len(state)} entries has the name and shape of a network's weight")
     parts[name].load_state_dict(fitting, strict=False)
     return WeightsReport(
         path=path,
         part=name,
-        matched=_telling(fitting),
-        missing=_telling(own.keys() - tensors.keys()),
-        unexpected=_telling(tensors.keys() - own.keys()),
+        matched=_listed(fitting),
+        missing=_listed(own.keys() - tensors.keys()),
+        unexpected=_listed(tensors.keys() - own.keys()),
         mismatched={
             key: (tuple(tensors[key].shape), tuple(own[key].shape))
             for key in own
@@ -105,7 +115,7 @@ def load_weights(network: nn.Module, path: Path) -> WeightsReport:
     )
 
 
-def _telling(names: Iterable[str]) -> tuple[str, ...]:
+def _listed(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.endswith("num_batches_tracked")))
 
 
@@ -117,53 +127,49 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= FEW else f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
 
 
-LEAST_VARIANCE = 1e-8
-"""Of a channel that is always the same; its norm keeps some scale."""
-BATCH = 64
-
-
 def load_onnx_weights(network: nn.Module, path: Path, images: Float[Tensor, "n 3 s s"]) -> None:
-    """Fill a network from its own export; heads of the spread that the file lacks stay as they are.
+    """Load the weights of a network from its own export.
+
+    An export has no batch norms: they are part of its convolutions. The network gets the convolutions of the file, and
+    batch norms whose statistics are measured on pictures and which change nothing. Heads of expected errors that the
+    file lacks keep their weights.
 
     Args:
-        network: the network that the file was made of.
+        network: the network that was exported.
         path: the ONNX file.
-        images: pictures as in training, in [0, 1]; the statistics of the batch norms are measured on them.
+        images: pictures as in training, in [0, 1].
 
     Raises:
         MissingExtraError: onnx is not installed.
-        ModelFileError: no ONNX file, or the export of another network.
+        ModelFileError: not an ONNX file, or the export of another network.
     """
-    merged = _merged_weights(path)
+    stored = _stored_weights(path)
     norms = dict(_norms(network))
-    own = {name: p for name, p in network.named_parameters() if not name.startswith("spread.")}
+    skipped = ("spread.", *(f"{name}." for name, module in network.named_modules() if module in norms.values()))
     with torch.no_grad():
-        for name, parameter in own.items():
-            owner = name.rpartition(".")[0]
-            if owner in norms.values():
-                continue  # set below, from what the convolution before it carries
-            stored = merged.get(name)
-            if stored is None or stored.shape != parameter.shape:
-                found = "nothing of that name" if stored is None else f"shape {tuple(stored.shape)}"
+        for name, parameter in network.named_parameters():
+            if name.startswith(skipped):
+                continue
+            found = stored.get(name)
+            if found is None or found.shape != parameter.shape:
                 raise ModelFileError(
                     f"{path}: is the export of another network: expected {name} of shape {tuple(parameter.shape)}, "
-                    f"found {found}"
+                    f"found {'nothing of that name' if found is None else f'shape {tuple(found.shape)}'}"
                 )
-            parameter.copy_(stored)
+            parameter.copy_(found)
         for convolution, norm in norms.items():
-            _set_plain(_module(network, norm), merged[f"{convolution}.bias"])
-        means, variances = _statistics(network, norms, images)
+            norm.bias.copy_(stored[f"{convolution}.bias"])
+            none = torch.zeros(norm.num_features, dtype=torch.float64)
+            _set_statistics(norm, none, torch.ones_like(none))
+        measured = _statistics(network, norms, images)
         for convolution, norm in norms.items():
-            _set_statistics(_module(network, norm), means[convolution], variances[convolution])
+            _set_statistics(norm, *measured[convolution])
 
 
-def _merged_weights(path: Path) -> dict[str, Tensor]:
-    """Weights and biases of the file by the names that the network gives them."""
+def _stored_weights(path: Path) -> dict[str, Tensor]:
+    """Weights and biases of an ONNX file by their names in the network."""
+    graph = read_graph(path).graph
     onnx = require("onnx", extra="train")
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:  # protobuf raises what the damaged byte leads to
-        raise ModelFileError(f"{path}: is no ONNX file ({error})") from error
     arrays = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}
     found = {}
     for node in graph.node:
@@ -175,74 +181,42 @@ def _merged_weights(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _norms(network: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of each convolution and of the batch norm right after it."""
+def _norms(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    """Name of each convolution, and the batch norm right after it."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Sequential):
-            children = list(module.named_children())
-            for (first, convolution), (second, norm) in itertools.pairwise(children):
+            for (first, convolution), (_, norm) in itertools.pairwise(module.named_children()):
                 if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    prefix = f"{name}." if name else ""
-                    yield prefix + first, prefix + second
-
-
-def _module(network: nn.Module, name: str) -> nn.BatchNorm2d:
-    module = network.get_submodule(name)
-    if not isinstance(module, nn.BatchNorm2d):
-        raise TypeError(f"{name} is {type(module).__name__}, not a batch norm")
-    return module
-
-
-def _set_plain(norm: nn.BatchNorm2d, bias: Tensor) -> None:
-    """Make the norm add the bias and do nothing else."""
-    mean, variance = _buffers(norm)
-    mean.zero_()
-    variance.fill_(1.0)
-    norm.weight.fill_((1.0 + norm.eps) ** 0.5)
-    norm.bias.copy_(bias)
+                    yield f"{name}.{first}".removeprefix("."), norm
 
 
 def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """Give the norm its statistics without changing what it computes."""
-    own_mean, own_variance = _buffers(norm)
+    """Set the statistics of a norm that adds its bias and change its parameters so that it still does only that."""
     variance = variance.clamp(min=LEAST_VARIANCE)
-    own_mean.copy_(mean)
-    own_variance.copy_(variance)
+    norm.get_buffer("running_mean").copy_(mean)
+    norm.get_buffer("running_var").copy_(variance)
     norm.weight.copy_((variance + norm.eps).sqrt())
     norm.bias.add_(mean)
 
 
-def _buffers(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    if norm.running_mean is None or norm.running_var is None:
-        raise TypeError("The batch norm keeps no statistics")
-    return norm.running_mean, norm.running_var
-
-
 def _statistics(
-    network: nn.Module, norms: dict[str, str], images: Float[Tensor, "n 3 s s"]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Mean and variance of each channel behind every convolution."""
-    sums: dict[str, Tensor] = {}
-    squares: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
+    network: nn.Module, names: Iterable[str], images: Float[Tensor, "n 3 s s"]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and variance of each output channel of convolutions."""
+    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    squares: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    counts = Counter[str]()
 
-    def listen(name: str) -> torch.utils.hooks.RemovableHandle:
-        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            values = output.double()
-            sums[name] = sums.get(name, torch.zeros(())) + values.sum(dim=(0, 2, 3))
-            squares[name] = squares.get(name, torch.zeros(())) + values.square().sum(dim=(0, 2, 3))
-            counts[name] = counts.get(name, 0) + output.numel() // output.shape[1]
+    def add(name: str, _: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        values = output.double()
+        sums[name] = sums[name] + values.sum(dim=(0, 2, 3))
+        squares[name] = squares[name] + values.square().sum(dim=(0, 2, 3))
+        counts[name] += output.numel() // output.shape[1]
 
-        return network.get_submodule(name).register_forward_hook(add)
-
-    handles = [listen(name) for name in norms]
-    training = network.training
-    network.eval()
-    for part in images.split(BATCH):
-        network(part)
-    network.train(training)
-    for handle in handles:
-        handle.remove()
-    means = {name: (sums[name] / counts[name]) for name in norms}
-    variances = {name: (squares[name] / counts[name] - means[name].square()) for name in norms}
-    return {n: m.float() for n, m in means.items()}, {n: v.float() for n, v in variances.items()}
+    hooks = [(network.get_submodule(name).register_forward_hook, functools.partial(add, name)) for name in names]
+    with evaluating(network), hooked(hooks):
+        for part in images.split(BATCH):
+            network(part)
+    means = {name: sums[name] / count for name, count in counts.items()}
+    variances = {name: squares[name] / count - means[name].square() for name, count in counts.items()}
+    return {name: (mean.float(), variances[name].float()) for name, mean in means.items()}
