@@ -22,7 +22,7 @@ def test_huber_wing_is_equation_7(error: float) -> None:
 
 
 def test_huber_wing_needs_a_positive_delta() -> None:
-    with pytest.raises(ValueError, match="positive delta"):
+    with pytest.raises(ValueError, match="must be positive"):
         huber_wing_loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2), delta=0.0)
 
 

@@ -101,7 +101,7 @@ def test_a_decoding_leaves_out_the_head_that_it_does_not_need() -> None:
     ("network", "how", "message"),
     [
         (small(), "maps", "decoding"),
-        (small(heatmaps=False), "both", "made without heatmaps"),
+        (small(heatmaps=False), "both", "has no heatmaps"),
         (nn.Linear(2, 2), "both", "one way only"),
     ],
 )

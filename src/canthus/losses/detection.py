@@ -1,4 +1,4 @@
-"""Losses of single-stage face detectors, and which locations answer for which face."""
+"""Losses of single-stage face detectors, and the assignment of faces to locations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.nn import functional
 
 CENTRE = 1.5
-"""A location answers for a face if it lies within so many strides of the centre of its box, and within the box."""
+"""A location is assigned to a face if it is within this many strides of the centre of the box, and in the box."""
 
 
 @final
 @dataclass(frozen=True)
 class Locations:
-    """Where a network looks, in pixels of the input; edge coordinates.
+    """Locations of a network's predictions, in pixels of the input; edge coordinates.
 
     Attributes:
         centres: of the cells.
         strides: sides of the cells.
-        sizes: least and largest face that a cell answers for, longer side in pixels.
+        sizes: smallest and largest face assigned to a cell, longer side in pixels.
     """
 
     centres: Float[Tensor, "l 2"]
@@ -38,8 +38,8 @@ def locations(
         height: of the input in pixels, a multiple of every stride.
         width: likewise.
         strides: of the levels.
-        sizes: least and largest face of each level, longer side of the box in pixels.
-        device: where the tensors shall live.
+        sizes: smallest and largest face of each level, longer side of the box in pixels.
+        device: of the returned tensors.
     """
     centres, steps, ranges = [], [], []
     for stride, (least, most) in zip(strides, sizes, strict=True):
@@ -52,7 +52,7 @@ def locations(
 
 
 def decode_boxes(output: Float[Tensor, "*n l 15"], places: Locations) -> Float[Tensor, "*n l 4"]:
-    """Boxes that a network's output stands for; the format is that of ``models.face_detector``."""
+    """Bounding boxes of a network's output, whose format ``models.face_detector`` describes."""
     stride = places.strides[:, None]
     middle = places.centres + output[..., 1:3] * stride
     half = torch.exp(output[..., 3:5]) * stride / 2
@@ -62,23 +62,23 @@ def decode_boxes(output: Float[Tensor, "*n l 15"], places: Locations) -> Float[T
 def assign(
     boxes: Float[Tensor, "b m 4"], present: Bool[Tensor, "b m"], places: Locations
 ) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
-    """The face that each location answers for: of those near whose centre it lies, the smallest.
+    """Assign to each location the smallest of the faces whose centre is near.
 
-    As in FCOS with centre sampling (Tian et al., 2020), but a face is shared by levels whose sizes overlap.
+    As in FCOS with centre sampling (Tian et al., 2020), but levels whose sizes overlap share a face.
 
     Args:
-        boxes: face boxes, padded to the same number a picture.
-        present: False where a row of ``boxes`` is padding.
+        boxes: bounding boxes, padded to the same number in each picture.
+        present: False for rows of ``boxes`` that are padding.
         places: the locations.
 
     Returns:
-        Index of the face (any where there is none), and whether the location answers for one.
+        Index of the face (arbitrary if there is none), and whether the location has one.
     """
     side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-3)
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     longer = side.amax(dim=-1)
     offset = (places.centres[None, None] - middle[:, :, None]).abs()
-    # The cell of the centre answers even for a face smaller than itself.
+    # The cell of the centre is assigned even a face smaller than itself.
     radius = torch.minimum(CENTRE * places.strides, 0.4 * longer[..., None]).maximum(0.5 * places.strides)
     near = (offset <= radius[..., None]).all(dim=-1)
     fits = (longer[..., None] >= places.sizes[:, 0]) & (longer[..., None] < places.sizes[:, 1])
@@ -91,12 +91,12 @@ def assign(
 def quality_focal_loss(
     logits: Float[Tensor, "*n"], quality: Float[Tensor, "*n"], *, focus: float = 2.0
 ) -> Float[Tensor, "*n"]:
-    """Cross entropy against a soft score, weighted by how far off the score is.
+    """Cross entropy against a soft score, weighted by the error of the score.
 
     Li et al. (2020), "Generalized Focal Loss", eq. 3: |y - s|^beta times the cross entropy of s and y.
 
     Args:
-        logits: of the scores s.
+        logits: logits of the scores s.
         quality: y in [0, 1]; 0 for background.
         focus: beta.
     """
@@ -128,9 +128,9 @@ class DetectionLosses:
     """Mean losses of one batch.
 
     Attributes:
-        score: of the scores of all known locations, over the number of locations with a face.
+        score: loss of the scores of all known locations, divided by the number of locations with a face.
         box: DIoU loss of the locations with a face.
-        points: distance of the five points in sides of the box.
+        points: smooth L1 distance of the five points, in sides of the box.
     """
 
     score: Float[Tensor, ""]
@@ -150,11 +150,11 @@ def detection_losses(
     """Score, box and point losses of a batch.
 
     Args:
-        output: of the network, see ``models.face_detector``.
-        boxes: face boxes in pixels of the input, padded.
-        points: of the scheme ``five`` in edge coordinates; NaN where unknown.
-        present: False where a row of ``boxes`` is padding.
-        known: locations that are background if no face is there; elsewhere nobody knows.
+        output: output of the network, see ``models.face_detector``.
+        boxes: bounding boxes in pixels of the input, padded.
+        points: points of the scheme ``five`` in edge coordinates; NaN if unknown.
+        present: False for rows of ``boxes`` that are padding.
+        known: True for locations that are background if they have no face; others without a face are ignored.
         places: the locations of the output.
     """
     face, answers = assign(boxes, present, places)

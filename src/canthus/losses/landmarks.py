@@ -1,4 +1,4 @@
-"""Losses of landmarks: squared and absolute errors, the wing family, heatmaps, and the expected error of each point."""
+"""Losses of landmarks: absolute and squared errors, the wing family, heatmaps, and expected errors."""
 
 import math
 from collections.abc import Callable
@@ -22,12 +22,9 @@ def l2_loss(predicted: Float[Tensor, "n k 2"], target: Float[Tensor, "n k 2"]) -
 def smooth_l1_loss(
     predicted: Float[Tensor, "n k 2"], target: Float[Tensor, "n k 2"], *, delta: float = 1.0
 ) -> Float[Tensor, " n"]:
-    """Squared below ``delta``, linear above: Girshick (2015), "Fast R-CNN", eq. 3, with the knee at ``delta``.
+    """Squared error below ``delta``, linear above: Girshick (2015), "Fast R-CNN", eq. 3, with the knee at ``delta``.
 
-    Args:
-        predicted: points in any unit.
-        target: truth in the same unit.
-        delta: the knee, in that unit.
+    Mean of each face. ``delta`` has the unit of the points.
     """
     return functional.smooth_l1_loss(predicted, target, beta=delta, reduction="none").mean(dim=(1, 2))
 
@@ -39,16 +36,16 @@ def wing_loss(
     width: float = 10.0,
     curvature: float = 2.0,
 ) -> Float[Tensor, " n"]:
-    """Logarithmic near the truth, linear far from it, so that small errors keep a strong gradient.
+    """Wing loss: logarithmic for small errors, which keep a strong gradient, and linear for large ones.
 
     wing(x) = w ln(1 + |x| / eps) for |x| < w, else |x| - C with C = w - w ln(1 + w / eps).
     Feng et al. (2018), "Wing Loss for Robust Facial Landmark Localisation", eq. 5.
 
     Args:
         predicted: points in pixels of the network's input.
-        target: truth in the same unit.
-        width: w, pixels.
-        curvature: eps, pixels.
+        target: ground truth in the same unit.
+        width: w in pixels.
+        curvature: eps in pixels.
 
     Returns:
         Mean over points and coordinates of each face.
@@ -57,7 +54,7 @@ def wing_loss(
         ValueError: ``width`` or ``curvature`` is not positive.
     """
     if width <= 0 or curvature <= 0:
-        raise ValueError(f"The wing loss needs positive width and curvature, not {width} and {curvature}")
+        raise ValueError(f"width and curvature of the wing loss must be positive, found {width} and {curvature}")
     error = (predicted - target).abs()
     offset = width - width * math.log1p(width / curvature)
     curved = width * torch.log1p(error / curvature)
@@ -75,34 +72,26 @@ def huber_wing_loss(
     """Sum of the Huber and the wing loss.
 
     Huber(x) = x^2 / 2 for |x| <= delta, else delta (|x| - delta / 2).
-    Yu et al. (2023), "Face Keypoint Detection Method Based on Blaze_ghost Network", eq. 3 to 7; the weight of a face
-    in eq. 8 is the caller's, see ``losses.weights``.
+    Yu et al. (2023), "Face Keypoint Detection Method Based on Blaze_ghost Network", eq. 3 to 7; the caller applies
+    the weight of a face in eq. 8, see ``losses.weights``.
 
-    Args:
-        predicted: points in pixels of the network's input.
-        target: truth in the same unit.
-        width: w of the wing, pixels.
-        curvature: eps of the wing, pixels.
-        delta: knee of the Huber loss, pixels.
-
-    Returns:
-        Mean over points and coordinates of each face.
+    Points, ``width``, ``curvature`` and ``delta`` are in pixels of the network's input. Returns the mean of each face.
 
     Raises:
         ValueError: ``width``, ``curvature`` or ``delta`` is not positive.
     """
     if delta <= 0:
-        raise ValueError(f"The Huber-wing loss needs a positive delta, not {delta}")
+        raise ValueError(f"delta of the Huber-wing loss must be positive, found {delta}")
     huber = functional.huber_loss(predicted, target, delta=delta, reduction="none").mean(dim=(1, 2))
     return huber + wing_loss(predicted, target, width=width, curvature=curvature)
 
 
 def gaussian_maps(points: Float[Tensor, "n k 2"], side: int, *, sigma: float) -> Float[Tensor, "n k side side"]:
-    """Gaussians of height 1 at the points; computes ``canthus.heatmaps.draw_heatmaps``.
+    """Draw Gaussians of height 1 at the points, as ``canthus.heatmaps.draw_heatmaps`` does.
 
     Args:
-        points: in the unit frame; NaN gives an empty map.
-        side: cells of a map's side.
+        points: in the unit frame; a NaN point has an empty map.
+        side: of a map in cells.
         sigma: standard deviation in cells.
     """
     cells = torch.arange(side, dtype=points.dtype, device=points.device)
@@ -114,12 +103,12 @@ def gaussian_maps(points: Float[Tensor, "n k 2"], side: int, *, sigma: float) ->
 def heatmap_l2_loss(
     heatmaps: Float[Tensor, "n s k h h"], target: Float[Tensor, "n k 2"], *, sigma: float = 1.0
 ) -> Float[Tensor, " n"]:
-    """Mean squared difference of each face's maps from Gaussians at its points, summed over the stages.
+    """Mean squared difference between heatmaps and Gaussians at the true points, summed over the stages.
 
     Newell et al. (2016), "Stacked Hourglass Networks", section 3.2: every stage is supervised.
 
     Args:
-        heatmaps: of each stage.
+        heatmaps: maps of each of s stages.
         target: true points in the unit frame.
         sigma: standard deviation of the Gaussians, in cells.
     """
@@ -127,20 +116,30 @@ def heatmap_l2_loss(
     return (heatmaps - wanted[:, None]).square().mean(dim=(2, 3, 4)).sum(dim=1)
 
 
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "wing": wing_loss,
+    "huber_wing": huber_wing_loss,
+    "l1": l1_loss,
+    "l2": l2_loss,
+    "smooth_l1": smooth_l1_loss,
+}
+"""Loss by name, of points against points in pixels of the input. Keyword arguments are settings of a recipe. Each is a
+mean over the points, one number for each face."""
+
 HEATMAP_LOSSES: dict[str, Callable[..., Tensor]] = {"heatmap_l2": heatmap_l2_loss}
-"""Name to loss of ``Output.heatmaps`` against points in the unit frame; keyword arguments are settings."""
+"""Loss by name, of ``Output.heatmaps`` against points in the unit frame."""
 
 
 def spread_loss(spread: Float[Tensor, "n k"], errors: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-    """Negative log-likelihood of errors under exponential distributions whose means are expected, mean of each face.
+    """Negative log-likelihood of errors e under exponential distributions with mean b = exp(spread); mean of each face.
 
-    log b + e / b with b = exp(spread): for the density exp(-e / b) / b.  Its least value is at b = E[e], so that
-    ``exp(spread)`` becomes the expected error.
+    log b + e / b, for the density exp(-e / b) / b. The minimum is at b = E[e], so ``exp(spread)`` learns the expected
+    error.
 
     Args:
-        spread: logarithm of the expected errors.
-        errors: distances between points and truth in the unit of ``exp(spread)``, without gradient; NaN where the
-            truth is not known, which takes no part.
+        spread: natural logarithm of the expected errors.
+        errors: distances between points and ground truth in the unit of ``exp(spread)``, without gradient; NaN errors
+            are ignored.
     """
     known = torch.isfinite(errors)
     fitted = spread + torch.where(known, errors, 0.0) * torch.exp(-spread)

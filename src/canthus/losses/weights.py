@@ -17,12 +17,12 @@ def pose_weights(predicted: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"]) 
 
     Yu et al. (2023), "Face Keypoint Detection Method Based on Blaze_ghost Network", ``euler_angle_weights`` in eq. 8.
 
-    Differs: with the 1.  As printed (``pose_weights_as_printed``) the weight and with it the whole loss is zero where
-    the pose is right, however wrong the points are.
+    Differs: the 1 is added. As printed (``pose_weights_as_printed``), the weight and so the whole loss is zero for a
+    face with the right pose, however wrong its points are.
 
     Args:
-        predicted: angles in radians; never degrees, whose cosine is noise.
-        target: truth in radians; a face with a NaN angle gets weight 1.
+        predicted: angles in radians.
+        target: ground truth in radians; a NaN angle counts as no error.
     """
     return 1 + pose_weights_as_printed(predicted, target)
 
@@ -30,11 +30,9 @@ def pose_weights(predicted: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"]) 
 def pose_weights_as_printed(predicted: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
     """Sum over yaw, pitch, roll of (1 - cos of the error): the factor of eq. 2 and 8 of Yu et al. (2023).
 
-    Args:
-        predicted: angles in radians.
-        target: truth in radians; a face with a NaN angle gets weight 0.
+    Angles are in radians; a NaN angle counts as no error.
     """
-    # NaN goes before the cosine: behind it, the gradient would be zero times NaN.
+    # NaN is replaced before the cosine: after it, the gradient would be zero times NaN.
     return (1 - torch.cos((predicted - target).nan_to_num(0.0))).sum(dim=1)
 
 
@@ -48,21 +46,18 @@ POSE_WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "as_printed": pose_weights_as_printed,
     "none": no_pose_weights,
 }
-"""Name to weights of faces from (predicted, true) angles."""
+"""Weights of faces by name, from (predicted, true) angles."""
 
 
 def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) -> Float[Tensor, " n"]:
-    """Mean inverse fraction of the classes a face belongs to: the omega of Guo et al. (2019), "PFLD", eq. 1.
+    """Mean inverse fraction of the classes of a face: the omega of Guo et al. (2019), "PFLD", eq. 1.
 
-    Differs: a face of no class weighs 1, where public code multiplies it away; and a class's weight is never above
-    100, so that one face of a class that is all but absent does not rule the batch.
+    Differs: a face without a class has weight 1, where public code multiplies its loss by zero. The weight of a class
+    is at most 100, so that a single face of a rare class does not dominate the batch.
 
     Args:
         members: which face belongs to which class, such as those of ``canthus.data.splits.face_kinds``.
         fractions: share of each class among the training faces, in [0, 1].
-
-    Returns:
-        At least 1 for every face.
     """
     inverse = 1 / fractions.clamp(0.01, 1.0)
     belongs = members.to(inverse.dtype)
@@ -71,23 +66,23 @@ def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) 
 
 
 PointLoss = Callable[[Tensor, Tensor], Tensor]
-"""From what is predicted of each point and the true points, ``(n, k, 2)``, to a loss for each face, ``(n,)``."""
+"""From predictions for each point and true points, ``(n, k, 2)``, to the loss of each face, ``(n,)``."""
 
 
 def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any], *, axis: int = 1) -> PointLoss:
-    """The loss as a weighted mean over the points: sum w_k L_k / sum w_k, where L_k is the loss of point k alone.
+    """Turn a loss into a weighted mean over the points: sum w_k L_k / sum w_k, where L_k is the loss of point k alone.
 
-    Holds for every loss that is a mean over the points, which ``LOSSES`` and ``HEATMAP_LOSSES`` are: points of one
-    weight are given to it together.  Weights that are all the same change nothing.
+    The loss must be a mean over the points, as all in ``LOSSES`` and ``HEATMAP_LOSSES`` are. Equal weights change
+    nothing.
 
     Args:
-        loss: of all points alike.
+        loss: with equal weights.
         scheme: numbering of the points.
-        weights: by group of the scheme, or by ``eyes``, ``brows``, ``mouth``; the other points weigh 1.
-        axis: of the points in what is predicted; 2 for heatmaps.
+        weights: by group of the scheme, or by ``eyes``, ``brows``, ``mouth``; other points have weight 1.
+        axis: of the points in the prediction; 2 for heatmaps.
 
     Raises:
-        ConfigError: no such part, a point is named twice, or a weight is no finite number above zero.
+        ConfigError: unknown part, a point in two parts, or a weight that is not a finite number above zero.
     """
     parts = _parts(scheme, weights)
     if len(parts) == 1:
@@ -105,7 +100,7 @@ def weigh_points(loss: PointLoss, scheme: Scheme, weights: Mapping[str, Any], *,
 
 
 def _parts(scheme: Scheme, weights: Mapping[str, Any]) -> list[tuple[float, list[int]]]:
-    """Points by weight."""
+    """Each distinct weight with its points."""
     by_point: dict[int, float] = {}
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:

@@ -1,4 +1,4 @@
-"""Single-stage face detector: separable convolutions, a feature pyramid, one box and five points a location."""
+"""Single-stage face detector: separable convolutions, a feature pyramid, a box and five points for each location."""
 
 from collections.abc import Sequence
 from typing import final
@@ -10,20 +10,20 @@ from torch.nn import functional
 from canthus.models.layers import conv_bn_relu, scaled_channels
 
 STRIDES = (8, 16, 32)
-"""Pixels of the input between two locations, of each level of the pyramid."""
+"""Distance between two locations in pixels of the input, for each level of the pyramid."""
 OUTPUTS = 15
-"""Numbers of a location: score, box (4), five points (10); see ``FaceDetector``."""
+"""Numbers for each location: score, box (4), five points (10); see ``FaceDetector``."""
 PRIOR_SCORE = 0.01
-"""Score of every location before training, so that the many without a face do not swamp the first steps."""
+"""Score of every location before training. Low, because most locations have no face."""
 PRIOR_SIZE = 3.0
 """Side of every box before training, in strides."""
 
 
 def separable(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Depthwise convolution and a 1x1 one, then batch norm and ReLU.
+    """Depthwise convolution, 1x1 convolution, batch norm, ReLU.
 
-    Nothing stands between the two, as in Xception (Chollet, 2017, section 4.7) and BlazeFace: on a CPU the passes over
-    memory that a norm and a ReLU take cost more than the convolution.
+    Nothing stands between the two convolutions, as in Xception (Chollet, 2017, section 4.7) and BlazeFace: on a CPU a
+    norm and a ReLU there would take longer than the convolution.
     """
     return nn.Sequential(
         nn.Conv2d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False),
@@ -38,9 +38,9 @@ class FaceDetector(nn.Module):
     Deng et al. (2019), "RetinaFace: Single-stage Dense Face Localisation in the Wild": one pass over a pyramid of
     features gives score, box and five points of every location.
 
-    Differs: no anchors but one box a location, as in FCOS (Tian et al., 2019); one subnet shared by score, box and
-    points; no mean is taken off the picture, which the first batch norm does as well and for nothing; 5x5 kernels
-    deep in the backbone, so that large faces fit into the receptive field of 32-pixel cells.
+    Differs: one box for each location instead of anchors, as in FCOS (Tian et al., 2019); one subnet shared by score,
+    box and points; no mean is subtracted from the picture, because the first batch norm does that; 5x5 kernels deep in
+    the backbone, so that large faces fit into the receptive field of 32-pixel cells.
 
     The output ``(n, locations, 15)`` lists the levels one after the other, each row by row.  With the cell (i, j) of
     stride s, a row is: logit of the score; centre of the face box minus ``(i + 0.5, j + 0.5)``, in strides; natural
@@ -49,7 +49,7 @@ class FaceDetector(nn.Module):
 
     Args:
         width: channel multiplier.
-        depth: separable blocks of the levels 8, 16 and 32 after the one that shrinks.
+        depth: number of separable blocks of the levels 8, 16 and 32 after the one with stride 2.
     """
 
     def __init__(self, *, width: float = 1.0, depth: Sequence[int] = (2, 3, 3)) -> None:
@@ -75,7 +75,7 @@ class FaceDetector(nn.Module):
 
     @property
     def first_convolution(self) -> nn.Conv2d:
-        """The layer that sees the picture."""
+        """The first convolution."""
         return next(layer for layer in self.stem.modules() if isinstance(layer, nn.Conv2d))
 
     def _start(self) -> None:

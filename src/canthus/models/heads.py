@@ -1,4 +1,4 @@
-"""Heads of networks: expected errors, head pose, and points decoded from heatmaps."""
+"""Heads of networks: expected errors, head pose, and points from heatmaps."""
 
 import math
 from typing import final
@@ -10,17 +10,15 @@ from canthus.heatmaps import LEAST
 from canthus.models.layers import conv_bn_relu
 
 HIDDEN = 16
-"""Width between the two layers: what hides points (hands, hair, a turned head) hides many at a time."""
+"""Width between the two layers. A few units are enough: what hides points hides many at a time."""
 
 START = 0.05
-"""Error that a fresh head expects of every point, sides of the crop."""
+"""Expected error of every point before training, in sides of the crop."""
 
 
 @final
 class SpreadHead(nn.Module):
-    """Logarithm of the expected error of each point, in sides of the crop, from flat features.
-
-    Two layers with few units between them, so that it adds little to what the points cost.
+    """Predict the logarithm of the error of each point, in sides of the crop, from flat features.
 
     Args:
         inputs: width of the features.
@@ -39,13 +37,13 @@ class SpreadHead(nn.Module):
 
 
 def spread_of_map(channels: int, side: int, points: int, *, squeezed: int = 8) -> nn.Sequential:
-    """The head for a map of features: a 1x1 convolution to few channels, so that places are kept, then ``SpreadHead``.
+    """``SpreadHead`` for a feature map: a 1x1 convolution to few channels comes first and keeps positions.
 
     Args:
         channels: of the map.
         side: of the map.
         points: number of landmarks.
-        squeezed: channels that are left.
+        squeezed: channels after the convolution.
     """
     return nn.Sequential(
         nn.Conv2d(channels, squeezed, 1), nn.ReLU(), nn.Flatten(), SpreadHead(squeezed * side**2, points)
@@ -54,7 +52,7 @@ def spread_of_map(channels: int, side: int, points: int, *, squeezed: int = 8) -
 
 @final
 class PoseBranch(nn.Module):
-    """Yaw, pitch and roll in radians from the feature map at 1/4 of the side.
+    """Predict yaw, pitch and roll in radians from the feature map at 1/4 of the side.
 
     Guo et al. (2019), "PFLD", Table 2, as Yu et al. (2023) print it in their Table 2: conv3 stride 2 to 128, conv3
     128, conv3 stride 2 to 32, conv7 to 128, fully connected 32 and 3.
@@ -84,9 +82,9 @@ class PoseBranch(nn.Module):
 
 
 def points_of_heatmaps(maps: Tensor) -> Tensor:
-    """Peaks of maps ``(n, k, side, side)`` as points ``(n, k, 2)`` of the unit frame; computes ``decode_heatmaps``.
+    """Peaks of heatmaps ``(n, k, side, side)`` as points ``(n, k, 2)`` in the unit frame, as ``decode_heatmaps``.
 
-    Nothing flows back through it: networks of heatmaps learn from their maps.
+    No gradient passes through: such networks learn from their heatmaps.
     """
     side = maps.shape[-1]
     flat = maps.detach().float().flatten(2)

@@ -1,4 +1,4 @@
-"""One backbone with two heads, of points and of heatmaps, that learn together."""
+"""One backbone with two heads that learn together: regression of points, and heatmaps."""
 
 import copy
 import itertools
@@ -17,18 +17,18 @@ from canthus.models.layers import NormalizeColours, conv_bn_relu
 from canthus.models.output import Output
 
 DECODINGS = {"regression": 0.0, "heatmap": 1.0, "both": 0.5}
-"""Where points may come from, and the share of the heatmaps in them."""
+"""Sources of the points, with the share of the heatmaps."""
 
 DOUBLINGS = 3
-"""How often the heatmap head doubles the side."""
+"""Number of times that the heatmap head doubles the side."""
 
 START = -3.0
-"""Of the last layer of the heatmaps before the sigmoid: a fresh head draws nearly empty maps, as the true ones are."""
+"""Bias of the last layer of the heatmaps: before training they are nearly empty, as true heatmaps are."""
 
 
 @final
 class PointHead(nn.Module):
-    """Means of a map's channels to points ``(n, k, 2)`` in [0, 1]: layers with batch norm and ReLU, one more, sigmoid.
+    """Points ``(n, k, 2)`` in [0, 1] from the channel means of a map: linear layers with batch norm and ReLU, sigmoid.
 
     Args:
         channels: in.
@@ -51,15 +51,15 @@ class PointHead(nn.Module):
 
 @final
 class HeatmapHead(nn.Module):
-    """A deep map to heatmaps ``(n, k, side, side)`` in [0, 1].
+    """Heatmaps ``(n, k, side, side)`` in [0, 1] from the last map of a backbone.
 
-    Differs: the side is doubled three times with a convolution after each, where the paper upsamples once before its
-    convolutions; 3x3 convolutions on 320 channels at 32x32 would cost more than the whole backbone.
+    Differs: the side is doubled three times, each time before a convolution. The paper upsamples once before its
+    convolutions, but 3x3 convolutions of 320 channels at 32x32 would cost more than the whole backbone.
 
     Args:
         channels: in.
         points: number of landmarks k.
-        side: of the heatmaps, a multiple of 8 (the number of doublings).
+        side: of the heatmaps, a multiple of 8.
         hidden: channels after each doubling.
     """
 
@@ -83,20 +83,20 @@ class HeatmapHead(nn.Module):
 class JointNetwork(nn.Module):
     """Regression and heatmaps on one backbone: "mobile-distill-prune" (2024), sections 3.3 to 3.5.
 
-    The points are those of the regression; what the heatmaps say of them can be had with ``decoding``.  A batch norm of
-    the regression cannot learn from a batch of one face.
+    The points are those of the regression; see ``decoding`` for those of the heatmaps. The batch norms of the
+    regression cannot learn from a batch of one face.
 
     Args:
         points: number of landmarks k.
-        size: side of the square input in pixels; any multiple of 4, because the last map is averaged.
+        size: side of the square input in pixels, a multiple of 4.
         backbone: key of ``BACKBONES``.
         width: factor of the backbone's channels.
-        top: whether a MobileNet V2 or V3 keeps its last 1x1 layer; without it V2 has the size that the paper prints.
-        hidden: widths of the fully connected layers before the last.
+        top: whether a MobileNet V2 or V3 has its last 1x1 layer; without it V2 has the printed size.
+        hidden: widths of the fully connected layers before the last one.
         heatmaps: whether there is a heatmap head.
-        heatmap_side: cells of a map's side, a multiple of 8.
-        heatmap_hidden: channels of the heatmap head after each of its three doublings.
-        spread: whether the network also tells the expected error of each point.
+        heatmap_side: side of the heatmaps in cells, a multiple of 8.
+        heatmap_hidden: channels of the heatmap head after each doubling, three numbers.
+        spread: whether the network also predicts the error of each point.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class JointNetwork(nn.Module):
         self.size = size
         self.normalize = NormalizeColours()
         self.backbone = create_backbone(backbone, width=width, **({} if top else {"top": False}))
-        channels: int = self.backbone.channels  # type: ignore[assignment]  # what every backbone tells
+        channels: int = self.backbone.channels  # type: ignore[assignment]  # an attribute of every backbone
         self.feature_channels = self.backbone.feature_channels
         self.point_head: PointHead | None = PointHead(channels, points, hidden=hidden)
         self.heatmap_head = (
@@ -148,27 +148,27 @@ class JointNetwork(nn.Module):
         regressed: Tensor | None = None if self.point_head is None else self.point_head(means)
         if maps is None or (regressed is not None and self.heatmap_share == 0):
             if regressed is None:
-                raise ConfigError("A joint network without heads gives no points")
+                raise ConfigError("A joint network without a heatmap head needs its regression head")
             return regressed
         drawn = points_of_heatmaps(maps)
         return drawn if regressed is None else torch.lerp(regressed, drawn.to(regressed.dtype), self.heatmap_share)
 
 
 def decoding(network: nn.Module, how: str) -> nn.Module:
-    """A copy of a trained network that takes its points from elsewhere, without the head that it no longer needs.
+    """Copy a trained joint network, choose the source of its points, and drop a head that is no longer needed.
 
     Args:
-        network: any; only a ``JointNetwork`` has a choice.
-        how: ``regression``; ``heatmap``: the peaks of the maps; ``both``: the mean of the two.
+        network: a ``JointNetwork``.
+        how: ``regression``; ``heatmap`` for the peaks of the heatmaps; ``both`` for the mean of the two.
 
     Raises:
-        ConfigError: no such decoding, or the network has no heatmaps beside its points.
+        ConfigError: unknown decoding, another kind of network, or one without heatmaps.
     """
     share = lookup(DECODINGS, how, kind="decoding")
     if not isinstance(network, JointNetwork):
-        raise ConfigError(f"{type(network).__name__} gives its points in one way only; leave out --decode")
+        raise ConfigError(f"{type(network).__name__} has only one source of points; leave out --decode")
     if share > 0 and network.heatmap_head is None:
-        raise ConfigError(f"This network was made without heatmaps, so it cannot be decoded by {how}")
+        raise ConfigError(f"This network has no heatmaps, so {how!r} is not possible; use 'regression'")
     chosen = copy.deepcopy(network)
     chosen.heatmap_share = share
     if how == "regression":
