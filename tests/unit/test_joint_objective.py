@@ -102,7 +102,7 @@ def test_a_decoding_leaves_out_the_head_that_it_does_not_need() -> None:
     [
         (small(), "maps", "decoding"),
         (small(heatmaps=False), "both", "has no heatmaps"),
-        (nn.Linear(2, 2), "both", "one way only"),
+        (nn.Linear(2, 2), "both", "only one source"),
     ],
 )
 def test_a_decoding_that_is_not_there_is_refused(network: nn.Module, how: str, message: str) -> None:
