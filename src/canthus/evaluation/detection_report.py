@@ -1,4 +1,4 @@
-"""Figures of a detector on a dataset, and the report that keeps them."""
+"""Precision, recall and other figures of a detector on a dataset."""
 
 import csv
 import math
@@ -21,16 +21,16 @@ from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 
 SIZE_EDGES = (0.0, 10.0, 16.0, 32.0, 64.0, 128.0, math.inf)
-"""Bins of face size: square root of the area of the set's own box, in pixels of the picture."""
+"""Edges of the bins of face size: the square root of the area of the labelled box, in pixels of the picture."""
 
 
 @final
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Precision and recall at every score that occurs, descending; finds of equal score come in together.
+    """Precision and recall at every score that occurs, in descending order.
 
     Attributes:
-        scores: finds of at least this score count.
+        scores: smallest score of the detections that count.
         precision: share of hits among them.
         recall: share of the labelled faces that they hit.
     """
@@ -40,20 +40,21 @@ class PrecisionRecall:
     recall: Float64[np.ndarray, " n"]
 
     def area(self) -> float:
-        """Exact area under the interpolated curve, ``interpolated_area`` of its points."""
+        """Exact area under the interpolated curve, see ``interpolated_area``."""
         return interpolated_area(self.precision, self.recall)
 
 
 @final
 @dataclass(frozen=True)
 class AtScore:
-    """What a detector does at one score.
+    """Figures of a detector at one score.
 
     Attributes:
-        recall: share of all labelled faces found.
-        precision: share of hits among the finds in completely labelled pictures.
-        false_per_picture: false finds in a completely labelled picture.
-        other_per_picture: finds on no labelled face in a picture whose labels are incomplete: false, or unlabelled.
+        recall: share of all labelled faces that were found.
+        precision: share of hits among the detections in completely labelled pictures.
+        false_per_picture: mean number of false detections in a completely labelled picture.
+        other_per_picture: mean number of detections on no labelled face in a picture with incomplete labels; they are
+            false or on unlabelled faces.
     """
 
     recall: float
@@ -63,7 +64,7 @@ class AtScore:
 
 
 def precision_recall(rows: DetectionRows) -> PrecisionRecall:
-    """The curve over the completely labelled pictures; empty where nothing was found in them."""
+    """The curve over the completely labelled pictures; empty if nothing was found in them."""
     finds, truths = rows.finds, rows.truths
     counted = rows.complete[finds.pictures] & ((finds.verdicts == HIT) | (finds.verdicts == FALSE))
     faces = int((rows.complete[truths.pictures] & ~truths.ignored).sum())
@@ -75,18 +76,18 @@ def precision_recall(rows: DetectionRows) -> PrecisionRecall:
 
 
 def average_precision(rows: DetectionRows) -> float:
-    """Average precision over the completely labelled pictures; NaN where they have no face that counts."""
+    """Average precision over the completely labelled pictures; NaN if no face counts in them."""
     if not (rows.complete[rows.truths.pictures] & ~rows.truths.ignored).any():
         return math.nan
     return precision_recall(rows).area()
 
 
 def recall_at_false_finds(rows: DetectionRows, per_picture: float) -> float:
-    """Largest recall at which a completely labelled picture has on average at most ``per_picture`` false finds.
+    """Largest recall with at most ``per_picture`` false detections per completely labelled picture.
 
     Args:
-        rows: of one detector.
-        per_picture: false finds allowed, as a mean over the completely labelled pictures.
+        rows: rows of one detector.
+        per_picture: allowed mean of false detections over the completely labelled pictures.
 
     Returns:
         Share of all labelled faces; NaN without such pictures or faces.
@@ -95,14 +96,14 @@ def recall_at_false_finds(rows: DetectionRows, per_picture: float) -> float:
     if pictures == 0:
         return math.nan
     false = np.sort(rows.finds.scores[_false(rows) & rows.complete[rows.finds.pictures]])[::-1]
-    # A hair of slack, or 0.1 of 30 pictures would allow 2 and not 3.
+    # Without the slack, 0.1 per picture would allow 2 and not 3 in 30 pictures.
     allowed = math.floor(per_picture * pictures + 1e-9)
     barred = -math.inf if len(false) <= allowed else float(false[allowed])
     return _share(rows.truths.scores > barred, ~rows.truths.ignored)
 
 
 def at_score(rows: DetectionRows, score: float) -> AtScore:
-    """Recall, precision and false finds among finds of at least ``score``."""
+    """Recall, precision and false detections among the detections with at least ``score``."""
     finds = rows.finds
     shown = finds.scores >= score
     complete = rows.complete[finds.pictures]
@@ -121,7 +122,7 @@ def at_score(rows: DetectionRows, score: float) -> AtScore:
 def recall_by_size(
     rows: DetectionRows, score: float, *, edges: tuple[float, ...] = SIZE_EDGES
 ) -> dict[str, tuple[int, float]]:
-    """Faces and recall at ``score`` in bins of face size, each with its lower edge; empty bins are left out."""
+    """Number of faces and recall at ``score`` in bins of face size, lower edges included; empty bins are left out."""
     found, counts = rows.truths.scores >= score, ~rows.truths.ignored
     bins = {}
     for low, high in pairwise(edges):
@@ -132,7 +133,7 @@ def recall_by_size(
 
 
 def recall_by_label(rows: DetectionRows, score: float) -> Mapping[str, tuple[int, float]]:
-    """Faces and recall at ``score`` for each label, in alphabetical order; nothing where the set has no labels."""
+    """Number of faces and recall at ``score`` by label, in alphabetical order; empty if the dataset has no labels."""
     found, labels = rows.truths.scores >= score, np.array(rows.truths.labels, np.str_)
     members = {name: (labels == name) & ~rows.truths.ignored for name in sorted(set(rows.truths.labels))}
     if set(members) <= {""}:
@@ -147,7 +148,7 @@ def _false(rows: DetectionRows) -> Bool[np.ndarray, " n"]:
 
 
 def _share(found: Bool[np.ndarray, " m"], members: Bool[np.ndarray, " m"]) -> float:
-    """Share of the members that were found; NaN scores of missed faces compare as not found."""
+    """Share of the members that were found; NaN if there are no members."""
     return float(found[members].mean()) if members.any() else math.nan
 
 
@@ -158,41 +159,29 @@ def _bin_name(low: float, high: float) -> str:
 
 
 FALSE_FINDS = (0.05, 0.1, 1.0)
-"""False finds per picture at which recall is given."""
+"""False detections per picture at which recall is reported."""
 _VERDICTS = {HIT: "hit", FALSE: "false", IGNORED: "ignored"}
 _COLUMNS = (
-    "detector",
-    "row",
-    "picture",
-    "complete",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "score",
-    "verdict",
-    "overlap",
-    "size",
-    "label",
-)
+    "detector", "row", "picture", "complete", "x1", "y1", "x2", "y2", "score", "verdict", "overlap", "size", "label",
+)  # fmt: skip
 
 
 @final
 @dataclass(frozen=True)
 class DetectorReport:
-    """What one detector did on one set.
+    """The result of one detector on one dataset.
 
     Attributes:
-        detector: its name.
-        dataset: name of the set.
-        split: part of it.
-        min_overlap: intersection over union from which a find is a face.
-        usual_score: finds below are not shown in use.
-        scenes: the pictures.
-        found: faces of each, all scores.
-        rows: made of both.
-        seconds: that each picture took; empty where finds were read from files.
-        official: average precision by WIDER FACE's own protocol, by level; empty if it was not asked for.
+        detector: name of the detector.
+        dataset: name of the dataset.
+        split: part of the dataset.
+        min_overlap: smallest intersection over union at which a detection matches a labelled face.
+        usual_score: score threshold in normal use.
+        scenes: labelled pictures.
+        found: detected faces of each picture, with all scores.
+        rows: detections matched to labelled faces.
+        seconds: time for each picture; empty if detections were read from files.
+        official: average precision by the protocol of WIDER FACE, by level; empty if it was not asked for.
     """
 
     detector: str
@@ -210,18 +199,19 @@ class DetectorReport:
 @final
 @dataclass(frozen=True)
 class DetectorFigures:
-    """Figures of one report; fractions, and NaN where nothing can be said.
+    """Figures of one report: fractions, and NaN if there is nothing to measure.
 
     Attributes:
-        pictures: all, and of these completely labelled.
-        faces: that count; ignored ones are in no figure.
+        pictures: number of pictures, and of completely labelled pictures.
+        faces: number of faces that count; ignored faces are in no figure.
         average_precision: over the completely labelled pictures.
-        recall_at: recall at false finds per completely labelled picture.
-        usual: at the usual score.
-        by_size: faces and recall at the usual score, by size.
-        by_label: the same by label.
-        median_ms: of a picture, without reading it.
-        offsets: of found from true face boxes, where the set has face boxes; pairs, then median and sigma of each.
+        recall_at: false detections per completely labelled picture -> recall.
+        usual: figures at the usual score.
+        by_size: size -> number of faces and recall at the usual score.
+        by_label: label -> number of faces and recall at the usual score.
+        median_ms: median time for a picture, without reading the file.
+        offsets: offsets of detected from labelled face boxes, if the dataset has face boxes: number of pairs, then
+            median and sigma of each offset.
     """
 
     pictures: tuple[int, int]
@@ -236,7 +226,7 @@ class DetectorFigures:
 
 
 def detector_figures(report: DetectorReport) -> DetectorFigures:
-    """Every figure of a report, from its rows."""
+    """Compute all figures of a report from its rows."""
     rows, score = report.rows, report.usual_score
     return DetectorFigures(
         pictures=(len(rows.keys), int(rows.complete.sum())),
@@ -252,12 +242,12 @@ def detector_figures(report: DetectorReport) -> DetectorFigures:
 
 
 def has_face_boxes(scenes: Sequence[Scene]) -> bool:
-    """Whether the boxes of a set are face boxes, so that offsets from them mean something."""
+    """Whether the labelled boxes are face boxes, so that offsets from them can be measured."""
     return bool(scenes) and all(scene.habit == BoxHabit() for scene in scenes)
 
 
 def found_offsets(report: DetectorReport) -> BoxOffsets:
-    """Offsets of the face boxes that are hits at the usual score."""
+    """Offsets of the detections that are hits at the usual score from the labelled face boxes."""
     finds, truths = report.rows.finds, report.rows.truths
     chosen = (finds.verdicts == HIT) & (finds.scores >= report.usual_score)
     return box_offsets(truths.boxes[finds.truths[chosen]], finds.boxes[chosen])
@@ -284,15 +274,12 @@ def detector_json(report: DetectorReport) -> dict[str, Any]:
         "box_offsets": figures.offsets,
     }
     if report.official:
-        values["wider_face"] = {
-            level: {"official": result.official, "exact": result.exact, "faces": result.faces}
-            for level, result in report.official.items()
-        }
+        values["wider_face"] = {level: asdict(result) for level, result in report.official.items()}
     return dict(null_for_nan(values))
 
 
 def write_detection_rows(path: str | os.PathLike[str], reports: Sequence[DetectorReport]) -> None:
-    """Write the rows of all reports as CSV: one line per find, and one per labelled face.
+    """Write the rows of all reports as CSV: one line per detection, and one per labelled face.
 
     Raises:
         DataError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""One evaluation and the files that are written of it."""
+"""The report of one evaluation, and its files."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
 
 _WORST = 16
-"""Faces on the sheet of worst faces, unless another number is given."""
+"""Default number of faces on the sheet of worst faces."""
 _NUMBERS = (
     "faces", "missed", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
     "nme_box", "nme_diagonal", "nme_longer", "fr_box_7", "auc_box_7", "mse_unit",
@@ -95,7 +95,7 @@ def score(
             face box.
 
     Raises:
-        DataError: the truth of a face cannot be scored.
+        DataError: the ground truth of a face lacks what its errors need.
     """
     rows = [face_error(prediction, dataset=dataset, split=split, boxes=boxes) for prediction in predictions]
     found = score_reliability(predictions, tolerance=tolerance)
@@ -153,7 +153,7 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
         Each file once it is written.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: the folder cannot be created or written to.
         ImageError: a picture for the sheet cannot be read.
         MissingExtraError: matplotlib is not installed; all other files are written by then.
     """

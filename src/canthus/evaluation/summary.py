@@ -1,4 +1,4 @@
-"""From one error per face to the numbers of a table: mean, failure rate, area under the curve."""
+"""Numbers of a table from one error per face: mean, failure rate, area under the curve."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ def failure_rate(errors: Float[np.ndarray, " n"], threshold: float) -> float:
     300-W uses 8 % and WFLW (Wu et al., 2018) 10 % of the inter-ocular distance.
 
     Args:
-        errors: fractions, one per face; NaN or infinite where the face was missed, which is a failure.
+        errors: fractions, one per face; NaN or infinite for missed faces, which are failures.
         threshold: fraction; an error equal to it is no failure.
 
     Returns:
@@ -36,11 +36,11 @@ def area_under_curve(errors: Float[np.ndarray, " n"], threshold: float) -> float
     The curve F(x), the share of faces with an error of at most x, is a staircase, so its area needs no sampling:
     1/t int_0^t F(x) dx = 1/n sum_i max(0, 1 - e_i / t).  As in WFLW (Wu et al., 2018) it is divided by the threshold.
 
-    Differs: public evaluators often add up a sampled curve by Simpson's or the trapezoid rule, which moves the result
-    by about the sampling step over the threshold.
+    Differs: public evaluators often integrate a sampled curve by Simpson's or the trapezoid rule, which changes the
+    result by about the sampling step over the threshold.
 
     Args:
-        errors: fractions, one per face; NaN or infinite where the face was missed, which adds nothing.
+        errors: fractions, one per face; NaN or infinite for missed faces, which add nothing.
         threshold: fraction, above zero.
 
     Returns:
@@ -63,7 +63,7 @@ def cumulative_curve(
     """Corners of the staircase: sorted errors of the found faces, and the share of all faces at or below each.
 
     Returns:
-        Errors and shares, both in ascending order; shorter than ``errors`` where faces were missed.
+        Errors and shares, both in ascending order; shorter than ``errors`` if faces were missed.
     """
     found = np.sort(np.asarray(errors, np.float64)[np.isfinite(errors)])
     return found, np.arange(1, len(found) + 1) / max(len(errors), 1)
@@ -74,9 +74,9 @@ def cumulative_curve(
 class Summary:
     """Numbers of one table row; fractions, not percent.
 
-    A face that the detector did not find has no error, so it is left out of the means ``nme_*`` and ``parts``, and is
-    counted in ``faces`` and ``missed``, as a failure in ``fr_*`` and as no area in ``auc_*``.  A found face without an
-    inter-ocular error, because the truth lacks an eye, is in none of the inter-ocular numbers.
+    A face that the detector missed has no error: it is left out of the means ``nme_*`` and ``parts``, counts in
+    ``faces`` and ``missed``, counts as a failure in ``fr_*``, and adds no area to ``auc_*``.  A found face without an
+    inter-ocular error, because an eye is not labelled, is left out of all inter-ocular numbers.
 
     Attributes:
         faces: labelled faces, found or not.
@@ -87,16 +87,16 @@ class Summary:
         fr_10: share of all faces above 10 % of the inter-ocular distance.
         auc_8: area under the cumulative curve of the inter-ocular error up to 8 %, over 8 %.
         parts: mean inter-ocular error of the found faces, for each part of the face.
-        nme_visible: mean inter-ocular error of the points that the truth marks as visible.
-        nme_hidden: the same of the hidden points, over the faces that have any.
-        nme_eyes: the same for the points of both eyes together.
-        openness: errors of the ratios of eyes and mouth, of the found faces.
-        nme_box: mean error over the size of the truth box, sqrt(w h).
+        nme_visible: mean inter-ocular error of the points labelled as visible.
+        nme_hidden: mean inter-ocular error of the points labelled as hidden, over the faces that have any.
+        nme_eyes: mean inter-ocular error of the points of both eyes.
+        openness: errors of the ratios of eyes and mouth, over the found faces.
+        nme_box: mean error over the size of the ground-truth box, sqrt(w h).
         nme_diagonal: the same over its diagonal.
         nme_longer: the same over its longer side.
         fr_box_7: share of all faces above 7 % of the size of the box.
         auc_box_7: area under the cumulative curve of ``nme_box`` up to 7 %, over 7 %.
-        mse_unit: mean square of the coordinates' errors in the unit frame of the crop.
+        mse_unit: mean squared error of the coordinates in the unit frame of the crop.
     """
 
     faces: int
@@ -119,41 +119,38 @@ class Summary:
     mse_unit: float
 
 
+_MEANS = ("nme_ion", "nme_ipn", "nme_visible", "nme_hidden", "nme_box", "nme_diagonal", "nme_longer", "mse_unit")
+
+
 def summarize(rows: Sequence[FaceError]) -> Summary:
-    """The table row of some faces; NaN where there is nothing to average."""
+    """The table row of some faces; NaN if there is nothing to average."""
+    found = [row for row in rows if row.found]
     ion = np.array([row.nme_ion for row in rows if not (row.found and math.isnan(row.nme_ion))], np.float64)
     box = np.array([row.nme_box for row in rows], np.float64)
-    names = list(dict.fromkeys(name for row in rows for name in row.parts))
+    names = dict.fromkeys(name for row in rows for name in row.parts)
     return Summary(
         faces=len(rows),
-        missed=sum(not row.found for row in rows),
-        nme_ion=known_mean(row.nme_ion for row in rows if row.found),
-        nme_ipn=known_mean(row.nme_ipn for row in rows if row.found),
+        missed=len(rows) - len(found),
         fr_8=failure_rate(ion, 0.08),
         fr_10=failure_rate(ion, 0.10),
         auc_8=area_under_curve(ion, 0.08),
-        parts={name: known_mean(row.parts[name] for row in rows if row.found and name in row.parts) for name in names},
-        nme_visible=known_mean(row.nme_visible for row in rows if row.found),
-        nme_hidden=known_mean(row.nme_hidden for row in rows if row.found),
-        nme_eyes=known_mean(row.openness.get("nme_eyes", math.nan) for row in rows if row.found),
-        openness=summarize_openness([row.openness for row in rows if row.found]),
-        nme_box=known_mean(row.nme_box for row in rows if row.found),
-        nme_diagonal=known_mean(row.nme_diagonal for row in rows if row.found),
-        nme_longer=known_mean(row.nme_longer for row in rows if row.found),
         fr_box_7=failure_rate(box, 0.07),
         auc_box_7=area_under_curve(box, 0.07),
-        mse_unit=known_mean(row.mse_unit for row in rows if row.found),
+        parts={name: known_mean(row.parts[name] for row in found if name in row.parts) for name in names},
+        nme_eyes=known_mean(row.openness.get("nme_eyes", math.nan) for row in found),
+        openness=summarize_openness([row.openness for row in found]),
+        **{name: known_mean(getattr(row, name) for row in found) for name in _MEANS},
     )
 
 
 UNIONS = {(name, split): named for name, dataset in DATASETS.items() for split, named in dataset.unions.items()}
-"""Dataset and split -> named unions of subsets that papers report beside the whole."""
+"""(dataset, split) -> name of a union that papers report -> its subsets."""
 
 
 def divide(rows: Sequence[FaceError]) -> dict[str, list[FaceError]]:
-    """Rows by subset, in order of first appearance, and before them the unions that papers report.
+    """Rows of each union that papers report, then of each subset in order of first appearance.
 
-    Empty where there are fewer than two subsets, so that no table repeats its whole.
+    Empty if there are fewer than two subsets, since the subset would repeat the whole.
     """
     names = list(dict.fromkeys(row.subset for row in rows))
     if len(names) < 2:
