@@ -287,9 +287,8 @@ def _row(line: Mapping[str, Any]) -> FaceError:
     attributes = {
         name.removeprefix(_ATTRIBUTE): _truth(value) for name, value in line.items() if name.startswith(_ATTRIBUTE)
     }
-    values: dict[str, Any] = {name: str(line[name]) for name in _TEXTS}
+    values: dict[str, Any] = {name: str(line[name]) for name in (*_TEXTS, "occlusion") if line.get(name) is not None}
     values |= {name: _number(line[name]) for name in (*_NUMBERS, *_LATER) if line.get(name) is not None}
-    values |= {"occlusion": str(line["occlusion"])} if line.get("occlusion") is not None else {}
     openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
     return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)
 

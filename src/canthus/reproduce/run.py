@@ -66,8 +66,7 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
         ConfigError: a name is unknown, a dataset has no folder, or the folder holds a result of other settings.
         DataError: a dataset is missing or damaged.
     """
-    finished = finished_job(job, place.out, measure=measure, scale=scale)
-    if finished is not None:
+    if finished := finished_job(job, place.out, measure=measure, scale=scale):
         return finished
     folder = place.out / job.folder
     model = make_model(job, replace(place, out=folder), tell)
@@ -91,24 +90,19 @@ def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
     if job.plan.way == FILE:
         return init_file(job.plan.recipe)
     config = job_config(job, place.out)
+    path = place.out / ("model.npz" if isinstance(config, FitConfig) else "model.onnx")
+    if path.exists():
+        return path
     if isinstance(config, FitConfig):
-        return _fitted(config, place, tell)
-    path = place.out / "model.onnx"
-    if not path.exists():
-        packs = pack_faces(config, place, progress=tell.progress)
-        if job.plan.way == PRUNE:
-            _prune(job, config, place, packs, tell)
-        else:
-            train(config, place, packs, write=tell.write)
-        export(place.out / LAST, path, roots={}, cache=place.cache)
-    return path
-
-
-def _fitted(config: FitConfig, place: Surroundings, tell: Reporter) -> Path:
-    path = place.out / "model.npz"
-    if not path.exists():
         place.out.mkdir(parents=True, exist_ok=True)
         fit_cascade(config, place.roots, place.cache, progress=tell.progress).save(path)
+        return path
+    packs = pack_faces(config, place, progress=tell.progress)
+    if job.plan.way == PRUNE:
+        _prune(job, config, place, packs, tell)
+    else:
+        train(config, place, packs, write=tell.write)
+    export(place.out / LAST, path, roots={}, cache=place.cache)
     return path
 
 
