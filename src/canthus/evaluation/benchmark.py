@@ -146,8 +146,6 @@ def benchmark_models(
 
     Args:
         models: name -> ONNX file, or ``.npz`` file of a cascade; the others are compared with the first.
-        threads: threads inside one operator.
-        batch: faces in one run.
         repeats: timed runs of each model, rounded up to whole rounds.
         shapes: input name -> shape, for inputs with open sides; each model takes the inputs that it has.
         whole: time cropping, inference and mapping points back; landmark models with a card only.

@@ -111,8 +111,6 @@ def match_finds(
 
     Args:
         own: detections by descending score, in the habit of the labelled boxes.
-        truth: labelled boxes.
-        ignored: labelled faces that need not be found.
         min_overlap: above 0, at most 1.
 
     Returns:
@@ -145,7 +143,6 @@ def match_scenes(scenes: Sequence[Scene], found: Iterable[Faces], *, min_overlap
     Detections are converted to the habit of the dataset (``BoxHabit.own_boxes``) and compared with its labelled boxes.
 
     Args:
-        scenes: labelled pictures.
         found: detected faces of each picture, in the same order; scores in any order.
         min_overlap: see ``match_finds``.
 
@@ -223,7 +220,6 @@ def interpolated_area(precision: Float[np.ndarray, " n"], recall: Float[np.ndarr
     its steps, without sampling: Everingham et al. (2015), section 4.2, as in VOC since 2010 and in WIDER FACE.
 
     Args:
-        precision: fractions.
         recall: fractions, ascending.
 
     Returns:

@@ -86,7 +86,6 @@ def recall_at_false_finds(rows: DetectionRows, per_picture: float) -> float:
     """Largest recall with at most ``per_picture`` false detections per completely labelled picture.
 
     Args:
-        rows: rows of one detector.
         per_picture: allowed mean of false detections over the completely labelled pictures.
 
     Returns:

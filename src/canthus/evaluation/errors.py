@@ -21,7 +21,6 @@ def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64
 
     Args:
         points: ground truth, any length unit.
-        scheme: numbering of the points.
 
     Returns:
         One length per face, in the unit of the points; NaN if a corner is unknown.
@@ -37,7 +36,6 @@ def inter_pupil(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[
 
     Args:
         points: ground truth, any length unit.
-        scheme: numbering of the points.
 
     Returns:
         One length per face, in the unit of the points; NaN if one of the points is unknown.
@@ -70,7 +68,6 @@ def normalized_error(
     e = 1/K sum_k |p_k - t_k| / d, 300-W challenge (Sagonas et al., 2013).
 
     Args:
-        predicted: same unit as ``truth``.
         truth: NaN for unknown points, which are left out of the mean.
         scale: length that the error of each face is divided by, from one of the functions above.
 
@@ -86,7 +83,6 @@ def normalized_squared_error(
     """Mean squared distance between predicted and true points, divided by the squared scale.
 
     Args:
-        predicted: same unit as ``truth``.
         truth: NaN for unknown points, which are left out of the mean.
         scale: length, from one of the functions above.
 

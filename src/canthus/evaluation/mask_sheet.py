@@ -48,7 +48,6 @@ def mask_sheets(faces: Sequence[tuple[Image, Annotation]], *, seed: int) -> Iter
     A sheet has one row for each face.  Covered points are red.
 
     Args:
-        faces: pictures with one labelled face each, at least one.
         seed: random seed of the masks.
 
     Yields:

@@ -42,7 +42,6 @@ def count_graph(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -
     normalization and activation are not counted, as in papers.  Shapes come from a real run, not from inference.
 
     Args:
-        path: ONNX file.
         feeds: one array per input.
 
     Raises:

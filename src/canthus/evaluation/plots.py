@@ -47,12 +47,10 @@ def plot_error_curves(
     Missed faces have no error, so their curve ends below one hundred percent.
 
     Args:
-        path: file to write.
         errors: name of the curve -> errors as fractions, NaN for missed faces.
         threshold: fraction above which a face counts as a failure; the plot ends a quarter beyond it.
         scale: what the errors are divided by, in words.
         boxes: where the boxes came from, in words.
-        title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -95,10 +93,8 @@ def plot_jitter(
     """Plot the mean error against the largest offset of jittered boxes, one curve per kind of offset.
 
     Args:
-        path: file to write.
         curves: name of the curve -> largest offset, a fraction of the box -> mean error, a fraction.
         lines: further mean errors, such as that in the boxes of a detector, drawn as horizontal lines.
-        title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -124,10 +120,8 @@ def plot_error_by_cover(path: StrPath, models: Mapping[str, Mapping[str, tuple[f
     """Plot the mean error against the covered share of the face, one line per model.
 
     Args:
-        path: file to write.
         models: name -> condition -> (mean covered share, mean error over the inter-ocular distance), fractions.
             Conditions called ``centre ...`` are drawn as marks beside the line.
-        title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -151,10 +145,8 @@ def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *
     """Plot error against time and against size, one dot per model; models beaten in both numbers are grey.
 
     Args:
-        path: file to write.
         models: name -> (error in the unit of ``error``, milliseconds, megabytes).
         error: label of the axis, with the unit.
-        title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -180,7 +172,6 @@ def plot_detectors(path: StrPath, reports: Sequence[DetectorReport]) -> None:
     A dot marks the usual score.  Without completely labelled pictures there is no precision and no left plot.
 
     Args:
-        path: file to write.
         reports: at least one; all of the same dataset.
 
     Raises:
@@ -236,10 +227,7 @@ def plot_reliability(path: StrPath, found: Reliability, *, title: str, boxes: st
     Calibrated confidence lies on the diagonal; below the diagonal the model is overconfident.
 
     Args:
-        path: file to write.
-        found: reliability of the confidence.
         boxes: where the boxes came from, in words.
-        title: what was measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -35,10 +35,8 @@ def worst_sheet(
     the network was given.
 
     Args:
-        predictions: all faces of an evaluation.
         rows: their errors, in the same order.
         count: number of faces, at least one; fewer if there are fewer.
-        columns: tiles per row.
         tile: side of each tile in pixels, without its caption.
 
     Raises:
@@ -94,9 +92,7 @@ def worst_pictures_sheet(report: DetectorReport, *, count: int, columns: int = 3
     """A contact sheet of the ``count`` pictures with the largest ``picture_faults``, worst first.
 
     Args:
-        report: report of one detector.
         count: number of pictures, at least one; pictures without mistakes are left out.
-        columns: tiles per row.
         tile: longer side of each picture in pixels.
 
     Returns:

@@ -168,8 +168,6 @@ def compare_models(
     Args:
         first: key of a face -> its error; NaN for missed faces.
         second: the same for the other model.
-        rng: random generator of the bootstrap.
-        resamples: number of bootstrap samples.
 
     Raises:
         DataError: the models have different faces, or both found fewer than two of them.
@@ -214,9 +212,6 @@ def bootstrap_interval(
 
     Args:
         values: one per face.
-        rng: random generator of the bootstrap.
-        resamples: number of bootstrap samples.
-        level: confidence level.
 
     Returns:
         Lower and upper end; both the value itself for one value, and NaN without values.

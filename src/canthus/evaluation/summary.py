@@ -41,7 +41,6 @@ def area_under_curve(errors: Float[np.ndarray, " n"], threshold: float) -> float
 
     Args:
         errors: fractions, one per face; NaN or infinite for missed faces, which add nothing.
-        threshold: fraction, above zero.
 
     Returns:
         A fraction in [0, 1], 1 for perfect predictions; NaN without faces.

@@ -67,9 +67,7 @@ def open_candidate(
 
     Args:
         model: the file or its content.
-        name: as printed.
         threads: threads inside one operator; operators run one after the other.
-        batch: faces in one run.
         shapes: input name -> shape, for inputs whose open sides ``fill_shape`` guesses wrong; names of other inputs are
             ignored.
 
@@ -152,8 +150,6 @@ def time_in_turns(
     fills the caches, and then ``calls`` timed ones.
 
     Args:
-        runs: functions to time.
-        rounds: visits to each function.
         calls: timed calls per visit.
         warm_up: untimed calls of each function before the first round.
 
@@ -219,9 +215,7 @@ def open_landmark_candidate(
 
     Args:
         path: ONNX file with a card, or ``.npz`` file of a cascade.
-        name: as printed.
         threads: threads inside one operator of a network; a cascade runs in NumPy on one thread.
-        batch: faces in one run.
         whole: also crop the faces from a drawn picture of ``PICTURE`` pixels and map the points back.
 
     Raises:

@@ -26,8 +26,6 @@ def write_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Sce
     """Write one file per picture, faces by descending score.
 
     Args:
-        folder: created if it does not exist.
-        scenes: pictures.
         found: detected faces of each picture, in the same order; boxes are converted to the habit of the dataset.
 
     Raises:
@@ -149,7 +147,6 @@ def wider_precision(
     Args:
         truth: all pictures of the validation set; pictures missing from ``found`` have no detections.
         found: key of a picture -> detected faces.
-        level: one of ``LEVELS``.
         habit: converts face boxes to boxes of WIDER FACE; None if the boxes are such boxes already.
     """
     lowest, highest = _score_range(found.values())

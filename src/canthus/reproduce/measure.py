@@ -45,11 +45,8 @@ def measure_plain(model: Path, tests: TestSets, place: Surroundings, out: Path, 
     """Measure errors in ground-truth boxes, for each test set and each of its subsets.
 
     Args:
-        model: model file.
-        tests: test sets.
         place: folders of the datasets.
         out: folder for ``rows_DATASET_SPLIT.csv``.
-        progress: called with (what, done, total).
 
     Returns:
         ``dataset/split:field`` and ``dataset/split:field/subset`` -> value, for the numeric fields of ``Summary``.

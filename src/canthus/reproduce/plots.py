@@ -16,8 +16,6 @@ def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> 
     """For a paper on covered faces, plot error against covered share, one line per model and one plot per test set.
 
     Args:
-        paper: paper of the models.
-        scale: scale with the test sets.
         made: models; of several seeds only the first is drawn.
         out: folder for ``occlusion_DATASET_SPLIT.png``.
 
@@ -40,10 +38,6 @@ def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> 
     """For a table with error, size and time of at least two rows, plot error against both, one plot per test set.
 
     Args:
-        paper: paper with the table.
-        name: key of the table.
-        scale: scale with the test sets.
-        runs: our numbers.
         out: folder for ``TABLE_DATASET_SPLIT.png``.
 
     Yields:

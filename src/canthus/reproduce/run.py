@@ -56,11 +56,8 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
     """Train, export and measure one model, or read the result of an earlier run.
 
     Args:
-        job: model to make.
         place: folders of the datasets, of the cache and of all jobs.
         measure: key of ``MEASURES``.
-        scale: scale with the test sets.
-        tell: reports progress.
 
     Raises:
         ConfigError: a name is unknown, a dataset has no folder, or the folder holds a result of other settings.
@@ -165,10 +162,8 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
     """The model and metrics of a job from an earlier run; None if there is no result.
 
     Args:
-        job: model to look for.
         out: folder of all jobs.
         measure: key of ``MEASURES``.
-        scale: scale with the test sets.
 
     Raises:
         ConfigError: the folder holds a result of other settings.
@@ -223,11 +218,9 @@ def measure_costs(
     """Measure size and time for every row of the tables that show either.
 
     Args:
-        paper: paper with the tables.
         tables: keys of ``paper.tables``.
         models: row -> model file.
         out: folder for the networks with random weights and for ``costs.json``.
-        tell: reports progress.
 
     Returns:
         Row -> ``size_bytes`` and ``time_s``, the median of the whole step for one face on one thread: crop, inference,
@@ -321,7 +314,6 @@ class Reproduction:
         Args:
             made: models that exist; of several seeds the first is timed.
             out: folder of all jobs.
-            tell: reports progress.
             measure: measure if the costs of a row are missing.
             again: measure all rows again.
         """
@@ -351,7 +343,6 @@ def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproducti
     """The jobs that one table needs, or all tables of a paper.
 
     Args:
-        paper: paper with the tables.
         table: key of ``paper.tables``, or None for all.
         scale: key of ``paper.scales``.
 

@@ -25,9 +25,6 @@ def fold_tests_markdown(paper: Paper, name: str, scale: Scale, made: Sequence[Ma
     """Student's t and Levene's W between every two folds of each row; "" for a table without cross-validation.
 
     Args:
-        paper: paper with the table.
-        name: key of the table.
-        scale: scale with the test sets.
         made: finished models; a row needs all of its folds.
 
     Raises:
@@ -138,14 +135,7 @@ def verdicts(table: PaperTable, cells: Sequence[Cell]) -> list[Verdict]:
 
 
 def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
-    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims.
-
-    Args:
-        paper: paper with the table.
-        name: key of the table.
-        scale: scale of our runs.
-        runs: our numbers.
-    """
+    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims."""
     table = paper.tables[name]
     cells = table_cells(table, scale, runs)
     parts = [f"### {table.where}: {table.title}\n", f"{scale.budget}\n"]
