@@ -162,8 +162,8 @@ def test_the_command_lists_papers_and_shows_empty_tables(console: Fixtures, tmp_
         (("nothing",), "Unknown paper 'nothing'"),
         (("blaze_ghost", "table_9"), "Unknown table 'table_9'"),
         (("blaze_ghost", "--scale", "huge"), "Unknown scale 'huge'"),
-        (("blaze_ghost",), "needs the dataset '300w'"),
-        (("blaze_ghost", "--scale", "full"), "needs the dataset 'wflw'"),
+        (("blaze_ghost",), "dataset '300w' is needed"),
+        (("blaze_ghost", "--scale", "full"), "dataset 'wflw' is needed"),
     ],
 )
 def test_what_cannot_be_run_is_said_at_once(console: Fixtures, arguments: tuple[str, ...], message: str) -> None:
