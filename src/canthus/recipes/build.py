@@ -1,9 +1,8 @@
 """Network, initial weights, teacher and objective of a recipe."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,19 +30,6 @@ from canthus.training.objectives import (
     points_objective,
 )
 from canthus.zoo import embedded_models
-
-
-def cut_as_planned(network: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
-    """Prune a network in place by the plan in its checkpoint; without a plan it stays whole.
-
-    Raises:
-        ModelFileError: the plan is damaged or for another network.
-    """
-    text = checkpoint.get(PLAN_KEY)
-    if isinstance(text, str):
-        apply_plan(network, PrunePlan.from_json(text))
-        update_feature_channels(network)
-    return network
 
 
 def update_feature_channels(network: nn.Module) -> None:
@@ -115,15 +101,18 @@ def start_network(
 
 
 def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
-    """The network of a checkpoint with its (averaged) weights, in eval mode, and its recipe.
+    """The network of a checkpoint, pruned as its plan says, with its (averaged) weights, in eval mode; and its recipe.
 
     Raises:
-        ModelFileError: not a checkpoint, or it holds no recipe.
+        ModelFileError: not a checkpoint, it holds no recipe, or its pruning plan is damaged or for another network.
         ConfigError: its recipe does not fit this version.
     """
     state = read_checkpoint(checkpoint)
     config = read_config(checkpoint_config(state, source=checkpoint))
-    network = cut_as_planned(fresh_network(config), state)
+    network = fresh_network(config)
+    if PLAN_KEY in state:
+        apply_plan(network, PrunePlan.from_json(state[PLAN_KEY]))
+        update_feature_channels(network)
     network.load_state_dict(network_weights(state))
     return network.eval(), config
 

@@ -107,7 +107,8 @@ def calibrate(
         of the same faces covered.
     """
     plain = _answers(session, samples)
-    covered = _answers(session, [_covered(sample, number) for number, sample in enumerate(samples)])
+    hidden = [random_cover(s, np.random.default_rng((0, i)), chance=1.0) for i, s in enumerate(samples)]
+    covered = _answers(session, hidden)
     second = _second_half(groups)
     first = np.ones_like(second) if second.all() else ~second
     fitted = fit_calibration(
@@ -140,10 +141,6 @@ def calibration_errors(session: LandmarkSession, samples: Sequence[Sample], grou
 def _second_half(groups: Sequence[str]) -> Bool[np.ndarray, " n"]:
     # Salted, because the hash alone has divided these faces from the training ones before.
     return np.array([fold_of(f"calibration {group}", 2) == 1 for group in groups], bool)
-
-
-def _covered(sample: Sample, number: int) -> Sample:
-    return random_cover(sample, np.random.default_rng((0, number)), chance=1.0)
 
 
 def _answers(session: LandmarkSession, samples: Sequence[Sample]) -> _Answers:

@@ -256,16 +256,7 @@ def split_name(name: str) -> tuple[str, str]:
 @final
 @dataclass(frozen=True)
 class _Search:
-    """Which layers to quantize.
-
-    Attributes:
-        ranged: the float network with its ranges.
-        session: the same network, to compare with.
-        held: faces of the check set.
-        crops: crops on which layers are ranked.
-        most: largest error that is accepted.
-        weight_bits: see ``QuantizeSettings``.
-    """
+    """Choice of the layers to quantize: ``crops`` rank them, and ``held`` must have an error of ``most`` at most."""
 
     ranged: RangedModel
     session: LandmarkSession

@@ -114,7 +114,23 @@ def fit(
         out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
     )
     recipe = _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries})
-    trainer = _trainer(out, settings, [best, recipe, *_callbacks(out, config, settings, write)])
+    callbacks: list[Callback] = [
+        best,
+        recipe,
+        MetricsRecorder(out, title=str(config.get("name", out.name))),
+        ModelCheckpoint(
+            out,
+            LAST.removesuffix(".ckpt"),
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
+    ]
+    if settings.ema_decay > 0:
+        average = functools.partial(moving_average, decay=settings.ema_decay)
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
+    trainer = _trainer(out, settings, callbacks)
     if trainer.is_global_zero:
         (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         (out / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
@@ -133,26 +149,6 @@ def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, s
         for message in (*HARMLESS, ".*but have no `val_dataloader`.*"):
             warnings.filterwarnings("ignore", message=message)
         _trainer(out, settings, []).fit(task, train)
-
-
-def _callbacks(
-    out: Path, config: Mapping[str, Any], settings: FitSettings, write: Callable[[str], None]
-) -> list[Callback]:
-    callbacks: list[Callback] = [
-        MetricsRecorder(out, title=str(config.get("name", out.name))),
-        ModelCheckpoint(
-            out,
-            LAST.removesuffix(".ckpt"),
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-        TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
-    ]
-    if settings.ema_decay > 0:
-        average = functools.partial(moving_average, decay=settings.ema_decay)
-        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
-    return callbacks
 
 
 def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.Trainer:
