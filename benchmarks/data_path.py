@@ -17,7 +17,7 @@ from canthus.data.packs import load_crops
 from canthus.models import create_model
 from canthus.recipes.build import objective_of
 from canthus.recipes.config import load_recipe
-from canthus.recipes.train import default_cache
+from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
 from canthus.training.loader import CropDataset, MixtureSampler, Source, train_loader
 from canthus.training.optimizers import create_optimizer
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--cache", type=Path, default=cache_folder())
     parser.add_argument("--steps", type=int, default=30)
     arguments = parser.parse_args()
     config = load_recipe(arguments.recipe)

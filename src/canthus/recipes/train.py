@@ -39,7 +39,6 @@ from canthus.recipes.config import (
     from_values,
     to_values,
 )
-from canthus.runtime.downloads import cache_folder
 from canthus.schemes import find_scheme
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
@@ -95,11 +94,6 @@ class Surroundings:
             ConfigError: ``roots`` does not have it.
         """
         return dataset_root(self.roots, dataset)
-
-
-def default_cache() -> Path:
-    """Where packed crops are kept: ``canthus`` in the user's cache folder."""
-    return cache_folder()
 
 
 @final
