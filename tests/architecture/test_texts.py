@@ -62,7 +62,7 @@ def test_torch_is_no_base_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     base = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
     assert base == {"jaxtyping", "numpy", "onnxruntime", "opencv-python-headless", "rich", "typer"}
-    assert {"train", "video", "plots", "dev"} <= set(project["optional-dependencies"])
+    assert {"train", "video", "datasets", "stats", "plots", "dev"} <= set(project["optional-dependencies"])
 
 
 def test_changelog_names_the_version() -> None:

@@ -10,9 +10,9 @@ from canthus.evaluation.detection import FALSE, HIT
 from canthus.evaluation.detection_report import DetectorReport
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.rows import FaceError, protocol_of, worst_faces
-from canthus.fatigue.film import Color
 from canthus.geometry import crop_square, hull_box
 from canthus.images import crop_image, read_image
+from canthus.runtime.draw import Color
 from canthus.types import Image
 
 TRUTH_COLOR, PREDICTED_COLOR = (60, 230, 90), (255, 70, 60)

@@ -130,7 +130,7 @@ def compare_folds(folds: Mapping[str, Float[np.ndarray, "_"]]) -> FoldComparison
         DataError: fewer than two folds, or a fold with fewer than two errors.
         MissingExtraError: scipy is not installed.
     """
-    stats = require("scipy.stats", extra="datasets")
+    stats = require("scipy.stats", extra="stats")
     known = {name: np.asarray(errors, np.float64)[np.isfinite(errors)] for name, errors in folds.items()}
     if len(known) < 2 or min(len(errors) for errors in known.values()) < 2:
         sizes = ", ".join(f"{name} {len(errors)}" for name, errors in known.items()) or "none"
@@ -173,7 +173,7 @@ def compare_models(
         DataError: the models have different faces, or both found fewer than two of them.
         MissingExtraError: scipy is not installed.
     """
-    stats = require("scipy.stats", extra="datasets")
+    stats = require("scipy.stats", extra="stats")
     only = {"first": sorted(set(first) - set(second)), "second": sorted(set(second) - set(first))}
     if any(only.values()):
         examples = "; ".join(f"{len(keys)} only in the {which} ({keys[0]})" for which, keys in only.items() if keys)
@@ -222,7 +222,7 @@ def bootstrap_interval(
     if len(values) < 2:
         mean = float(values[0]) if len(values) else math.nan
         return mean, mean
-    found = require("scipy.stats", extra="datasets").bootstrap(
+    found = require("scipy.stats", extra="stats").bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,

@@ -1,1 +1,1 @@
-"""Signs of tiredness from landmarks: blinks, closures, yawns, nods, PERCLOS; everything in seconds."""
+"""Signs of fatigue in a video: blinks, closures, yawns, nods and PERCLOS. All times are in seconds."""

@@ -1,4 +1,4 @@
-"""Blinks and closures from how far the lids are apart: quick dips against the last second, deep ones against normal."""
+"""Blinks and closures from the openness of the eyes."""
 
 import math
 from typing import final
@@ -7,21 +7,21 @@ from canthus.fatigue.events import Event, LowSpans, Span
 from canthus.fatigue.settings import FatigueSettings
 
 LEVEL_RISE_S, LEVEL_FALL_S = 0.3, 1.0
-"""Time constants of the level that a quick dip is measured against."""
+"""Time constants, in seconds, of the level from which the depth of a quick dip is measured."""
 NOISE_S = 5.0
-"""Time constant of the noise around that level."""
+"""Time constant, in seconds, of the noise around that level."""
 FIRST_NOISE = 0.02
-"""Noise before any was seen."""
+"""Noise assumed at the start."""
 
 
 @final
 class LidWatch:
     """Finds blinks and closures.
 
-    A *dip* begins where the lids fall quickly below the level of the last second, by ``blink_dip`` or several times the
-    noise, or where they are half shut by the person's own measure.  A short dip is a blink, whether deep or not.  In a
-    long one, events are only the times in which the eyes are shut by the person's own measure, as lids also sink, and
-    eyes narrow, in laughing and reading.  What a single frame shows is no blink.
+    A *dip* begins where the aspect ratio of the eyes falls quickly below its level of the last second, by ``blink_dip``
+    or by several times the noise, or where the openness falls to ``shut``.  A short dip is a blink, deep or shallow.
+    Within a long dip, only times with an openness of at most ``shut`` are events, because eyes also narrow in laughing
+    and reading.  A dip of a single frame is not a blink.
     """
 
     def __init__(self, rules: FatigueSettings) -> None:
@@ -37,16 +37,16 @@ class LidWatch:
 
     @property
     def shut_since_s(self) -> float | None:
-        """Since when the eyes are shut by the person's own measure, or None."""
+        """Time at which the eyes closed, in seconds, or None while they are open."""
         return self._shut.open_since_s
 
     def update(self, time_s: float, ratio: float, openness: float) -> list[Event]:
-        """Events that ended with this frame.
+        """Take in a frame; return the events that ended with it.
 
         Args:
-            time_s: of the frame.
+            time_s: time of the frame.
             ratio: aspect ratio of the eyes over that of the person's open eyes.
-            openness: 1 open, 0 shut, by the person's own measure.
+            openness: relative to the person's normal, 1 for open and 0 for shut.
         """
         shut = self._shut.update(time_s, openness)
         if shut:
@@ -60,7 +60,7 @@ class LidWatch:
         return events
 
     def interrupt(self) -> list[Event]:
-        """The eyes cannot be judged any more: what goes on ends at its last frame."""
+        """End what still lasts at its last frame, because the eyes cannot be judged; return the events."""
         shut = self._shut.interrupt()
         if shut:
             self._shut_spans.append(shut)
@@ -68,7 +68,7 @@ class LidWatch:
         return self._events(self._dips.interrupt())
 
     def _quickly(self, ratio: float) -> float:
-        """The fall below the level on the scale of openness: ``shut`` where it is as deep as a blink must be."""
+        """Fall below the level, scaled so that the smallest fall of a blink gives ``shut``."""
         if math.isnan(self._level):
             return math.inf
         rules = self._rules
@@ -76,7 +76,7 @@ class LidWatch:
         return 1 - (1 - rules.shut) * (self._level - ratio) / least
 
     def _follow(self, time_s: float, ratio: float, openness: float) -> None:
-        """Move level and noise, not during a blink nor with shut eyes."""
+        """Update level and noise, except during a blink or with shut eyes."""
         step_s = 0.0 if self._last_s is None else time_s - self._last_s
         self._last_s = time_s
         since_s = self._dips.open_since_s
@@ -91,7 +91,7 @@ class LidWatch:
             self._noise += (abs(away) - self._noise) * -math.expm1(-step_s / NOISE_S)
 
     def _events(self, dip: Span | None) -> list[Event]:
-        """What a dip that ended was."""
+        """Events of a dip that ended."""
         if dip is None:
             return []
         frames, openness, shut = self._frames, self._least_openness, self._shut_spans
@@ -103,12 +103,12 @@ class LidWatch:
         return [event for span in shut if (event := self._shut_event(span))]
 
     def _shut_event(self, span: Span) -> Event | None:
-        """A span of shut eyes within a long dip."""
+        """The event of a span of shut eyes within a long dip, or None if it is too short."""
         if span.duration_s > self._rules.closure_s:
             return Event("closure", span.start_s, span.end_s, _depth(span.lowest))
         if span.begun and span.duration_s >= self._rules.blink_s:
             return Event("blink", span.start_s, span.end_s, _depth(span.lowest))
-        return None  # a glimpse of low lids, as in the smeared first frames of a stream
+        return None  # such as one blurred frame at the start of a stream
 
 
 def _depth(lowest: float) -> float:

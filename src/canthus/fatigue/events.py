@@ -13,20 +13,20 @@ PEAK_NAMES: dict[EventKind, str] = {
     "nod": "angle_rad",
     "away": "angle_rad",
 }
-"""What the peak of an event is called in its JSON."""
+"""Name of the peak in the JSON of an event."""
 
 
 @final
 @dataclass(frozen=True)
 class Event:
-    """Something that happened.
+    """A blink, closure, yawn, nod or look away.
 
     Attributes:
-        kind: what.
-        start_s: when it began ...
-        end_s: ... and ended.
-        peak: blink and closure: depth, 0 open and 1 shut; yawn: highest mouth ratio above the person's own; nod:
-            furthest drop of the head; away: furthest turn; both in radians.
+        kind: kind of the event.
+        start_s: start in seconds.
+        end_s: end in seconds.
+        peak: of a blink or closure the depth, from 0 (open) to 1 (shut); of a yawn the largest mouth ratio above that
+            of the person's closed mouth; of a nod or look away the largest angle in radians.
     """
 
     kind: EventKind
@@ -40,7 +40,7 @@ class Event:
         return self.end_s - self.start_s
 
     def to_json(self) -> dict[str, str | float]:
-        """Kind, times and peak; seconds to a millisecond."""
+        """Kind, times and peak for ``json``; seconds are rounded to milliseconds."""
         return {
             "kind": self.kind,
             "start_s": round(self.start_s, 3),
@@ -52,7 +52,7 @@ class Event:
 @final
 @dataclass(frozen=True)
 class Span:
-    """A time during which a signal was low, its lowest value, and whether its beginning was seen."""
+    """A time during which a signal was low, its lowest value, and whether its start was observed."""
 
     start_s: float
     end_s: float
@@ -69,12 +69,12 @@ class Span:
 class LowSpans:
     """Finds spans that begin when a signal falls to ``enter`` and end when it rises above ``leave``.
 
-    The signal is taken as straight lines between its samples and the times of crossing are interpolated, so that they
-    hardly depend on the frame rate.
+    The signal is interpolated linearly between its samples, so that the times of crossing hardly depend on the frame
+    rate.
 
     Args:
-        enter: at or below it, a span begins.
-        leave: above it, the span ends; not below ``enter``.
+        enter: a span begins at or below this value.
+        leave: a span ends above this value; at least ``enter``.
     """
 
     def __init__(self, *, enter: float, leave: float) -> None:
@@ -88,11 +88,11 @@ class LowSpans:
 
     @property
     def open_since_s(self) -> float | None:
-        """Start of the span that goes on now, or None."""
+        """Start of the current span in seconds, or None."""
         return self._start_s
 
     def update(self, time_s: float, value: float) -> Span | None:
-        """The span that ended with this sample, if one did."""
+        """Add a sample; return the span that ended with it, or None."""
         last, self._last = self._last, (time_s, value)
         if self._start_s is None:
             if value <= self._enter:
@@ -107,14 +107,14 @@ class LowSpans:
         return span
 
     def interrupt(self) -> Span | None:
-        """The signal is lost: an open span ends at its last sample."""
+        """End the current span at its last sample, because the signal is lost; return it, or None."""
         last, start_s = self._last, self._start_s
         self._last, self._start_s = None, None
         return None if last is None or start_s is None else Span(start_s, last[0], self._lowest, self._begun)
 
 
 def _crossing(before: tuple[float, float] | None, after: tuple[float, float], level: float) -> float:
-    """When the line from ``before`` to ``after``, each (time, value), meets ``level``."""
+    """Time at which the line between two samples, each (time, value), crosses ``level``."""
     if before is None or before[1] == after[1]:
         return after[0]
     share = (level - before[1]) / (after[1] - before[1])

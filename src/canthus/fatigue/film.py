@@ -15,11 +15,9 @@ from canthus.fatigue.events import PEAK_NAMES, Event
 from canthus.fatigue.monitor import Status
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import State
-from canthus.runtime.draw import draw_text, draw_tracked
+from canthus.runtime.draw import Color, draw_text, draw_tracked
 from canthus.runtime.video import VideoWriter
 from canthus.types import Image, TrackedFrame
-
-Color = tuple[int, int, int]
 
 PANEL = (28, 30, 34)
 FAINT = (110, 114, 120)

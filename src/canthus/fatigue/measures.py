@@ -1,4 +1,4 @@
-"""What one frame says about a face: openness of eyes and mouth, head pose, glasses, and whether it can be judged."""
+"""Measures of a face in one frame: openness of eyes and mouth, head pose, confidence and dark glasses."""
 
 import math
 from dataclasses import dataclass
@@ -56,17 +56,17 @@ def _ratio(
 
 
 _UNDER, _CHEEK = (0.4, 0.12), (1.25, 0.2)
-"""Places below the lower lid and half sides of the patches there, in eye widths."""
+"""Distance of a patch below the lower lid, and half its side, in eye widths."""
 
 
 def brightness_under_eyes(image: Image, points: Float32[np.ndarray, "68 2"]) -> float:
-    """Brightness just under the eyes over that of the cheeks below, of the brighter side.
+    """Brightness of the skin under the eyes, divided by that of the cheeks, for the side where it is larger.
 
-    About 0.95 on bare skin, rarely below 0.6; below 0.3 behind large dark lenses.  Small or light ones do not show.
+    About 0.95 for bare skin, rarely below 0.6; below 0.3 for large dark lenses.  Small or light lenses are not seen.
 
     Args:
         image: the picture.
-        points: in its pixels, in ``ibug_68`` order.
+        points: in pixels of the picture, in ``ibug_68`` order.
 
     Returns:
         NaN where neither side of the face is in the picture.
@@ -84,7 +84,7 @@ def _side(image: Image, eye: Float32[np.ndarray, "6 2"], down: Float32[np.ndarra
 
 
 def _brightness(image: Image, centre: Float32[np.ndarray, " 2"], half: float) -> float:
-    """Mean of a square patch; NaN where none of it is in the picture."""
+    """Mean of a square patch; NaN if it lies outside the picture."""
     x, y, reach = round(float(centre[0])), round(float(centre[1])), max(1, round(half))
     patch = image[max(y - reach, 0) : max(y + reach + 1, 0), max(x - reach, 0) : max(x + reach + 1, 0)]
     return float(patch.mean()) if patch.size else math.nan
@@ -93,19 +93,19 @@ def _brightness(image: Image, centre: Float32[np.ndarray, " 2"], half: float) ->
 @final
 @dataclass(frozen=True)
 class Observation:
-    """Measures of one face at one time; all but the time are NaN where there is no face.
+    """Measures of one face in one frame; all but the time are NaN if there is no face.
 
     Attributes:
-        time_s: of the frame.
+        time_s: time of the frame.
         right_eye: ``eye_aspect_ratio`` of the subject's right eye.
-        left_eye: of the left one.
+        left_eye: ``eye_aspect_ratio`` of the left eye.
         mouth: ``mouth_aspect_ratio``.
-        yaw: to the left of the picture, radians.
-        pitch: down, radians.
+        yaw: turn of the head to the left of the picture, radians.
+        pitch: turn of the head downwards, radians.
         eye_pixels: width of the wider eye in pixels.
-        right_confidence: mean confidence of the points of the right eye, in [0, 1]; NaN where the model gives none.
-        left_confidence: of the left one.
-        under_eyes: ``brightness_under_eyes``; NaN where no picture was at hand.
+        right_confidence: mean confidence of the points of the right eye, in [0, 1]; NaN if the model gives none.
+        left_confidence: the same for the left eye.
+        under_eyes: ``brightness_under_eyes``; NaN without a picture.
     """
 
     time_s: float
@@ -135,10 +135,10 @@ def observe(
     """Measure one face.
 
     Args:
-        points: unsmoothed, in ``ibug_68`` order, in pixels; smoothing would make blinks shallower.
+        points: in pixels, in ``ibug_68`` order, not smoothed; smoothing makes blinks shallower.
         time_s: of the frame.
-        scores: confidence of each point in [0, 1], where the model gives it.
-        image: the frame, to look for dark glasses; left out, they are not looked for.
+        scores: confidence of each point in [0, 1]; None if the model gives none.
+        image: the frame, to look for dark glasses; None skips that.
     """
     confidence = (
         [math.nan] * 2 if scores is None else [float(scores[list(eye)].mean()) for eye in (RIGHT_EYE, LEFT_EYE)]

@@ -1,4 +1,4 @@
-"""A person's own normal: open eyes, shut mouth and upright head, learned while watching."""
+"""The normal of a person, learned from the video: open eyes, closed mouth and upright head."""
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from canthus.fatigue.settings import FatigueSettings
 
 @final
 class Baseline:
-    """A level of a signal that is the person's own.
+    """The usual level of a signal for one person.
 
-    Until ``learn_s`` of the signal were seen there is none; then it is a quantile of what was seen, each value weighted
-    by the time it stood for.  Afterwards it moves exponentially towards new values, with one time constant upwards and
-    one downwards.  In seconds throughout: the frame rate does not matter.
+    The level is unknown until ``learn_s`` seconds of the signal were seen.  Then it is a quantile of the values seen,
+    each weighted by its duration.  Afterwards it follows new values exponentially, with one time constant upwards and
+    one downwards.  The result does not depend on the frame rate.
 
     Args:
-        quantile: of the first seconds; above one half for eyes, which are open most of the time.
-        learn_s: time of the signal to learn from.
+        quantile: of the first seconds.
+        learn_s: seconds to learn from.
         rise_s: time constant upwards.
         fall_s: time constant downwards.
     """
@@ -35,7 +35,7 @@ class Baseline:
         return math.isfinite(self.value)
 
     def update(self, value: float, step_s: float) -> None:
-        """Take in a value that stood for ``step_s`` seconds."""
+        """Take in a value that lasted ``step_s`` seconds."""
         if self.known:
             rate_s = self._rise_s if value > self.value else self._fall_s
             self.value += (value - self.value) * -math.expm1(-step_s / rate_s)
@@ -57,26 +57,26 @@ class Baseline:
 
 
 CLOSING_S = 0.2
-"""Time constant at which the shut eye's ratio follows eyes that close further than expected."""
+"""Time constant, in seconds, with which the ratio of the shut eye follows eyes that close further than expected."""
 COVERED_S = 0.3
-"""Time constant of the eyes' confidence, which may fall for the moment of a blink."""
+"""Time constant, in seconds, of the confidence of the eyes, which can fall during a blink."""
 PITCH_SHARE = 0.6
-"""Looking down covers the eyes earlier than looking aside."""
+"""Share of the largest turn at which looking up or down hides the eyes; they are hidden earlier than aside."""
 NORMAL_OPENNESS = 0.75
-"""Eyes open further than this are taken for the person's usual."""
+"""Openness above which the normal adapts to the eyes."""
 
 
 @final
 @dataclass(frozen=True)
 class Measures:
-    """A frame against the person's own normal; NaN is "cannot be told".
+    """Measures of a frame relative to the person's normal. NaN means unknown.
 
     Attributes:
-        openness: of the eyes: 1 as usual, 0 shut; NaN where they cannot be judged.
-        lids: aspect ratio of the eyes over that of the person's open eyes; NaN likewise.
-        mouth: mouth ratio above that of the closed mouth.
-        yaw: from straight ahead, radians.
-        pitch: likewise.
+        openness: of the eyes, 1 for normally open and 0 for shut; NaN if they cannot be judged.
+        lids: aspect ratio of the eyes over that of the person's open eyes; NaN if they cannot be judged.
+        mouth: mouth aspect ratio minus that of the closed mouth.
+        yaw: relative to looking straight ahead, radians.
+        pitch: the same.
     """
 
     openness: float = math.nan
@@ -113,7 +113,7 @@ class Person:
         return self._right.known
 
     def learn(self, seen: Observation, step_s: float) -> None:
-        """Learn in the first seconds; afterwards adapt to what looks normal, never to shut eyes or a yawn."""
+        """Learn in the first seconds; afterwards adapt slowly, but never to shut eyes or a yawn."""
         self._follow_confidence(seen, step_s)
         if step_s <= 0 or self._confidence < self._rules.eye_confidence:  # NaN is not
             return
@@ -132,7 +132,7 @@ class Person:
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
 
     def _follow_confidence(self, seen: Observation, step_s: float) -> None:
-        """Of the less certain eye of those that count, none behind dark glasses; NaN where nothing is known."""
+        """Update the confidence of the less certain visible eye: 0 behind dark glasses, NaN if unknown."""
         share = self._left_share(seen)
         eyes = ((seen.right_confidence, 1 - share), (seen.left_confidence, share))
         least = min(confidence for confidence, part in eyes if part >= 0.25)
@@ -149,7 +149,7 @@ class Person:
         return min(max(0.5 + yaw / (2 * self._rules.turned), 0.0), 1.0)
 
     def _lids(self, seen: Observation) -> float:
-        """Of both eyes; NaN while learning."""
+        """Aspect ratio of both eyes relative to the open eyes; NaN while learning."""
         right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
         share = self._left_share(seen)
         return (1 - share) * right + share * left
@@ -158,7 +158,7 @@ class Person:
         return (lids - self._closed_share) / (1 - self._closed_share)
 
     def measure(self, seen: Observation) -> Measures:
-        """How far a frame with a face departs from normal."""
+        """Measures of a frame with a face, relative to the person's normal."""
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
         lids = self._lids(seen) if self._can_judge(seen, yaw, pitch) else math.nan
         return Measures(

@@ -1,4 +1,4 @@
-"""PERCLOS and the state of a person over the last minutes."""
+"""PERCLOS, and the state of a person."""
 
 import math
 from collections import deque
@@ -10,17 +10,17 @@ from canthus.fatigue.settings import FatigueSettings
 
 @final
 class Perclos:
-    """Share of the last ``window_s`` seconds during which the eyes were at least ``closed`` closed.
+    """PERCLOS: share of the last ``window_s`` seconds in which the eyes were at least ``closed`` closed.
 
     Wierwille et al. (1994) P80: closed by 80 % or more, over a minute.
 
-    Differs: "closed" is taken against the person's own open and shut eye, and only time in which the eyes could be
+    Differs: "closed" is relative to the person's own open and shut eyes, and only time in which the eyes could be
     judged counts.
 
     Args:
         window_s: length of the window.
-        closed: share of closing that counts as shut.
-        least_s: below this much judged time in the window there is no answer.
+        closed: closing that counts as shut, 0 to 1.
+        least_s: judged seconds in the window below which the value is NaN.
     """
 
     def __init__(self, *, window_s: float = 60.0, closed: float = 0.8, least_s: float = 15.0) -> None:
@@ -33,7 +33,7 @@ class Perclos:
         self.total_shut_s = 0.0
 
     def update(self, time_s: float, openness: float) -> None:
-        """Take in how far the eyes are open: 1 as usual, 0 shut; NaN where that cannot be judged."""
+        """Take in the openness of the eyes: 1 for normally open, 0 for shut, NaN if unknown."""
         last = self._last
         self._last = (time_s, openness) if math.isfinite(openness) else None
         if last is not None and self._last is not None:
@@ -49,7 +49,7 @@ class Perclos:
             self._judged_s -= step_s
             self._shut_s -= shut_s
         if not self._steps:
-            self._judged_s = self._shut_s = 0.0  # what rounding left
+            self._judged_s = self._shut_s = 0.0  # clear rounding errors
 
     @property
     def value(self) -> float:
@@ -60,7 +60,7 @@ class Perclos:
 
     @property
     def total(self) -> float:
-        """Share of all judged time; NaN if there was none."""
+        """Share of the whole judged time; NaN if that is 0."""
         return self.total_shut_s / self.total_judged_s if self.total_judged_s > 0 else math.nan
 
 
@@ -79,10 +79,11 @@ State = Literal["alert", "tired", "asleep", "unknown"]
 
 @final
 class StateMachine:
-    """``alert``, ``tired``, ``asleep`` or ``unknown``.
+    """Rate a person as ``alert``, ``tired``, ``asleep`` or ``unknown``.
 
-    ``unknown`` where the eyes have not been judged for ``unknown_s``; ``asleep`` once they were shut for ``asleep_s``,
-    until they were open for ``awake_s``; ``tired`` from PERCLOS, closures, yawns, or sleep, for at least ``hold_s``.
+    The state is ``unknown`` if the eyes could not be judged for ``unknown_s``.  It is ``asleep`` once they were shut
+    for ``asleep_s``, until they were open for ``awake_s``.  High PERCLOS, closures, yawns and sleep make it ``tired``,
+    for at least ``hold_s``.  Otherwise it is ``alert``.
     """
 
     def __init__(self, settings: FatigueSettings) -> None:
@@ -107,10 +108,10 @@ class StateMachine:
         """The state now.
 
         Args:
-            time_s: now.
+            time_s: time of the frame.
             judged: whether the eyes can be judged in this frame.
-            shut_since_s: since when the eyes are shut, or None.
-            perclos: of the window, NaN if there is none.
+            shut_since_s: time at which the eyes closed, or None.
+            perclos: PERCLOS of the window, or NaN.
         """
         self._judged_s = time_s if judged else self._judged_s
         if self._judged_s is None or time_s - self._judged_s > self._settings.unknown_s:
@@ -134,7 +135,7 @@ class StateMachine:
         return self._asleep
 
     def _tired_for(self, time_s: float, perclos: float) -> float:
-        """Until when what is known now makes tired."""
+        """Time until which the person counts as tired, from PERCLOS, closures and yawns."""
         rules = self._settings
         _forget(self._closures, time_s - rules.perclos_window_s)
         _forget(self._yawns, time_s - rules.yawns_window_s)

@@ -7,6 +7,9 @@ from jaxtyping import Float
 from canthus.schemes import Scheme
 from canthus.types import Frame, Image, TrackedFrame
 
+Color = tuple[int, int, int]
+"""RGB, each 0 to 255."""
+
 SHIFT = 4
 """OpenCV draws at sixteenths of a pixel: coordinates are integers with this many binary places."""
 FAR = 2.0**20
@@ -62,7 +65,7 @@ def draw_text(
     place: tuple[float, float],
     *,
     height: float = 12.0,
-    color: tuple[int, int, int] = POINT_COLOR,
+    color: Color = POINT_COLOR,
 ) -> None:
     """Write one line of ASCII onto ``canvas``, with a dark edge that keeps it readable on anything.
 
@@ -87,9 +90,7 @@ def line_width(size: float) -> int:
     return max(1, round(size / 220))
 
 
-def draw_box(
-    canvas: Image, box: Float[np.ndarray, " 4"], *, width: int, color: tuple[int, int, int] = BOX_COLOR
-) -> None:
+def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int, color: Color = BOX_COLOR) -> None:
     """Draw the corners of a box and, thinner and fainter, its sides onto ``canvas``."""
     x1, y1, x2, y2 = (float(v) - 0.5 for v in box)
     corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
@@ -137,28 +138,26 @@ def draw_points(
         _circle(canvas, place, radius, doubt_color(score), cv2.FILLED)
 
 
-def doubt_color(score: float) -> tuple[int, int, int]:
+def doubt_color(score: float) -> Color:
     """Color of a point of some confidence, RGB."""
     channels = np.array(DOUBT_COLORS, np.float64).T
     red, green, blue = (round(float(np.interp(score, (0.0, 0.5, 1.0), channel))) for channel in channels)
     return red, green, blue
 
 
-def group_color(name: str) -> tuple[int, int, int]:
+def group_color(name: str) -> Color:
     """Color of a group's lines, RGB."""
     return next((color for part, color in GROUP_COLORS.items() if part in name), OTHER_COLOR)
 
 
-def _line(
-    canvas: Image, points: Float[np.ndarray, "m 2"], color: tuple[int, int, int], *, width: int, closed: bool
-) -> None:
+def _line(canvas: Image, points: Float[np.ndarray, "m 2"], color: Color, *, width: int, closed: bool) -> None:
     # OpenCV's clipping overflows far outside the picture; no line of a face comes near this bound.
     near = points[(np.abs(points) < FAR).all(axis=1)]
     fixed = np.round(near * 2**SHIFT).astype(np.int32)
     cv2.polylines(canvas, [fixed[:, None]], closed, color, width, cv2.LINE_AA, SHIFT)
 
 
-def _circle(canvas: Image, place: tuple[float, float], radius: float, color: tuple[int, int, int], width: int) -> None:
+def _circle(canvas: Image, place: tuple[float, float], radius: float, color: Color, width: int) -> None:
     x, y = place
     if not max(abs(x), abs(y)) < FAR:
         return
