@@ -1,15 +1,15 @@
 """Exceptions of the package.
 
-Every message says what was found, what was expected and what to do.
+A message states what was found, what was expected and what to do.
 """
 
 
 class CanthusError(Exception):
-    """Base of all errors raised on purpose by canthus."""
+    """Base class of all errors that canthus raises for data, files and settings."""
 
 
 class DataError(CanthusError):
-    """A dataset, annotation or table does not hold what its format promises."""
+    """A dataset, annotation or table does not match its format."""
 
 
 class ImageError(DataError):
@@ -21,7 +21,7 @@ class VideoError(DataError):
 
 
 class ModelFileError(CanthusError):
-    """A model file is missing, damaged, or lacks the model card that the runtime reads."""
+    """A model file is missing or damaged, or lacks its model card."""
 
 
 class ConfigError(CanthusError):

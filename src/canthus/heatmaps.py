@@ -1,4 +1,4 @@
-"""Maps of where a point is: drawn from points, and read back more finely than their cells.
+"""Heatmaps: drawn from points, and decoded to points with subcell precision.
 
 Cell ``(row, column)`` of a map has its centre at ``((column + 0.5) / side, (row + 0.5) / side)``, in the unit frame of
 the networks.
@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 LEAST = 1e-4
-"""Smaller values, and negative ones, count as this when the peak between cells is sought."""
+"""Smaller and negative values are raised to this before the logarithm."""
 
 
 def draw_heatmaps(points: Float[np.ndarray, "*n 2"], side: int, *, sigma: float) -> Float32[np.ndarray, "*n side side"]:
     """Gaussians of height 1 at the points.
 
     Args:
-        points: in the unit frame; NaN gives an empty map, a point outside the crop what reaches into it.
-        side: cells of a map's side.
+        points: in the unit frame; NaN gives an empty map, a point outside the crop the part that reaches into it.
+        side: side of a map in cells.
         sigma: standard deviation in cells.
     """
     cells = np.arange(side, dtype=np.float32)
@@ -29,10 +29,10 @@ def draw_heatmaps(points: Float[np.ndarray, "*n 2"], side: int, *, sigma: float)
 
 
 def decode_heatmaps(maps: Float[np.ndarray, "*n side side"]) -> Float32[np.ndarray, "*n 2"]:
-    """The place of each map's peak in the unit frame.
+    """Position of the peak of each map in the unit frame.
 
-    Along each axis the peak is that of the parabola through the logarithms of the largest cell and its two neighbours,
-    which is exact for a Gaussian; at the border it is the cell's centre.
+    Along each axis it is the peak of the parabola through the logarithms of the largest cell and its two neighbours,
+    which is exact for a Gaussian.  At the border it is the centre of the cell.
     """
     side = maps.shape[-1]
     flat = np.asarray(maps, np.float64).reshape(math.prod(maps.shape[:-2]), side, side)
@@ -47,7 +47,7 @@ def decode_heatmaps(maps: Float[np.ndarray, "*n side side"]) -> Float32[np.ndarr
 
 
 def _peak(lines: Float[np.ndarray, "n side"], at: np.ndarray) -> Float[np.ndarray, " n"]:
-    """Offset of the parabola's peak from the cells ``at``, in [-0.5, 0.5]."""
+    """Offset of the peak of the parabola from the cells ``at``, in [-0.5, 0.5]."""
     side = lines.shape[1]
     n = np.arange(len(lines))
     left, middle, right = (lines[n, np.clip(at + step, 0, side - 1)] for step in (-1, 0, 1))

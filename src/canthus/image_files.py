@@ -1,7 +1,7 @@
-"""What the bytes of a picture file say before decoding: its sides, and whether the file is whole.
+"""Size and completeness of a picture file, read from its bytes without decoding it.
 
-Decoders differ in what they make of a file that was cut short (some fill the rest with grey), and a small file
-may claim gigantic sides.  Both are settled here, from the container alone, in well under a millisecond.
+Some decoders fill the missing part of a truncated file with grey, and a small file can declare a gigantic picture.
+Both are checked here from the container alone, in well under a millisecond.
 """
 
 import re
@@ -10,9 +10,9 @@ import struct
 from canthus.errors import ImageError
 
 MAX_PIXELS = 250_000_000
-"""Larger pictures are refused: more than any camera takes, and 750 MB once decoded."""
+"""Larger pictures are refused; this is more than cameras take, and 750 MB after decoding."""
 
-_JPEG_START, _JPEG_END, _JPEG_SCAN = 0xD8, 0xD9, 0xDA
+_JPEG_END = 0xD9
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -20,15 +20,15 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def check_picture_file(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse a picture file that is cut short or too large to decode; unknown formats pass.
+    """Refuse a picture file that is truncated or too large to decode; unknown formats are accepted.
 
     Args:
-        data: the whole file.
-        name: of the file, for errors.
-        max_pixels: width times height at most.
+        data: content of the file.
+        name: name of the file, for errors.
+        max_pixels: largest width times height.
 
     Raises:
-        ImageError: a JPEG, PNG or WebP file ends before its picture does, or the picture is too large.
+        ImageError: a JPEG, PNG or WebP file is truncated, or the picture is too large.
     """
     try:
         sides = picture_sides(data)
@@ -43,10 +43,7 @@ def check_picture_file(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) 
 
 
 def picture_sides(data: bytes) -> tuple[int, int] | None:
-    """Width and height as stored, before any turn by EXIF; None for formats not looked into.
-
-    Looked into: JPEG, PNG, GIF, WebP, BMP, TIFF.
-    """
+    """Width and height of a JPEG, PNG, GIF, WebP, BMP or TIFF file, before rotation by EXIF; None for other formats."""
     if data.startswith(b"\xff\xd8"):
         return _walk_jpeg(data)[0]
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -64,7 +61,7 @@ def picture_sides(data: bytes) -> tuple[int, int] | None:
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG, PNG or WebP file lacks its end; False for other formats, whose decoders notice."""
+    """Whether a JPEG, PNG or WebP file is truncated; False for other formats, whose decoders detect it."""
     if data.startswith(b"\xff\xd8"):
         return not _walk_jpeg(data)[1]
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -80,7 +77,7 @@ def _pair(layout: str, data: bytes, offset: int) -> tuple[int, int]:
 
 
 def _walk_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """Sides, and whether the end marker of the picture itself is there (a thumbnail in EXIF has its own)."""
+    """Sides, and whether the end marker of the picture is there (a thumbnail in EXIF has its own)."""
     sides, position = None, 2
     while True:
         found = _NEXT_MARKER.search(data, position)
@@ -113,7 +110,7 @@ def _webp_sides(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff_sides(data: bytes) -> tuple[int, int] | None:
-    """From the first directory: entries of tag, type (3 = 16 bits, 4 = 32 bits), count and value."""
+    """Read the first directory: entries of tag, type (3 = 16 bits, 4 = 32 bits), count and value."""
     order = "<" if data.startswith(b"II") else ">"
     (start,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, start)

@@ -1,4 +1,4 @@
-"""Pictures: read, write, cut out a square."""
+"""Pictures: reading, writing, cropping and resizing."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ from canthus.types import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm"})
 MAX_BYTES = 1_000_000_000
-"""Larger files are refused unread."""
+"""Larger files are refused before they are read."""
 
 
 def decode_image(data: bytes, *, name: str) -> Image:
@@ -27,7 +27,7 @@ def decode_image(data: bytes, *, name: str) -> Image:
     Grey, palettes and CMYK become RGB, alpha is dropped, 16 bits become 8.
 
     Raises:
-        ImageError: the bytes are empty, cut short, no picture that OpenCV can decode, or a picture of more than
+        ImageError: the data is empty, cut short, not a picture that OpenCV can decode, or has more than
             ``image_files.MAX_PIXELS`` pixels.
     """
     if not data:
@@ -43,10 +43,10 @@ def decode_image(data: bytes, *, name: str) -> Image:
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read a picture; see ``decode_image`` for what is accepted.
+    """Read a picture file as 8-bit RGB; ``decode_image`` describes the formats.
 
     Raises:
-        ImageError: the file is missing, empty or no picture.
+        ImageError: the file is missing, empty or not a picture.
     """
     name = os.fspath(path)
     try:
@@ -66,17 +66,16 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 def read_images(
     paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1
 ) -> Iterator[tuple[str | os.PathLike[str], Image | ImageError]]:
-    """Read pictures in order, decoding up to ``ahead`` of them in a second thread while one is worked on.
+    """Read pictures in order; a second thread decodes the next ones in advance.
 
-    At most ``ahead + 1`` pictures are in memory.  A picture that cannot be read arrives as its error, so that one
-    bad file does not end the run.
+    At most ``ahead + 1`` pictures are in memory.  For a file that cannot be read, the error is yielded, not raised.
 
     Args:
-        paths: the files; taken one by one, so a generator may be endless.
-        ahead: pictures decoded in advance, 1 or more.
+        paths: the files; taken one by one, so that a generator may be endless.
+        ahead: number of pictures decoded in advance, at least 1.
 
     Yields:
-        Each path with its picture, or with the reason why there is none.
+        Each path with its picture or its error.
     """
     if ahead < 1:
         raise ValueError(f"Expected to read at least 1 picture ahead, found {ahead}")
@@ -97,7 +96,7 @@ def read_images(
 def _first_done(
     waiting: deque[tuple[str | os.PathLike[str], Future[Image | ImageError]]],
 ) -> tuple[str | os.PathLike[str], Image | ImageError]:
-    """Take the oldest out; no name is left holding its picture."""
+    """Remove the oldest and return it, so that no variable keeps the picture in memory."""
     path, future = waiting.popleft()
     return path, future.result()
 
@@ -110,10 +109,10 @@ def _image_or_error(path: str | os.PathLike[str]) -> Image | ImageError:
 
 
 def checked_image(array: np.ndarray) -> Image:
-    """The array itself, if it is an RGB picture: uint8 ``(h, w, 3)`` with at least one pixel.
+    """Return the array unchanged if it is an RGB picture, uint8 ``(h, w, 3)`` with at least one pixel.
 
     Raises:
-        ValueError: it is something else; the message says how to get there.
+        ValueError: it is not; the message explains how to convert other arrays.
     """
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size:
         return array
@@ -124,7 +123,7 @@ def checked_image(array: np.ndarray) -> Image:
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
-    """Write a picture in the format of the file's suffix; missing folders are made.
+    """Write a picture in the format of the file's suffix; missing folders are created.
 
     Raises:
         ImageError: no encoder for that suffix, or the file cannot be written.
@@ -149,9 +148,9 @@ def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size siz
 
 
 def halve_image(image: Image) -> UInt8[np.ndarray, "half_h half_w 3"]:
-    """The picture at half its size, by averaging four pixels each; an odd last row or column is left out.
+    """The picture at half its size, each pixel the mean of four; an odd last row or column is dropped.
 
-    A side of one pixel stays as it is.
+    A side of one pixel is not halved.
     """
     rows, columns = (side - side % 2 if side > 1 else 1 for side in image.shape[:2])
     halved = (max(1, columns // 2), max(1, rows // 2))
@@ -161,15 +160,15 @@ def halve_image(image: Image) -> UInt8[np.ndarray, "half_h half_w 3"]:
 def fit_image(
     image: Image, size: int, *, multiple: int = 1, most_growth: float = 2.0
 ) -> tuple[UInt8[np.ndarray, "fit_h fit_w 3"], Affine]:
-    """Shrink or enlarge a picture so that its longer side is ``size``, then pad it with black to the right and below.
+    """Resize a picture to a longer side of ``size``, then pad it with black on the right and at the bottom.
 
-    Large pictures are first halved by averaging, as often as it takes, so that small faces do not alias.
+    Large pictures are first halved by averaging, as often as possible, to avoid aliasing.
 
     Args:
         image: the picture.
-        size: longer side of the result in pixels, before it is padded.
-        multiple: both sides of the result are padded to multiples of this.
-        most_growth: small pictures are enlarged by no more.
+        size: longer side of the result in pixels, before padding.
+        multiple: both sides are padded to multiples of this.
+        most_growth: largest factor by which small pictures are enlarged.
 
     Returns:
         The result, and the map from its pixels to pixels of ``image``.
@@ -181,7 +180,7 @@ def fit_image(
     while max(small.shape[0] / rows, small.shape[1] / columns) >= 2:
         step *= [min(2, small.shape[1]), min(2, small.shape[0])]
         small = halve_image(small)
-    shown = step * (small.shape[1], small.shape[0])  # of the picture, without odd ends
+    shown = step * (small.shape[1], small.shape[0])  # part of the picture that remains without odd rows and columns
     if small.shape[:2] != (rows, columns):
         small = np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
     canvas = np.ascontiguousarray(small)
@@ -195,10 +194,10 @@ def fit_image(
 def crop_image(
     image: Image, square: Float[np.ndarray, " 4"], size: int
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Affine]:
-    """Cut out a square and resample it to ``size x size``; black outside the picture.
+    """Crop a square and resample it to ``size x size``; black outside the picture.
 
-    Where the square is more than twice as large as the result, the region is first halved by averaging, as
-    often as it takes, so that large faces do not alias.  Halving costs a tenth of averaging by other factors.
+    A region more than twice as large as the result is first halved by averaging, as often as possible, to avoid
+    aliasing.  Halving costs a tenth of averaging by other factors.
 
     Returns:
         The crop and the map from pixels of ``image`` to pixels of the crop.

@@ -1,4 +1,4 @@
-"""Find a name in a table, or an optional library: the error suggests the nearest name, or how to install the extra."""
+"""Look up names in tables and import optional libraries, with errors that suggest what to do."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
-    """The error for a name that is not known, with the nearest known one."""
+    """Error for an unknown name; it suggests the nearest known one."""
     names = sorted(known)
     nearest = get_close_matches(name, names, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
@@ -33,7 +33,7 @@ def require(module: str, *, extra: str) -> Any:
     """Import ``module``.
 
     Raises:
-        MissingExtraError: it is not installed; the message holds the pip command.
+        MissingExtraError: it is not installed; the message contains the pip command.
     """
     try:
         return import_module(module)

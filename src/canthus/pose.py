@@ -1,14 +1,14 @@
 """Head pose from 68 landmarks: yaw, pitch and roll in radians.
 
-The camera looks along z: x to the right of the picture, y down, z away from the camera.  All three angles are
-right-handed turns about these axes, applied in the order yaw, pitch, roll: ``R = Rz(roll) Rx(pitch) Ry(yaw)``.
-So a head looks with positive
+The axes of the camera: x to the right of the picture, y down, z away from the camera.  The angles are right-handed
+rotations about y, x and z, applied in the order yaw, pitch, roll: ``R = Rz(roll) Rx(pitch) Ry(yaw)``.  At zero the head
+looks straight into the camera.
 
-- yaw to the left of the picture, which is the subject's own right,
-- pitch down,
-- roll with its crown to the right of the picture: clockwise on the screen.
+- Positive yaw turns the head to the left of the picture, which is the subject's own right.
+- Positive pitch turns it down.
+- Positive roll tilts it clockwise on the screen.
 
-At zero the head looks straight into the camera.  ``docs/pose.md`` has the picture.
+``docs/pose.md`` shows the angles in a picture.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 POSE_POINTS = (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8)
-"""The points of ``ibug_68`` that a face moves least: ends of the brows, corners of eyes, nose and mouth, lip, chin."""
+"""The most rigid points of ``ibug_68``: ends of the brows, corners of eyes, nose and mouth, lip, chin."""
 
 _RIGHT_SIDE = (
     (-60.0, -14.4, 7.3),  # 17, outer end of the right brow
@@ -34,21 +34,21 @@ _MIDDLE = (
     (0.0, 114.6, -10.6),  # 8, chin
 )
 _MIRROR_ORDER = (0, 1, 1, 0, 2, 3, 3, 2, 4, 4, 5, 5)
-"""Row of ``_RIGHT_SIDE`` behind each of the first twelve of ``POSE_POINTS``."""
+"""Row of ``_RIGHT_SIDE`` for each of the first twelve ``POSE_POINTS``."""
 _SIDES = np.array([1, 1, -1, -1, 1, 1, -1, -1, 1, -1, 1, -1])
 
 HEAD_MODEL: Float64[np.ndarray, "14 3"] = np.concatenate(
     [np.array(_RIGHT_SIDE)[list(_MIRROR_ORDER)] * np.stack([_SIDES, np.ones(12), np.ones(12)], axis=1), _MIDDLE]
 )
-"""A rigid mean adult face at zero pose, in millimetres from between the eyes, in the order of ``POSE_POINTS``.
+"""A rigid mean adult face at zero pose, in the order of ``POSE_POINTS``; millimetres, origin between the eyes.
 
 Widths and heights are those of the frontal faces of 300-W at 90 mm between the outer eye corners; depths are usual
-measures of adults, because photos alone tell them badly.  Zero pitch is the mean pitch of the training photos of 300-W.
+measures of adults, because photos do not determine them well.  Zero pitch is the mean pitch of the training photos of
+300-W.
 """
 
 CAMERA_DISTANCE_MM = 1000.0
-"""How far off the camera is taken to be.  A picture does not tell; half or twice as far moves angles by a
-degree or two."""
+"""Assumed distance of the camera.  Half or twice this distance changes the angles by one or two degrees."""
 
 
 @final
@@ -58,7 +58,7 @@ class HeadPose:
 
     Attributes:
         angles: yaw, pitch, roll in radians; yaw and roll in [-pi, pi], pitch in [-pi/2, pi/2].  All three are NaN
-            for a face that lacks one of ``POSE_POINTS`` or has no size.
+            if one of ``POSE_POINTS`` is missing or the face has no size.
     """
 
     angles: Float32[np.ndarray, "n 3"]
@@ -68,26 +68,26 @@ class HeadPose:
 
     @property
     def yaw(self) -> Float32[np.ndarray, " n"]:
-        """Turn to the left of the picture, radians."""
+        """Rotation to the left of the picture in radians."""
         return self.angles[:, 0]
 
     @property
     def pitch(self) -> Float32[np.ndarray, " n"]:
-        """Turn downwards, radians."""
+        """Rotation downwards in radians."""
         return self.angles[:, 1]
 
     @property
     def roll(self) -> Float32[np.ndarray, " n"]:
-        """Turn clockwise on the screen, radians."""
+        """Rotation clockwise on the screen in radians."""
         return self.angles[:, 2]
 
 
 def head_pose(points: Float[np.ndarray, "n 68 2"]) -> HeadPose:
-    """Turn of each head, by fitting a rigid face to fourteen of its points (PnP).
+    """Estimate the pose of each head by fitting a rigid face to fourteen of its points (PnP).
 
     Terzakis and Lourakis (2020), "A Consistently Fast and Globally Optimal Solution to the Perspective-n-Point
-    Problem" for the start, Levenberg-Marquardt on the reprojection error to the end.  The points are centred and
-    scaled first, so neither the frame nor the unit of the points matters: pixels and the unit frame give the same.
+    Problem", refined by Levenberg-Marquardt on the reprojection error.  The points are centred and scaled first, so
+    that pixels and the unit frame give the same angles.
 
     Args:
         points: in the order of ``ibug_68``, x right and y down, in any unit.
@@ -100,7 +100,7 @@ def head_pose(points: Float[np.ndarray, "n 68 2"]) -> HeadPose:
 
 
 def rotation_matrix(angles: Float[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3 3"]:
-    """``R = Rz(roll) Rx(pitch) Ry(yaw)``, which takes the head at zero pose to the camera's axes.
+    """``R = Rz(roll) Rx(pitch) Ry(yaw)``, the rotation from the head at zero pose to the axes of the camera.
 
     Args:
         angles: yaw, pitch, roll in radians.
@@ -129,7 +129,7 @@ def _angles(seen: Float64[np.ndarray, "14 2"]) -> Float64[np.ndarray, " 3"]:
     spread = float(np.sqrt(np.square(centred).mean()))
     if not np.isfinite(spread) or spread <= 0:
         return np.full(3, np.nan)
-    # As the pinhole camera of focal length 1 sees a face of that size from that far.
+    # Scale to the image of the model in a pinhole camera of focal length 1 at CAMERA_DISTANCE_MM.
     flat = centred * (_MODEL_SPREAD / CAMERA_DISTANCE_MM / spread)
     found, turn, place = cv2.solvePnP(_CENTRED_MODEL, flat, np.eye(3), None, flags=cv2.SOLVEPNP_SQPNP)
     if not found:

@@ -1,1 +1,1 @@
-"""Inference without torch: ONNX sessions, detectors, the pipeline, drawing."""
+"""Inference without torch: ONNX sessions, detectors, the pipeline, tracking, drawing."""

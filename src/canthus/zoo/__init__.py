@@ -1,4 +1,4 @@
-"""The models that lie inside the package, each one ONNX file with its card in it.
+"""The models embedded in the package, each an ONNX file that contains its card.
 
 Names of face detectors begin with ``face_detector``; every other file is a landmark model.
 """
@@ -6,18 +6,18 @@ Names of face detectors begin with ``face_detector``; every other file is a land
 from pathlib import Path
 
 DEFAULT = "pfld_68_robust"
-"""Landmark model used where none is named."""
+"""Landmark model used by default."""
 DEFAULT_DETECTOR = "face_detector"
-"""Detector used where none is named."""
+"""Detector used by default."""
 
 
 def embedded_models() -> dict[str, Path]:
-    """Name -> file of every embedded landmark model, by name."""
+    """Name -> file of every embedded landmark model, sorted by name."""
     return {name: path for name, path in _files().items() if not name.startswith(DEFAULT_DETECTOR)}
 
 
 def embedded_detectors() -> dict[str, Path]:
-    """Name -> file of every embedded face detector, by name."""
+    """Name -> file of every embedded face detector, sorted by name."""
     return {name: path for name, path in _files().items() if name.startswith(DEFAULT_DETECTOR)}
 
 
