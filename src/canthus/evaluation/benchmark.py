@@ -43,15 +43,7 @@ It runs in the same library with the same threads as the networks, so it shows t
 @final
 @dataclass(frozen=True)
 class Machine:
-    """The hardware and software that a latency depends on.
-
-    Attributes:
-        cpu: name of the processor.
-        cores: logical cores that this process may use.
-        system: operating system and architecture.
-        python: version of Python.
-        onnxruntime: version of ONNX Runtime.
-    """
+    """The processor, the logical cores that this process may use, and the versions that a latency depends on."""
 
     cpu: str
     cores: int
@@ -86,8 +78,6 @@ class ModelCost:
     """Cost of one model.
 
     Attributes:
-        name: as given.
-        shapes: shape of each input.
         size_bytes: of the file; where onnx is installed, with the files beside it that hold weights.
         latency: of one run, all faces of the batch together.
         ratio: its median over that of the first model.
@@ -112,12 +102,10 @@ class Benchmark:
     """Costs of several models, measured in turns in one run.
 
     Attributes:
-        machine: where they ran.
         threads: threads inside one operator.
         batch: faces in one run.
         repeats: timed runs of each model.
         peak_flops: fastest float32 matrix product seen in the same run, in operations per second.
-        models: in the order given.
         whole: whether cropping and mapping points back were timed as well.
     """
 
@@ -222,15 +210,19 @@ def _candidates(
 
 def _card(path: str | os.PathLike[str]) -> ModelCard | DetectorCard | None:
     """The card of a network of canthus; None for any other file."""
-    source = os.fspath(path)
     if is_cascade(path):
         return None
     try:
-        _, card = open_onnx(read_model(path), source=source, threads=1)
-        of_detector = card_kind(card, source=source) == DETECTOR
-        return (DetectorCard if of_detector else ModelCard).from_json(card, source=source)
+        return _read_card(path)
     except ModelFileError:  # The file is opened once more to be timed; an error that matters is raised there.
         return None
+
+
+def _read_card(path: str | os.PathLike[str]) -> ModelCard | DetectorCard:
+    source = os.fspath(path)
+    _, card = open_onnx(read_model(path), source=source, threads=1)
+    of_detector = card_kind(card, source=source) == DETECTOR
+    return (DetectorCard if of_detector else ModelCard).from_json(card, source=source)
 
 
 def _usual_shapes(card: ModelCard | DetectorCard | None, batch: int) -> dict[str, tuple[int, ...]]:
@@ -302,8 +294,8 @@ def model_entries(model: str | None = None) -> list[dict[str, Any]]:
     """
     paths, detectors = embedded_models(), embedded_detectors()
     if model is not None:
-        ((_, path),) = model_files([model]).items()
-        detects = _is_detector(path)
+        path = model_files([model])[model]
+        detects = not is_cascade(path) and isinstance(_read_card(path), DetectorCard)
         paths, detectors = ({}, {model: path}) if detects else ({model: path}, {})
     if not paths and not detectors:
         raise ConfigError("No model is embedded in this installation; install canthus again")
@@ -312,13 +304,6 @@ def model_entries(model: str | None = None) -> list[dict[str, Any]]:
         *(_landmark_entry(cost, open_model(paths[cost.name]).card) for cost in costs),
         *(_detector_entry(name, path) for name, path in detectors.items()),
     ]
-
-
-def _is_detector(path: Path) -> bool:
-    if is_cascade(path):
-        return False
-    _, card = open_onnx(read_model(path), source=str(path), threads=1)
-    return card_kind(card, source=str(path)) == DETECTOR
 
 
 def _landmark_entry(cost: ModelCost, card: ModelCard) -> dict[str, Any]:

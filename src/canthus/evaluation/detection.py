@@ -1,8 +1,4 @@
-"""Match detections to labelled faces: hits, false detections and missed faces.
-
-There is one row per detection and one per labelled face.  All figures of a detector
-(``canthus.evaluation.detection_report``) are computed from these rows.
-"""
+"""Match detections to labelled faces: hits, false detections and missed faces, one row each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -28,7 +24,6 @@ class Finds:
 
     Attributes:
         pictures: index of the picture in ``DetectionRows.keys``.
-        scores: scores of the detector.
         verdicts: ``HIT``, ``FALSE`` or ``IGNORED`` (on a face that need not be found: neither hit nor false).
         overlaps: intersection over union with the labelled face that it hits, or else the largest with any face.
         truths: row of the labelled face that it hits, or -1.
@@ -82,8 +77,6 @@ class DetectionRows:
     Attributes:
         keys: keys of all pictures, with those that have no face.
         complete: True for pictures in which all faces are labelled, so that any other detection is false.
-        finds: the detections.
-        truths: the labelled faces.
     """
 
     keys: tuple[str, ...]
@@ -154,8 +147,8 @@ def match_scenes(scenes: Sequence[Scene], found: Iterable[Faces], *, min_overlap
     truths = [Truths(whole, none, (), np.zeros(0, np.bool_), none, np.zeros((0, 4), np.float32))]
     offset = 0
     for number, (scene, faces) in enumerate(zip(scenes, found, strict=True)):
-        here, there = _match_scene(scene, faces, number=number, min_overlap=min_overlap)
-        finds.append(_shifted(here, offset))
+        here, there = _match_scene(scene, faces, number=number, offset=offset, min_overlap=min_overlap)
+        finds.append(here)
         truths.append(there)
         offset += len(there)
     return DetectionRows(
@@ -166,8 +159,8 @@ def match_scenes(scenes: Sequence[Scene], found: Iterable[Faces], *, min_overlap
     )
 
 
-def _match_scene(scene: Scene, faces: Faces, *, number: int, min_overlap: float) -> tuple[Finds, Truths]:
-    """Rows of one picture, with labelled faces numbered from 0."""
+def _match_scene(scene: Scene, faces: Faces, *, number: int, offset: int, min_overlap: float) -> tuple[Finds, Truths]:
+    """Rows of one picture, whose labelled faces are numbered from ``offset``."""
     order = np.argsort(-faces.scores, kind="stable")
     boxes, scores = faces.boxes[order], faces.scores[order]
     own = scene.habit.own_boxes(boxes)
@@ -175,7 +168,8 @@ def _match_scene(scene: Scene, faces: Faces, *, number: int, min_overlap: float)
     hits = verdicts == HIT
     reached = np.full(len(scene.boxes), np.nan, np.float32)
     reached[taken[hits]] = scores[hits]
-    finds = Finds(np.full(len(boxes), number, np.int64), scores, verdicts, overlaps, taken, boxes)
+    numbered = np.where(hits, taken + offset, -1)
+    finds = Finds(np.full(len(boxes), number, np.int64), scores, verdicts, overlaps, numbered, boxes)
     truths = Truths(
         pictures=np.full(len(scene.boxes), number, np.int64),
         sizes=np.sqrt(np.clip(box_size(scene.boxes), 0, None).prod(axis=-1)),
@@ -197,19 +191,12 @@ def _share_inside(boxes: Float[np.ndarray, "n 4"], regions: Float[np.ndarray, "m
     return np.asarray(share, dtype=np.float32)
 
 
-def _shifted(finds: Finds, offset: int) -> Finds:
-    """The same detections, with labelled faces numbered across all pictures."""
-    truths = np.where(finds.truths < 0, -1, finds.truths + offset)
-    return Finds(finds.pictures, finds.scores, finds.verdicts, finds.overlaps, truths, finds.boxes)
-
-
 def _joined(kind: type[Rows], parts: Sequence[Rows]) -> Rows:
     """The rows of all parts in one value."""
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(kind)}
-    joined: dict[str, Any] = {
-        name: tuple(chain.from_iterable(values)) if name == "labels" else np.concatenate(values)
-        for name, values in columns.items()
-    }
+    joined: dict[str, Any] = {}
+    for field in fields(kind):
+        values = [getattr(part, field.name) for part in parts]
+        joined[field.name] = tuple(chain(*values)) if field.name == "labels" else np.concatenate(values)
     return kind(**joined)
 
 

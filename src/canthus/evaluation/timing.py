@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import hull_box
-from canthus.runtime.landmarker import CropModel, Landmarker, open_model
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.runtime.sessions import ORT_ERRORS
 
 FREE_SIDE = 112
@@ -37,13 +37,7 @@ _TYPES: dict[str, str] = {
 @final
 @dataclass(frozen=True)
 class Candidate:
-    """A model that is ready to be timed.
-
-    Attributes:
-        name: as printed.
-        feeds: one array per input.
-        run: runs the model once on ``feeds``.
-    """
+    """A model that is ready to be timed: ``run`` runs it once on ``feeds``, which has one array per input."""
 
     name: str
     feeds: Mapping[str, np.ndarray]
@@ -193,7 +187,7 @@ def latency(seconds: Float64[np.ndarray, " n"]) -> Latency:
 
 
 def share_of_peak(multiply_adds: int, seconds: float, peak_flops: float) -> float:
-    """Floating-point operations per second over the machine's peak; a multiply-add is two operations."""
+    """Floating-point operations per second over ``peak_flops``; a multiply-add is two operations."""
     return 2 * multiply_adds / seconds / peak_flops
 
 
@@ -228,16 +222,14 @@ def open_landmark_candidate(
         feeds = {"image": crops}
     else:
         feeds = dict(open_candidate(path, name=name, threads=threads, batch=batch).feeds)
-    return Candidate(name, feeds, _whole_run(model, batch) if whole else lambda: model.answer(crops))
+    if not whole:
+        return Candidate(name, feeds, lambda: model.answer(crops))
+    face = draw_face(np.random.default_rng(0), size=PICTURE)
+    boxes = np.repeat(hull_box(face.points)[None], batch, axis=0)
+    landmarker = Landmarker(model)
+    return Candidate(name, feeds, lambda: landmarker(face.image, boxes))
 
 
 def is_cascade(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds a fitted cascade rather than a network."""
     return Path(path).suffix == ".npz"
-
-
-def _whole_run(model: CropModel, batch: int) -> Callable[[], object]:
-    face = draw_face(np.random.default_rng(0), size=PICTURE)
-    boxes = np.repeat(hull_box(face.points)[None], batch, axis=0)
-    landmarker = Landmarker(model)
-    return lambda: landmarker(face.image, boxes)

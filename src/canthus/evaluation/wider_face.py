@@ -112,7 +112,6 @@ class WiderPrecision:
     Attributes:
         official: computed at 1000 evenly spaced scores, like published numbers.
         exact: computed at every score that occurs.
-        faces: number of faces of the level.
     """
 
     official: float
@@ -149,7 +148,8 @@ def wider_precision(
         found: key of a picture -> detected faces.
         habit: converts face boxes to boxes of WIDER FACE; None if the boxes are such boxes already.
     """
-    lowest, highest = _score_range(found.values())
+    everything = np.concatenate([np.zeros(0), *(faces.scores for faces in found.values())])
+    lowest, highest = (everything.min(), everything.max()) if len(everything) else (0.0, 0.0)
     thresholds = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
     sums = np.zeros((2, THRESHOLDS))
     scores, proposals, recalled, faces = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)], 0
@@ -160,7 +160,8 @@ def wider_precision(
             continue
         order = np.argsort(-finds.scores, kind="stable")
         own = finds.boxes[order] if habit is None else habit.own_boxes(finds.boxes[order])
-        score = _normalized(finds.scores[order], lowest, highest)
+        spread = finds.scores[order].astype(np.float64) - lowest
+        score = spread / (highest - lowest) if highest > lowest else np.ones(len(spread))
         proposal, first = _judged(own, picture.boxes, picture.counted[level])
         shown = np.searchsorted(-score, -thresholds, side="right")
         sums += [np.concatenate([[0], np.cumsum(values)])[shown] for values in (proposal, first)]
@@ -169,17 +170,6 @@ def wider_precision(
         recalled.append(first)
     exact = _exact_sums(np.concatenate(scores), np.concatenate(proposals), np.concatenate(recalled))
     return WiderPrecision(official=_area(sums, faces), exact=_area(exact, faces), faces=faces)
-
-
-def _score_range(found: Iterable[Faces]) -> tuple[float, float]:
-    scores = np.concatenate([np.zeros(0), *(faces.scores.astype(np.float64) for faces in found)])
-    return (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
-
-
-def _normalized(scores: Float[np.ndarray, " n"], lowest: float, highest: float) -> Float64[np.ndarray, " n"]:
-    if highest == lowest:
-        return np.ones(len(scores))
-    return np.asarray((scores.astype(np.float64) - lowest) / (highest - lowest))
 
 
 def _judged(
