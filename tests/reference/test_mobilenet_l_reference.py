@@ -6,7 +6,7 @@ from torch import nn
 
 from canthus.models import create_model
 from canthus.models.fan import ParallelBlock
-from canthus.models.mobilenet_l import Bneck
+from canthus.models.layers import Residual
 from canthus.models.mobilenet_v3 import SqueezeExcite
 
 # Input side, input channels, kernel, expanded width, channels out, SE, stride: the table's bneck rows.
@@ -91,7 +91,7 @@ def test_maps_have_the_printed_shapes() -> None:
     [
         ("squeeze_excite", lambda m: isinstance(m, SqueezeExcite)),
         ("hard_swish", lambda m: isinstance(m, nn.Hardswish)),
-        ("inverted_residual", lambda m: isinstance(m, Bneck) and m.shortcut),
+        ("inverted_residual", lambda m: isinstance(m, Residual) and m.shortcut),
     ],
 )
 def test_each_switch_takes_its_part_out(switch: str, gone) -> None:  # type: ignore[no-untyped-def]
@@ -107,9 +107,9 @@ def test_without_a_linear_bottleneck_blocks_end_in_an_activation() -> None:
     whole = create_model("mobilenet_l", points=68, size=64)
     without = create_model("mobilenet_l", points=68, size=64, settings={"linear_bottleneck": False})
     for network, last in ((whole, nn.BatchNorm2d), (without, (nn.ReLU, nn.Hardswish))):
-        blocks = [m for m in network.modules() if isinstance(m, Bneck)]
+        blocks = [m for m in network.modules() if isinstance(m, Residual)]
         assert len(blocks) == 11
-        assert all(isinstance(block.layers[-1], last) for block in blocks)
+        assert all(isinstance([*block.get_submodule("layers").children()][-1], last) for block in blocks)
     parameters = {sum(p.numel() for p in network.parameters()) for network in (whole, without)}
     assert len(parameters) == 1
 

@@ -34,12 +34,7 @@ def locations(
 ) -> Locations:
     """Locations of a pyramid in the order of the network's output: level by level, each row by row.
 
-    Args:
-        height: of the input in pixels, a multiple of every stride.
-        width: likewise.
-        strides: of the levels.
-        sizes: smallest and largest face of each level, longer side of the box in pixels.
-        device: of the returned tensors.
+    Height and width of the input are multiples of every stride; ``strides`` and ``sizes`` have one entry per level.
     """
     centres, steps, ranges = [], [], []
     for stride, (least, most) in zip(strides, sizes, strict=True):
@@ -69,7 +64,6 @@ def assign(
     Args:
         boxes: bounding boxes, padded to the same number in each picture.
         present: False for rows of ``boxes`` that are padding.
-        places: the locations.
 
     Returns:
         Index of the face (arbitrary if there is none), and whether the location has one.
@@ -151,11 +145,10 @@ def detection_losses(
 
     Args:
         output: output of the network, see ``models.face_detector``.
-        boxes: bounding boxes in pixels of the input, padded.
+        boxes: as for ``assign``, in pixels of the input.
         points: points of the scheme ``five`` in edge coordinates; NaN if unknown.
-        present: False for rows of ``boxes`` that are padding.
+        present: as for ``assign``.
         known: True for locations that are background if they have no face; others without a face are ignored.
-        places: the locations of the output.
     """
     face, answers = assign(boxes, present, places)
     picture, place = answers.nonzero(as_tuple=True)

@@ -41,14 +41,7 @@ def wing_loss(
     wing(x) = w ln(1 + |x| / eps) for |x| < w, else |x| - C with C = w - w ln(1 + w / eps).
     Feng et al. (2018), "Wing Loss for Robust Facial Landmark Localisation", eq. 5.
 
-    Args:
-        predicted: points in pixels of the network's input.
-        target: ground truth in the same unit.
-        width: w in pixels.
-        curvature: eps in pixels.
-
-    Returns:
-        Mean over points and coordinates of each face.
+    Points, ``width`` (w) and ``curvature`` (eps) are in pixels of the network's input. Returns the mean of each face.
 
     Raises:
         ValueError: ``width`` or ``curvature`` is not positive.

@@ -24,7 +24,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "pfld": Pfld,
     "resnet50": ResNet50,
 }
-"""Network by name. Each entry takes ``points``, ``size`` and ``spread`` and its own settings as keyword arguments, and
+"""Network by name. Each entry takes ``points`` (number of landmarks), ``size`` (side of the square input in pixels),
+``spread`` (whether the network also predicts the error of each point) and its own settings as keyword arguments, and
 returns an ``nn.Module`` that is a ``Network``."""
 
 
@@ -36,9 +37,6 @@ def create_model(name: str, *, points: int, size: int, settings: Mapping[str, An
         points: number of landmarks.
         size: side of the square input in pixels.
         settings: the network's own keyword arguments, such as ``width``.
-
-    Returns:
-        An ``nn.Module`` that is a ``Network``.
 
     Raises:
         ConfigError: unknown name, or settings that the network does not accept.

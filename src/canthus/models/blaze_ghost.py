@@ -34,11 +34,9 @@ class BlazeGhost(nn.Module):
     percent of the printed 5.66 and 7.52 MB.
 
     Args:
-        points: number of landmarks k.
         size: side of the square input in pixels, a multiple of 16.
         hidden: channels inside a Double BlazeBlock.
         ghost: whether Ghost modules replace the pointwise convolutions; without them it is BlazeLandmark.
-        spread: whether the network also predicts the error of each point.
     """
 
     def __init__(

@@ -71,20 +71,17 @@ class FaceDetector(nn.Module):
         self.smooth = nn.ModuleList(separable(c64, c64) for _ in STRIDES)
         self.context = separable(c64, c64, kernel=5)
         self.head = nn.Conv2d(c64, OUTPUTS, 1)
-        self._start()
-
-    @property
-    def first_convolution(self) -> nn.Conv2d:
-        """The first convolution."""
-        return next(layer for layer in self.stem.modules() if isinstance(layer, nn.Conv2d))
-
-    def _start(self) -> None:
-        """Small weights and priors in the biases of the last layer."""
+        # Small weights and priors in the biases of the last layer.
         nn.init.normal_(self.head.weight, std=0.01)
         bias = torch.zeros(OUTPUTS)
         bias[0] = torch.logit(torch.tensor(PRIOR_SCORE))
         bias[3:5] = torch.log(torch.tensor(PRIOR_SIZE))
         self.head.bias = nn.Parameter(bias)
+
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The first convolution."""
+        return next(layer for layer in self.stem.modules() if isinstance(layer, nn.Conv2d))
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in [0, 1], ``(n, 3, h, w)`` with sides that are multiples of 32, to ``(n, locations, 15)``."""

@@ -17,10 +17,6 @@ class ParallelBlock(nn.Module):
 
     Bulat and Tzimiropoulos (2017), "Binarized Convolutional Landmark Localizers", figure 4 (b): half, a quarter and a
     quarter of the channels.
-
-    Args:
-        inputs: channels in.
-        outputs: channels out, a multiple of 4.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -43,18 +39,13 @@ class Hourglass(nn.Module):
     """Halve the side ``depth`` times and double it again; each resolution has a shortcut from the way down.
 
     Newell et al. (2016), "Stacked Hourglass Networks", figure 3.
-
-    Args:
-        channels: of all maps.
-        depth: how often the side is halved.
     """
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
         self.beside = ParallelBlock(channels, channels)
         self.down = ParallelBlock(channels, channels)
-        inner: nn.Module = Hourglass(channels, depth - 1) if depth > 1 else ParallelBlock(channels, channels)
-        self.inner = inner
+        self.inner: nn.Module = Hourglass(channels, depth - 1) if depth > 1 else ParallelBlock(channels, channels)
         self.up = ParallelBlock(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,14 +56,7 @@ class Hourglass(nn.Module):
 
 @final
 class Stack(nn.Module):
-    """One hourglass, its heatmaps, and the input of the next one.
-
-    Args:
-        channels: of the maps between stacks.
-        points: number of heatmaps.
-        depth: of the hourglass.
-        last: whether no stack follows.
-    """
+    """One hourglass, its heatmaps, and, unless it is the last, the input of the next one."""
 
     def __init__(self, channels: int, points: int, *, depth: int, last: bool) -> None:
         super().__init__()
@@ -99,7 +83,6 @@ class Fan(nn.Module):
     quarter of a cell.
 
     Args:
-        points: number of landmarks k.
         size: side of the square input in pixels, a multiple of 4, at least 4 times 2 to the power of ``depth``.
         stacks: number of hourglasses.
         depth: number of times that an hourglass halves the side.

@@ -12,18 +12,16 @@ from canthus.models.layers import conv_bn_relu
 HIDDEN = 16
 """Width between the two layers. A few units are enough: what hides points hides many at a time."""
 
+SQUEEZED = 8
+"""Channels to which a feature map is reduced before a ``SpreadHead``."""
+
 START = 0.05
 """Expected error of every point before training, in sides of the crop."""
 
 
 @final
 class SpreadHead(nn.Module):
-    """Predict the logarithm of the error of each point, in sides of the crop, from flat features.
-
-    Args:
-        inputs: width of the features.
-        points: number of landmarks k.
-    """
+    """Predict the logarithm of the error of each point, in sides of the crop, from flat features."""
 
     def __init__(self, inputs: int, points: int) -> None:
         super().__init__()
@@ -36,17 +34,10 @@ class SpreadHead(nn.Module):
         return spread
 
 
-def spread_of_map(channels: int, side: int, points: int, *, squeezed: int = 8) -> nn.Sequential:
-    """``SpreadHead`` for a feature map: a 1x1 convolution to few channels comes first and keeps positions.
-
-    Args:
-        channels: of the map.
-        side: of the map.
-        points: number of landmarks.
-        squeezed: channels after the convolution.
-    """
+def spread_of_map(channels: int, side: int, points: int) -> nn.Sequential:
+    """``SpreadHead`` for a feature map: a 1x1 convolution to few channels comes first and keeps positions."""
     return nn.Sequential(
-        nn.Conv2d(channels, squeezed, 1), nn.ReLU(), nn.Flatten(), SpreadHead(squeezed * side**2, points)
+        nn.Conv2d(channels, SQUEEZED, 1), nn.ReLU(), nn.Flatten(), SpreadHead(SQUEEZED * side**2, points)
     )
 
 
@@ -55,11 +46,8 @@ class PoseBranch(nn.Module):
     """Predict yaw, pitch and roll in radians from the feature map at 1/4 of the side.
 
     Guo et al. (2019), "PFLD", Table 2, as Yu et al. (2023) print it in their Table 2: conv3 stride 2 to 128, conv3
-    128, conv3 stride 2 to 32, conv7 to 128, fully connected 32 and 3.
-
-    Args:
-        channels: of the feature map.
-        size: side of the network's input in pixels, a multiple of 16; the last convolution covers the whole map.
+    128, conv3 stride 2 to 32, conv7 to 128, fully connected 32 and 3. The last convolution covers the whole map of an
+    input of ``size`` pixels, a multiple of 16.
     """
 
     def __init__(self, channels: int, *, size: int = 112) -> None:

@@ -30,10 +30,7 @@ START = -3.0
 class PointHead(nn.Module):
     """Points ``(n, k, 2)`` in [0, 1] from the channel means of a map: linear layers with batch norm and ReLU, sigmoid.
 
-    Args:
-        channels: in.
-        points: number of landmarks k.
-        hidden: widths of the layers with batch norm.
+    ``hidden`` are the widths of the layers with batch norm.
     """
 
     def __init__(self, channels: int, points: int, *, hidden: Sequence[int]) -> None:
@@ -57,8 +54,6 @@ class HeatmapHead(nn.Module):
     convolutions, but 3x3 convolutions of 320 channels at 32x32 would cost more than the whole backbone.
 
     Args:
-        channels: in.
-        points: number of landmarks k.
         side: of the heatmaps, a multiple of 8.
         hidden: channels after each doubling.
     """
@@ -87,7 +82,6 @@ class JointNetwork(nn.Module):
     regression cannot learn from a batch of one face.
 
     Args:
-        points: number of landmarks k.
         size: side of the square input in pixels, a multiple of 4.
         backbone: key of ``BACKBONES``.
         width: factor of the backbone's channels.
@@ -96,7 +90,6 @@ class JointNetwork(nn.Module):
         heatmaps: whether there is a heatmap head.
         heatmap_side: side of the heatmaps in cells, a multiple of 8.
         heatmap_hidden: channels of the heatmap head after each doubling, three numbers.
-        spread: whether the network also predicts the error of each point.
     """
 
     def __init__(

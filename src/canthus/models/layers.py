@@ -85,10 +85,7 @@ def conv_bn(
 ) -> nn.Sequential:
     """Convolution with same padding, batch norm, and an activation if one is given."""
     padding = dilation * (kernel // 2)
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
-        norm(outputs),
-    ]
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False), norm(outputs)]
     return nn.Sequential(*layers, *([active()] if active else []))
 
 
@@ -101,7 +98,6 @@ class Residual(nn.Sequential):
     """Layers with an optional shortcut around them.
 
     Args:
-        layers: the layers.
         shortcut: whether the input is added to their output.
         name: of the layers in the state dict; published weights have names of their own.
     """
@@ -124,12 +120,9 @@ def inverted_residual(
     Sandler et al. (2018), "MobileNetV2", figures 3 (b) and 4 (d).
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
         expansion: factor t of the hidden layer; factor 1 has no expansion layer.
-        stride: of the depthwise convolution.
         active: activation after the first two layers.
-        name: of the layers in the state dict.
+        name: see ``Residual``.
     """
     hidden = inputs * expansion
     expand = [conv_bn(inputs, hidden, active=active)] if expansion != 1 else []
@@ -143,11 +136,6 @@ class GhostModule(nn.Module):
     """1x1 convolution for half of the channels; a cheap 3x3 depthwise convolution of these for the other half.
 
     Han et al. (2020), "GhostNet: More Features from Cheap Operations", section 3.1, ratio 2.
-
-    Args:
-        inputs: channels in.
-        outputs: channels out, an even number.
-        active: activation after each half, if any.
 
     Raises:
         ValueError: ``outputs`` is odd.
@@ -180,8 +168,6 @@ class BlazeBlock(nn.Module):
     Differs: if the number of channels changes, the shortcut has a 1x1 convolution; the original pads with zeros.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
         stride: of the first depthwise convolution; above 1 the shortcut has a max pool and a 1x1 convolution.
         hidden: channels between the two pairs of a double block; None makes a single block.
         pointwise: makes the convolutions that mix channels.
@@ -214,10 +200,6 @@ class AtrousPyramid(nn.Module):
     Chen et al. (2017), "Rethinking Atrous Convolution for Semantic Image Segmentation", figure 5.
 
     Differs: the branch of the mean has no batch norm, which could not learn from a batch of one face.
-
-    Args:
-        channels: in, out and of each branch.
-        dilations: of the 3x3 convolutions.
     """
 
     def __init__(self, channels: int, *, dilations: Sequence[int]) -> None:
@@ -238,7 +220,6 @@ class Backbone(nn.Module):
     """Layers in a row that return two of their maps as ``Maps``.
 
     Args:
-        layers: all layers.
         quarter: number of layers up to the last one whose map has 1/4 of the side.
         feature_channels: width of that map.
         channels: width of the last map.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from canthus.models.heads import SpreadHead
-from canthus.models.layers import NormalizeInput, conv_bn, points_from_offsets
+from canthus.models.layers import NormalizeInput, Residual, conv_bn, points_from_offsets
 from canthus.models.mobilenet_v3 import SMALL, RowV3, SqueezeExcite, activation, bneck_parts
 from canthus.models.output import Output
 
@@ -20,8 +20,7 @@ STEM, TOP, GLOBAL, S3, SCALE = 16, 576, 1024, 64, 128
 _squeeze_excite = partial(SqueezeExcite, names=("reduce", "expand"))
 
 
-@final
-class Bneck(nn.Module):
+def bneck(inputs: int, row: RowV3, *, linear: bool, inverted: bool) -> Residual:
     """The block of MobileNetV3, with two of its parts optional; a shortcut if input and output have the same shape.
 
     Args:
@@ -30,18 +29,11 @@ class Bneck(nn.Module):
         linear: whether nothing follows the projection; otherwise the block's activation does.
         inverted: whether there is an expansion and a shortcut; otherwise the block is depthwise-separable.
     """
-
-    def __init__(self, inputs: int, row: RowV3, *, linear: bool, inverted: bool) -> None:
-        super().__init__()
-        self.shortcut = inverted and row.stride == 1 and inputs == row.outputs
-        row = row if inverted else row._replace(hidden=inputs)
-        parts = bneck_parts(inputs, row, conv_bn=conv_bn, squeeze_excite=_squeeze_excite)
-        layers = [layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])]
-        self.layers = nn.Sequential(*layers, *([] if linear else [activation(row.swish)]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
-        return x + y if self.shortcut else y
+    row = row if inverted else row._replace(hidden=inputs)
+    parts = bneck_parts(inputs, row, conv_bn=conv_bn, squeeze_excite=_squeeze_excite)
+    layers = [layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])]
+    layers += [] if linear else [activation(row.swish)]
+    return Residual(nn.Sequential(*layers), shortcut=inverted and row.stride == 1 and inputs == row.outputs)
 
 
 @final
@@ -56,7 +48,6 @@ class MobileNetL(nn.Module):
     what replaces inverted residuals in its ablation; here depthwise-separable blocks without expansion and shortcut do.
 
     Args:
-        points: number of landmarks k.
         size: side of the square input in pixels, 256 in the paper. Any works: the last maps are averaged.
         squeeze_excite: whether the rows marked so in the table have squeeze-and-excitation.
         hard_swish: whether the rows marked so in the table have h-swish; otherwise all have ReLU.
@@ -83,7 +74,7 @@ class MobileNetL(nn.Module):
         rows = [r._replace(squeeze=r.squeeze and squeeze_excite, swish=r.swish and hard_swish) for r in ROWS]
         inputs = [STEM, *(row.outputs for row in rows)]
         blocks = [
-            Bneck(i, row, linear=linear_bottleneck, inverted=inverted_residual)
+            bneck(i, row, linear=linear_bottleneck, inverted=inverted_residual)
             for i, row in zip(inputs[:-1], rows, strict=True)
         ]
         active = partial(activation, hard_swish)

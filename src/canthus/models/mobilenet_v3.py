@@ -67,10 +67,7 @@ class SqueezeExcite(nn.Module):
     """Weigh channels by their means: two 1x1 layers, ReLU, hard sigmoid.
 
     Howard et al. (2019), "Searching for MobileNetV3", section 5.3: the bottleneck has a quarter of the channels.
-
-    Args:
-        channels: in and out.
-        names: of the two layers in the state dict.
+    ``names`` are those of the two layers in the state dict.
     """
 
     def __init__(self, channels: int, *, names: tuple[str, str] = ("fc1", "fc2")) -> None:

@@ -21,7 +21,6 @@ class Pfld(nn.Module):
     Differs: the fully connected layer gives offsets from the centre of the crop, see ``points_from_offsets``.
 
     Args:
-        points: number of landmarks k.
         width: channel multiplier; the paper prints 1.0 and 0.25.
         size: side of the square input in pixels, a multiple of 16.
         spread: whether the network also predicts the error of each point, from S2 and S3.

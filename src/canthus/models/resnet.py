@@ -17,12 +17,7 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """1x1, 3x3 with the stride, 1x1 to four times the channels, and a shortcut: He et al. (2016), figure 5.
 
-    Differs: the stride is on the 3x3 convolution, as in recent published weights.
-
-    Args:
-        inputs: channels in.
-        channels: of the 3x3 convolution.
-        stride: of the block.
+    Differs: the stride is on the 3x3 convolution, which has ``channels``, as in recent published weights.
     """
 
     def __init__(self, inputs: int, channels: int, *, stride: int) -> None:
@@ -50,10 +45,8 @@ class ResNet50(nn.Module):
     ``Output.features`` is the map at 1/4 of the side, 256 channels.
 
     Args:
-        points: number of landmarks k.
         size: side of the square input in pixels; any works, because the last map is averaged.
         width: channels of the first layer; published weights need 64.
-        spread: whether the network also predicts the error of each point.
     """
 
     def __init__(self, *, points: int, size: int = 112, width: int = 64, spread: bool = False) -> None:
