@@ -15,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
-from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard, card_kind
+from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -77,16 +77,6 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def model_kind(path: str | os.PathLike[str]) -> str:
-    """Kind of a model file: ``LANDMARKS`` or ``DETECTOR``.
-
-    Raises:
-        ModelFileError: the file cannot be read, is not an ONNX model, or has no card.
-    """
-    source = os.fspath(path)
-    return card_kind(open_onnx(read_model(path), source=source, threads=1)[1], source=source)
 
 
 def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
