@@ -12,20 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from canthus.data import (
-    aflw,
-    celeba,
-    celeba_hq,
-    cofw,
-    facemask,
-    fddb,
-    folder,
-    ibug_300w,
-    wflw,
-    widerface,
-    wild21,
-    ytf,
-)
+from canthus.data import aflw, celeba, celeba_hq, cofw, facemask, fddb, folder, ibug_300w, wflw, widerface, wild21, ytf
 from canthus.data.check import Progress, Report, check
 from canthus.data.datasets import Dataset, PartCount, Problem
 from canthus.errors import ConfigError

@@ -11,7 +11,6 @@ Coordinates are read as they stand.  Errors are of visible points, over the size
 ``canthus.evaluation.rows``.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from canthus.data.datasets import (
     Protocol,
     Scan,
     read_labels,
+    unique_keys,
 )
 from canthus.data.formats import matlab_text, read_matlab
 from canthus.errors import DataError
@@ -54,34 +54,28 @@ class _Labels:
     train: Bool[np.ndarray, " n"]
 
 
-def scan_aflw(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
     """Read the faces of some parts; the box of a face is the one of the file, by which errors are divided.
 
     A point hidden by the head itself is not ``visible``; it keeps the position that the file gives, if any.  A box
     without size, or away from its face, is replaced by the hull of the visible points, with a note.
-
-    Raises:
-        DataError: the file of labels is missing, or is no such file.
-        MissingExtraError: scipy is not installed.
     """
     labels = _labels(root / LABELS)
     folder = next((root / name for name in PICTURES if (root / name).is_dir()), root / PICTURES[0])
     problems: list[Problem] = []
     notes: list[str] = []
-    times: Counter[str] = Counter()
 
     def read(row: int) -> Annotation:
-        name = labels.names[row]
-        times[name] += 1
-        face = _face(labels, row, name if times[name] == 1 else f"{name}#{times[name]}", folder / name)
+        face = _face(labels, row, folder)
         if not face.path.is_file():
-            raise LabelError(f"{name} is not below {folder}", kind=NO_PICTURE)
+            raise LabelError(f"{face.key} is not below {folder}", kind=NO_PICTURE)
         if (face.box != labels.boxes[row].astype(np.float32)).any():
             notes.append(f"{face.key}: its box has no size or is elsewhere; the hull of the visible points is used")
         return face
 
     rows = [(f"{LABELS}:{row + 1}", row) for row in range(len(labels.names))]
-    return Scan([face for face in read_labels(rows, read, problems) if face.subset in parts], problems, notes)
+    faces = unique_keys(read_labels(rows, read, problems))
+    return Scan([face for face in faces if face.subset in parts], problems, notes)
 
 
 def _count_frontal(root: Path, found: Scan[Annotation]) -> list[PartCount]:
@@ -89,7 +83,7 @@ def _count_frontal(root: Path, found: Scan[Annotation]) -> list[PartCount]:
     return [PartCount("frontal", frontal, OFFICIAL["frontal"], within="test")]
 
 
-def _face(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
+def _face(labels: _Labels, row: int, folder: Path) -> Annotation:
     points, visible = labels.points[row].astype(np.float32), labels.visible[row]
     if not visible.any():
         raise DataError("expected a visible point, found none")
@@ -101,8 +95,8 @@ def _face(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
     # A box of NaN holds nothing either.
     holds = bool((box[:2] < middle).all() and (middle < box[2:]).all())
     return Annotation(
-        key=key,
-        path=path,
+        key=labels.names[row],
+        path=folder / labels.names[row],
         points=points,
         scheme=AFLW_19,
         box=box if holds else hull_box(points[visible]),
@@ -114,12 +108,7 @@ def _face(labels: _Labels, row: int, key: str, path: Path) -> Annotation:
 
 
 def _labels(path: Path) -> _Labels:
-    """The matrices of the file, points and boxes turned into our order.
-
-    Raises:
-        DataError: it is not there, is no MATLAB 5 file, or a matrix is missing or has another size.
-        MissingExtraError: scipy is not installed.
-    """
+    """The matrices of the file, with points as x y and boxes as x1 y1 x2 y2."""
     if not path.is_file():
         raise DataError(f"{path}: is not there; expected the file of labels of AFLW with 19 points")
     found = read_matlab(path, ("bbox", "data", "mask_new", "nameList", "ra"))
@@ -157,7 +146,7 @@ DATASET = Dataset(
         "fit": ("train",),
         "validation": ("train",),
     },
-    scan_faces=scan_aflw,
+    scan_faces=_scan_faces,
     scheme=AFLW_19.name,
     published={part: OFFICIAL[part] for part in ("train", "test")},
     count_subsets=_count_frontal,

@@ -16,15 +16,13 @@ The box of a face is made from its points by ``HABIT``, because official boxes a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import final
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from canthus.data.datasets import SHOWN, Dataset, Problem, Protocol, Scan, read_labels
+from canthus.data.datasets import SHOWN, Dataset, Problem, Protocol, Scan, hull_face, read_labels
 from canthus.data.formats import finite_numbers, numbered_lines
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
@@ -55,32 +53,8 @@ def face_box(points: Float[np.ndarray, "5 2"]) -> Float32[np.ndarray, " 4"]:
     return HABIT.face_boxes(np.concatenate([middle - half, middle + half]).astype(np.float32))
 
 
-@final
-@dataclass(frozen=True)
-class _Lists:
-    """What the lists beside the points give.
-
-    Attributes:
-        folder: the pictures.
-        files: names of the files in it.
-        parts: name of a picture -> 0, 1 or 2.
-        people: name of a picture -> person; empty without the list.
-        read: names of the pictures read so far.
-    """
-
-    folder: Path
-    files: set[str]
-    parts: dict[str, str]
-    people: dict[str, str]
-    read: set[str] = field(default_factory=set)
-
-
-def scan_celeba(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read the faces of some parts, and note the official boxes that do not hold their points.
-
-    Raises:
-        DataError: a list or the folder of pictures is missing.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read the faces of some parts, and note the official boxes that do not hold their points."""
     labels, folder = _kind(root)
     partition = _list_path(root, PARTITION)
     if not partition.is_file():
@@ -89,16 +63,26 @@ def scan_celeba(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
         {fields[0]: fields[1] for _, fields in _lines(path) if len(fields) == 2}
         for path in (partition, _list_path(root, PEOPLE))
     )
-    lists = _Lists(folder, {path.name for path in folder.iterdir()}, part_of, person_of)
+    files = {path.name for path in folder.iterdir()}
+    faces: dict[str, Annotation] = {}
     problems: list[Problem] = []
-    faces = {face.key: face for face in read_labels(_lines(labels), partial(_face, lists), problems)}
+
+    def read(fields: list[str]) -> Annotation:
+        face = _face(folder, files, part_of, fields)
+        if face.key in faces:
+            raise DataError(f"a second line for {face.key}")
+        person = person_of.get(face.key)
+        return face if person is None else replace(face, group=f"person/{person}")
+
+    for face in read_labels(_lines(labels), read, problems):
+        faces[face.key] = face
     notes = list(_wrong_boxes(_list_path(root, BOXES), faces)) if labels.name == KINDS[0][0] else []
     if len(notes) > SHOWN:
         notes[SHOWN:] = [f"{len(notes) - SHOWN} more official boxes do not hold their points"]
     return Scan([face for face in faces.values() if face.subset in parts], problems, notes)
 
 
-def _face(lists: _Lists, fields: list[str]) -> Annotation:
+def _face(folder: Path, files: set[str], part_of: dict[str, str], fields: list[str]) -> Annotation:
     name = fields[0]
     if len(fields) != 1 + 2 * FIVE.count:
         raise DataError(f"expected a name and {2 * FIVE.count} numbers, found {len(fields)} fields")
@@ -106,19 +90,14 @@ def _face(lists: _Lists, fields: list[str]) -> Annotation:
     box = face_box(points)
     if not (box[2:] > box[:2]).all():
         raise DataError(f"expected five finite points that differ, found {' '.join(fields[1:])}")
-    part = _PARTS.get(lists.parts.get(name, ""))
+    part = _PARTS.get(part_of.get(name, ""))
     if part is None:
         raise DataError(f"{PARTITION} does not put {name} into a part (0, 1 or 2)")
     # Aligned pictures also come as PNG, under names that still end in .jpg in the lists.
-    file = name if name in lists.files else f"{Path(name).stem}.png"
-    if file not in lists.files:
-        raise DataError(f"{lists.folder.name}/{name} is not there")
-    if name in lists.read:
-        raise DataError(f"a second line for {name}")
-    lists.read.add(name)
-    group = f"person/{lists.people[name]}" if name in lists.people else name
-    seen = np.ones(FIVE.count, np.bool_)
-    return Annotation(name, lists.folder / file, points, FIVE, box, seen, group=group, subset=part)
+    file = name if name in files else f"{Path(name).stem}.png"
+    if file not in files:
+        raise DataError(f"{folder.name}/{name} is not there")
+    return replace(hull_face(name, folder / file, points, FIVE, group=name, subset=part), box=box)
 
 
 def _wrong_boxes(path: Path, faces: dict[str, Annotation]) -> Iterator[str]:
@@ -168,7 +147,7 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
 DATASET = Dataset(
     name="celeba",
     parts={"train": ("train",), "validation": ("validation",), "test": ("test",), "fit": ("train",)},
-    scan_faces=scan_celeba,
+    scan_faces=_scan_faces,
     scheme=FIVE.name,
     published=OFFICIAL,
     default_splits=("test",),

@@ -42,12 +42,8 @@ def points_path(root: Path) -> Path:
     )
 
 
-def scan_celeba_hq(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read the faces of some parts.
-
-    Raises:
-        DataError: the file of points is missing or cannot be read.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read the faces of some parts."""
     problems: list[Problem] = []
     path = points_path(root)
     rows = [(where, line.replace(",", " ").split()) for where, line in numbered_lines(path)]
@@ -82,7 +78,7 @@ def _face(images: Path, keys: set[str], fields: list[str]) -> Annotation:
 DATASET = Dataset(
     name="celeba_hq",
     parts={"train": ("train",), "validation": ("validation",), "test": ("test",), "fit": ("train",)},
-    scan_faces=scan_celeba_hq,
+    scan_faces=_scan_faces,
     scheme=IBUG_68.name,
     published={part: len(numbers) for part, numbers in PARTS.items()},
 )

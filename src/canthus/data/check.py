@@ -1,4 +1,4 @@
-"""Check datasets of landmarks and of face boxes, and find photos that stand in a set twice."""
+"""Check datasets of landmarks and of face boxes, and find photos that are in a dataset twice."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -33,15 +33,15 @@ Progress = Callable[[int, int], None]
 @final
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         dataset: name of the dataset.
-        root: where it lies.
-        parts: what is there, part by part; a part that is not all there is no problem.
+        root: folder of the dataset.
+        parts: number of faces in each part; an incomplete part is no problem.
         pictures: number of pictures opened.
-        problems: what is wrong.
-        notes: what is worth knowing and not wrong.
+        problems: errors in the dataset.
+        notes: remarks that are no problems.
     """
 
     dataset: str
@@ -58,7 +58,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -71,22 +71,16 @@ class Report:
 @final
 @dataclass(frozen=True)
 class Findings:
-    """What was found so far, and which pictures were seen.
-
-    Attributes:
-        problems: what is wrong.
-        notes: what is worth knowing and not wrong.
-        seen: hash of a file or of its pixels -> the first picture that had it.
-    """
+    """Problems and notes so far; ``seen`` maps the hash of a file or of its pixels to the first picture that has it."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seen: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     def open(self, path: Path, key: str) -> Image | None:
-        """The picture; None, and a problem, where it cannot be read or its bytes were seen before.
+        """Open a picture; None, and a problem, where it cannot be read or another file has the same bytes.
 
-        A picture whose pixels alone were seen before is a problem too, and given.
+        A picture with the same pixels as another, but other bytes, is a problem and is returned.
         """
         try:
             data = path.read_bytes()
@@ -142,7 +136,7 @@ def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progre
 
 
 def _wrong_points(face: Annotation, image: Image) -> Iterator[Problem]:
-    """Points outside the picture; faces without size."""
+    """Problems of points outside the picture and of faces without size."""
     height, width = image.shape[:2]
     points = face.points[~np.isnan(face.points).any(axis=1)]
     beyond = np.maximum(-0.5 - points, points - (width - 0.5, height - 0.5)).max(axis=1)
@@ -166,7 +160,7 @@ def _same_face(faces: Sequence[Annotation]) -> Iterator[Problem]:
 
 
 def _copies(marked: Sequence[_Marked]) -> Iterator[str]:
-    """Notes on copies that splits may put on both sides."""
+    """Notes on copies that a split may put on both sides."""
     if not marked:
         return
     faces = [face for face, _ in marked]
@@ -177,7 +171,7 @@ def _copies(marked: Sequence[_Marked]) -> Iterator[str]:
 
 SIDE = 64
 ALIKE = 0.9
-"""Correlation from which two aligned faces are called copies.
+"""Correlation from which two aligned faces count as copies.
 
 In the training pictures of 300-W, pairs above 0.83 are copies of one photograph in all cases but two (faces in the
 same pose, looked at one by one); 0.9 leaves a margin.
@@ -188,10 +182,10 @@ _ROWS = 512
 
 
 def signature(image: Image, face: Annotation) -> Float32[np.ndarray, " d"] | None:
-    """The face turned upright, grey, without slow changes of light, as a vector of length one.
+    """The upright face in grey, without slow changes of light, as a vector of length one.
 
     Returns:
-        None where the points do not place eyes, nose and mouth, or the face is one flat colour.
+        None where eyes, nose or mouth have no points, or the face is one flat colour.
     """
     five = convert(face.points, face.scheme, FIVE).astype(np.float64)
     upright = _similarity(five, _FIVE_AT)
@@ -214,7 +208,7 @@ def alike(signatures: Float32[np.ndarray, "n d"], *, least: float = ALIKE) -> It
 
 
 def _similarity(source: Float64[np.ndarray, "n 2"], target: Float64[np.ndarray, "n 2"]) -> Affine | None:
-    """Turn, scale and shift that takes ``source`` nearest to ``target`` (least squares)."""
+    """Rotation, scale and shift from ``source`` to ``target`` by least squares."""
     if np.isnan(source).any():
         return None
     a = (source - source.mean(axis=0)) @ np.array([1, 1j])

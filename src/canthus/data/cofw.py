@@ -32,13 +32,8 @@ _ENDINGS = {"train": "Tr", "test": "T"}
 _POINTS = COFW_29.count
 
 
-def scan_cofw(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read every face of some files, and write the pictures that are not yet beside them.
-
-    Raises:
-        DataError: a file is missing, is no such MATLAB file, or pictures cannot be written beside it.
-        MissingExtraError: h5py is not installed.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every face of some files, and write the pictures that are not yet beside them."""
     faces: list[Annotation] = []
     problems: list[Problem] = []
     for part in parts:
@@ -92,7 +87,7 @@ def _write_picture(path: Path, stored: np.ndarray) -> None:
 DATASET = Dataset(
     name="cofw",
     parts={"train": ("train",), "test": ("test",), "fit": ("train",), "validation": ("train",)},
-    scan_faces=scan_cofw,
+    scan_faces=_scan_faces,
     scheme=COFW_29.name,
     published={"train": 1345, "test": 507},
     is_there=lambda root, part: (root / FILES[part]).is_file(),

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, final
@@ -99,6 +99,17 @@ class Scan(Generic[Grouped]):
     items: list[Grouped]
     problems: list[Problem]
     notes: list[str] = field(default_factory=list)
+
+
+def unique_keys(items: Iterable[Grouped]) -> list[Grouped]:
+    """Number the second and later items with the same key, such as several faces of one picture: ``key#2``."""
+    times: Counter[str] = Counter()
+    numbered = []
+    for item in items:
+        times[item.key] += 1
+        count = times[item.key]
+        numbered.append(item if count == 1 else replace(item, key=f"{item.key}#{count}"))
+    return numbered
 
 
 def hull_face(
@@ -215,8 +226,9 @@ class Dataset:
         parts: split -> the parts of the set (files or folders) that it reads.  Where ``fit`` and ``validation`` read
             the same parts, they divide them 9 to 1 by group.  A split named like an attribute of the faces holds the
             faces that have it.
-        scan_faces: ``scan_faces(root, parts)`` reads landmarks; None for a set without landmarks.
-        scan_scenes: ``scan_scenes(root, parts)`` reads whole pictures with the boxes of all faces.
+        scan_faces: ``scan_faces(root, parts)`` reads landmarks; None for a set without landmarks.  It raises
+            ``DataError`` where a file of labels is missing; a label that cannot be read becomes a problem of the scan.
+        scan_scenes: the same for whole pictures with the boxes of all faces.
         faces_as_scenes: whether a set without ``scan_scenes`` trains face detectors by the hulls of its landmarks.
         scheme: name of the set's own scheme; None where the files decide.
         published: part -> number of faces in the published set.
@@ -291,7 +303,7 @@ class Dataset:
             raise DataError(f"{root}: the labels of {self.name} hold no face; expected at least one")
         if found.problems:
             _log.warning("%s: %d pictures have no label and are left out", root, len(found.problems))
-        items = sorted(found.items, key=lambda item: item.key)
+        items = sorted(unique_keys(found.items), key=lambda item: item.key)
         if fold is not None:
             return fold.faces(items)
         if split in ("fit", "validation") and self.parts["fit"] == self.parts["validation"]:
@@ -309,15 +321,13 @@ class Dataset:
         parts = [part for part in every if self.is_there is None or self.is_there(root, part)] or every
         scan: Callable[..., Scan[Any]] = self.scan_faces or self.scan_scenes or _nothing
         found = scan(root, parts) if scheme is None else scan(root, parts, scheme=scheme)
-        found.items.sort(key=lambda item: str(item.key))
+        found = replace(found, items=sorted(unique_keys(found.items), key=lambda item: str(item.key)))
         sizes: Counter[str] = Counter()
         for item in found.items:
             sizes[self.part_of(item)] += len(item.boxes) if isinstance(item, Scene) else 1
         counts = [PartCount(part, sizes[part], published) for part, published in self.published.items()]
         counts = counts or [PartCount(root.name, len(found.items))]
-        if self.count_subsets is not None:
-            counts += self.count_subsets(root, found)
-        return found, counts
+        return found, counts + (self.count_subsets(root, found) if self.count_subsets else [])
 
 
 def _listed(problems: Sequence[Problem], check: str) -> str:

@@ -30,12 +30,8 @@ HABIT = BoxHabit(centre=(-0.005, 0.004), size=(1.025, 0.889))
 the box, of the size 0.039 and 0.089 (``benchmarks/fit_box_habits.py``)."""
 
 
-def scan_facemask_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
-    """Read every picture of some lists with its faces.
-
-    Raises:
-        DataError: a list is missing.
-    """
+def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
+    """Read every picture of some lists with its faces."""
     scenes: list[Scene] = []
     problems: list[Problem] = []
     for part in parts:
@@ -97,7 +93,7 @@ DATASET = Dataset(
         "test": ("test",),
         "all": tuple(LISTS),
     },
-    scan_scenes=scan_facemask_scenes,
+    scan_scenes=_scan_scenes,
     published={"train": 3138, "validation": 492, "test": 442},
     is_there=lambda root, part: (root / LISTS[part]).is_file(),
     default_scene_split="test",

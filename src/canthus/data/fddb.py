@@ -36,12 +36,8 @@ def list_path(root: Path, fold: str) -> Path:
     return root / "FDDB-folds" / f"FDDB-fold-{int(fold.removeprefix('fold-')):02d}-ellipseList.txt"
 
 
-def scan_fddb_scenes(root: Path, folds: Sequence[str]) -> Scan[Scene]:
-    """Read every picture of some folds with its faces.
-
-    Raises:
-        DataError: a list is missing.
-    """
+def _scan_scenes(root: Path, folds: Sequence[str]) -> Scan[Scene]:
+    """Read every picture of some folds with its faces."""
     scenes: list[Scene] = []
     problems: list[Problem] = []
     for fold in folds:
@@ -77,7 +73,7 @@ def _scene(root: Path, fold: str, picture: ListedPicture) -> Scene:
 DATASET = Dataset(
     name="fddb",
     parts={**{fold: (fold,) for fold in FOLDS}, "all": FOLDS},
-    scan_scenes=scan_fddb_scenes,
+    scan_scenes=_scan_scenes,
     published={"ten folds": 5171},
     part_of=lambda _: "ten folds",
     is_there=lambda root, fold: list_path(root, fold).is_file(),

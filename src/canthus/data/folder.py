@@ -17,7 +17,8 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -86,32 +87,21 @@ class LabelFile:
     problems: list[Problem] = field(default_factory=list)
 
 
-def scan_folder(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
+def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
     """Read every face of a folder, and list the lines and pictures that cannot be used.
 
     Args:
         root: the folder, or its csv or json file.
         parts: always ``all``.
         scheme: name of the scheme; None where the number of points determines it.
-
-    Raises:
-        ConfigError: unknown scheme, or the number of points does not determine the scheme.
-        DataError: no labels, or more than one kind of them.
     """
     folder = root if root.is_dir() else root.parent
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     pictures = {path.relative_to(folder).as_posix(): path for path in found}
     file = _labels(root, folder, pictures)
     problems = list(file.problems)
-    numbering = _scheme(file, scheme)
-    times: Counter[str] = Counter()
-
-    def read(label: Label) -> Annotation:
-        face = _face(label, numbering, folder, pictures)
-        times[face.key] += 1
-        return face if times[face.key] == 1 else replace(face, key=f"{face.key}#{times[face.key]}")
-
-    faces = list(read_labels([(label.where, label) for label in file.labels], read, problems))
+    labels = [(label.where, label) for label in file.labels]
+    faces = list(read_labels(labels, partial(_face, _scheme(file, scheme), folder, pictures), problems))
     named = {_picture(name, folder, pictures) for name in file.pictures}
     problems += [Problem(UNLABELLED, name, "no label names it") for name, path in pictures.items() if path not in named]
     return Scan(faces, problems)
@@ -154,7 +144,7 @@ def _scheme(file: LabelFile, name: str | None) -> Scheme | None:
         raise ConfigError(f"{file.labels[0].where}: {error}") from error
 
 
-def _face(label: Label, scheme: Scheme | None, folder: Path, pictures: dict[str, Path]) -> Annotation:
+def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label: Label) -> Annotation:
     path = _picture(label.picture, folder, pictures)
     if path is None:
         raise LabelError(f"{label.picture!r} is not below {folder}", kind=NO_PICTURE)
@@ -397,7 +387,7 @@ def _given(points: Float32[np.ndarray, "k 2"]) -> Bool[np.ndarray, " k"]:
 DATASET = Dataset(
     name="folder",
     parts={"all": ("all",), "fit": ("all",), "validation": ("all",)},
-    scan_faces=scan_folder,
+    scan_faces=_scan_faces,
     folds="all",
     default_splits=("all",),
 )

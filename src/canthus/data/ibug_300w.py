@@ -84,12 +84,8 @@ PRIVATE = Part(
 PARTS = (AFW, HELEN_TRAIN, HELEN_TEST, LFPW_TRAIN, LFPW_TEST, IBUG, PRIVATE)
 
 
-def scan_300w(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read every ``.pts`` file of some parts, given by name; a part whose folder is missing has none.
-
-    Raises:
-        DataError: no file of these parts is below ``root``.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every ``.pts`` file of some parts, given by name; a part whose folder is missing has none."""
     faces: list[Annotation] = []
     problems: list[Problem] = []
     chosen = [part for part in PARTS if part.name in parts]
@@ -201,7 +197,7 @@ DATASET = Dataset(
         "full": ("HELEN test", "LFPW test", "iBUG"),
         "private": ("private",),
     },
-    scan_faces=scan_300w,
+    scan_faces=_scan_faces,
     faces_as_scenes=True,
     scheme=IBUG_68.name,
     published={part.name: part.official for part in PARTS},

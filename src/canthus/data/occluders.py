@@ -1,4 +1,4 @@
-"""Things that cover faces: masks, glasses, hands, hair and other shapes."""
+"""Shapes that cover faces: masks, glasses, hands, hair and others."""
 
 import math
 from collections.abc import Callable
@@ -18,12 +18,12 @@ BITS = 4
 @final
 @dataclass(frozen=True)
 class FacePlace:
-    """A face in a crop, with a frame of its own in which occluders are thought out.
+    """A face in a crop, with a frame of its own in which occluders are drawn.
 
-    In that frame u points to the subject's left and v to the chin; the extremes of the landmarks are at -1 and 1.
+    In that frame u points to the subject's left and v to the chin; the outermost landmarks are at -1 and 1.
 
     Attributes:
-        region: 255 inside the hull of the landmarks, the area that covered shares count.
+        region: 255 inside the hull of the landmarks; covered shares are shares of this area.
         area: pixels of the region.
         centre: origin of the frame in pixels of the crop.
         axes: rows are u and v, in pixels.
@@ -44,21 +44,16 @@ class FacePlace:
         return len(self.region)
 
     def to_pixels(self, points: Float[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n 2"]:
-        """From u and v to the fixed-point pixels that OpenCV draws with."""
+        """Convert u and v to the fixed-point pixels that OpenCV draws with."""
         return np.asarray(np.round((points @ self.axes + self.centre) * (1 << BITS)), np.int32)
 
     def width(self, share: float) -> int:
-        """Whole pixels of a line ``share`` half widths of the face wide, at least one."""
+        """Width in pixels, at least one, of a line that is ``share`` half widths of the face wide."""
         return max(1, round(share * math.hypot(*self.axes[0])))
 
 
 def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> FacePlace | None:
-    """Find the face's region and frame from its landmarks.
-
-    Args:
-        points: in pixels of the crop; NaN where unknown.
-        scheme: numbering of the points.
-        size: side of the crop in pixels.
+    """Find the region and the frame of a face from its landmarks (pixels of the crop; NaN where unknown).
 
     Returns:
         None where fewer than three points are known or they lie on a line.
@@ -92,12 +87,13 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
 
 
 def covered_share(mask: UInt8[np.ndarray, "s s"], face: FacePlace) -> float:
-    """Share of the face's region under a mask: pixels of at least half cover, counted."""
-    return cv2.countNonZero(cv2.bitwise_and(_binary(mask), face.region)) / face.area
+    """Share of the face's region under a mask; a pixel counts from half cover on."""
+    covered = np.asarray(cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1], np.uint8)
+    return cv2.countNonZero(cv2.bitwise_and(covered, face.region)) / face.area
 
 
 def covered_points(mask: UInt8[np.ndarray, "h w"], points: Float[np.ndarray, "k 2"]) -> Bool[np.ndarray, " k"]:
-    """Which points lie under a mask of at least half cover; points outside the picture do not."""
+    """Whether each point lies under a mask of at least half cover; points outside the picture do not."""
     height, width = mask.shape
     inside = np.isfinite(points).all(axis=1)
     x, y = np.rint(np.where(inside[:, None], points, -1.0)).astype(int).T
@@ -105,12 +101,8 @@ def covered_points(mask: UInt8[np.ndarray, "h w"], points: Float[np.ndarray, "k 
     return np.asarray(inside & (mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] >= 128), bool)
 
 
-def _binary(mask: UInt8[np.ndarray, "s s"]) -> UInt8[np.ndarray, "s s"]:
-    return np.asarray(cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1], np.uint8)
-
-
 def _down(points: Float64[np.ndarray, "k 2"], scheme: Scheme) -> Float64[np.ndarray, " 2"]:
-    """Unit vector from between the eyes to the mouth; of the picture where these are unknown or coincide."""
+    """Unit vector from the middle of the eyes to the mouth; straight down where these are unknown or coincide."""
     mouth = [i for name, group in scheme.groups.items() if "mouth" in name for i in group]
     eyes = [i for group in scheme.pupils for i in group]
     step = points[mouth].mean(axis=0) - points[eyes].mean(axis=0)
@@ -132,7 +124,7 @@ def _eyes(
 def _to_frame(
     points: Float64[np.ndarray, "n 2"], centre: Float64[np.ndarray, " 2"], axes: Float64[np.ndarray, "2 2"]
 ) -> Float64[np.ndarray, "n 2"]:
-    """From pixels to u and v; the axes are at right angles."""
+    """Convert pixels to u and v; the axes are at right angles."""
     return np.asarray((points - centre) @ (axes / np.square(axes).sum(axis=1, keepdims=True)).T, np.float64)
 
 
@@ -142,7 +134,7 @@ Shape: TypeAlias = Callable[[Mask, float], None]
 
 
 def strokes(rng: np.random.Generator, face: FacePlace) -> Shape:
-    """One to four wandering brush strokes; they grow wider."""
+    """One to four wandering brush strokes, which grow wider."""
     lines = []
     for _ in range(rng.integers(1, 5)):
         turns = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.8, rng.integers(4, 10)))
@@ -191,7 +183,7 @@ def bar(rng: np.random.Generator, face: FacePlace) -> Shape:
 
 
 def side(rng: np.random.Generator, face: FacePlace) -> Shape:
-    """Something that reaches in from one side with a wavy edge: hair, a scarf, a wall, somebody's shoulder."""
+    """A wavy edge that reaches in from one side: hair, a scarf, a wall, a shoulder."""
     t = np.linspace(-4, 4, 60)
     edge = sum(rng.normal(0, 0.22 / wave) * np.sin(1.7 * wave * t + rng.uniform(0, 2 * np.pi)) for wave in (1, 2, 4))
     far = np.array([[4.0, 9.0], [-4.0, 9.0]])
@@ -298,7 +290,7 @@ def clouds(rng: np.random.Generator, face: FacePlace) -> Shape:
 
 
 def centre_square(rng: np.random.Generator, face: FacePlace) -> Shape:
-    """An upright square about the centre of the face; ``rng`` decides nothing."""
+    """An upright square about the centre of the face; nothing is random."""
 
     def draw(mask: Mask, level: float) -> None:
         half = level * float(np.linalg.norm(face.axes, axis=1).max())
@@ -332,22 +324,13 @@ def _turn(angle: float) -> Float64[np.ndarray, "2 2"]:
 
 
 SHAPES: dict[str, Callable[[np.random.Generator, FacePlace], Shape]] = {
-    "strokes": strokes,
-    "blob": blob,
-    "polygon": polygon,
-    "box": box,
-    "bar": bar,
-    "side": side,
-    "hand": hand,
-    "face_mask": face_mask,
-    "glasses": glasses,
-    "clouds": clouds,
-    "centre_square": centre_square,
+    shape.__name__: shape
+    for shape in (strokes, blob, polygon, box, bar, side, hand, face_mask, glasses, clouds, centre_square)
 }
 """Every shape by name."""
 
 IRREGULAR = ("strokes", "blob", "polygon", "clouds")
-"""Masks without meaning, as inpainting papers use them."""
+"""Irregular masks, as inpainting papers use them."""
 
 NATURAL = ("hand", "face_mask", "glasses", "side", "bar", "box", "blob", "polygon", "strokes", "clouds")
-"""What hides faces in the wild, most likely first, and the irregular masks beside it."""
+"""Shapes of things that hide faces in photos, most likely first, and irregular masks."""

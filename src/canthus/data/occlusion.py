@@ -1,4 +1,4 @@
-"""Cover parts of faces: which pixels, filled with what, and which points are then hidden."""
+"""Cover parts of faces: shapes, their fills, and the points that they hide."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,11 +13,11 @@ from canthus.lookup import lookup
 from canthus.types import Image, Sample
 
 Fill = Callable[[np.random.Generator, Image, FacePlace], Image]
-"""(rng, the picture, where its face is) -> a picture of the same size, of which the occluder shows its part."""
+"""(rng, picture, place of its face) -> a picture of the same size; the occluder shows the part of it under its mask."""
 
 
 def black(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
-    """Nothing: the picture times the mask, as the MobileNet-L paper has it."""
+    """Black: the picture times the mask, as in the MobileNet-L paper."""
     return np.zeros_like(image)
 
 
@@ -34,7 +34,7 @@ def speckle(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
 
 
 def patch(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
-    """The same picture turned and shifted, so that colours and sharpness fit."""
+    """The same picture rotated and shifted, so that colours and sharpness fit."""
     size = face.size
     centre = ((size - 1) / 2, (size - 1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, float(rng.uniform(0, 360)), float(rng.uniform(0.8, 1.5)))
@@ -43,7 +43,7 @@ def patch(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
 
 
 def skin(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
-    """The colour of this face, somewhat lighter or darker, shaded: a hand of the same person."""
+    """The colour of this face, a little lighter or darker, with shading: a hand of the same person."""
     color = np.median(_face_colors(rng, image, face), axis=0) * rng.uniform(0.7, 1.2) + rng.normal(0, 6, 3)
     return _shaded(rng, color, face.size, depth=0.25, grain=3.0)
 
@@ -110,26 +110,11 @@ def _as_image(picture: Float32[np.ndarray, "s s 3"]) -> Image:
 
 
 _FABRICS = (
-    (150, 195, 225),
-    (235, 238, 240),
-    (25, 25, 28),
-    (60, 70, 90),
-    (190, 60, 60),
-    (110, 130, 100),
-    (225, 190, 200),
-)
+    (150, 195, 225), (235, 238, 240), (25, 25, 28), (60, 70, 90), (190, 60, 60), (110, 130, 100), (225, 190, 200),
+)  # fmt: skip
 _HAIRS = ((25, 20, 18), (60, 40, 26), (105, 72, 45), (190, 155, 100), (150, 148, 145))
 
-FILLS: dict[str, Fill] = {
-    "black": black,
-    "flat": flat,
-    "speckle": speckle,
-    "patch": patch,
-    "skin": skin,
-    "cloth": cloth,
-    "dark": dark,
-    "hair": hair,
-}
+FILLS: dict[str, Fill] = {fill.__name__: fill for fill in (black, flat, speckle, patch, skin, cloth, dark, hair)}
 """Every fill by name."""
 
 USUAL_FILLS: dict[str, tuple[str, ...]] = {
@@ -140,29 +125,23 @@ USUAL_FILLS: dict[str, tuple[str, ...]] = {
     "bar": ("flat", "dark", "cloth", "hair", "patch", "black"),
     "box": ("flat", "dark", "cloth", "patch", "speckle", "black"),
 }
-"""What a shape most often shows; one of these is drawn.  Other shapes show anything."""
+"""Fills of each shape, of which one is drawn; other shapes use any fill."""
 
 SOLID = frozenset({"flat", "skin", "cloth", "dark", "hair"})
-"""Fills that cast a shade and darken at their rim."""
+"""Fills that may cast a shadow and darken at their rim."""
 
 
 _UP_TO = np.cumsum([0.22, 0.16, 0.10, 0.14, 0.07, 0.06, 0.09, 0.05, 0.07])
-"""Chances of the shapes ``NATURAL`` in their order, summed up; the last one has the rest."""
+"""Cumulative chances of the shapes ``NATURAL`` in their order; the last one has the rest."""
 
 _LEAST_FACE_MASK = 0.3
-"""Share of the face below which nobody wears a mask; glasses hide as little."""
+"""Least share of the face that a mask covers; below it, glasses are drawn instead."""
 
 _TRIES = 200
 
 
 def random_cover(sample: Sample, rng: np.random.Generator, *, chance: float, most: float = 0.6) -> Sample:
-    """Hide up to the share ``most`` of a face behind one to three things, and say which points they hide.
-
-    Args:
-        sample: a crop of one face.
-        rng: source of all randomness.
-        chance: of covering anything.
-        most: largest share of the hull of the landmarks that is covered, about.
+    """With a chance, cover up to about the share ``most`` of the hull of the landmarks by one to three occluders.
 
     Returns:
         The picture with the occluders, and ``visible`` False for the points behind them.
@@ -187,26 +166,26 @@ def random_cover(sample: Sample, rng: np.random.Generator, *, chance: float, mos
 
 
 def seen_points(sample: Sample, mask: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, " k"]:
-    """``visible`` of a sample whose picture is covered where ``mask`` is 128 or more."""
+    """Visibility of the points of a sample that is covered where ``mask`` is 128 or more."""
     uncovered = ~covered_points(mask, sample.points)
     return uncovered if sample.visible is None else uncovered & sample.visible
 
 
 def random_mask(rng: np.random.Generator, face: FacePlace, *, low: float, high: float, kinds: Sequence[str]) -> Mask:
-    """A mask that covers a share of the face from ``low`` up to ``high``, counted.
+    """A mask that covers at least the share ``low`` of the face's region and less than ``high``.
 
     Args:
         rng: source of all randomness.
-        face: where the face is.
-        low: least share of the face's region.
-        high: the share stays below this.
+        face: place of the face.
+        low: least share.
+        high: bound of the share.
         kinds: keys of ``SHAPES`` to draw from.
 
     Returns:
-        0 where the picture is seen and 255 where it is covered, nothing between.
+        255 where the picture is covered, else 0.
 
     Raises:
-        ConfigError: unknown shape, or these shapes do not come to such a share.
+        ConfigError: unknown shape, or these shapes do not reach such a share.
     """
     shapes = [lookup(SHAPES, kind, kind="shape of an occluder") for kind in kinds]
     margin = 0.1 * (high - low)
@@ -219,21 +198,14 @@ def random_mask(rng: np.random.Generator, face: FacePlace, *, low: float, high: 
             mask = np.maximum(mask, cv2.threshold(own, 127, 255, cv2.THRESH_BINARY)[1])
         if low <= covered_share(mask, face) < high:
             return mask
-    raise ConfigError(f"Shapes {', '.join(kinds)} do not come to a covered share of {low:.0%} to {high:.0%}")
+    raise ConfigError(f"Shapes {', '.join(kinds)} do not reach a covered share of {low:.0%} to {high:.0%}")
 
 
 def grown(shape: Shape, before: Mask, face: FacePlace, share: float, *, tolerance: float) -> Mask:
-    """Draw a shape as large as it must be to cover, with ``before``, ``share`` of the face: bisection.
-
-    Args:
-        shape: what to draw.
-        before: what is covered already.
-        face: where the face is.
-        share: wanted of the face's region.
-        tolerance: difference of shares at which to stop.
+    """Find by bisection the size at which a shape, together with the mask ``before``, covers a share of the face.
 
     Returns:
-        The shape alone; it covers less than wanted where it cannot cover as much.
+        The mask of the shape alone; it covers less than wanted where the shape cannot cover as much.
     """
     low, high = 0.0, 1.0
     mask = np.zeros_like(before)
@@ -249,13 +221,13 @@ def grown(shape: Shape, before: Mask, face: FacePlace, share: float, *, toleranc
 
 
 def painted(image: Image, mask: Mask, rng: np.random.Generator, face: FacePlace, *, fill: str) -> Image:
-    """The picture with an occluder in it: its shade on the face, its rim darker, its edge sharp or soft.
+    """Paint an occluder into a picture, with its shadow on the face, a darker rim, and a sharp or soft edge.
 
     Args:
         image: the crop.
         mask: 255 where the occluder is, less at its edge.
         rng: source of all randomness.
-        face: where the face is.
+        face: place of the face.
         fill: key of ``FILLS``.
     """
     content = FILLS[fill](rng, image, face)
@@ -279,7 +251,7 @@ def painted(image: Image, mask: Mask, rng: np.random.Generator, face: FacePlace,
 
 
 def _spread(mask: Mask, pixels: float) -> Mask:
-    """A mask with a wide soft edge: made small and large again, which is quicker than a wide blur."""
+    """A mask with a wide soft edge.  It is shrunk and enlarged, which is faster than a wide blur."""
     size = len(mask)
     side = max(2, round(size / pixels))
     small = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
 """Augmentation for face detectors: views of scenes at many scales, alone or several in one picture (a mosaic).
 
-A view is one warp of one scene.  Faces keep the rules of ``docs/coordinates.md``; a face of which too little is left in
-view, or which has become too small to see, is ignored: neither to be found nor background.
+A view is one warp of one scene.  A face of which too little is left in view, or which has become too small to see, is
+ignored: it is neither to be found nor background.
 """
 
 import math
@@ -19,9 +19,9 @@ from canthus.schemes import FIVE
 from canthus.types import Image, Sample
 
 KNOWN_SHARE = 0.35
-"""Of an incomplete picture, the surroundings of a labelled face up to this share of its longer side are known."""
+"""In an incomplete picture, a margin around each labelled face counts as known: this share of its longer side."""
 LEAST_IN_VIEW = 0.5
-"""A face is to be found if this share of its box lies in the view."""
+"""Least share of its box that lies in the view, for a face that is to be found."""
 
 
 @final
@@ -30,13 +30,13 @@ class SceneAugmentation:
     """Strengths of the random changes of scenes.
 
     Attributes:
-        smallest: of the face that a view is made for, longer side of its box in pixels.
-        largest: likewise; sizes between are equally frequent on a logarithmic scale.
-        zoom: most a picture is enlarged.
-        least_face: smaller faces are ignored, longer side in pixels.
-        covered: of a view, least share of each side that the scene fills.
-        mosaic: chances of a picture of 1, 2 x 2, 3 x 3, ... views.
-        elsewhere: chance of a view of a random place in place of a face.
+        smallest: least longer side, in pixels, of the face that a view is centred on.
+        largest: largest such side; sizes between are equally frequent on a logarithmic scale.
+        zoom: largest factor by which a picture is enlarged.
+        least_face: faces with a shorter longer side, in pixels, are ignored.
+        covered: least share of each side of a view that the scene fills.
+        mosaic: chances of pictures of 1, 2 x 2, 3 x 3, ... views.
+        elsewhere: chance of a view of a random place instead of a face.
         flip: chance of mirroring.
         rotation_deg: half range of the rotation, degrees.
         stretch: half range of the change of aspect.
@@ -45,7 +45,7 @@ class SceneAugmentation:
         grey: chance of losing all colour.
         blur: chance of Gaussian blur, or of a resolution loss.
         noise: chance of pixel noise.
-        dark: chance of a picture at a twentieth to a half of its light.
+        dark: chance of a picture with a twentieth to a half of its brightness.
     """
 
     smallest: float = 10.0
@@ -75,7 +75,7 @@ class Scenery:
         image: square, RGB.
         boxes: face boxes to be found.
         points: of the scheme ``five``; NaN where unknown.
-        known: True at pixels that are surely background where no face of ``boxes`` is.
+        known: True at pixels that are background unless a face of ``boxes`` is there.
     """
 
     image: Image
@@ -87,14 +87,7 @@ class Scenery:
 def random_scenery(
     scenes: list[SceneSample], rng: np.random.Generator, settings: SceneAugmentation, size: int
 ) -> Scenery:
-    """One training picture: a square mosaic of views, one of each scene.
-
-    Args:
-        scenes: a square number of scenes.
-        rng: source of all randomness.
-        settings: strengths.
-        size: side of the picture in pixels.
-    """
+    """One training picture of ``size`` pixels a side: a mosaic of views, one of each of a square number of scenes."""
     image = np.zeros((size, size, 3), np.uint8)
     known = np.ones((size, size), np.bool_)
     boxes, points = [np.zeros((0, 4), np.float32)], [np.zeros((0, 5, 2), np.float32)]
@@ -113,13 +106,13 @@ def random_scenery(
 
 
 def random_mosaic(rng: np.random.Generator, settings: SceneAugmentation) -> int:
-    """How many views the next picture shall have: a square number."""
+    """Draw the number of views of the next picture, a square number."""
     chances = np.array(settings.mosaic)
     return int(rng.choice(len(chances), p=chances / chances.sum()) + 1) ** 2
 
 
 def _borders(parts: int, size: int, rng: np.random.Generator) -> list[int]:
-    """Where a side of ``size`` pixels is cut into parts of unequal lengths."""
+    """Borders that cut a side of ``size`` pixels into parts of unequal lengths."""
     cuts = np.arange(parts + 1) + np.concatenate([[0], rng.uniform(-0.25, 0.25, size=parts - 1), [0]])
     return [round(cut * size / parts) for cut in cuts]
 
@@ -127,7 +120,7 @@ def _borders(parts: int, size: int, rng: np.random.Generator) -> list[int]:
 @final
 @dataclass(frozen=True)
 class _View:
-    """One warped scene: as ``Scenery``, but of any shape."""
+    """One warped scene; like ``Scenery``, but of any shape."""
 
     image: Image
     boxes: Float32[np.ndarray, "n 4"]
@@ -138,7 +131,7 @@ class _View:
 def random_view(
     scene: SceneSample, rng: np.random.Generator, settings: SceneAugmentation, shape: tuple[int, int]
 ) -> _View:
-    """A window of ``shape`` (width, height) into a scene, about one of its faces, at a random scale."""
+    """A window of ``shape`` (width, height) around one face of a scene, at a random scale."""
     filling = settings.covered * max(shape[0] / scene.image.shape[1], shape[1] / scene.image.shape[0])
     clear = np.flatnonzero(~scene.ignored)
     if len(clear) and rng.random() >= settings.elsewhere:
@@ -173,7 +166,7 @@ def random_view(
 
 
 def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) -> UInt8[np.ndarray, "rows columns 3"]:
-    """The picture moved by ``affine`` into a window of ``shape``; halved by averaging first where it shrinks much."""
+    """Warp the picture into a window of ``shape``; where it shrinks much, it is first halved by averaging."""
     small = image
     while scale < 0.6 and min(small.shape[:2]) > 8:
         shape_below = (small.shape[1] // 2, small.shape[0] // 2)
@@ -185,7 +178,7 @@ def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) ->
 
 
 def _turned_halves(extent: Float32[np.ndarray, "n 2"], angle: float) -> Float32[np.ndarray, "n 2"]:
-    """Half width and height of the ellipse in a box once it is turned; a face is nearer to it than to the box."""
+    """Half width and height of the rotated ellipse inside each box; a face is closer to it than to the box."""
     w, h = extent[:, 0] / 2, extent[:, 1] / 2
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     return np.stack([np.hypot(w * cos, h * sin), np.hypot(w * sin, h * cos)], axis=1).astype(np.float32)
@@ -199,7 +192,7 @@ def _judge(
     *,
     least: float,
 ) -> _View:
-    """Divide faces into those to be found, those ignored and those out of view; say where background is known."""
+    """Divide faces into those to be found, ignored and out of view, and mark where background is known."""
     height, width = picture.shape[:2]
     inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     side = boxes[:, 2:] - boxes[:, :2]
@@ -219,7 +212,7 @@ def _fill(mask: Bool[np.ndarray, "h w"], boxes: Float32[np.ndarray, "n 4"], valu
 
 
 def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> Image:
-    """Cover a third to a half of some faces by a rectangle: a mask, a hand, a phone, in the roughest way."""
+    """Cover a third to a half of some faces by a rectangle, as a mask, a hand or a phone does."""
     for x1, y1, x2, y2 in boxes:
         if rng.random() >= chance:
             continue

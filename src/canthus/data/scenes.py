@@ -5,11 +5,13 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from canthus.data import DATASETS, load_dataset
+from canthus.data.datasets import boxes_scene
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
 from canthus.schemes import FIVE, IBUG_68, convert
@@ -22,12 +24,12 @@ SCENE_SETS = {
 
 
 def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Scene]:
-    """Pictures of one split of the set ``name`` kept below ``root`` with all their labelled faces, sorted by key.
+    """Read the pictures of one split of a dataset with all their labelled faces, sorted by key.
 
     Args:
         name: a key of ``SCENE_SETS``.
-        root: where the set lies, in its official layout.
-        split: one of the set's splits.
+        root: folder of the dataset, in its official layout.
+        split: one of the set's splits, or a fold as in ``canthus.data.load_dataset``.
 
     Raises:
         ConfigError: unknown set or split.
@@ -40,13 +42,9 @@ def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Sce
 
 
 def scenes_of_faces(faces: Sequence[Annotation]) -> list[Scene]:
-    """Scenes out of landmarks: the box of a face is the hull of its 68 points; other faces may be there, unlabelled.
+    """Make one scene of the faces of each picture, sorted by key; the scheme of the faces is ``ibug_68``.
 
-    Args:
-        faces: faces of the scheme ``ibug_68``; those of one picture become one scene.
-
-    Returns:
-        One scene a picture, sorted by key.
+    The box of a face is the hull of its points.  Other faces may be in the picture, without a label.
     """
     by_picture: dict[Path, list[Annotation]] = {}
     for face in faces:
@@ -57,15 +55,8 @@ def scenes_of_faces(faces: Sequence[Annotation]) -> list[Scene]:
 def _scene(faces: Sequence[Annotation]) -> Scene:
     points = np.stack([face.points for face in faces])
     first = faces[0]
-    return Scene(
-        key=first.key.partition("#")[0],
-        path=first.path,
-        boxes=hull_box(points),
-        points=convert(points, IBUG_68, FIVE),
-        ignored=np.zeros(len(faces), np.bool_),
-        labels=("",) * len(faces),
-        complete=False,
-        habit=BoxHabit(),
-        group=first.group,
-        subset=first.subset,
+    key, five = first.key.partition("#")[0], convert(points, IBUG_68, FIVE)
+    scene = boxes_scene(
+        key, first.path, hull_box(points), BoxHabit(), group=first.group, subset=first.subset, points=five
     )
+    return replace(scene, complete=False)

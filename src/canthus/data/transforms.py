@@ -1,6 +1,6 @@
-"""Augmentation with OpenCV: every function takes a sample and a random generator and returns a new sample.
+"""Augmentation of crops with OpenCV: every function takes a sample and a random generator and returns a new sample.
 
-Geometry (rotation, scale, shift and the crop itself) is one warp, so a training picture is resampled once.
+Rotation, scale, shift and the crop itself are one warp, so that a training picture is resampled once.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from canthus.types import Image, Sample
 @final
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the random changes; all zero means: the plain crop.
+    """Strengths of the random changes; with all at zero the result is the plain crop.
 
     Attributes:
         flip: chance of mirroring.
@@ -35,7 +35,7 @@ class Augmentation:
         noise: chance of pixel noise.
         occlude: chance of covering parts with one to three boxes.
         close_eyes: chance of pulling the upper lids down over the eyes, see ``close_eyes``.
-        cover: chance of covering parts with things of many shapes, see ``data.occlusion``.
+        cover: chance of covering parts with occluders of many shapes, see ``data.occlusion``.
         cover_most: largest share of the face that ``cover`` hides.
     """
 
@@ -71,19 +71,12 @@ class View:
 
 
 def plain_view(sample: Sample, view: View) -> Sample:
-    """The crop exactly as inference cuts it."""
+    """The crop as inference cuts it."""
     return _see(sample, view, Affine.identity())
 
 
 def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, view: View) -> Sample:
-    """Draw one training picture.
-
-    Args:
-        sample: a packed crop, see ``data.crops``.
-        rng: source of all randomness.
-        settings: strengths.
-        view: what the network sees of the packed crop.
-    """
+    """Draw one training picture from a packed crop (``data.packs``)."""
     sample = random_closed_eyes(sample, rng, chance=settings.close_eyes)
     sample = random_view(sample, rng, settings, view)
     sample = random_flip(sample, rng, chance=settings.flip)
@@ -99,7 +92,7 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
 def random_view(sample: Sample, rng: np.random.Generator, settings: Augmentation, view: View) -> Sample:
     """Rotate, zoom, stretch and shift the face, then crop: one warp.
 
-    The shift follows a normal distribution cut at two standard deviations, which is how detector boxes err.
+    The shift follows a normal distribution cut at two standard deviations, like the errors of detector boxes.
     """
     side = sample.image.shape[0]
     centre = ((side - 1) / 2, (side - 1) / 2)
@@ -147,7 +140,7 @@ def random_light(sample: Sample, rng: np.random.Generator, *, amount: float) -> 
 
 
 def random_grey(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
-    """Drop the colour, as infrared and old cameras do."""
+    """Remove the colour, as in pictures of infrared and old cameras."""
     if rng.random() >= chance:
         return sample
     grey = cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY)
@@ -171,7 +164,7 @@ def random_occlusion(sample: Sample, rng: np.random.Generator, *, chance: float)
 
 
 def _cover(image: Image, shape: tuple[int, int], rng: np.random.Generator) -> UInt8[np.ndarray, "..."]:
-    """What a covered rectangle shows: a colour, noise, or a piece of the picture from elsewhere."""
+    """Content of a covered rectangle: a colour, noise, or a piece of the picture from elsewhere."""
     kind = rng.integers(3)
     if kind == 0:
         return rng.integers(0, 256, size=3, dtype=np.uint8)
@@ -183,7 +176,7 @@ def _cover(image: Image, shape: tuple[int, int], rng: np.random.Generator) -> UI
 
 
 def random_blur(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
-    """Gaussian blur, or down and up again: out of focus, or far away."""
+    """Blur the picture (out of focus), or shrink and enlarge it (far away)."""
     if rng.random() >= chance:
         return sample
     image, size = sample.image, sample.image.shape[0]
@@ -207,16 +200,16 @@ def _as_image(picture: object) -> Image:
 
 
 _LASHES = 0.05
-"""Thickness of the lashes' line, in eye widths; a shut lid covers as much of the lower one."""
+"""Thickness of the line of the lashes, in eye widths; a shut lid covers as much of the lower one."""
 
 _SKIN = 0.75
-"""Skin that follows the lid reaches so far towards the brow: share of the way from the lid to the brow."""
+"""How far the skin above the lid is stretched: share of the way from the lid to the brow."""
 
 _LEAST_WIDTH = 4.0
 """An eye narrower than this, in pixels, is left as it is."""
 
 _LEAST_CHANGE = 6.0
-"""Where closing changes an eye by fewer grey levels on average, it is not to be seen: dark glasses, hair, a hand."""
+"""Least mean change in grey levels; an eye that changes less is covered by dark glasses, hair or a hand."""
 
 
 class _Eye(NamedTuple):
@@ -231,16 +224,17 @@ class _Eye(NamedTuple):
 def close_eyes(
     image: Image, points: Float32[np.ndarray, "k 2"], scheme: Scheme, shares: tuple[float, float]
 ) -> tuple[Image, Float32[np.ndarray, "k 2"]]:
-    """Shut the eyes of one face.
+    """Close the eyes of one face: pull the upper lids down over the eyes, pixels and points alike.
 
-    The points of the upper lids move by the share towards the lower lids; the skin above is stretched after them.  An
-    eye stays as it is, pixels and points, where it is only a few pixels wide or closing it would not be seen.
+    Closed eyes are rare in datasets, and where they are labelled nobody knows how far they were closed.  The points of
+    the upper lids move by the share towards the lower lids, and the skin above is stretched.  An eye keeps its pixels
+    and points where it is only a few pixels wide or closing it would not be visible.
 
     Args:
         image: picture that holds the face; not changed.
         points: in pixels of the picture.
         scheme: their numbering; must have lids.
-        shares: how far the right and the left eye are shut, 0 not at all, 1 wholly.
+        shares: how far the right and the left eye are closed, from 0 (not at all) to 1 (completely).
 
     Raises:
         ConfigError: the scheme has no lids.
@@ -255,10 +249,10 @@ def close_eyes(
 
 
 def random_closed_eyes(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
-    """Shut the eyes: half of the time wholly or nearly so, else anywhere between; one face in ten winks.
+    """Close the eyes, half of the time nearly or completely, else partly; one face in ten winks.
 
     Raises:
-        ConfigError: there is a chance, and the scheme has no lids.
+        ConfigError: the chance is above 0 and the scheme has no lids.
     """
     if chance <= 0 or rng.random() >= chance:
         return sample
@@ -309,7 +303,7 @@ def _ascending(line: Float64[np.ndarray, "n 2"]) -> tuple[Float64[np.ndarray, " 
 def _pull(
     image: Image, eye: _Eye, lids: list[Float64[np.ndarray, "n 2"]], settings: tuple[float, float]
 ) -> Image | None:
-    """The picture with one lid pulled down, or None where nothing of it would be seen."""
+    """The picture with one lid pulled down; None where the change would not be visible."""
     reach, share = settings
     x1, y1, x2, y2 = _patch(eye, max(reach, lids[0][:, 1].max()), -lids[1][:, 1].min(), image.shape)
     if x2 - x1 < 2 or y2 - y1 < 2:
@@ -325,7 +319,7 @@ def _pull(
     lashes = np.float32(_LASHES * eye.width)
     drop = np.float32(share) * (opening + lashes) * np.minimum(opening / lashes, 1)
     skin = np.maximum(np.maximum(np.float32(reach) - top, 0.5 * drop) + drop - lashes, np.float32(1e-3))
-    # Next to the edge the skin moves as it is, so that lashes stay lashes; from there to the brow it is stretched.
+    # Next to the edge the skin moves unchanged, which keeps the lashes; from there to the brow it is stretched.
     above = height - (top - drop)[place]
     shift = drop[place] * (1 - ((above - lashes) / skin[place]).clip(0, 1))
     patch = image[y1:y2, x1:x2]

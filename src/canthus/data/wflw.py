@@ -9,7 +9,6 @@ Wu et al. (2018), "Look at Boundary: A Boundary-Aware Face Alignment Algorithm".
 The box of a face is the hull of its points, as in the other sets; the rectangle of the line is checked and not used.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -40,21 +39,17 @@ def list_path(root: Path, part: str) -> Path:
     return next((path for place in places if (path := place / LISTS[part]).is_file()), places[0] / LISTS[part])
 
 
-def scan_wflw(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read every line of some lists.
-
-    Raises:
-        DataError: a list is missing.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every line of some lists."""
     faces: list[Annotation] = []
     problems: list[Problem] = []
     for part in parts:
         lines = numbered_lines(list_path(root, part), f"the official list of WFLW below {root}")
-        faces += read_labels(lines, partial(_face, root / IMAGES, part, Counter()), problems)
+        faces += read_labels(lines, partial(_face, root / IMAGES, part), problems)
     return Scan(faces, problems)
 
 
-def _face(images: Path, part: str, times: Counter[str], line: str) -> Annotation:
+def _face(images: Path, part: str, line: str) -> Annotation:
     fields = line.split(maxsplit=FIELDS - 1)  # the path comes last, and may hold spaces
     if len(fields) != FIELDS:
         raise DataError(
@@ -65,11 +60,10 @@ def _face(images: Path, part: str, times: Counter[str], line: str) -> Annotation
     flags, name = fields[_POINTS + _RECT : -1], fields[-1]
     if any(flag not in ("0", "1") for flag in flags):
         raise DataError(f"expected six attributes of 0 or 1, found {' '.join(flags)}")
-    times[name] += 1
     if not (images / name).is_file():
         raise LabelError(f"{IMAGES}/{name} is not there", kind=NO_PICTURE)
     return hull_face(
-        f"{part}/{name}" if times[name] == 1 else f"{part}/{name}#{times[name]}",
+        f"{part}/{name}",
         images / name,
         numbers[:_POINTS].reshape(-1, 2).astype(np.float32),
         WFLW_98,
@@ -88,7 +82,7 @@ DATASET = Dataset(
         "validation": ("train",),
         **dict.fromkeys(ATTRIBUTES, ("test",)),
     },
-    scan_faces=scan_wflw,
+    scan_faces=_scan_faces,
     faces_as_scenes=True,
     scheme=WFLW_98.name,
     published={"train": 7500, "test": 2500},

@@ -31,14 +31,7 @@ from canthus.data.datasets import (
     boxes_scene,
     read_labels,
 )
-from canthus.data.formats import (
-    ListedPicture,
-    finite_numbers,
-    matlab_text,
-    numbered_lines,
-    read_face_list,
-    read_matlab,
-)
+from canthus.data.formats import ListedPicture, finite_numbers, matlab_text, numbered_lines, read_face_list, read_matlab
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
 from canthus.images import IMAGE_SUFFIXES
@@ -116,15 +109,10 @@ class CountedPicture:
     counted: Bool[np.ndarray, " n"]
 
 
-def ground_truth_folder(root: Path) -> Path:
-    """The folder of the files of the evaluation."""
+def _truth_path(root: Path, name: str) -> Path:
+    """A file of the official evaluation."""
     places = [root / "ground_truth", root / "eval_tools" / "ground_truth"]
-    return next((place for place in places if (place / FACES).is_file()), places[0])
-
-
-def subset_path(root: Path, subset: str) -> Path:
-    """The file with the faces of a subset."""
-    return ground_truth_folder(root) / f"wider_{subset}_val.mat"
+    return next((place for place in places if (place / FACES).is_file()), places[0]) / name
 
 
 def read_subset(root: Path, subset: str) -> list[CountedPicture]:
@@ -134,7 +122,7 @@ def read_subset(root: Path, subset: str) -> list[CountedPicture]:
         DataError: a file is missing or damaged, or the two do not belong together.
         MissingExtraError: scipy is not installed.
     """
-    whole, part = ground_truth_folder(root) / FACES, subset_path(root, subset)
+    whole, part = _truth_path(root, FACES), _truth_path(root, f"wider_{subset}_val.mat")
     events, files, boxes = _lists(whole, ("event_list", "file_list", "face_bbx_list"))
     (counted,) = _lists(part, ("gt_list",))
     if not len(events) == len(files) == len(boxes) == len(counted):
@@ -196,17 +184,13 @@ def images_folder(root: Path, part: str) -> Path:
     return root / f"WIDER_{part}" / "images"
 
 
-def scan_widerface_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
+def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
     """Read every picture of some parts with its faces; those without any face are among them.
 
     Args:
         root: folder of the set.
         parts: ``train``, ``val``, or one of ``SUBSETS``: the pictures of ``val`` with the boxes of the official
             evaluation, in which every face that does not belong to the subset is ignored.
-
-    Raises:
-        DataError: a list, or a file of the official evaluation, is missing or damaged.
-        MissingExtraError: a subset needs scipy, which is not installed.
     """
     scenes: list[Scene] = []
     problems: list[Problem] = []
@@ -260,7 +244,7 @@ def _count_subsets(root: Path, found: Scan[Scene]) -> list[PartCount]:
     """Count the faces of each official subset; a file that cannot be read becomes a problem of the scan."""
     counts: Counter[str] = Counter()
     for subset in SUBSETS:
-        path = subset_path(root, subset)
+        path = _truth_path(root, f"wider_{subset}_val.mat")
         if path.is_file():
             try:
                 counts[subset] = sum(int(picture.counted.sum()) for picture in read_subset(root, subset))
@@ -279,7 +263,7 @@ DATASET = Dataset(
         "validation": ("train",),
         **{subset: (subset,) for subset in SUBSETS},
     },
-    scan_scenes=scan_widerface_scenes,
+    scan_scenes=_scan_scenes,
     published={"train": 159_424, "val": 39_708},
     is_there=lambda root, part: part in PARTS and images_folder(root, part).is_dir(),
     count_subsets=_count_subsets,

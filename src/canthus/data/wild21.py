@@ -10,9 +10,8 @@ the right.  The pictures were scaled down to about half with whole pixels of the
 quarter of a pixel.  This quarter is not corrected, because the original sizes are not in the files.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -20,7 +19,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data.datasets import NO_PICTURE, Dataset, LabelError, Problem, Scan, boxes_scene, read_labels
+from canthus.data.datasets import NO_PICTURE, Dataset, LabelError, Problem, Scan, boxes_scene, hull_face, read_labels
 from canthus.data.formats import finite_numbers, numbered_lines
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
@@ -47,39 +46,20 @@ class _Face:
     points: Float32[np.ndarray, "21 2"]
 
 
-def scan_wild21(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read every line of some parts; the box of a face is the face box that ``HABIT`` leads to.
-
-    Raises:
-        DataError: a ``label.txt`` is missing.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every line of some parts; the box of a face is the face box that ``HABIT`` leads to."""
     lines, problems = _lines(root, parts)
-    times: Counter[str] = Counter()
-    faces = []
-    for line in lines:
-        times[line.picture] += 1
-        count = times[line.picture]
-        faces.append(
-            Annotation(
-                key=line.picture if count == 1 else f"{line.picture}#{count}",
-                path=root / line.picture,
-                points=line.points,
-                scheme=WILD_21,
-                box=HABIT.face_boxes(line.box),
-                visible=np.ones(WILD_21.count, np.bool_),
-                group=line.picture,
-                subset=line.part,
-            )
-        )
-    return Scan(faces, problems)
+    return Scan([_annotation(root, line) for line in lines], problems)
 
 
-def scan_wild21_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
-    """Read every picture of some parts with its faces.
+def _annotation(root: Path, face: _Face) -> Annotation:
+    name = face.picture
+    whole = hull_face(name, root / name, face.points, WILD_21, group=name, subset=face.part)
+    return replace(whole, box=HABIT.face_boxes(face.box))
 
-    Raises:
-        DataError: a ``label.txt`` is missing.
-    """
+
+def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
+    """Read every picture of some parts with its faces."""
     lines, problems = _lines(root, parts)
     by_picture: dict[str, list[_Face]] = {}
     for line in lines:
@@ -121,8 +101,8 @@ def _face(root: Path, part: str, line: str) -> _Face:
 DATASET = Dataset(
     name="wild21",
     parts={"train": ("I",), "test": ("II",), "all": PARTS, "fit": ("I",), "validation": ("I",)},
-    scan_faces=scan_wild21,
-    scan_scenes=scan_wild21_scenes,
+    scan_faces=_scan_faces,
+    scan_scenes=_scan_scenes,
     scheme=WILD_21.name,
     published={"I": 1593, "II": 1193},
     is_there=lambda root, part: (root / part / LABELS).is_file(),

@@ -13,16 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from canthus.data.datasets import (
-    NO_PICTURE,
-    UNLABELLED,
-    Dataset,
-    LabelError,
-    Problem,
-    Scan,
-    hull_face,
-    read_labels,
-)
+from canthus.data.datasets import NO_PICTURE, UNLABELLED, Dataset, LabelError, Problem, Scan, hull_face, read_labels
 from canthus.data.formats import finite_numbers, read_text
 from canthus.errors import DataError
 from canthus.images import IMAGE_SUFFIXES
@@ -32,12 +23,8 @@ from canthus.types import Annotation
 FOLDERS = {"train": "training", "test": "test"}
 
 
-def scan_ytf(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
-    """Read every line of the csv files of some parts.
-
-    Raises:
-        DataError: a csv is missing.
-    """
+def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """Read every line of the csv files of some parts."""
     faces: list[Annotation] = []
     problems: list[Problem] = []
     for part in parts:
@@ -92,7 +79,7 @@ DATASET = Dataset(
         "fit": ("train", "test"),
         "validation": ("train", "test"),
     },
-    scan_faces=scan_ytf,
+    scan_faces=_scan_faces,
     faces_as_scenes=True,
     scheme=IBUG_68.name,
     published={"train": 3462, "test": 770},
