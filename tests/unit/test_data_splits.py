@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canthus.data.splits import Fold, fold_of, k_fold, parse_fold, split_by_group
+from canthus.data.splits import Fold, fold_of, parse_fold, split_by_group
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.schemes import FIVE
@@ -35,8 +35,9 @@ def test_every_face_lands_on_one_side_with_its_group(groups: list[str], parts: i
 
 @given(GROUPS, st.integers(2, 6))
 def test_every_face_is_validated_once(groups: list[str], folds: int) -> None:
-    pairs = k_fold(_faces(groups), folds)
-    assert len(pairs) == folds
+    faces = _faces(groups)
+    numbers = range(1, folds + 1)
+    pairs = [tuple(Fold(number, folds, part).faces(faces) for part in ("train", "test")) for number in numbers]
     assert sorted(int(face.key) for _, validation in pairs for face in validation) == list(range(len(groups)))
     for fit, validation in pairs:
         assert len(fit) + len(validation) == len(groups)
@@ -58,20 +59,8 @@ def test_fold_is_the_sha1_of_the_name() -> None:
 
 
 def test_wrong_numbers() -> None:
-    with pytest.raises(ValueError, match="at least two folds, found 1"):
-        k_fold([], 1)
     with pytest.raises(ValueError, match="at least one fold, found 0"):
         fold_of("a", 0)
-
-
-@given(GROUPS, st.integers(2, 6))
-def test_named_folds_are_those_of_k_fold(groups: list[str], folds: int) -> None:
-    faces = _faces(groups)
-    for number, (fit, validation) in enumerate(k_fold(faces, folds), start=1):
-        sides = [parse_fold(f"fold-{number}-of-{folds}-{part}") for part in ("train", "test")]
-        assert [[face.key for face in side.faces(faces)] for side in sides if side] == [
-            [face.key for face in part] for part in (fit, validation)
-        ]
 
 
 def test_names_of_folds() -> None:

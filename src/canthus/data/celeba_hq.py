@@ -27,25 +27,15 @@ PARTS = {"train": range(29_500), "validation": range(29_500, 29_700), "test": ra
 """Part -> numbers of its pictures."""
 
 
-def points_path(root: Path) -> Path:
-    """The file of points.
-
-    Raises:
-        DataError: there is none.
-    """
-    for name in POINT_FILES:
-        if (root / name).is_file():
-            return root / name
-    raise DataError(
-        f"{root}: expected {' or '.join(POINT_FILES)} beside {IMAGES}; CelebA-HQ has no points of its own, "
-        f"'canthus data label {root / IMAGES} --out {root / POINT_FILES[0]}' makes them"
-    )
-
-
 def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
     """Read the faces of some parts."""
     problems: list[Problem] = []
-    path = points_path(root)
+    path = next((path for name in POINT_FILES if (path := root / name).is_file()), None)
+    if path is None:
+        raise DataError(
+            f"{root}: expected {' or '.join(POINT_FILES)} beside {IMAGES}; CelebA-HQ has no points of its own, "
+            f"'canthus data label {root / IMAGES} --out {root / POINT_FILES[0]}' makes them"
+        )
     rows = [(where, line.replace(",", " ").split()) for where, line in numbered_lines(path)]
     if rows and rows[0][1][0] == "image":  # the names of the columns
         del rows[0]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar, final
 
@@ -208,12 +209,12 @@ USUAL = Protocol("nme_ion", "inter-ocular distance", "ION", 0.08)
 """The protocol of most datasets."""
 
 
-def _subset(item: Annotation | Scene) -> str:
-    return item.subset
-
-
-def _nothing(root: Path, parts: Sequence[str]) -> Scan[Scene]:
-    return Scan([], [])
+def _sizes(items: Sequence[Annotation] | Sequence[Scene], part_of: Callable[[Any], str]) -> Counter[str]:
+    """Number of faces in each part."""
+    sizes: Counter[str] = Counter()
+    for item in items:
+        sizes[part_of(item)] += len(item.boxes) if isinstance(item, Scene) else 1
+    return sizes
 
 
 @final
@@ -250,7 +251,7 @@ class Dataset:
     faces_as_scenes: bool = False
     scheme: str | None = None
     published: Mapping[str, int] = field(default_factory=dict)
-    part_of: Callable[[Any], str] = _subset
+    part_of: Callable[[Any], str] = attrgetter("subset")
     is_there: Callable[[Path, str], bool] | None = None
     count_subsets: Callable[[Path, Scan[Any]], list[PartCount]] | None = None
     folds: str = "train"
@@ -296,14 +297,21 @@ class Dataset:
         fold = None if split in self.parts else parse_fold(split)
         parts = lookup(self.parts, split if fold is None else self.folds, kind=f"split of {self.name}")
         found = scan(root, parts)
-        problems = [problem for problem in found.problems if problem.kind != UNLABELLED]
+        problems: list[Problem] = [problem for problem in found.problems if problem.kind != UNLABELLED]
         if problems:
-            raise DataError(f"{root}: {_listed(problems, f'canthus data check {self.name} {root}')}")
+            lines = [f"{root}: {counted(len(problems), 'problem')}:", *(f"  {problem}" for problem in problems[:SHOWN])]
+            if len(problems) > SHOWN:
+                check = f"canthus data check {self.name} {root}"
+                lines.append(f"  ... and {len(problems) - SHOWN} more; '{check}' lists them all")
+            raise DataError("\n".join(lines))
         if not found.items:
             raise DataError(f"{root}: the labels of {self.name} hold no face; expected at least one")
         if found.problems:
             _log.warning("%s: %d pictures have no label and are left out", root, len(found.problems))
-        items = sorted(unique_keys(found.items), key=lambda item: item.key)
+        sizes, published = _sizes(found.items, self.part_of), sum(self.published.get(part, 0) for part in parts)
+        if published not in (0, sizes.total()):
+            _log.info("%s: %d faces; the published parts behind '%s' hold %d", root, sizes.total(), split, published)
+        items = sorted(unique_keys(found.items), key=attrgetter("key"))
         if fold is not None:
             return fold.faces(items)
         if split in ("fit", "validation") and self.parts["fit"] == self.parts["validation"]:
@@ -319,21 +327,13 @@ class Dataset:
         every = list(dict.fromkeys(part for parts in self.parts.values() for part in parts))
         # Without any part the reader is asked for all of them, and its error names what is missing.
         parts = [part for part in every if self.is_there is None or self.is_there(root, part)] or every
-        scan: Callable[..., Scan[Any]] = self.scan_faces or self.scan_scenes or _nothing
+        scan: Callable[..., Scan[Any]] = self.scan_faces or self.scan_scenes or (lambda root, parts: Scan([], []))
         found = scan(root, parts) if scheme is None else scan(root, parts, scheme=scheme)
-        found = replace(found, items=sorted(unique_keys(found.items), key=lambda item: str(item.key)))
-        sizes: Counter[str] = Counter()
-        for item in found.items:
-            sizes[self.part_of(item)] += len(item.boxes) if isinstance(item, Scene) else 1
+        found = replace(found, items=sorted(unique_keys(found.items), key=attrgetter("key")))
+        sizes = _sizes(found.items, self.part_of)
         counts = [PartCount(part, sizes[part], published) for part, published in self.published.items()]
         counts = counts or [PartCount(root.name, len(found.items))]
         return found, counts + (self.count_subsets(root, found) if self.count_subsets else [])
-
-
-def _listed(problems: Sequence[Problem], check: str) -> str:
-    lines = "".join(f"\n  {problem}" for problem in problems[:SHOWN])
-    more = f"\n  ... and {len(problems) - SHOWN} more; '{check}' lists them all" if len(problems) > SHOWN else ""
-    return f"{counted(len(problems), 'problem')}:{lines}{more}"
 
 
 def counted(number: int, word: str) -> str:

@@ -16,11 +16,11 @@ and then by its last part alone.  The box of a face is the one in the file, or t
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -43,7 +43,10 @@ from canthus.images import IMAGE_SUFFIXES
 from canthus.schemes import Scheme, find_scheme, guess_scheme
 from canthus.types import Annotation
 
+Entry = TypeVar("Entry")
+
 _FAR = 1e6
+"""No coordinate may be larger, in pixels."""
 
 _FIRST_POINT = "point_0_x"
 _BOX = ("x1", "y1", "x2", "y2")
@@ -55,7 +58,6 @@ class Label:
     """One face as a label file gives it.
 
     Attributes:
-        where: file and line, for messages.
         picture: the picture as the file names it.
         points: in pixels; NaN where the file gives no position.
         visible: False for points marked as hidden or without position.
@@ -63,7 +65,6 @@ class Label:
         scheme: name of the scheme where the file gives one.
     """
 
-    where: str
     picture: str
     points: Float32[np.ndarray, "k 2"]
     visible: Bool[np.ndarray, " k"]
@@ -74,17 +75,21 @@ class Label:
 @final
 @dataclass(frozen=True)
 class LabelFile:
-    """What one label file holds.
+    """Content of one label file.
 
     Attributes:
-        labels: the faces.
+        labels: the place of each face (``file:line``), and the face.
         pictures: every picture named, also those that hold no face.
         problems: the lines that could not be read.
     """
 
-    labels: list[Label] = field(default_factory=list)
+    labels: list[tuple[str, Label]] = field(default_factory=list)
     pictures: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+
+    def add(self, where: str, entry: Entry, read: Callable[[Entry], Label]) -> None:
+        """Add the label that ``read`` makes of an entry, or a problem."""
+        self.labels.extend((where, label) for label in read_labels([(where, entry)], read, self.problems))
 
 
 def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
@@ -100,8 +105,7 @@ def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) 
     pictures = {path.relative_to(folder).as_posix(): path for path in found}
     file = _labels(root, folder, pictures)
     problems = list(file.problems)
-    labels = [(label.where, label) for label in file.labels]
-    faces = list(read_labels(labels, partial(_face, _scheme(file, scheme), folder, pictures), problems))
+    faces = list(read_labels(file.labels, partial(_face, _scheme(file, scheme), folder, pictures), problems))
     named = {_picture(name, folder, pictures) for name in file.pictures}
     problems += [Problem(UNLABELLED, name, "no label names it") for name, path in pictures.items() if path not in named]
     return Scan(faces, problems)
@@ -129,19 +133,19 @@ def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
 
 
 def _scheme(file: LabelFile, name: str | None) -> Scheme | None:
-    """The scheme of a label file: as given, as the file says, or as the usual number of points tells."""
+    """The scheme of a label file: the given one, the one in the file, or the usual one for its number of points."""
     if name is not None:
         return find_scheme(name)
     if not file.labels:
         return None
-    said = Counter(label.scheme for label in file.labels if label.scheme is not None)
+    said = Counter(label.scheme for _, label in file.labels if label.scheme is not None)
     if said:
         return find_scheme(said.most_common(1)[0][0])
-    count = Counter(len(label.points) for label in file.labels).most_common(1)[0][0]
+    count = Counter(len(label.points) for _, label in file.labels).most_common(1)[0][0]
     try:
         return guess_scheme(count)
     except ConfigError as error:
-        raise ConfigError(f"{file.labels[0].where}: {error}") from error
+        raise ConfigError(f"{file.labels[0][0]}: {error}") from error
 
 
 def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label: Label) -> Annotation:
@@ -196,36 +200,27 @@ def _read_pts_labels(folder: Path, paths: Sequence[Path], pictures: dict[Path, s
         except DataError as error:
             found.problems.append(damaged(path, where, error))
         else:
-            found.labels.append(Label(where, picture, points, np.ones(len(points), np.bool_)))
+            found.labels.append((where, Label(picture, points, np.ones(len(points), np.bool_))))
     return found
 
 
 def _read_csv(name: str, text: str) -> LabelFile:
     found = LabelFile()
-    lines = text.splitlines()
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    header: Sequence[str] = ()
-    for number, row in enumerate(csv.reader(lines, delimiter=delimiter), start=1):
-        if not any(field.strip() for field in row):
-            continue
-        if number == 1 and _is_header(row):
-            header = row
-            continue
-        where = f"{name}:{number}"
-        if not row[0].strip():
-            found.problems.append(Problem(DAMAGED, where, "expected the name of a picture in the first column"))
-            continue
-        found.pictures.add(row[0].strip())
-        try:
-            found.labels.append(_label_of_row(where, row, header))
-        except DataError as error:
-            found.problems.append(Problem(DAMAGED, where, str(error)))
+    lines = text.splitlines() or [""]
+    rows = enumerate(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)), start=1)
+    labels = [(f"{name}:{number}", row) for number, row in rows if any(field.strip() for field in row)]
+    named = labels and labels[0][0] == f"{name}:1" and _is_header(labels[0][1])
+    header = labels.pop(0)[1] if named else []
+    found.pictures.update(row[0].strip() for _, row in labels if row[0].strip())
+    for where, row in labels:
+        found.add(where, row, partial(_label_of_row, header))
     return found
 
 
-def _label_of_row(where: str, row: Sequence[str], header: Sequence[str]) -> Label:
-    """A name and numbers; or the columns of ``canthus detect --csv``, known by the name of the first point's."""
+def _label_of_row(header: Sequence[str], row: Sequence[str]) -> Label:
+    """A name and numbers, or the columns of ``canthus detect --csv``, recognised by the name of the first point."""
+    if not row[0].strip():
+        raise DataError("expected the name of a picture in the first column")
     start = header.index(_FIRST_POINT) if _FIRST_POINT in header else 1
     points = _points_of_fields(row[start:], first_column=start + 1)
     named = dict(zip(header[:start], row[:start], strict=False))
@@ -235,7 +230,7 @@ def _label_of_row(where: str, row: Sequence[str], header: Sequence[str]) -> Labe
             box = np.array([named[side] for side in _BOX], np.float32)
         except ValueError as error:
             raise DataError(f"expected numbers in the columns {', '.join(_BOX)} ({error})") from error
-    return Label(where, row[0].strip(), points, _given(points), box, named.get("scheme"))
+    return Label(row[0].strip(), points, _given(points), box, named.get("scheme"))
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -290,15 +285,12 @@ def _read_list(name: str, entries: Sequence[Any]) -> LabelFile:
             found.problems.append(Problem(DAMAGED, where, "expected a list under 'faces'"))
             continue
         for index, face in enumerate(faces):
-            at = f"{where}.faces[{index}]" if "faces" in entry else where
-            try:
-                found.labels.append(_label_of_face(at, entry["image"], face))
-            except DataError as error:
-                found.problems.append(Problem(DAMAGED, at, str(error)))
+            place = f"{where}.faces[{index}]" if "faces" in entry else where
+            found.add(place, face, partial(_label_of_face, entry["image"]))
     return found
 
 
-def _label_of_face(where: str, picture: str, face: Any) -> Label:
+def _label_of_face(picture: str, face: Any) -> Label:
     if not isinstance(face, dict) or "points" not in face:
         raise DataError("expected an object with 'points'")
     points = _checked(_array(face["points"], "points", 2))
@@ -306,7 +298,7 @@ def _label_of_face(where: str, picture: str, face: Any) -> Label:
     if scheme is not None and not isinstance(scheme, str):
         raise DataError(f"expected the name of a scheme under 'scheme', found {scheme!r}")
     box = _array([face["box"]], "box", 4)[0].astype(np.float32) if face.get("box") is not None else None
-    return Label(where, picture, points, _given(points), box, scheme)
+    return Label(picture, points, _given(points), box, scheme)
 
 
 def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> LabelFile:
@@ -318,43 +310,30 @@ def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> 
         else:
             found.problems.append(Problem(DAMAGED, f"{name}: images[{number}]", "expected 'id' and 'file_name'"))
     found.pictures.update(names.values())
-    faces = list(_coco_faces(name, annotations, names, found.problems))
-    grades = any((flags == 2).any() for _, _, _, flags, _ in faces)
-    for where, picture, points, flags, box in faces:
-        points[flags == 0] = np.nan
-        found.labels.append(Label(where, picture, points, flags == 2 if grades else flags > 0, box))
+    # Flags: 0 not labelled, 1 labelled but hidden, 2 seen.  In files without any 2, 1 means seen.
+    lists = [face.get("keypoints") for face in annotations if isinstance(face, dict)]
+    graded = any(2 in keypoints[2::3] for keypoints in lists if isinstance(keypoints, list))
+    for number, face in enumerate(annotations):
+        found.add(f"{name}: annotations[{number}]", face, partial(_coco_face, names, graded))
     return found
 
 
-_CocoFace = tuple[str, str, Float32[np.ndarray, "k 2"], Float32[np.ndarray, " k"], Float32[np.ndarray, " 4"] | None]
-
-
-def _coco_faces(
-    name: str, annotations: Sequence[Any], names: dict[Any, str], problems: list[Problem]
-) -> Iterator[_CocoFace]:
-    """Faces with their flags: 0 not labelled, 1 labelled but hidden, 2 seen.
-
-    Files that never use 2 mean 1 as "labelled"; only the caller, who has seen all of them, can tell.
-    """
-    for number, annotation in enumerate(annotations):
-        where = f"{name}: annotations[{number}]"
-        try:
-            if not isinstance(annotation, dict) or "keypoints" not in annotation:
-                raise DataError("expected an object with 'keypoints'")
-            if annotation.get("image_id") not in names:
-                raise DataError(f"names image {annotation.get('image_id')!r}, which is not under 'images'")
-            flat = annotation["keypoints"]
-            if not isinstance(flat, list) or not flat or len(flat) % 3:
-                raise DataError("expected triples x, y, flag under 'keypoints'")
-            triples = _array([flat[i : i + 3] for i in range(0, len(flat), 3)], "keypoints", 3)
-            points = _checked(triples[:, :2])
-            box = _array([annotation["bbox"]], "bbox", 4)[0] if annotation.get("bbox") is not None else None
-        except DataError as error:
-            problems.append(Problem(DAMAGED, where, str(error)))
-            continue
-        if box is not None:
-            box = np.concatenate([box[:2], box[:2] + box[2:]]).astype(np.float32)
-        yield where, names[annotation["image_id"]], points, triples[:, 2].astype(np.float32), box
+def _coco_face(names: dict[Any, str], graded: bool, annotation: Any) -> Label:
+    if not isinstance(annotation, dict) or "keypoints" not in annotation:
+        raise DataError("expected an object with 'keypoints'")
+    if annotation.get("image_id") not in names:
+        raise DataError(f"names image {annotation.get('image_id')!r}, which is not under 'images'")
+    flat = annotation["keypoints"]
+    if not isinstance(flat, list) or not flat or len(flat) % 3:
+        raise DataError("expected triples x, y, flag under 'keypoints'")
+    triples = _array([flat[i : i + 3] for i in range(0, len(flat), 3)], "keypoints", 3)
+    points, box = _checked(triples[:, :2]), None
+    if annotation.get("bbox") is not None:
+        corner_size = _array([annotation["bbox"]], "bbox", 4)[0]
+        box = np.concatenate([corner_size[:2], corner_size[:2] + corner_size[2:]]).astype(np.float32)
+    flags = triples[:, 2]
+    points[flags == 0] = np.nan
+    return Label(names[annotation["image_id"]], points, flags == 2 if graded else flags > 0, box)
 
 
 def _array(value: Any, name: str, columns: int) -> Float64[np.ndarray, "r c"]:

@@ -178,40 +178,37 @@ def read_face_list(
         DataError: the file cannot be read at all.
     """
     lines = [line.strip() for line in read_text(path, f"the list {path.name}").splitlines()]
+    starts = [index for index, line in enumerate(lines) if names_picture(line)]
+    first = next((index for index, line in enumerate(lines) if line), len(lines))
+    starts = sorted({first, *starts})
     pictures: list[ListedPicture] = []
     problems: list[Problem] = []
-    for start, entry in _entries(lines, names_picture):
-        where = f"{path.name}:{start}"
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        entry, where = _without_last_blanks(lines[start:end]), f"{path.name}:{start + 1}"
+        if not entry:
+            continue
         if not names_picture(entry[0]):
             problems.append(Problem(DAMAGED, where, f"expected the name of a picture, found {entry[0][:60]!r}"))
             continue
         try:
             pictures.append(ListedPicture(where, entry[0], _rows(entry[1:], fields)))
         except _LineError as error:
-            problems.append(Problem(DAMAGED, f"{path.name}:{start + 1 + error.line}", str(error)))
+            problems.append(Problem(DAMAGED, f"{path.name}:{start + 2 + error.line}", str(error)))
     return pictures, problems
+
+
+def _without_last_blanks(lines: list[str]) -> list[str]:
+    filled = [index for index, line in enumerate(lines) if line]
+    return lines[: filled[-1] + 1] if filled else []
 
 
 @final
 class _LineError(Exception):
-    """What is wrong with line ``line`` below the name of a picture."""
+    """A problem of line ``line`` below the name of a picture."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
-
-
-def _entries(lines: list[str], names_picture: Callable[[str], bool]) -> Iterator[tuple[int, list[str]]]:
-    """The number of the first line and the lines of each entry; empty lines at its end are left out."""
-    starts = [index for index, line in enumerate(lines) if names_picture(line)]
-    first = next((index for index, line in enumerate(lines) if line), 0)
-    starts = sorted({first, *starts})
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        entry = lines[start:end]
-        while entry and not entry[-1]:
-            entry.pop()
-        if entry:
-            yield start + 1, entry
 
 
 def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:

@@ -51,7 +51,7 @@ class Part:
 
     Attributes:
         name: as the papers call it.
-        subset: what ``Annotation.subset`` says.
+        subset: the ``Annotation.subset`` of its faces.
         folders: places where downloads keep it, below the root; all that exist are read.
         official: number of faces in the published set.
         prefixes: beginnings of the file names, where the folder may hold other things.
@@ -112,7 +112,7 @@ def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
 
 
 def _nothing_found(root: Path, parts: Sequence[Part]) -> str:
-    """Message for a root that holds no file of some parts."""
+    """The message for a root that holds no file of some parts."""
     if not root.is_dir():
         return f"{root}: no such folder; expected the root of 300-W, holding afw/, helen/, lfpw/ or ibug/"
     wanted = ", ".join(f"{part.folders[0]}/" for part in parts)
@@ -138,7 +138,7 @@ def _part_files(root: Path, part: Part) -> Iterator[Path]:
 
 
 def photo(part: Part, stem: str) -> str:
-    """Name of the photo a face was cut from: faces of one photo must not be divided.
+    """Name of the photo that a face was cut from; a split must not divide faces of one photo.
 
     AFW and HELEN name files ``<photo>_<face>`` with the photo's number at the site both were collected from, so
     the two share one space of names.  iBUG names files ``image_<photo>_<face>``.  LFPW and the private set hold one
@@ -172,12 +172,8 @@ def _key(root: Path, path: Path) -> str:
 def _folder(root: Path, name: str) -> Path | None:
     """``root/name`` whatever the case of its folders, or None."""
     folder = root
-    for wanted in name.rstrip("/").split("/"):
-        if not wanted:
-            break
-        if not folder.is_dir():
-            return None
-        matches = sorted(path for path in folder.iterdir() if path.name.lower() == wanted)
+    for wanted in filter(None, name.split("/")):
+        matches = sorted(path for path in folder.iterdir() if path.name.lower() == wanted) if folder.is_dir() else []
         if not matches:
             return None
         folder = matches[0]

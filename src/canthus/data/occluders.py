@@ -76,13 +76,15 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
     frame = np.stack([across, down])
     centre = middle @ frame
     axes = frame * half[:, None]
+    pupils = np.stack([wide[list(group)].mean(axis=0) for group in scheme.pupils])
+    eyes = _to_frame(pupils, centre, axes) if np.isfinite(pupils).all() else np.array([[-0.4, -0.55], [0.4, -0.55]])
     return FacePlace(
         region=region,
         area=max(1, cv2.countNonZero(region)),
         centre=centre,
         axes=axes,
         hull=_to_frame(hull, centre, axes),
-        eyes=_eyes(wide, scheme, centre, axes),
+        eyes=eyes,
     )
 
 
@@ -108,17 +110,6 @@ def _down(points: Float64[np.ndarray, "k 2"], scheme: Scheme) -> Float64[np.ndar
     step = points[mouth].mean(axis=0) - points[eyes].mean(axis=0)
     length = float(np.linalg.norm(step))
     return step / length if length > 1e-3 else np.array([0.0, 1.0])
-
-
-def _eyes(
-    points: Float64[np.ndarray, "k 2"],
-    scheme: Scheme,
-    centre: Float64[np.ndarray, " 2"],
-    axes: Float64[np.ndarray, "2 2"],
-) -> Float64[np.ndarray, "2 2"]:
-    pupils = np.stack([points[list(group)].mean(axis=0) for group in scheme.pupils])
-    places = _to_frame(pupils, centre, axes)
-    return np.where(np.isfinite(places).all(), places, np.array([[-0.4, -0.55], [0.4, -0.55]]))
 
 
 def _to_frame(

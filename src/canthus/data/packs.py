@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -36,10 +37,6 @@ LONG_SIDE = 640
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all) while a pack is made."""
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
 
 
 @final
@@ -77,13 +74,13 @@ def load_crops(
     *,
     size: int = PACK_SIZE,
     margin: float = PACK_MARGIN,
-    progress: Progress = _no_progress,
+    progress: Progress = lambda done, total: None,
 ) -> CropPack:
     """Open the pack of some faces, and make it first where it is missing.
 
     Args:
         annotations: the faces, all of one scheme.
-        cache: folder that holds the packs.
+        cache: folder of all packs.
         size: side of a crop in pixels.
         margin: side of a crop over the longer side of the face box.
         progress: called while a pack is made.
@@ -98,12 +95,8 @@ def load_crops(
         raise DataError(f"A pack holds one scheme, found {', '.join(sorted(schemes))}; convert the points first")
     header = f"1|{size}|{margin}|{annotations[0].scheme.name}"
     entries = ((f"{a.key}|{_file_size(a.path)}", (a.points, a.box)) for a in annotations)
-    return open_crops(
-        _built(
-            cache / f"crops-{_fingerprint(header, entries)}",
-            lambda folder: _build_crops(annotations, folder, size=size, margin=margin, progress=progress),
-        )
-    )
+    build = partial(_build_crops, annotations, size=size, margin=margin, progress=progress)
+    return open_crops(_built(cache / f"crops-{_fingerprint(header, entries)}", build))
 
 
 def open_crops(folder: Path) -> CropPack:
@@ -234,13 +227,10 @@ class ScenePack:
         )
 
 
-def load_scene_pack(scenes: Sequence[Scene], cache: Path, *, progress: Progress = _no_progress) -> ScenePack:
+def load_scene_pack(
+    scenes: Sequence[Scene], cache: Path, *, progress: Progress = lambda done, total: None
+) -> ScenePack:
     """Open the pack of some pictures, and make it first where it is missing.
-
-    Args:
-        scenes: the pictures.
-        cache: folder that holds the packs.
-        progress: called while a pack is made.
 
     Raises:
         DataError: no scenes, or a picture cannot be read.
@@ -249,7 +239,7 @@ def load_scene_pack(scenes: Sequence[Scene], cache: Path, *, progress: Progress 
         raise DataError("There are no pictures to pack: the split is empty")
     entries = ((f"{s.key}|{_file_size(s.path)}|{s.complete}", (s.face_boxes(), s.points, s.ignored)) for s in scenes)
     folder = cache / f"scenes-{_fingerprint(f'1|{LONG_SIDE}', entries)}"
-    return open_scene_pack(_built(folder, lambda unfinished: _build_scenes(scenes, unfinished, progress)))
+    return open_scene_pack(_built(folder, partial(_build_scenes, scenes, progress=progress)))
 
 
 def open_scene_pack(folder: Path) -> ScenePack:

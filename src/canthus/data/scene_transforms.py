@@ -69,10 +69,10 @@ class SceneAugmentation:
 @final
 @dataclass(frozen=True)
 class Scenery:
-    """A training picture of a face detector.
+    """A training picture of a face detector, or one view in it.
 
     Attributes:
-        image: square, RGB.
+        image: RGB.
         boxes: face boxes to be found.
         points: of the scheme ``five``; NaN where unknown.
         known: True at pixels that are background unless a face of ``boxes`` is there.
@@ -81,7 +81,7 @@ class Scenery:
     image: Image
     boxes: Float32[np.ndarray, "n 4"]
     points: Float32[np.ndarray, "n 5 2"]
-    known: Bool[np.ndarray, "s s"]
+    known: Bool[np.ndarray, "h w"]
 
 
 def random_scenery(
@@ -117,20 +117,9 @@ def _borders(parts: int, size: int, rng: np.random.Generator) -> list[int]:
     return [round(cut * size / parts) for cut in cuts]
 
 
-@final
-@dataclass(frozen=True)
-class _View:
-    """One warped scene; like ``Scenery``, but of any shape."""
-
-    image: Image
-    boxes: Float32[np.ndarray, "n 4"]
-    points: Float32[np.ndarray, "n 5 2"]
-    known: Bool[np.ndarray, "h w"]
-
-
 def random_view(
     scene: SceneSample, rng: np.random.Generator, settings: SceneAugmentation, shape: tuple[int, int]
-) -> _View:
+) -> Scenery:
     """A window of ``shape`` (width, height) around one face of a scene, at a random scale."""
     filling = settings.covered * max(shape[0] / scene.image.shape[1], shape[1] / scene.image.shape[0])
     clear = np.flatnonzero(~scene.ignored)
@@ -191,7 +180,7 @@ def _judge(
     points: Float32[np.ndarray, "n 5 2"],
     *,
     least: float,
-) -> _View:
+) -> Scenery:
     """Divide faces into those to be found, ignored and out of view, and mark where background is known."""
     height, width = picture.shape[:2]
     inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
@@ -203,7 +192,7 @@ def _judge(
         pad = KNOWN_SHARE * side[found].max(axis=1, initial=0)[:, None] * np.array([-1, -1, 1, 1], np.float32)
         _fill(known, boxes[found] + pad, True)
     _fill(known, boxes[~found & (shown > 0)], False)
-    return _View(picture, boxes[found], points[found], known)
+    return Scenery(picture, boxes[found], points[found], known)
 
 
 def _fill(mask: Bool[np.ndarray, "h w"], boxes: Float32[np.ndarray, "n 4"], value: bool) -> None:

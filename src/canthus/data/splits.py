@@ -46,18 +46,6 @@ def split_by_group(items: Iterable[Grouped], *, parts: int = VALIDATION_PARTS) -
     return fit, validation
 
 
-def k_fold(annotations: Sequence[Annotation], folds: int) -> list[tuple[list[Annotation], list[Annotation]]]:
-    """Cross-validation by group: ``folds`` pairs of (fit, validation); every face is validated once.
-
-    Raises:
-        ValueError: fewer than two folds.
-    """
-    if folds < 2:
-        raise ValueError(f"expected at least two folds, found {folds}")
-    sides = [(Fold(number, folds, "train"), Fold(number, folds, "test")) for number in range(1, folds + 1)]
-    return [(train.faces(annotations), test.faces(annotations)) for train, test in sides]
-
-
 @final
 @dataclass(frozen=True)
 class Fold:
@@ -75,7 +63,7 @@ class Fold:
     part: str
 
     def faces(self, items: Iterable[Grouped]) -> list[Grouped]:
-        """The faces or scenes on this side, in the order given; the sides are those of ``k_fold``."""
+        """The faces or scenes on this side, in the order given."""
         return [item for item in items if self._holds(item.group)]
 
     def _holds(self, group: str) -> bool:

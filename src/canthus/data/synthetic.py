@@ -18,13 +18,13 @@ from canthus.schemes import IBUG_68
 from canthus.types import Sample
 
 _DEPTH = 4.0
-"""Distance of the eye that looks at the face, in half face widths: perspective as in an ordinary portrait."""
+"""Distance of the camera in half face widths: perspective as in an ordinary portrait."""
 
 
 @final
 @dataclass(frozen=True)
 class FaceShape:
-    """What a drawn face does.
+    """Pose and expression of a drawn face.
 
     Attributes:
         yaw: turn to the left of the picture, in radians.
@@ -50,7 +50,7 @@ class FaceShape:
 
 
 def random_shape(rng: np.random.Generator) -> FaceShape:
-    """A random pose and expression; eyes and mouth are shut now and then."""
+    """A random pose and expression; eyes and mouth are sometimes shut."""
     return FaceShape(
         yaw=float(rng.uniform(-0.38, 0.38)),
         pitch=float(rng.uniform(-0.2, 0.25)),
@@ -71,17 +71,9 @@ def head_points(shape: FaceShape) -> tuple[Float64[np.ndarray, "68 2"], Float64[
         The 68 points and the skull from the left ear (point 16) over the top to the right ear (point 0), in half face
         widths about the middle of the face, y down.
     """
-    face = np.concatenate(
-        [
-            _jaw(shape),
-            _brow(shape)[::-1] * (-1, 1, 1),
-            _brow(shape),
-            _nose(),
-            _mirrored_eye(_eye(shape)),
-            _eye(shape),
-            _mouth(shape),
-        ]
-    )
+    brow, eye = _brow(shape), _eye(shape)
+    right_brow, right_eye = brow[::-1] * (-1, 1, 1), eye[[3, 2, 1, 0, 5, 4]] * (-1, 1, 1)
+    face = np.concatenate([_jaw(shape), right_brow, brow, _nose(), right_eye, eye, _mouth(shape)])
     turned = (np.arange(1, 16) / 16) * np.pi
     skull = np.stack([np.cos(turned), -0.02 - 1.12 * np.sin(turned), -0.5 + 0.35 * np.sin(turned)], axis=1)
     both = np.concatenate([face, skull])
@@ -122,11 +114,6 @@ def _eye(shape: FaceShape) -> Float64[np.ndarray, "6 3"]:
     return np.stack([x, y, 0.30 - 0.4 * x**2], axis=1)
 
 
-def _mirrored_eye(eye: Float64[np.ndarray, "6 3"]) -> Float64[np.ndarray, "6 3"]:
-    """The right eye in the order of points 36 to 41: outer corner, upper lid, inner corner, lower lid."""
-    return eye[[3, 2, 1, 0, 5, 4]] * (-1, 1, 1)
-
-
 def _mouth(shape: FaceShape) -> Float64[np.ndarray, "20 3"]:
     wide = 0.36 + 0.06 * shape.smile - 0.06 * shape.mouth
     corner = 0.95 - 0.07 * shape.smile + 0.08 * shape.mouth
@@ -158,12 +145,12 @@ def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | N
     """Draw one face with its 68 points.
 
     Args:
-        rng: decides place, colours, background and, unless given, the shape.
+        rng: source of all randomness.
         size: side of the picture in pixels; the face is about half of that.
         shape: pose and expression; random where None.
 
     Returns:
-        The picture and the points, exact to a fraction of a pixel: the drawing is made from them.
+        The picture and the points that it was drawn from, exact to a fraction of a pixel.
 
     Raises:
         ValueError: ``size`` is below 32 pixels.
@@ -182,18 +169,12 @@ def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | N
 
 
 _PLACES = (
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("lfpw/trainset", "image_{number:04d}.png"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("afw", "{photo}_{face}.jpg"),
-    ("helen/testset", "{photo}_{face}.jpg"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-    ("lfpw/testset", "image_{number:04d}.png"),
-    ("lfpw/trainset", "image_{number:04d}.png"),
-    ("ibug", "image_{number:03d}_1.jpg"),
-    ("helen/trainset", "{photo}_{face}.jpg"),
-)
-"""Where ten faces in a row go, under names as the published set has them: seven to train on, three to test."""
+    "helen/trainset", "lfpw/trainset", "helen/trainset", "afw", "helen/testset",
+    "helen/trainset", "lfpw/testset", "lfpw/trainset", "ibug", "helen/trainset",
+)  # fmt: skip
+"""Folders of ten faces in a row: seven for training, three for test."""
+_NAMES = {"lfpw": "image_{number:04d}.png", "ibug": "image_{number:03d}_1.jpg"}
+"""File names as in the published set; ``{photo}_{face}.jpg`` in the other folders."""
 
 
 def write_synthetic_300w(
@@ -203,13 +184,13 @@ def write_synthetic_300w(
 
     Args:
         folder: made where it is missing.
-        count: number of faces; from ten on every public split has some.
-        rng: decides everything about the faces.
+        count: number of faces; with ten or more, every public split has some.
+        rng: source of all randomness.
         size: side of the pictures in pixels.
     """
     for index in range(count):
-        place, name = _PLACES[index % len(_PLACES)]
-        block = index // len(_PLACES)
+        place, block = _PLACES[index % len(_PLACES)], index // len(_PLACES)
+        name = _NAMES.get(place.partition("/")[0], "{photo}_{face}.jpg")
         face = 1 + (index % len(_PLACES) == 2)
         photo = 1000000 + block * 10 + (index % len(_PLACES) if face == 1 else 0)
         path = Path(folder) / place / name.format(number=index + 1, photo=photo, face=face)
@@ -264,14 +245,7 @@ class _Canvas:
 def _paint_face(
     rng: np.random.Generator, points: Float64[np.ndarray, "68 2"], skull: Float64[np.ndarray, "m 2"], size: int
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Paint background, head and features.
-
-    Args:
-        rng: decides colours and background.
-        points: the 68 points in pixels of the picture.
-        skull: line from the left ear over the top of the head to the right ear.
-        size: side of the picture.
-    """
+    """Paint background, head and features from the points and the line of the skull, in pixels of the picture."""
     canvas = _Canvas(_background(rng, size))
     colors = _random_colors(rng)
     unit = float(np.linalg.norm(points[45] - points[36]))

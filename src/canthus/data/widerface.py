@@ -131,7 +131,7 @@ def read_subset(root: Path, subset: str) -> list[CountedPicture]:
         )
     pictures: list[CountedPicture] = []
     for event, *columns in zip(events, files, boxes, counted, strict=True):
-        names, of_names, numbers = (_cells(column) for column in columns)
+        names, of_names, numbers = (np.ravel(column) for column in columns)
         if not len(names) == len(of_names) == len(numbers):
             raise DataError(
                 f"{part}: event {matlab_text(event)} has {len(numbers)} pictures, but {whole.name} {len(names)}"
@@ -143,16 +143,11 @@ def read_subset(root: Path, subset: str) -> list[CountedPicture]:
     return pictures
 
 
-def _lists(path: Path, names: tuple[str, ...]) -> list[list[Any]]:
-    """Cell arrays of a MATLAB file."""
+def _lists(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Cell arrays of a MATLAB file, each as a line of objects."""
     if not path.is_file():
         raise DataError(f"{path}: not there; expected the files of the official evaluation of WIDER FACE")
-    return [_cells(cells) for cells in read_matlab(path, names).values()]
-
-
-def _cells(array: Any) -> list[Any]:
-    """Elements of a cell array, which scipy gives as an ``n x 1`` array of objects."""
-    return list(np.asarray(array).ravel())
+    return [np.ravel(cells) for cells in read_matlab(path, names).values()]
 
 
 def _picture(name: str, boxes: Any, numbers: Any, *, source: Path) -> CountedPicture:
