@@ -82,7 +82,7 @@ def test_masks_follow_the_seed_and_differ_between_seeds(sample: Sample) -> None:
 
 
 def test_a_share_that_a_shape_cannot_cover_is_refused(sample: Sample) -> None:
-    with pytest.raises(ConfigError, match="glasses do not come to a covered share of 90% to 95%"):
+    with pytest.raises(ConfigError, match="glasses do not reach a covered share of 90% to 95%"):
         random_mask(np.random.default_rng(0), face_of(sample), low=0.9, high=0.95, kinds=["glasses"])
     with pytest.raises(ConfigError, match="strokes"):
         random_mask(np.random.default_rng(0), face_of(sample), low=0.1, high=0.2, kinds=["stroke"])
