@@ -22,7 +22,6 @@ class Match:
     """The detected face that was matched to a labelled one.
 
     Attributes:
-        found: whether a detected face overlaps enough.
         index: index of the detected face; -1 if none was matched.
         overlap: IoU with the matched box, or with the best box if none was matched.
     """
@@ -83,6 +82,12 @@ def robust_sigma(values: Float[np.ndarray, " n"]) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else float("nan")
 
 
+def generator_for(text: str) -> np.random.Generator:
+    """A random generator that depends on nothing but ``text``."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
 @final
 @dataclass(frozen=True)
 class BoxJitter:
@@ -106,8 +111,7 @@ class BoxJitter:
 
     def apply(self, box: Float32[np.ndarray, " 4"], key: str) -> Float32[np.ndarray, " 4"]:
         """Shift and scale the box of the face ``key`` about its centre."""
-        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+        rng = generator_for(f"{self.seed}/{key}")
         sides = box[2:] - box[:2]
         shift = rng.uniform(-self.fraction, self.fraction, 2) * sides.max() * self.shift
         zoom = (1 + self.fraction) ** (rng.uniform(-1, 1) * self.scale)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -15,11 +15,14 @@ from jaxtyping import Bool, Float64
 from canthus.errors import DataError
 from canthus.evaluation.boxes import BoxOffsets, box_offsets, robust_sigma
 from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area
+from canthus.evaluation.errors import mean_or_nan
 from canthus.evaluation.summary import null_for_nan
 from canthus.evaluation.wider_face import WiderPrecision
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 
+Recalls: TypeAlias = dict[str, tuple[int, float]]
+"""Group of faces -> their number, and the recall at a score."""
 SIZE_EDGES = (0.0, 10.0, 16.0, 32.0, 64.0, 128.0, math.inf)
 """Edges of the bins of face size: the square root of the area of the labelled box, in pixels of the picture."""
 
@@ -38,10 +41,6 @@ class PrecisionRecall:
     scores: Float64[np.ndarray, " n"]
     precision: Float64[np.ndarray, " n"]
     recall: Float64[np.ndarray, " n"]
-
-    def area(self) -> float:
-        """Exact area under the interpolated curve, see ``interpolated_area``."""
-        return interpolated_area(self.precision, self.recall)
 
 
 @final
@@ -76,20 +75,17 @@ def precision_recall(rows: DetectionRows) -> PrecisionRecall:
 
 
 def average_precision(rows: DetectionRows) -> float:
-    """Average precision over the completely labelled pictures; NaN if no face counts in them."""
+    """Area under ``precision_recall``, see ``interpolated_area``; NaN if no face counts."""
     if not (rows.complete[rows.truths.pictures] & ~rows.truths.ignored).any():
         return math.nan
-    return precision_recall(rows).area()
+    curve = precision_recall(rows)
+    return interpolated_area(curve.precision, curve.recall)
 
 
 def recall_at_false_finds(rows: DetectionRows, per_picture: float) -> float:
-    """Largest recall with at most ``per_picture`` false detections per completely labelled picture.
+    """Largest recall with at most ``per_picture`` false detections per completely labelled picture, on average.
 
-    Args:
-        per_picture: allowed mean of false detections over the completely labelled pictures.
-
-    Returns:
-        Share of all labelled faces; NaN without such pictures or faces.
+    The recall is a share of all labelled faces; NaN without such pictures or faces.
     """
     pictures = int(rows.complete.sum())
     if pictures == 0:
@@ -98,7 +94,7 @@ def recall_at_false_finds(rows: DetectionRows, per_picture: float) -> float:
     # Without the slack, 0.1 per picture would allow 2 and not 3 in 30 pictures.
     allowed = math.floor(per_picture * pictures + 1e-9)
     barred = -math.inf if len(false) <= allowed else float(false[allowed])
-    return _share(rows.truths.scores > barred, ~rows.truths.ignored)
+    return mean_or_nan((rows.truths.scores > barred)[~rows.truths.ignored])
 
 
 def at_score(rows: DetectionRows, score: float) -> AtScore:
@@ -111,44 +107,36 @@ def at_score(rows: DetectionRows, score: float) -> AtScore:
     other = int((shown & ~complete & _false(rows)).sum())
     pictures = int(rows.complete.sum())
     return AtScore(
-        recall=_share(rows.truths.scores >= score, ~rows.truths.ignored),
+        recall=mean_or_nan((rows.truths.scores >= score)[~rows.truths.ignored]),
         precision=hits / (hits + false) if hits + false else math.nan,
         false_per_picture=false / pictures if pictures else math.nan,
         other_per_picture=other / (len(rows.complete) - pictures) if pictures < len(rows.complete) else math.nan,
     )
 
 
-def recall_by_size(
-    rows: DetectionRows, score: float, *, edges: tuple[float, ...] = SIZE_EDGES
-) -> dict[str, tuple[int, float]]:
+def recall_by_size(rows: DetectionRows, score: float, *, edges: tuple[float, ...] = SIZE_EDGES) -> Recalls:
     """Number of faces and recall at ``score`` in bins of face size, lower edges included; empty bins are left out."""
-    found, counts = rows.truths.scores >= score, ~rows.truths.ignored
-    bins = {}
-    for low, high in pairwise(edges):
-        members = counts & (rows.truths.sizes >= low) & (rows.truths.sizes < high)
-        if members.any():
-            bins[_bin_name(low, high)] = int(members.sum()), _share(found, members)
-    return bins
+    sizes = rows.truths.sizes
+    bins = {_bin_name(low, high): (sizes >= low) & (sizes < high) for low, high in pairwise(edges)}
+    return _recall_of(bins, rows, score)
 
 
-def recall_by_label(rows: DetectionRows, score: float) -> Mapping[str, tuple[int, float]]:
+def recall_by_label(rows: DetectionRows, score: float) -> Recalls:
     """Number of faces and recall at ``score`` by label, in alphabetical order; empty if the dataset has no labels."""
-    found, labels = rows.truths.scores >= score, np.array(rows.truths.labels, np.str_)
-    members = {name: (labels == name) & ~rows.truths.ignored for name in sorted(set(rows.truths.labels))}
-    if set(members) <= {""}:
+    labels, names = np.array(rows.truths.labels, np.str_), sorted(set(rows.truths.labels))
+    if set(names) <= {""}:
         return {}
-    return {
-        name or "(none)": (int(faces.sum()), _share(found, faces)) for name, faces in members.items() if faces.any()
-    }
+    return _recall_of({name or "(none)": labels == name for name in names}, rows, score)
+
+
+def _recall_of(groups: Mapping[str, Bool[np.ndarray, " m"]], rows: DetectionRows, score: float) -> Recalls:
+    found = rows.truths.scores >= score
+    counted = {name: members & ~rows.truths.ignored for name, members in groups.items()}
+    return {name: (int(m.sum()), mean_or_nan(found[m])) for name, m in counted.items() if m.any()}
 
 
 def _false(rows: DetectionRows) -> Bool[np.ndarray, " n"]:
     return np.asarray(rows.finds.verdicts == FALSE)
-
-
-def _share(found: Bool[np.ndarray, " m"], members: Bool[np.ndarray, " m"]) -> float:
-    """Share of the members that were found; NaN if there are no members."""
-    return float(found[members].mean()) if members.any() else math.nan
 
 
 def _bin_name(low: float, high: float) -> str:
@@ -171,14 +159,9 @@ class DetectorReport:
     """The result of one detector on one dataset.
 
     Attributes:
-        detector: name of the detector.
-        dataset: name of the dataset.
-        split: part of the dataset.
         min_overlap: smallest intersection over union at which a detection matches a labelled face.
         usual_score: score threshold in normal use.
-        scenes: labelled pictures.
         found: detected faces of each picture, with all scores.
-        rows: detections matched to labelled faces.
         seconds: time for each picture; empty if detections were read from files.
         official: average precision by the protocol of WIDER FACE, by level; empty if it was not asked for.
     """
@@ -205,9 +188,7 @@ class DetectorFigures:
         faces: number of faces that count; ignored faces are in no figure.
         average_precision: over the completely labelled pictures.
         recall_at: false detections per completely labelled picture -> recall.
-        usual: figures at the usual score.
-        by_size: size -> number of faces and recall at the usual score.
-        by_label: label -> number of faces and recall at the usual score.
+        usual: figures at the usual score, like ``by_size`` and ``by_label``.
         median_ms: median time for a picture, without reading the file.
         offsets: offsets of detected from labelled face boxes, if the dataset has face boxes: number of pairs, then
             median and sigma of each offset.
@@ -218,8 +199,8 @@ class DetectorFigures:
     average_precision: float
     recall_at: Mapping[float, float]
     usual: AtScore
-    by_size: Mapping[str, tuple[int, float]]
-    by_label: Mapping[str, tuple[int, float]]
+    by_size: Recalls
+    by_label: Recalls
     median_ms: float
     offsets: Mapping[str, float]
 
@@ -227,6 +208,7 @@ class DetectorFigures:
 def detector_figures(report: DetectorReport) -> DetectorFigures:
     """Compute all figures of a report from its rows."""
     rows, score = report.rows, report.usual_score
+    of_faces = bool(report.scenes) and all(scene.habit == BoxHabit() for scene in report.scenes)
     return DetectorFigures(
         pictures=(len(rows.keys), int(rows.complete.sum())),
         faces=int((~rows.truths.ignored).sum()),
@@ -236,13 +218,8 @@ def detector_figures(report: DetectorReport) -> DetectorFigures:
         by_size=recall_by_size(rows, score),
         by_label=recall_by_label(rows, score),
         median_ms=1e3 * float(np.median(report.seconds)) if len(report.seconds) else math.nan,
-        offsets=_offset_figures(found_offsets(report)) if has_face_boxes(report.scenes) else {},
+        offsets=_offset_figures(found_offsets(report)) if of_faces else {},
     )
-
-
-def has_face_boxes(scenes: Sequence[Scene]) -> bool:
-    """Whether the labelled boxes are face boxes, so that offsets from them can be measured."""
-    return bool(scenes) and all(scene.habit == BoxHabit() for scene in scenes)
 
 
 def found_offsets(report: DetectorReport) -> BoxOffsets:
@@ -325,5 +302,5 @@ def _offset_figures(offsets: BoxOffsets) -> dict[str, float]:
     return figures
 
 
-def _groups(groups: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, float | int]]:
+def _groups(groups: Recalls) -> dict[str, dict[str, float | int]]:
     return {name: {"faces": faces, "recall": recall} for name, (faces, recall) in groups.items()}

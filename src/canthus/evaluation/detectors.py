@@ -58,7 +58,7 @@ def evaluate_detectors(
 
     Args:
         dataset: a key of ``canthus.data.scenes.SCENE_SETS``.
-        split: part of the dataset; its ``default_scene_split`` if None.
+        split: if None, the dataset's ``default_scene_split``.
         detectors: names or ONNX files as in ``create_detector``; the default one if there are no predictions either.
         predictions: folders of detections, ``<event>/<picture>.txt`` as for WIDER FACE.
         detector_model: ONNX file of the one detector.
@@ -80,8 +80,7 @@ def evaluate_detectors(
     if official and (dataset, split or "val") != ("widerface", "val"):
         raise ConfigError("The official protocol is only for dataset widerface, split val; leave it out here")
     settings: dict[str, Any] = {"model": detector_model, "size": detector_size, "tiles": detector_tiles}
-    _check_detectors(detectors, predictions, least_score=least_score, **settings)
-    _check_fractions(least_score, min_overlap)
+    _check(detectors, predictions, least_score=least_score, min_overlap=min_overlap, **settings)
     split = split or lookup(SCENE_SETS, dataset, kind="set of pictures with faces").default_scene_split
     scenes = load_scenes(dataset, root, split)
     cv2.setNumThreads(threads)
@@ -101,12 +100,7 @@ def evaluate_detectors(
 
 
 class Detection(NamedTuple):
-    """Faces that a detector found in one picture.
-
-    Attributes:
-        faces: in pixels of the picture.
-        seconds: time of the detector, without reading the picture.
-    """
+    """Faces that a detector found in one picture, and its time without reading the picture."""
 
     faces: Faces
     seconds: float
@@ -155,16 +149,17 @@ def write_detector_reports(
     yield folder / "curves.png"
 
 
-def _check_detectors(
+def _check(
     detectors: Sequence[str],
     predictions: Sequence[Path],
     *,
     least_score: float | None,
+    min_overlap: float,
     model: StrPath | None,
     size: int | None,
     tiles: bool,
 ) -> None:
-    """Refuse two of one name, settings without a detector, and one model file for several detectors."""
+    """Refuse options that contradict each other or are out of range."""
     names = [Path(name).stem for name in detectors] + [folder.name for folder in predictions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -175,9 +170,6 @@ def _check_detectors(
         refuse_options("with predictions alone", **named, least_score=least_score)
     if model is not None and len(detectors) > 1:
         raise ConfigError("A detector-model is the file of one detector; name the files themselves as detectors")
-
-
-def _check_fractions(least_score: float | None, min_overlap: float) -> None:
     for option, value in (("least-score", least_score), ("min-overlap", min_overlap)):
         if value is not None and not 0 <= value <= 1:
             raise ConfigError(f"Expected a fraction from 0 to 1 as {option}, found {value:g}")

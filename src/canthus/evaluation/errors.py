@@ -3,10 +3,11 @@
 Everything is computed in float64 and returned as a fraction of the scale, never in percent.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 from canthus.schemes import Scheme
 
@@ -15,30 +16,19 @@ CROP_MARGIN = 1.3
 
 
 def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
-    """Distance of the outer eye corners, the scale "ION".
+    """Distance of the outer eye corners, the scale "ION", in the unit of the points; NaN if a corner is unknown.
 
     300-W challenge (Sagonas et al., 2013): points 36 and 45 of the 68, counted from zero.
-
-    Args:
-        points: ground truth, any length unit.
-
-    Returns:
-        One length per face, in the unit of the points; NaN if a corner is unknown.
     """
     right, left = scheme.eye_corners
     return _distance(points[..., right, :], points[..., left, :])
 
 
 def inter_pupil(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
-    """Distance of the pupils, the scale "IPN".  A scheme without pupil points uses the mean point of each eye.
+    """Distance of the pupils, the scale "IPN", in the unit of the points; NaN if one of the points is unknown.
 
-    For the 68 points: means of 36-41 and of 42-47, as 300-W results normalised by inter-pupil distance use.
-
-    Args:
-        points: ground truth, any length unit.
-
-    Returns:
-        One length per face, in the unit of the points; NaN if one of the points is unknown.
+    A scheme without pupil points uses the mean point of each eye.  For the 68 points: means of 36-41 and of 42-47, as
+    300-W results normalised by inter-pupil distance use.
     """
     right, left = (np.asarray(points, np.float64)[..., list(group), :].mean(axis=-2) for group in scheme.pupils)
     return _distance(right, left)
@@ -82,12 +72,7 @@ def normalized_squared_error(
 ) -> Float64[np.ndarray, " n"]:
     """Mean squared distance between predicted and true points, divided by the squared scale.
 
-    Args:
-        truth: NaN for unknown points, which are left out of the mean.
-        scale: length, from one of the functions above.
-
-    Returns:
-        Fractions of the squared scale; NaN as for ``normalized_error``.
+    NaN in ``truth`` and in the result are as for ``normalized_error``.
     """
     scale = np.asarray(scale, np.float64)
     return _mean_over(np.square(_distance(predicted, truth)), truth, np.where(scale > 0, np.square(scale), 0.0))
@@ -100,14 +85,10 @@ def unit_squared_error(
 
     1/2K sum_k |p_k - t_k|^2 / s^2 with s = ``CROP_MARGIN`` times the longer side of the face box: the crop then
     measures 1 by 1.  The distillation paper (2024) calls its numbers on CelebA "MSE" and states no unit.
+    NaN in ``truth`` and in the result are as for ``normalized_error``.
 
     Args:
-        predicted: pixels of the picture.
-        truth: NaN for unknown points, which are left out of the mean.
         boxes: ground-truth boxes.
-
-    Returns:
-        Squared fractions of the side of the crop; NaN as for ``normalized_error``.
     """
     side = CROP_MARGIN * box_longer_side(boxes)
     return np.asarray(normalized_squared_error(predicted, truth, side) / 2, np.float64)
@@ -133,6 +114,11 @@ def _mean_over(
     total = np.where(known, values, 0.0).sum(axis=-1)
     valid = (count > 0) & (unit > 0)
     return np.asarray(np.divide(total, count * unit, out=np.full(len(total), np.nan), where=valid), np.float64)
+
+
+def mean_or_nan(values: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> float:
+    """Mean, or share of True; NaN without values."""
+    return float(values.mean()) if len(values) else math.nan
 
 
 def _distance(a: Float[np.ndarray, "*n 2"], b: Float[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n"]:

@@ -20,13 +20,7 @@ KINDS = {"shift": (True, False), "scale": (False, True), "both": (True, True)}
 @final
 @dataclass(frozen=True)
 class JitterLevel:
-    """Errors of all faces in boxes with one kind and size of jitter.
-
-    Attributes:
-        kind: one of ``KINDS``.
-        fraction: as in ``BoxJitter``; 0 is the true boxes, the same for every kind.
-        rows: one per face.
-    """
+    """Errors of all faces in boxes with one of ``KINDS`` of jitter; fraction 0 is the true boxes for every kind."""
 
     kind: str
     fraction: float
@@ -43,8 +37,6 @@ class JitterReport:
     """Errors of one model on one dataset over the jitter of the boxes.
 
     Attributes:
-        title: model, dataset and passes.
-        levels: from ``measure_jitter``.
         detected: rows in detected boxes; empty if the model was evaluated in true boxes.
     """
 

@@ -1,6 +1,5 @@
 """Errors on faces that are covered on purpose: conditions, runs and the report."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ from jaxtyping import Float64, UInt8
 from canthus.data.occluders import BITS, IRREGULAR, NATURAL, FacePlace, covered_share, place_face
 from canthus.data.occlusion import FILLS, painted, random_mask, seen_points
 from canthus.errors import ConfigError, DataError
+from canthus.evaluation.boxes import generator_for
 from canthus.evaluation.plots import plot_error_by_cover
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import write_summary
@@ -46,7 +46,6 @@ class Condition:
     """One way of covering faces.
 
     Attributes:
-        name: name in tables and rows.
         low: least covered share of the face.
         high: the covered share stays below this; 0 if the mask does not depend on a share.
         kinds: shapes of the masks; empty for the uncovered face.
@@ -83,12 +82,9 @@ Differs: the paper counts shares of the picture; these are shares of the face an
 @final
 @dataclass(frozen=True)
 class CoveredFace:
-    """A picture with one covered face.
+    """A picture with one covered face, whose covered points are not ``visible``.
 
-    Attributes:
-        image: the picture.
-        truth: the face, with ``visible`` False for covered points.
-        share: covered share of the hull of the landmarks, counted in pixels.
+    ``share`` is the covered share of the hull of the landmarks, counted in pixels.
     """
 
     image: Image
@@ -109,7 +105,7 @@ def cover_face(image: Image, truth: Annotation, condition: Condition, *, seed: i
     face = place_face(points, truth.scheme, CANVAS)
     if face is None:
         raise DataError(f"{truth.key}: too few points are known to cover a share of the face")
-    rng = _generator(seed, condition, truth.key)
+    rng = generator_for(f"{seed}/{condition.name}/{'/'.join(condition.kinds)}/{truth.key}")
     mask = _mask(rng, face, condition, points, truth)
     sample = Sample(image, truth.points, truth.scheme, visible=truth.visible)
     covered, hidden = _laid_over(image, mask, to_canvas, rng, face=face, fill=condition.fill)
@@ -218,11 +214,6 @@ def head_yaw(truth: Annotation) -> float:
     return float(head_pose(points).yaw[0])
 
 
-def _generator(seed: int, condition: Condition, key: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed}/{condition.name}/{'/'.join(condition.kinds)}/{key}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-
 def _mask(
     rng: np.random.Generator,
     face: FacePlace,
@@ -290,8 +281,6 @@ class CoverLine:
     """Mean errors of a group of faces under one condition; fractions, NaN if there is nothing to average.
 
     Attributes:
-        occlusion: name of the condition.
-        faces: number of faces.
         covered: mean covered share of the face.
         nme_ion: mean error over the inter-ocular distance.
         nmse_as_printed: mean error over the inter-pupil distance, the MobileNet-L paper's formula for "NMSE".

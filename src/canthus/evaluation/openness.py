@@ -1,7 +1,4 @@
-"""Compare how open eyes and mouth are in predicted points and in the ground truth.
-
-A mean landmark error hardly shows this: the lids of an eye are only a few pixels apart.
-"""
+"""Compare how open eyes and mouth are in predicted points and in the ground truth."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from canthus.evaluation.errors import mean_or_nan
 from canthus.fatigue.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.schemes import CONVERSIONS, IBUG_68, Scheme, convert
 
@@ -52,6 +50,8 @@ def opening_row(
 class Openness:
     """Errors of the ratios over many faces; NaN if there is nothing to average.
 
+    A mean landmark error hardly shows them: the lids of an eye are only a few pixels apart.
+
     Attributes:
         eyes: number of compared eyes, two per face.
         ear_error: mean absolute difference of predicted and true eye aspect ratio.
@@ -74,22 +74,17 @@ class Openness:
 
 
 def summarize_openness(rows: Sequence[Mapping[str, float]]) -> Openness:
-    """Errors of the ratios over many faces.
-
-    Args:
-        rows: one per face, from ``opening_row``; faces without ratios, or with NaN, are left out.
-    """
-    eyes = np.concatenate([_pairs(rows, "ear_right"), _pairs(rows, "ear_left")])
-    narrow = eyes[eyes[:, 1] < NARROW]
-    mouths = _pairs(rows, "mar")
+    """Summarize the rows of ``opening_row``, one per face; faces without ratios, or with NaN, are left out."""
+    eyes, mouths = np.concatenate([_pairs(rows, "ear_right"), _pairs(rows, "ear_left")]), _pairs(rows, "mar")
+    differences, narrow = eyes[:, 0] - eyes[:, 1], eyes[:, 1] < NARROW
     return Openness(
         eyes=len(eyes),
-        ear_error=_mean(np.abs(eyes[:, 0] - eyes[:, 1])),
-        ear_bias=_mean(eyes[:, 0] - eyes[:, 1]),
+        ear_error=mean_or_nan(np.abs(differences)),
+        ear_bias=mean_or_nan(differences),
         ear_correlation=_correlation(eyes),
-        narrow_eyes=len(narrow),
-        ear_bias_narrow=_mean(narrow[:, 0] - narrow[:, 1]),
-        mar_error=_mean(np.abs(mouths[:, 0] - mouths[:, 1])),
+        narrow_eyes=int(narrow.sum()),
+        ear_bias_narrow=mean_or_nan(differences[narrow]),
+        mar_error=mean_or_nan(np.abs(mouths[:, 0] - mouths[:, 1])),
         mar_correlation=_correlation(mouths),
     )
 
@@ -99,10 +94,6 @@ def _pairs(rows: Sequence[Mapping[str, float]], name: str) -> Float64[np.ndarray
     pairs = np.array([(row.get(name, math.nan), row.get(f"{name}_truth", math.nan)) for row in rows], np.float64)
     pairs = pairs.reshape(-1, 2)
     return np.asarray(pairs[np.isfinite(pairs).all(axis=1)])
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    return float(values.mean()) if len(values) else math.nan
 
 
 def _correlation(pairs: Float64[np.ndarray, "n 2"]) -> float:

@@ -23,7 +23,6 @@ class Prediction:
     """Ground truth and predicted points of one face.
 
     Attributes:
-        truth: the labelled face.
         points: in pixels of the picture; NaN if the face was missed.
         found: False if no detected face overlaps the true box enough.
         box: face box in which the points were predicted; NaN if the face was missed.
@@ -149,12 +148,10 @@ def match_detections(
     Raises:
         DataError: a labelled picture has no entry, or an entry is malformed.
     """
-    pictures = _find_pictures(entries, annotations, root=root, source=source)
-    return [
-        prediction
-        for path, truths in faces_by_picture(annotations).items()
-        for prediction in _match_picture(pictures[path], truths, min_overlap, source)
-    ]
+    faces = faces_by_picture(annotations)
+    found = _find_pictures(entries, list(faces), root=root, source=source)
+    pairs = zip(found, faces.values(), strict=True)
+    return [face for entry, truths in pairs for face in _match_picture(entry, truths, min_overlap, source)]
 
 
 def _match_picture(
@@ -168,14 +165,18 @@ def _match_picture(
         if face.get("scheme", scheme.name) != scheme.name:
             raise DataError(f"{where}: points are {face['scheme']}, the truth is {scheme.name}")
     points = [_points(face, "points", scheme, where) for face in faces]
-    boxes = np.array([_box(face, p, where) for face, p in zip(faces, points, strict=True)], np.float32).reshape(-1, 4)
-    matches = match_boxes(np.stack([truth.box for truth in truths]), boxes, min_overlap=min_overlap)
+    boxes = [
+        hull_box(own) if face.get("box") is None else _box(face["box"], where)
+        for face, own in zip(faces, points, strict=True)
+    ]
+    detected = np.array(boxes, np.float32).reshape(-1, 4)
+    matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
     return [
         Prediction(
             truth,
             points[match.index],
             found=True,
-            box=boxes[match.index],
+            box=detected[match.index],
             overlap=match.overlap,
             scores=_scores(faces[match.index], scheme, where),
         )
@@ -186,15 +187,14 @@ def _match_picture(
 
 
 def _find_pictures(
-    entries: Sequence[Mapping[str, Any]], annotations: Sequence[Annotation], *, root: Path, source: str
-) -> dict[Path, Mapping[str, Any]]:
+    entries: Sequence[Mapping[str, Any]], paths: Sequence[Path], *, root: Path, source: str
+) -> list[Mapping[str, Any]]:
     """The entry of each labelled picture, whose name is relative to the current folder or to ``root``."""
     named: dict[Path, Mapping[str, Any]] = {}
     for number, entry in enumerate(entries):
         image = Path(_text(entry, "image", f"{source}: entry {number}"))
         for path in (image, root / image):
             named.setdefault(path.resolve(), entry)
-    paths = list(faces_by_picture(annotations))
     lacking = [path for path in paths if path.resolve() not in named]
     if lacking:
         raise DataError(
@@ -202,7 +202,7 @@ def _find_pictures(
             f"Picture names are relative to the current folder or to {root}; "
             "a picture without a detected face needs an entry with empty 'faces'."
         )
-    return {path: named[path.resolve()] for path in paths}
+    return [named[path.resolve()] for path in paths]
 
 
 def _entry(prediction: Prediction) -> dict[str, Any]:
@@ -231,9 +231,7 @@ def _with_points(truth: Annotation, entry: Mapping[str, Any], where: str) -> Pre
     if not np.isfinite(points).all():
         raise DataError(f"{where}: 'predicted' holds NaN or infinite points; for a missed face write null for the list")
     scores = _scores(entry, truth.scheme, where)
-    if entry.get("box") is None:
-        return Prediction(truth, points, found=True, box=truth.box, overlap=1.0, scores=scores)
-    box = _box(entry, points, where)
+    box = truth.box if entry.get("box") is None else _box(entry["box"], where)
     overlap = float(box_iou(truth.box[None], box[None])[0, 0])
     return Prediction(truth, points, found=True, box=box, overlap=overlap, scores=scores)
 
@@ -262,12 +260,10 @@ def _scores(entry: Mapping[str, Any], scheme: Scheme, where: str) -> Float32[np.
     return scores
 
 
-def _box(entry: Mapping[str, Any], points: Float32[np.ndarray, "k 2"], where: str) -> Float32[np.ndarray, " 4"]:
-    if entry.get("box") is None:
-        return hull_box(points)
-    box = _numbers(entry["box"], "box", where)
+def _box(value: Any, where: str) -> Float32[np.ndarray, " 4"]:
+    box = _numbers(value, "box", where)
     if box.shape != (4,):
-        raise DataError(f"{where}: expected 'box' to be 4 numbers x1, y1, x2, y2, found {entry['box']!r}")
+        raise DataError(f"{where}: expected 'box' to be 4 numbers x1, y1, x2, y2, found {value!r}")
     return box
 
 

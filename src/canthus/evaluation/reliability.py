@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from canthus.errors import DataError
-from canthus.evaluation.errors import box_longer_side
+from canthus.evaluation.errors import box_longer_side, mean_or_nan
 from canthus.evaluation.predictions import Prediction
 from canthus.runtime.cards import Calibration
 
@@ -80,13 +80,7 @@ BINS = 10
 @final
 @dataclass(frozen=True)
 class Bin:
-    """Points of similar confidence.
-
-    Attributes:
-        points: number of points.
-        confidence: their mean confidence.
-        right: share of them within the tolerance.
-    """
+    """Points of similar confidence: their number, mean confidence, and share within the tolerance."""
 
     points: int
     confidence: float
@@ -146,13 +140,13 @@ def reliability(
     return Reliability(
         tolerance=tolerance,
         points=len(scores),
-        right=_mean(right.astype(np.float64)),
-        confidence=_mean(scores),
+        right=mean_or_nan(right),
+        confidence=mean_or_nan(scores),
         ece=calibration_error(bins),
         auroc=area_under_roc(-scores, ~right),
         rank_correlation=rank_correlation(scores, errors),
-        seen=_mean(scores[seen]),
-        hidden=_mean(scores[~seen]),
+        seen=mean_or_nan(scores[seen]),
+        hidden=mean_or_nan(scores[~seen]),
         bins=bins,
     )
 
@@ -218,7 +212,3 @@ def _ranks(values: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
     _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
     last: Int64[np.ndarray, " u"] = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[place], np.float64)
-
-
-def _mean(values: Float64[np.ndarray, " m"]) -> float:
-    return float(values.mean()) if len(values) else math.nan

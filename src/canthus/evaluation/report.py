@@ -21,10 +21,6 @@ from canthus.runtime.cards import TOLERANCE
 
 _WORST = 16
 """Default number of faces on the sheet of worst faces."""
-_NUMBERS = (
-    "faces", "missed", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "nme_visible", "nme_hidden", "nme_eyes",
-    "nme_box", "nme_diagonal", "nme_longer", "fr_box_7", "auc_box_7", "mse_unit",
-)  # fmt: skip
 
 
 @final
@@ -38,13 +34,12 @@ class Report:
     Attributes:
         model: name of the model, or of the file of predictions.
         dataset: name of the dataset, or of the file of predictions.
-        split: part of the dataset.
         boxes: source of the face boxes, one of ``BOXES``.
         protocol: source of the face boxes in words, with its settings.
         rows: errors of each labelled face.
         predictions: predicted points in the order of ``rows``; empty if the report was made from a file of rows.
         reliability: quality of the confidence of the points; None if the predictions have no confidence.
-        passes: number of crops per face.
+        passes: crops per face.
     """
 
     model: str
@@ -87,6 +82,7 @@ def score(
     boxes: str,
     protocol: str,
     tolerance: float = TOLERANCE,
+    passes: int = 1,
 ) -> Report:
     """Score predictions; see ``Report`` for the arguments that it holds.
 
@@ -99,7 +95,7 @@ def score(
     """
     rows = [face_error(prediction, dataset=dataset, split=split, boxes=boxes) for prediction in predictions]
     found = score_reliability(predictions, tolerance=tolerance)
-    return Report(model, dataset, split, boxes, protocol, rows, predictions, found)
+    return Report(model, dataset, split, boxes, protocol, rows, predictions, found, passes)
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -187,4 +183,7 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
-    return {name: getattr(summary, name) for name in _NUMBERS} | {"openness": asdict(summary.openness)}
+    values = asdict(summary)
+    del values["parts"]
+    values["openness"] = values.pop("openness")  # the last one in the file
+    return values

@@ -64,8 +64,6 @@ class FaceError:
     Attributes:
         key: key of the face, unique within its dataset.
         dataset: name of the dataset, or of the file of predictions.
-        split: split of the dataset that was evaluated.
-        subset: subset of the dataset that the face belongs to.
         boxes: source of the face boxes, one of ``BOXES``.
         found: False if the detector missed the face.
         overlap: intersection over union of the box used and the ground-truth box.
@@ -171,16 +169,7 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
 def _scales(
     truth: Annotation, points: Float[np.ndarray, "1 k 2"], *, lacking_eyes: bool
 ) -> dict[str, Float64[np.ndarray, " 1"]]:
-    """The lengths that errors are divided by.
-
-    Args:
-        truth: the face.
-        points: its points that count.
-        lacking_eyes: whether eye points may be missing, so that their distance is NaN.
-
-    Raises:
-        DataError: a scale is no positive length.
-    """
+    """The lengths that errors are divided by; NaN distances of the eyes are refused unless they may be lacking."""
     box = truth.box[None]
     scales = {
         "ion": inter_ocular(points, truth.scheme),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
@@ -93,6 +93,11 @@ class _Options:
     passes: int | None
     tolerance: float | None
 
+    @property
+    def overlap(self) -> float:
+        """Overlap above which a face counts as found."""
+        return MIN_OVERLAP if self.min_overlap is None else self.min_overlap
+
     def refuse(self, *names: str, because: str) -> None:
         """Refuse options that would have no effect."""
         refuse_options(because, **{name: getattr(self, name) for name in names})
@@ -167,11 +172,9 @@ def evaluate(
 def load_truth(
     dataset: str | None, root: StrPath | None, split: str | None = None, *, scheme: str | None = None
 ) -> tuple[str, list[Annotation]]:
-    """Load the labelled faces of a dataset.
+    """Name of a split of a dataset, and its labelled faces.
 
-    Returns:
-        Name of the split, and its faces.  If ``split`` is None, the first of the dataset's ``default_splits`` that the
-        folder holds.
+    If ``split`` is None, it is the first of the dataset's ``default_splits`` that the folder holds.
 
     Raises:
         ConfigError: dataset or folder are missing, a name is unknown, or the dataset has no default split.
@@ -216,7 +219,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     landmarker = Landmarker(session, passes=usual if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
     calibration = session.card.calibration
-    report = score(
+    return score(
         list(progress(found, "predicting", len(annotations))),
         model=session.card.name,
         dataset=options.dataset or "",
@@ -224,8 +227,8 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         boxes=options.boxes or "truth",
         protocol=protocol + (f"; {landmarker.passes} passes" if landmarker.passes > 1 else ""),
         tolerance=calibration.tolerance if calibration else TOLERANCE,
+        passes=landmarker.passes,
     )
-    return replace(report, passes=landmarker.passes)
 
 
 def _in_true_boxes(
@@ -249,7 +252,6 @@ def _in_detected_boxes(
         words.append(f"at {options.detector_size} px")
     if options.detector_tiles:
         words.append("with tiles")
-    min_overlap = MIN_OVERLAP if options.min_overlap is None else options.min_overlap
     detector = create_detector(
         name,
         model=options.detector_model,
@@ -257,8 +259,8 @@ def _in_detected_boxes(
         tiles=bool(options.detector_tiles),
         threads=options.threads or 1,
     )
-    found = predict_on_detected(annotations, landmarker, detector, min_overlap=min_overlap)
-    return f"detector {' '.join(words)}, {_overlap_rule(min_overlap)}", found
+    found = predict_on_detected(annotations, landmarker, detector, min_overlap=options.overlap)
+    return f"detector {' '.join(words)}, {_overlap_rule(options.overlap)}", found
 
 
 def _overlap_rule(min_overlap: float) -> str:
@@ -291,15 +293,14 @@ def _evaluate_detections(options: _Options, path: Path, entries: Sequence[Mappin
     if options.dataset is None or options.root is None:
         raise ConfigError(f"{path} holds no truth; give the dataset that it belongs to, and its root")
     split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
-    min_overlap = MIN_OVERLAP if options.min_overlap is None else options.min_overlap
     boxes = options.boxes or "detector"
     return score(
-        match_detections(entries, annotations, root=Path(options.root), min_overlap=min_overlap, source=str(path)),
+        match_detections(entries, annotations, root=Path(options.root), min_overlap=options.overlap, source=str(path)),
         model=path.name,
         dataset=options.dataset,
         split=split,
         boxes=boxes,
-        protocol=f"{boxes} of {path.name}, {_overlap_rule(min_overlap)}",
+        protocol=f"{boxes} of {path.name}, {_overlap_rule(options.overlap)}",
         tolerance=options.tolerance or TOLERANCE,
     )
 
