@@ -10,7 +10,7 @@ from rich.progress import Progress, track
 
 from canthus.cli.options import DetectorOption
 from canthus.cli.output import write_json
-from canthus.data import Report, check_dataset
+from canthus.data import DATASETS, Report, check_dataset
 from canthus.data.datasets import counted
 from canthus.errors import ConfigError
 from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
@@ -29,13 +29,7 @@ def data() -> None:
 
 @app.command()
 def check(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="300w, ytf, wflw, wild21, cofw, aflw, celeba, celeba_hq, facemask, widerface, fddb or folder (your "
-            "own pictures with landmarks)."
-        ),
-    ],
+    dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)} (your own pictures with landmarks).")],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder', its csv or json file also works.")],
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; - is stdout.")
