@@ -22,9 +22,6 @@ class Event:
     """A blink, closure, yawn, nod or look away.
 
     Attributes:
-        kind: kind of the event.
-        start_s: start in seconds.
-        end_s: end in seconds.
         peak: of a blink or closure the depth, from 0 (open) to 1 (shut); of a yawn the largest mouth ratio above that
             of the person's closed mouth; of a nod or look away the largest angle in radians.
     """

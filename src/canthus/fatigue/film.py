@@ -127,7 +127,6 @@ class GaugePanel:
 
         Args:
             image: the frame; not changed.
-            time_s: its time.
             title: the state and its color, also that of the strip's ground.
             gauges: the first is drawn over time in the strip as well.
             lines: short texts on the picture, newest last.
@@ -139,8 +138,10 @@ class GaugePanel:
         draw_text(panel, f"{time_s:.1f} s", (split - 44 * unit, 13 * unit), height=6.5 * unit, color=FAINT)
         for row, gauge in enumerate(gauges):
             self._draw_gauge(panel, gauge, top=(22 + 14 * row) * unit, right=split - 6 * unit)
-        self._remember(time_s, gauges[0].value if gauges else math.nan, title[1])
-        self._draw_strip(panel, time_s, left=split, mark=gauges[0].mark if gauges else math.nan)
+        self._past.append((time_s, gauges[0].value, title[1]))
+        while self._past[0][0] < time_s - self._window_s:
+            self._past.popleft()
+        self._draw_strip(panel, time_s, left=split, mark=gauges[0].mark)
         canvas = np.vstack([image, panel])
         for row, line in enumerate(lines):
             draw_text(canvas, line, (6, 6 + (row + 1) * 12 * unit), height=7.5 * unit)
@@ -158,11 +159,6 @@ class GaugePanel:
             x = left + gauge.mark * (right - left)
             cv2.line(panel, _corner(x, top - 2), _corner(x, bottom + 2), (255, 255, 255), 1)
 
-    def _remember(self, time_s: float, value: float, color: Color) -> None:
-        self._past.append((time_s, value, color))
-        while self._past[0][0] < time_s - self._window_s:
-            self._past.popleft()
-
     def _draw_strip(self, panel: Image, time_s: float, *, left: int, mark: float) -> None:
         unit = self.height / 64
         right, top, bottom = self._width - 5 * unit, 5 * unit, self.height - 14 * unit
@@ -174,20 +170,15 @@ class GaugePanel:
         if math.isfinite(mark):
             y = bottom - mark * (bottom - top)
             cv2.line(panel, _corner(left, y), _corner(right, y), FAINT, 1)
-        run: list[tuple[int, int]] = []
+        runs: list[list[tuple[int, int]]] = [[]]  # one line up to each unknown value
         for x, (_, value, _) in zip(places, self._past, strict=True):
             if math.isfinite(value):
-                run.append(_corner(x, bottom - min(max(value, 0.0), 1.0) * (bottom - top)))
-            elif run:
-                run = _draw_run(panel, run)
-        _draw_run(panel, run)
+                runs[-1].append(_corner(x, bottom - min(max(value, 0.0), 1.0) * (bottom - top)))
+            else:
+                runs.append([])
+        lines = [np.array(run, np.int32)[:, None] for run in runs if len(run) > 1]
+        cv2.polylines(panel, lines, isClosed=False, color=(255, 255, 255), thickness=1)
         draw_text(panel, f"last {self._window_s:.0f} s", (left, self.height - 2 * unit), height=5 * unit, color=FAINT)
-
-
-def _draw_run(panel: Image, run: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    if len(run) > 1:
-        cv2.polylines(panel, [np.array(run, np.int32)[:, None]], isClosed=False, color=(255, 255, 255), thickness=1)
-    return []
 
 
 def _corner(x: float, y: float) -> tuple[int, int]:

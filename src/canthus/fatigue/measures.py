@@ -64,12 +64,7 @@ def brightness_under_eyes(image: Image, points: Float32[np.ndarray, "68 2"]) -> 
 
     About 0.95 for bare skin, rarely below 0.6; below 0.3 for large dark lenses.  Small or light lenses are not seen.
 
-    Args:
-        image: the picture.
-        points: in pixels of the picture, in ``ibug_68`` order.
-
-    Returns:
-        NaN where neither side of the face is in the picture.
+    NaN where neither side of the face is in the picture.
     """
     down = (points[8] - points[27]) / max(float(np.linalg.norm(points[8] - points[27])), 1e-6)
     sides = [_side(image, points[list(eye)], down) for eye in (RIGHT_EYE, LEFT_EYE)]
@@ -96,7 +91,6 @@ class Observation:
     """Measures of one face in one frame; all but the time are NaN if there is no face.
 
     Attributes:
-        time_s: time of the frame.
         right_eye: ``eye_aspect_ratio`` of the subject's right eye.
         left_eye: ``eye_aspect_ratio`` of the left eye.
         mouth: ``mouth_aspect_ratio``.
@@ -136,7 +130,6 @@ def observe(
 
     Args:
         points: in pixels, in ``ibug_68`` order, not smoothed; smoothing makes blinks shallower.
-        time_s: of the frame.
         scores: confidence of each point in [0, 1]; None if the model gives none.
         image: the frame, to look for dark glasses; None skips that.
     """

@@ -31,7 +31,6 @@ class MainFace:
         patience_s: seconds to wait for a lost face before another one takes its place.
 
     Attributes:
-        number: number of the face, or None.
         changes: how often another face took its place.
     """
 
@@ -62,11 +61,9 @@ class Status:
     """State of the person after a frame. NaN means unknown.
 
     Attributes:
-        time_s: time of the frame.
         state: ``alert``, ``tired``, ``asleep`` or ``unknown``; see ``StateMachine``.
         measures: eyes, mouth and head relative to the person's own normal.
         perclos: PERCLOS of the last minute, 0 to 1.
-        face: whether the frame has a face.
     """
 
     time_s: float
@@ -150,13 +147,7 @@ class FatigueMonitor:
         return self.update(observe(marks.points[index], tracked.time_s, scores=scores, image=image))
 
     def update(self, seen: Observation) -> list[Event]:
-        """Take in the measures of the next frame.
-
-        Args:
-            seen: measures of the face; ``Observation(time_s)`` for a frame without a face.
-
-        Returns:
-            Events that ended with this frame, earliest first.
+        """Take in the measures of the next frame, ``Observation(time_s)`` without a face; return as ``watch`` does.
 
         Raises:
             ValueError: the time of the frame is not after that of the last one.

@@ -19,8 +19,7 @@ class Baseline:
     Args:
         quantile: of the first seconds.
         learn_s: seconds to learn from.
-        rise_s: time constant upwards.
-        fall_s: time constant downwards.
+        rise_s: time constant upwards, in seconds; ``fall_s`` is that downwards.
     """
 
     def __init__(self, *, quantile: float, learn_s: float, rise_s: float, fall_s: float) -> None:

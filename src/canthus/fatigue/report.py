@@ -24,9 +24,7 @@ class FatigueReport:
     """Results of a whole video.
 
     Attributes:
-        duration_s: length of the video.
         fps: mean frame rate; NaN for fewer than two frames.
-        frames: number of frames.
         faces_lost_s: seconds without a face.
         events: in order of their ends.
         perclos: share of ``judged_s`` in which the eyes were at least 80 % closed; NaN if ``judged_s`` is 0.
@@ -94,15 +92,11 @@ MOST_POINTS = 20_000
 class Timeline:
     """Openness of the eyes, mouth, PERCLOS and state over time, in bounded memory.
 
-    Frames are grouped into bins of ``step_s``. When there are too many bins, neighbours are merged. A bin keeps the
-    lowest openness, the widest mouth and the last PERCLOS.
+    Frames are grouped into bins of ``step_s`` seconds. When there are too many bins, neighbours are merged. A bin keeps
+    the time of its first frame, the lowest openness (NaN if the eyes were never judged), the widest mouth and the last
+    PERCLOS.
 
     Attributes:
-        step_s: length of a bin in seconds.
-        times_s: time of each bin's first frame.
-        openness: lowest of each bin; NaN where the eyes were never judged.
-        mouth: widest of each bin.
-        perclos: last of each bin.
         changes: time and new state at each change of the state.
     """
 
@@ -125,8 +119,9 @@ class Timeline:
             self.mouth[-1] = _known(max, self.mouth[-1], mouth)
             self.perclos[-1] = status.perclos
             return
-        for values, value in ((self.times_s, status.time_s), (self.openness, openness), (self.mouth, mouth)):
-            values.append(value)
+        self.times_s.append(status.time_s)
+        self.openness.append(openness)
+        self.mouth.append(mouth)
         self.perclos.append(status.perclos)
         if len(self.times_s) >= self._most:
             self._merge()
@@ -215,10 +210,8 @@ def plot_timeline(
 
     Args:
         path: file to write; its suffix chooses the format.
-        timeline: what to plot.
         events: drawn as spans.
         settings: thresholds to draw.
-        title: title of the plot.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -18,7 +18,6 @@ class Perclos:
     judged counts.
 
     Args:
-        window_s: length of the window.
         closed: closing that counts as shut, 0 to 1.
         least_s: judged seconds in the window below which the value is NaN.
     """

@@ -38,8 +38,7 @@ def decode(
     Args:
         outputs: output for one picture; a row is the logit of the score, dx, dy, log width, log height, and x and y of
             the five points.
-        height: height of the network's input in pixels, a multiple of every stride.
-        width: its width, likewise.
+        height: height of the network's input in pixels, a multiple of every stride like its width.
         strides: pixels between the cells of each grid.
         least_score: score threshold in [0, 1].
 
@@ -58,8 +57,6 @@ def decode(
     logits = outputs[:, 0]
     chosen = np.flatnonzero(logits >= _logit(least_score))
     chosen = chosen[np.argsort(-logits[chosen], kind="stable")[:MOST_CANDIDATES]]
-    if len(chosen) == 0:
-        return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
     rows = outputs[chosen]
     cells, sizes = _cells(chosen, counts, width, strides)
     centres = (cells + 0.5 + rows[:, 1:3]) * sizes

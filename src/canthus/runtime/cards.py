@@ -107,10 +107,7 @@ OPTIONAL = ("calibration", "quantization", "parameters", "multiply_adds")
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
-KINDS = {
-    LANDMARKS: "a landmark model (for --model)",
-    DETECTOR: "a face detector (for --detector)",
-}
+KINDS = {LANDMARKS: "a landmark model (for --model)", DETECTOR: "a face detector (for --detector)"}
 """Kinds of models that a card describes."""
 
 
@@ -176,20 +173,13 @@ class ModelCard:
 @final
 @dataclass(frozen=True)
 class DetectorCard:
-    """Description of a face detector, stored in its file.
+    """Description of a face detector, stored in its file; fields that are not listed are those of ``ModelCard``.
 
     Attributes:
-        name: name of the detector, as ``canthus models`` prints it.
-        architecture: key of the ``MODELS`` table, for retraining.
         strides: pixels between the cells of each grid, in the order of the outputs.
         size: longer side in pixels to which a picture is resized by default.
         score: default score threshold.
-        training_data: names of the datasets.
-        licence: terms of the weights.
-        recipe: the command or recipe that made the file.
-        metrics: measured numbers; fractions, not percent.
         kind: distinguishes the card from that of a landmark model.
-        parameters: number of weights; None if the export did not count them.
         multiply_adds: of one picture of 640 x 480 pixels; None if the export did not count them.
 
     Raises:

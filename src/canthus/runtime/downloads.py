@@ -12,7 +12,6 @@ from typing import final
 from canthus.errors import ConfigError, ModelFileError
 
 TIMEOUT_S = 30.0
-CHUNK = 1 << 16
 
 
 @final
@@ -81,7 +80,6 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
     """Download a file into the cache, unless it is there already.  Only the expected content is stored.
 
     Args:
-        download: the file.
         url: address of a mirror with the same content.
 
     Raises:
@@ -95,26 +93,19 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The scheme was checked above; redirects of urllib stay within http, https and ftp.
+        request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            content = answer.read(download.size_bytes + 1)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
             part = Path(folder) / download.file
-            _copy(address, part, at_most=download.size_bytes + 1)
+            part.write_bytes(content)
             _check(part, download, source=address)
             part.replace(path)
     except (OSError, http.client.HTTPException) as error:  # an URLError is an OSError
         reason = str(error) or type(error).__name__
         raise ModelFileError(f"{address}: cannot be fetched into {path.parent} ({reason})") from error
     return path
-
-
-def _copy(address: str, target: Path, *, at_most: int) -> None:
-    """Download at most ``at_most`` bytes."""
-    # The scheme was checked by the caller; redirects of urllib stay within http, https and ftp.
-    request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:  # noqa: S310
-        left = at_most
-        while left > 0 and (chunk := answer.read(min(CHUNK, left))):
-            file.write(chunk)
-            left -= len(chunk)
 
 
 def _check(path: Path, download: Download, *, source: str) -> None:

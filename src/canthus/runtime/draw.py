@@ -60,21 +60,13 @@ def draw_tracked(image: Image, tracked: TrackedFrame) -> Image:
 
 
 def draw_text(
-    canvas: Image,
-    text: str,
-    place: tuple[float, float],
-    *,
-    height: float = 12.0,
-    color: Color = POINT_COLOR,
+    canvas: Image, text: str, place: tuple[float, float], *, height: float = 12.0, color: Color = POINT_COLOR
 ) -> None:
     """Write one line of ASCII onto ``canvas``, with a dark edge that keeps it readable on anything.
 
     Args:
-        canvas: changed in place.
-        text: what to write.
-        place: left end of its base line, in pixels; moved into the picture where it lies outside.
+        place: left end of the base line, in pixels; moved into the picture where it lies outside.
         height: of a capital letter, in pixels.
-        color: RGB.
     """
     scale = height / 22  # Hershey's simplex capitals are 22 pixels high at scale 1
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
@@ -90,18 +82,18 @@ def line_width(size: float) -> int:
     return max(1, round(size / 220))
 
 
-def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int, color: Color = BOX_COLOR) -> None:
+def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int) -> None:
     """Draw the corners of a box and, thinner and fainter, its sides onto ``canvas``."""
     x1, y1, x2, y2 = (float(v) - 0.5 for v in box)
     corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
     faint = canvas.copy() if canvas.size < 3_000_000 else canvas
-    _line(faint, corners, color, width=1, closed=True)
+    _line(faint, corners, BOX_COLOR, width=1, closed=True)
     if faint is not canvas:
         cv2.addWeighted(faint, 0.45, canvas, 0.55, 0, dst=canvas)
     arm = 0.16 * min(x2 - x1, y2 - y1)
     for corner, before, after in zip(corners, np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), strict=True):
         ends = [corner + arm * (end - corner) / max(float(np.abs(end - corner).max()), 1e-6) for end in (before, after)]
-        _line(canvas, np.array([ends[0], corner, ends[1]]), color, width=width + 1, closed=False)
+        _line(canvas, np.array([ends[0], corner, ends[1]]), BOX_COLOR, width=width + 1, closed=False)
 
 
 def draw_points(
@@ -117,9 +109,7 @@ def draw_points(
     Points turn from white over orange to red as their confidence falls; below ``HOLLOW_BELOW`` they are rings.
 
     Args:
-        canvas: changed in place.
-        points: in its pixels.
-        scheme: numbering of the points.
+        points: in pixels of the canvas.
         size: of the face in pixels; sets the widths.
         scores: confidence of each point in [0, 1]; None draws all alike.
     """

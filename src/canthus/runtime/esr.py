@@ -64,14 +64,10 @@ class EsrShapes:
 class EsrModel:
     """A fitted cascade of ferns, used like a network.
 
-    Attributes:
-        card: the model card.
-        scheme: numbering of the points.
-        size_bytes: size of the file; 0 if the model was not read from a file.
-        gives_scores: False, because ferns give no confidence.
+    ``size_bytes`` is the size of the file, 0 if the model was not read from a file.
     """
 
-    gives_scores = False
+    gives_scores = False  # ferns give no confidence
 
     def __init__(
         self, card: ModelCard, shapes: EsrShapes, stages: tuple[EsrStage, ...], *, size_bytes: int = 0
@@ -83,11 +79,7 @@ class EsrModel:
         self.size_bytes = size_bytes
 
     def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
-        """Points of each crop: the median over the starts.
-
-        Args:
-            crops: RGB squares of ``card.size`` pixels; n may be 0.
-        """
+        """Points of each crop, a square of ``card.size`` pixels: the median over the starts; n may be 0."""
         parts = [self._points(crops[i : i + _CROPS_AT_ONCE]) for i in range(0, len(crops), _CROPS_AT_ONCE)]
         return Answer(np.concatenate(parts) if parts else np.zeros((0, self.scheme.count, 2), np.float32))
 
@@ -104,9 +96,6 @@ class EsrModel:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write card and arrays to an ``.npz`` file, without pickle; movements are stored in half precision.
-
-        Returns:
-            The file.
 
         Raises:
             ModelFileError: the file cannot be written.
@@ -179,15 +168,9 @@ def look(
     offsets: Complex64[np.ndarray, " p"],
     mean: Complex64[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "n p"], Complex64[np.ndarray, " n"]]:
-    """Brightness of the shape-indexed pixels, and the frame of each shape.
+    """Brightness of the shape-indexed pixels (see ``EsrStage``), and the frame of each shape.
 
-    Args:
-        pictures: grey crops.
-        owner: index of the picture of each shape.
-        shapes: the current shapes.
-        near: landmark that each pixel is attached to.
-        offsets: offset of each pixel from its landmark, in the frame of the mean shape.
-        mean: the mean shape.
+    ``pictures`` are grey crops; ``owner`` is the index of the picture of each shape.
     """
     frame = turn_and_zoom(shapes, mean)
     places = shapes[:, near] + frame[:, None] * offsets

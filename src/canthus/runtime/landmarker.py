@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import box_size, crop_square, hull_box
@@ -20,13 +20,7 @@ from canthus.types import Image, Landmarks
 
 @runtime_checkable
 class CropModel(Protocol):
-    """A landmark model that is ready to run, such as ``LandmarkSession`` and ``EsrModel``.
-
-    Attributes:
-        card: the model card.
-        scheme: numbering of the points.
-        size_bytes: size of the file.
-    """
+    """A landmark model that is ready to run, such as ``LandmarkSession`` and ``EsrModel``."""
 
     card: ModelCard
     scheme: Scheme
@@ -78,16 +72,15 @@ class Landmarker:
         self.passes = passes
 
     def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
-        """Landmarks of the faces in ``boxes``.
-
-        Args:
-            image: the picture.
-            boxes: face boxes in pixels of the picture; see ``docs/coordinates.md``.
+        """Landmarks of the faces in ``boxes``, which are face boxes in pixels (see ``docs/coordinates.md``).
 
         Raises:
             ValueError: a box is not finite, or has no area.
         """
-        _check_boxes(boxes)
+        good = np.isfinite(boxes).all(axis=1) & (box_size(boxes) > 0).all(axis=1)
+        if not good.all():
+            box = boxes[np.argmin(good)].tolist()
+            raise ValueError(f"Box {np.argmin(good)} is {box}; expected finite x1, y1, x2, y2, x1 < x2, y1 < y2")
         answer = self._answer(image, boxes)
         for _ in range(1, self.passes):
             boxes = _hulls_or_boxes(answer.points, boxes)
@@ -107,13 +100,6 @@ class Landmarker:
         for index, affine in enumerate(affines):
             points[index] = affine.inverse().apply(points[index])
         return replace(answer, points=points)
-
-
-def _check_boxes(boxes: Shaped[np.ndarray, "n 4"]) -> None:
-    good = np.isfinite(boxes).all(axis=1) & (box_size(boxes) > 0).all(axis=1)
-    if not good.all():
-        index = int(np.argmin(good))
-        raise ValueError(f"Box {index} is {boxes[index].tolist()}; expected finite x1, y1, x2, y2, x1 < x2, y1 < y2")
 
 
 def _hulls_or_boxes(

@@ -15,10 +15,6 @@ from canthus.types import Faces, Frame, Image
 class Pipeline:
     """Find faces and their landmarks in pictures.
 
-    Args:
-        detector: finds the face boxes.
-        landmarker: finds the landmarks within them.
-
     Example:
         >>> pipeline = load_pipeline()
         >>> frame = pipeline(read_image("portrait.jpg"))
@@ -42,9 +38,7 @@ class Pipeline:
     def mark(self, image: Image, faces: Faces) -> Frame:
         """Landmarks of faces that are already known, from another detector or drawn by hand.
 
-        Args:
-            image: the picture.
-            faces: their boxes should be face boxes (``docs/coordinates.md``); with other boxes, use two passes.
+        Their boxes should be face boxes (``docs/coordinates.md``); with other boxes, use two passes.
 
         Raises:
             ValueError: not an RGB picture, or a box that is not finite or has no area.
@@ -52,10 +46,7 @@ class Pipeline:
         return Frame(faces, self.landmarker(checked_image(image), faces.boxes))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Frame]:
-        """Yield the frame of each picture, in order.
-
-        Pictures are taken one at a time and not kept, so ``images`` may be an endless generator.
-        """
+        """Yield the frame of each picture, in order; ``images`` may be an endless generator."""
         for image in images:
             yield self(image)
 

@@ -73,12 +73,7 @@ class CsvWriter:
     """
 
     def __init__(
-        self,
-        file: TextTarget,
-        *,
-        points: int,
-        confidence: bool = False,
-        columns: tuple[str, ...] = PICTURE_COLUMNS,
+        self, file: TextTarget, *, points: int, confidence: bool = False, columns: tuple[str, ...] = PICTURE_COLUMNS
     ) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         self._columns = columns

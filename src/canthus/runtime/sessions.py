@@ -80,15 +80,12 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
 
 
 def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
-    """Open a model on the CPU.
+    """Open a model on the CPU; return the session of ONNX Runtime, and the card as JSON.
 
     Args:
         data: content of the file.
         source: the file, for errors.
         threads: threads within one operator.
-
-    Returns:
-        The session of ONNX Runtime, and the card as JSON.
 
     Raises:
         ConfigError: ``threads`` is below one.
@@ -215,13 +212,7 @@ class LandmarkSession:
 
 @final
 class DetectorSession:
-    """A detector network, ready to run.
-
-    Attributes:
-        card: the model card.
-        source: path of the file, or "bytes".
-        size_bytes: size of the file.
-    """
+    """A detector network, ready to run. Its attributes are those of ``LandmarkSession`` but for the scheme."""
 
     def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
         """Load a detector from the content of its file; ``open`` also takes names and paths.
@@ -266,8 +257,7 @@ def _input_name(session: Any, shape: Sequence[int | str], *, source: str) -> str
     inputs = session.get_inputs()
     if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and _fits(inputs[0].shape, shape):
         return str(inputs[0].name)
-    expected = f"one input, tensor(uint8) {_shown(shape)}"
-    raise ModelFileError(f"{source}: expected {expected}; found {_described(inputs)}")
+    raise ModelFileError(f"{source}: expected one input, tensor(uint8) {_shown(shape)}; found {_described(inputs)}")
 
 
 def _output_name(outputs: Sequence[Any], name: str, shape: Sequence[int | str], *, source: str) -> str:

@@ -1,6 +1,6 @@
 """Follow faces through a video, and check that landmarks have the shape of a face."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import final
 
 import numpy as np
@@ -84,12 +84,6 @@ class Smoothing:
     beta: float = 30.0
     derivative_cutoff_hz: float = 4.0
 
-    def create(self) -> OneEuroFilter:
-        """A filter for one face."""
-        return OneEuroFilter(
-            min_cutoff_hz=self.min_cutoff_hz, beta=self.beta, derivative_cutoff_hz=self.derivative_cutoff_hz
-        )
-
 
 @final
 @dataclass(frozen=True)
@@ -156,7 +150,9 @@ class Tracker:
     Args:
         pipeline: detector and landmark model; the scheme needs a jaw line, because the hull of the points
             becomes the next box.
-        settings: by default ``TrackerSettings()``.
+
+    Attributes:
+        detections: number of runs of the detector.
 
     Raises:
         ConfigError: the scheme of the model has no jaw line.
@@ -176,7 +172,6 @@ class Tracker:
             )
         self.settings = settings or TrackerSettings()
         self.detections = 0
-        """Number of runs of the detector."""
         self._pipeline = pipeline
         # One pass is enough, because the hull of the last points is a good box.
         self._follower = Landmarker(pipeline.landmarker.session)
@@ -288,7 +283,7 @@ class Tracker:
     ) -> _Track:
         """Track of a new face, or of one that was lost here within ``remember_s``."""
         overlaps = [_overlap(box, track.box) for track in self._lost]
-        smoothing = self.settings.smoothing.create() if self.settings.smoothing else None
+        smoothing = OneEuroFilter(**asdict(self.settings.smoothing)) if self.settings.smoothing else None
         if overlaps and max(overlaps) > self.settings.same_overlap:
             number = self._lost.pop(int(np.argmax(overlaps))).number
         else:

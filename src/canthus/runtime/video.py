@@ -5,7 +5,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, final
@@ -66,7 +65,11 @@ class VideoFile:
         self._stream.codec_context.thread_count = threads
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else None
-        self.duration_s = _stated_duration(self._stream, self._container)
+        self.duration_s: float | None = None
+        if self._stream.duration and self._stream.time_base:
+            self.duration_s = float(self._stream.duration * self._stream.time_base)
+        elif self._container.duration:
+            self.duration_s = self._container.duration / 1e6
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames in order of their times, which advance always and start at 0."""
@@ -134,8 +137,12 @@ class Camera:
         self.duration_s: float | None = None
         self.problem: str | None = None
         self._clock = clock
-        with _quiet():
+        level = cv2.utils.logging.getLogLevel()  # OpenCV prints lines of its own about cameras that are not there
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
             self._capture = cv2.VideoCapture(number)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
         if not self._capture.isOpened():
             raise VideoError(
                 f"{self.name} cannot be opened; is it plugged in, free, and may this user read it? A file is opened by "
@@ -162,17 +169,6 @@ class Camera:
 
     def __exit__(self, *error: object) -> None:
         self._capture.release()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV prints lines of its own about cameras that are not there."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 VideoSource: TypeAlias = VideoFile | Camera
@@ -212,9 +208,8 @@ class VideoWriter:
 
     Args:
         path: the suffix chooses the container: ``.mp4``, ``.mkv``, ``.mov``.
-        width: of the frames in pixels; that of the first frame by default. H.264 stores colours at half resolution, so
-            an odd last column or row is cut off.
-        height: of the frames in pixels; that of the first frame by default.
+        width: of the frames in pixels; like the height, that of the first frame by default. H.264 stores colours at
+            half resolution, so an odd last column or row is cut off.
         fps: nominal frame rate, a hint to players; frames are shown at their own times.
 
     Raises:
@@ -328,12 +323,6 @@ def _opened(av: Any, name: str) -> Any:
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(f"{name}: cannot be opened as video ({reason}); is it one, and is it whole?") from error
-
-
-def _stated_duration(stream: Any, container: Any) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration else None
 
 
 def _upright(frame: Any, size: tuple[int, int] | None) -> Image:
