@@ -44,7 +44,7 @@ def find_groups(
     Args:
         network: any module of convolutions and linear layers; it is not changed.
         example: an input.
-        outputs: selects, from what the network returns, the tensors whose width must not change.
+        outputs: see ``Outputs``.
         keep: names of further layers that keep their output channels.
 
     Raises:

@@ -5,14 +5,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from canthus.errors import ModelFileError
+from canthus.errors import ConfigError, ModelFileError
+from canthus.plain_data import from_values
 
 VERSION = 1
 
@@ -101,7 +102,7 @@ class Member:
     """One side of a layer that loses channels with its group.
 
     Attributes:
-        layer: name in the network.
+        layer: its name in the network.
         side: ``in`` or ``out``; ``out`` for a layer with one width, such as a batch norm.
         channels: for each element of the group, the channels of this side that belong to it.
     """
@@ -141,13 +142,7 @@ class ChannelGroup:
 @final
 @dataclass(frozen=True)
 class Cut:
-    """Channels that one side of a layer loses.
-
-    Attributes:
-        layer: its name in the network.
-        side: ``in`` or ``out``; ``out`` for a layer with one width.
-        dropped: channels, numbered as in the unpruned network, ascending.
-    """
+    """Channels that one side of a layer loses, ascending, numbered as in the unpruned network; see ``Member``."""
 
     layer: str
     side: str
@@ -160,10 +155,9 @@ class PrunedGroup:
     """One step of a pruning.
 
     Attributes:
-        layer: the layer that the group is named after.
+        layer: see ``ChannelGroup``.
         channels: number of elements before.
         kept: elements that stay, ascending.
-        cuts: what each side of a layer loses.
     """
 
     layer: str
@@ -194,8 +188,8 @@ class PrunePlan:
             values = json.loads(text)
             if values["version"] != VERSION:
                 raise ModelFileError(f"The pruning plan has version {values['version']}; this canthus reads {VERSION}")
-            return PrunePlan(tuple(_read_group(group) for group in values["groups"]))
-        except (ValueError, KeyError, TypeError) as error:
+            return from_values(PrunePlan, {"groups": values["groups"]})
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise ModelFileError(f"Not a pruning plan: {type(error).__name__} {error}") from error
 
     def dropped(self, layer: str, side: str) -> tuple[int, ...]:
@@ -204,11 +198,6 @@ class PrunePlan:
             c for g in self.groups for cut in g.cuts if (cut.layer, cut.side) == (layer, side) for c in cut.dropped
         }
         return tuple(sorted(found))
-
-
-def _read_group(values: dict[str, Any]) -> PrunedGroup:
-    cuts = tuple(Cut(str(c["layer"]), str(c["side"]), tuple(map(int, c["dropped"]))) for c in values["cuts"])
-    return PrunedGroup(str(values["layer"]), int(values["channels"]), tuple(map(int, values["kept"])), cuts)
 
 
 def read_plan(path: Path) -> PrunePlan:
@@ -223,11 +212,7 @@ def read_plan(path: Path) -> PrunePlan:
 
 
 def apply_plan(network: nn.Module, plan: PrunePlan) -> nn.Module:
-    """Remove the channels that a plan names from a network, in place; the remaining weights keep their values.
-
-    Args:
-        network: with all its channels.
-        plan: a plan for this network.
+    """Remove the channels that a plan names from a whole network, in place; the remaining weights keep their values.
 
     Returns:
         The same network.

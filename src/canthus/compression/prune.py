@@ -33,7 +33,7 @@ STATE = "pruning.pt"
 @final
 @dataclass(frozen=True)
 class PruneSettings:
-    """How a network is pruned.
+    """How much of a network is pruned, and by which scores.
 
     Attributes:
         rate: share of each layer's channels that is removed; 0.75 leaves a quarter.
@@ -56,7 +56,6 @@ class Step:
     Attributes:
         number: of this layer, from 1.
         total: number of layers to prune.
-        layer: name of this layer.
         channels: number of channels before.
         kept: number of channels after.
     """
@@ -101,8 +100,7 @@ def prune(
     Args:
         network: any module of convolutions and linear layers that takes a batch; it is cut in place.
         images: sample that filters are scored on; the first two also show the structure of the network.
-        settings: how much is removed, and by which scores.
-        outputs: selects, from what the network returns, the tensors whose width must not change.
+        outputs: see ``Outputs``.
         retrain: called after each layer to train the network in place.
         progress: called for each layer before it is retrained.
         state: folder in which each layer is saved, so that an interrupted pruning can go on; None saves nothing.
@@ -124,7 +122,10 @@ def prune(
         progress(now)
         retrain(network, now)
         if state is not None:
-            _write_state(network, settings, plan, state)
+            state.mkdir(parents=True, exist_ok=True)
+            entries = {"settings": _as_text(settings), "plan": plan.to_json(), "state_dict": network.state_dict()}
+            torch.save(entries, state / f"{STATE}.part")
+            (state / f"{STATE}.part").replace(state / STATE)
     return Pruned(network, plan, layers.whole)
 
 
@@ -136,19 +137,15 @@ def _best(scores: Tensor, settings: PruneSettings) -> list[int]:
     return sorted(torch.sort(scores, descending=True, stable=True).indices[:kept].tolist())
 
 
-def _write_state(network: nn.Module, settings: PruneSettings, plan: PrunePlan, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{STATE}.part"
-    state = {"settings": json.dumps(asdict(settings)), "plan": plan.to_json(), "state_dict": network.state_dict()}
-    torch.save(state, unfinished)
-    unfinished.replace(folder / STATE)
+def _as_text(settings: PruneSettings) -> str:
+    return json.dumps(asdict(settings))
 
 
 def _resume(network: nn.Module, settings: PruneSettings, folder: Path | None) -> PrunePlan:
     if folder is None or not (folder / STATE).exists():
         return PrunePlan()
     stored = read_weights_file(folder / STATE)
-    if stored["settings"] != json.dumps(asdict(settings)):
+    if stored["settings"] != _as_text(settings):
         raise ConfigError(
             f"{folder} has a pruning with other settings, {stored['settings']}; choose another folder, or delete it"
         )

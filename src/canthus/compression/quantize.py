@@ -90,7 +90,8 @@ def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str 
         source.write_bytes(data)
         tools.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = onnx.load(str(prepared))
-        _name_all(model)
+        for number, node in enumerate(model.graph.node):
+            node.name = node.name or f"{node.op_type}_{number}"
         onnx.save(model, str(prepared))
         outside = _outside(model)
         layers = tuple(
@@ -185,12 +186,6 @@ def _check(model: Any, layers: Sequence[Layer]) -> None:
         raise ModelFileError("The network is quantized already; give the float file that it was made from")
     if not any(layer.operator in _WEIGHTED for layer in layers):
         raise ModelFileError("The network has no convolution or matrix product, so there is nothing to quantize")
-
-
-def _name_all(model: Any) -> None:
-    """Name operators that have no name."""
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
 
 
 def _outside(model: Any) -> frozenset[str]:

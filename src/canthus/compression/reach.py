@@ -75,7 +75,7 @@ def reach(network: nn.Module, example: Tensor, name: str, outputs: Outputs) -> R
         network: in eval mode.
         example: an input; its first picture is used.
         name: of a plain convolution or linear layer.
-        outputs: selects the tensors whose width must not change.
+        outputs: see ``Outputs``.
     """
     channels = len(network.get_submodule(name).get_parameter("weight"))
     bits = max(1, (channels - 1).bit_length())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.compression.groups import group_of
-from canthus.compression.plan import ChannelGroup, Member
+from canthus.compression.plan import ChannelGroup, Convolution, Member
 from canthus.compression.reach import channel_axis, elements_of
 from canthus.lookup import lookup
 from canthus.models.output import Hook, evaluating, hooked
@@ -35,10 +35,7 @@ def closed_form_scores(
     channels of the element alone. One grouped convolution gives the responses of all elements. For a 1x1 convolution
     their squares are products of the Gram matrices of weights and inputs.
 
-    Args:
-        network: runs in eval mode.
-        group: channels as the network has them now.
-        images: sample of pictures.
+    Arguments and result are those of ``Scorer``; the network runs in eval mode.
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
 
@@ -63,10 +60,7 @@ def literal_scores(
     A reader passes the unchanged map on once its change is measured, so that a reader behind it sees only the change of
     its own input.
 
-    Args:
-        network: runs in eval mode, once for each element and batch.
-        group: channels as the network has them now.
-        images: sample of pictures.
+    Arguments and result are those of ``Scorer``; the network runs in eval mode, once for each element and batch.
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
     with evaluating(network):
@@ -134,25 +128,16 @@ class _Comparison:
 
 
 def _responses(layer: nn.Module, inputs: Tensor, channels: Tensor) -> Tensor:
-    """Squared responses of a layer to sets of its input channels, summed over pictures and places.
-
-    Args:
-        layer: a plain convolution or a linear layer.
-        inputs: its input.
-        channels: input channels of each element, ``(elements, m)``.
-    """
+    """Squared responses of a layer to sets ``(elements, m)`` of its input channels, summed over pictures and places."""
     weight: Tensor = layer.get_parameter("weight")
     if isinstance(layer, nn.Linear):
         flat = inputs.reshape(-1, inputs.shape[-1])
         parts = _chunks(channels, len(flat) * len(weight))
         return torch.cat([torch.einsum("nkm,okm->kno", flat[:, c], weight[:, c]).square().sum((1, 2)) for c in parts])
-    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if not isinstance(layer, Convolution):
         raise TypeError(f"Cannot score the input of a {type(layer).__name__}; expected a convolution or linear layer")
     if max(layer.kernel_size) == 1 and not any(layer.padding):
-        for axis, stride in enumerate(layer.stride):
-            inputs = inputs.index_select(
-                axis + 2, torch.arange(0, inputs.shape[axis + 2], stride, device=inputs.device)
-            )
+        inputs = inputs[(slice(None), slice(None), *(slice(None, None, stride) for stride in layer.stride))]
         x = inputs.flatten(2)[:, channels]
         w = weight.flatten(1)[:, channels]
         return (torch.einsum("nkmp,nklp->kml", x, x) * torch.einsum("okm,okl->kml", w, w)).sum((1, 2))
@@ -161,7 +146,7 @@ def _responses(layer: nn.Module, inputs: Tensor, channels: Tensor) -> Tensor:
     )
 
 
-def _grouped(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor, channels: Tensor) -> Tensor:
+def _grouped(layer: Convolution, inputs: Tensor, channels: Tensor) -> Tensor:
     """One grouped convolution: one group for each element, each with all filters."""
     elements, size = channels.shape
     weight = layer.weight[:, channels.flatten()].unflatten(1, (elements, size)).transpose(0, 1).flatten(0, 1)

@@ -187,20 +187,16 @@ def objective_of(config: TrainConfig) -> Objective:
         ConfigError: unknown loss or part of the face, or settings that the loss does not accept.
     """
     if config.loss == JOINT:
-        return _joint(config)
+        settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
+        scheme = find_scheme(config.scheme)
+        maps = functools.partial(heatmap_l2_loss, sigma=settings.sigma)
+        return joint_objective(
+            weigh_points(l2_loss, scheme, config.point_weights),
+            weigh_points(maps, scheme, config.point_weights, axis=2),
+            settings,
+        )
     if config.loss in HEATMAP_LOSSES:
         return heatmaps_objective(loss_of(config))
     if config.loss in LOSSES:
         return points_objective(loss_of(config), size=config.size)
     raise unknown_name(config.loss, [*LOSSES, *HEATMAP_LOSSES, JOINT], kind="loss")
-
-
-def _joint(config: TrainConfig) -> Objective:
-    settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
-    scheme = find_scheme(config.scheme)
-    maps = functools.partial(heatmap_l2_loss, sigma=settings.sigma)
-    return joint_objective(
-        weigh_points(l2_loss, scheme, config.point_weights),
-        weigh_points(maps, scheme, config.point_weights, axis=2),
-        settings,
-    )

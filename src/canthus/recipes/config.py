@@ -1,5 +1,7 @@
 """Recipes: TOML files checked against frozen dataclasses."""
 
+import contextlib
+import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,21 +71,16 @@ TASK = "detector"
 class DetectorConfig:
     """Settings of the training of a face detector.
 
+    The settings that ``TrainConfig`` has too mean the same, with pictures for faces.
+
     Attributes:
-        name: name of the run and of its model.
         pictures_per_epoch: pictures drawn in one epoch, over all training sets.
         validation: validation sets; the mean average precision over those with complete labels chooses the best epoch.
         task: always ``detector``; recipes of landmark networks have no ``task``.
-        model_settings: keyword arguments of the network, such as ``width``.
         sizes: sides of the training pictures in pixels, multiples of 32; each batch draws one of them.
         inference_size: longer side to which pictures are resized for validation and in use.
         score: score below which faces are left out in use.
-        batch_size: pictures per step and process.
-        seed: random seed of weights, order and augmentation.
-        init: checkpoint of a face detector to start from; empty for random weights.
-        ema_decay: decay per step of the averaged weights; 0 for no average.
-        precision: ``32-true`` or ``bf16-mixed``.
-        validate_every: epochs between two validations.
+        init: checkpoint or plain file of weights of a face detector to start from; empty for random weights.
     """
 
     name: str
@@ -133,8 +130,6 @@ class TrainConfig:
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         class_weights: whether rare faces (profiles, heads up or down, expressions, occlusions) weigh more.
         spread_weight: weight of the loss of the expected errors, with ``model_settings.spread = true``.
-        pose: the pose branch.
-        distill: the teacher.
         batch_size: faces per step and process.
         seed: random seed of weights, order and augmentation.
         init: checkpoint, exported model, or plain file of weights to start from; empty for random weights.
@@ -190,8 +185,7 @@ class FitConfig:
     Attributes:
         train: training sets; their ``weight`` and ``until`` are not used.
         validation: sets whose errors go into the model card.
-        size: side of the crop in pixels.
-        margin: side of the crop over the longer side of the face box.
+        size, margin: of the crop, as in ``TrainConfig``.
         augmentation: applied once to each picture and to its mirror image; ``flip`` must stay 0.
     """
 
@@ -268,17 +262,6 @@ def _recipe_values(recipe: str, changes: Sequence[str], folder: str = "") -> dic
     return changed_values(values, changes)
 
 
-def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Apply ``key=value`` changes to the plain data of a recipe, in place; see ``load_recipe``.
-
-    Raises:
-        ConfigError: a change that cannot be read, or of an entry that the recipe does not have.
-    """
-    for change in changes:
-        _apply(values, change)
-    return values
-
-
 def read_config(values: Mapping[str, Any], *, source: str = "") -> Recipe:
     """The recipe in plain data: of a face detector with ``task = "detector"``, else of a landmark network.
 
@@ -288,6 +271,19 @@ def read_config(values: Mapping[str, Any], *, source: str = "") -> Recipe:
     if values.get("task") == TASK:
         return from_values(DetectorConfig, values, source=source)
     return from_values(TrainConfig, values, source=source)
+
+
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as read back from JSON: tuples become lists."""
+    made: dict[str, Any] = json.loads(json.dumps(values))
+    return made
+
+
+def completed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an earlier version with the defaults of the fields that were added since, as JSON has them."""
+    with contextlib.suppress(ConfigError):
+        return as_json(to_values(from_values(kind, values)))
+    return values
 
 
 def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
@@ -305,23 +301,30 @@ def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
     return roots[dataset]
 
 
-def _apply(values: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals:
-        raise ConfigError(f"Cannot read the change {change!r}; expected key=value, such as epochs=20")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
-    place: Any = values
-    for parent in parents:
-        place = _item(place, parent, key)
-    if isinstance(place, list):
-        _item(place, last, key)
-        place[int(last)] = value
-    else:
-        place[last] = value
+def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Apply ``key=value`` changes to the plain data of a recipe, in place; see ``load_recipe``.
+
+    Raises:
+        ConfigError: a change that cannot be read, or of an entry that the recipe does not have.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"Cannot read the change {change!r}; expected key=value, such as epochs=20")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.strip().split(".")
+        place: Any = values
+        for parent in parents:
+            place = _item(place, parent, key)
+        if isinstance(place, list):
+            _item(place, last, key)
+            place[int(last)] = value
+        else:
+            place[last] = value
+    return values
 
 
 def _item(place: Any, name: str, key: str) -> Any:

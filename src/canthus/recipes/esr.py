@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.data import load_dataset
-from canthus.data.packs import PACK_SIZE, CropPack, load_crops
+from canthus.data.packs import CropPack, load_crops
 from canthus.data.transforms import View, augment, random_flip
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import inter_pupil
@@ -45,8 +45,13 @@ def fit_cascade(
     if config.augmentation.flip:
         raise ConfigError("A cascade sees every picture and its mirror image; leave augmentation.flip at 0")
     rng = np.random.default_rng(config.seed)
+
+    def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
+        root = dataset_root(roots, source.dataset)
+        return load_dataset(source.dataset, root, source.split, scheme=config.scheme)
+
     packs = [
-        load_crops(_faces(source, config, roots), cache, progress=functools.partial(progress, source.name))
+        load_crops(faces_of(source), cache, progress=functools.partial(progress, source.name))
         for source in config.train
     ]
     pictures, truth = _training_pictures(packs, config, rng)
@@ -74,11 +79,10 @@ def fit_cascade(
     for source in config.validation:
         held = crop_held_out(
             source.name,
-            _faces(source, config, roots),
+            faces_of(source),
             cache,
             size=config.size,
             margin=config.margin,
-            pack_size=PACK_SIZE,
             progress=progress,
         )
         metrics[f"{source.name}/nme_ion"] = round(held.error(model.answer(held.crops).points), 6)
@@ -102,8 +106,3 @@ def _training_pictures(
     if not np.isfinite(truth).all():
         raise DataError("A cascade needs every point of every training face, but some faces lack points")
     return np.stack(pictures), truth
-
-
-def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
-    root = dataset_root(roots, source.dataset)
-    return load_dataset(source.dataset, root, source.split, scheme=config.scheme)

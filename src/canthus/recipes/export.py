@@ -1,13 +1,11 @@
 """A checkpoint to an ONNX file that is compared with torch and measured before it is kept."""
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import UInt8
 from torch import nn
 
 from canthus.data.scenes import load_scenes
@@ -30,7 +28,7 @@ from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.cards import Calibration, DetectorCard, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, read_checkpoint
-from canthus.types import Image, Scene
+from canthus.training.detection_task import LEAST_SCORE
 
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
 OWN_TERMS = "not stated: trained on a folder of the exporter's own; give them with --licence"
@@ -38,8 +36,6 @@ UNTRAINED_TERMS = "none needed: random weights"
 
 BATCH = 64
 """Crops compared at once."""
-LEAST_SCORE = 0.02
-"""Faces with a lower score do not count in a detector's average precision."""
 COMPARED = 40
 """Pictures of each validation set on which a detector is compared with its file."""
 
@@ -105,9 +101,7 @@ def export(
     """Write a checkpoint's network as ONNX, compare the file with torch, and measure the file.
 
     The recipe's validation sets serve for both where they are at hand, and what was measured goes into the model card.
-    Without them the comparison runs on drawn faces (landmarks) or noise (detectors), and the card has no metrics.  A
-    network with expected errors is calibrated on the first validation set; without that set the file gives no
-    confidence.
+    Without them the comparison runs on drawn faces (landmarks) or noise (detectors), and the card has no metrics.
 
     Args:
         path: ONNX file to write; nothing is written there unless the comparison succeeds.
@@ -220,7 +214,13 @@ def _check_landmarks(
     held = [
         crop_held_out(
             source.name,
-            load_faces(source.dataset, source.split, config, roots[source.dataset]),
+            load_faces(
+                source.dataset,
+                source.split,
+                roots[source.dataset],
+                scheme=config.scheme,
+                conversion=config.conversion,
+            ),
             cache,
             size=config.size,
             margin=config.margin,
@@ -230,7 +230,9 @@ def _check_landmarks(
         for source in config.validation
         if source.dataset in roots
     ]
-    crops = np.concatenate([part.crops for part in held]) if held else _drawn_crops(config.size)
+    rng = np.random.default_rng(0)
+    drawn = [] if held else [np.stack([draw_face(rng, size=config.size).image for _ in range(32)])]
+    crops = np.concatenate([part.crops for part in held] + drawn)
     difference = verify_export(network, session, (crops[i : i + BATCH] for i in range(0, len(crops), BATCH)))
     metrics = {f"{part.name}/nme_ion": round(part.error(session(part.crops)), 6) for part in held}
     calibration = None
@@ -239,11 +241,6 @@ def _check_landmarks(
         metrics |= {f"{held[0].name}/{name}": value for name, value in measured.items()}
     checked = (file, session.size_bytes, len(crops), bool(held), difference)
     return ExportReport(*checked, metrics, calibration, session.tells_spread)
-
-
-def _drawn_crops(size: int) -> UInt8[np.ndarray, "n s s 3"]:
-    rng = np.random.default_rng(0)
-    return np.stack([draw_face(rng, size=size).image for _ in range(32)])
 
 
 def _check_detector(
@@ -257,27 +254,19 @@ def _check_detector(
         fit_image(read_image(scene.path), config.inference_size, multiple=max(STRIDES))[0]
         for part in scenes.values()
         for scene in part[:COMPARED]
-    ] or _noise(config.inference_size)
+    ]
+    if not pictures:
+        rng, side = np.random.default_rng(0), max(STRIDES)
+        wide = config.inference_size // side * side
+        pictures = [rng.integers(0, 256, size=(side * n, wide, 3), dtype=np.uint8) for n in (3, 8, 12)]
     difference = verify_export(network, session, (np.ascontiguousarray(picture[None]) for picture in pictures))
     detector = CanthusDetector(session, least_score=LEAST_SCORE)
-    metrics = {
-        f"{name}/ap_50": _precision(detector, part, functools.partial(progress, name))
-        for name, part in scenes.items()
-        if all(scene.complete for scene in part)
-    }
+    metrics = {}
+    for name, part in scenes.items():
+        if all(scene.complete for scene in part):
+            found = []
+            for done, scene in enumerate(part, start=1):
+                found.append(detector(read_image(scene.path)))
+                progress(name, done, len(part))
+            metrics[f"{name}/ap_50"] = round(average_precision(match_scenes(part, found)), 6)
     return ExportReport(file, session.size_bytes, len(pictures), bool(scenes), difference, metrics)
-
-
-def _noise(size: int) -> list[Image]:
-    rng = np.random.default_rng(0)
-    side = max(STRIDES)
-    return [rng.integers(0, 256, size=(side * n, size // side * side, 3), dtype=np.uint8) for n in (3, 8, 12)]
-
-
-def _precision(detector: CanthusDetector, scenes: list[Scene], progress: Callable[[int, int], None]) -> float:
-    def shown() -> Iterable[Scene]:
-        for done, scene in enumerate(scenes, start=1):
-            yield scene
-            progress(done, len(scenes))
-
-    return round(average_precision(match_scenes(scenes, (detector(read_image(s.path)) for s in shown()))), 6)

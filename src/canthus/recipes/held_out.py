@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
 from canthus.data.occlusion import random_cover
-from canthus.data.packs import load_crops
+from canthus.data.packs import PACK_SIZE, load_crops
 from canthus.data.splits import fold_of
 from canthus.data.transforms import View, plain_view
 from canthus.evaluation.errors import inter_ocular, normalized_error
@@ -59,7 +59,7 @@ def crop_held_out(
     *,
     size: int,
     margin: float,
-    pack_size: int,
+    pack_size: int = PACK_SIZE,
     progress: Progress,
 ) -> HeldOut:
     """Crop faces as a network sees them, without augmentation.
@@ -99,8 +99,8 @@ def calibrate(
 
     Args:
         session: a model that predicts a spread.
-        samples: held-out faces, cropped as for inference, by their true boxes.
-        groups: group of each face, such as its photo or its person; a group is never split.
+        samples: see ``HeldOut``.
+        groups: see ``HeldOut``; a group is never split.
 
     Returns:
         The calibration, and ``ece`` and ``auroc`` on the second half: of the faces as they are, and under ``covered/``
@@ -123,7 +123,7 @@ def calibrate(
     return fitted, {
         f"{prefix}{name}": value
         for prefix, answers in found.items()
-        for name, value in _reliability(fitted, answers.part(second), margin=session.card.margin).items()
+        for name, value in _reliability(fitted, answers.part(second), session).items()
     }
 
 
@@ -135,7 +135,7 @@ def calibration_errors(session: LandmarkSession, samples: Sequence[Sample], grou
     second, calibration = _second_half(groups), session.card.calibration
     if calibration is None or not second.any():
         return {}
-    return _reliability(calibration, _answers(session, samples).part(second), margin=session.card.margin)
+    return _reliability(calibration, _answers(session, samples).part(second), session)
 
 
 def _second_half(groups: Sequence[str]) -> Bool[np.ndarray, " n"]:
@@ -152,9 +152,8 @@ def _answers(session: LandmarkSession, samples: Sequence[Sample]) -> _Answers:
     return _Answers(answer.spread, distance / session.card.size * session.card.margin)
 
 
-def _reliability(calibration: Calibration, answers: _Answers, *, margin: float) -> dict[str, float]:
-    scores = calibration.scores(answers.spread, margin=margin)
+def _reliability(calibration: Calibration, answers: _Answers, session: LandmarkSession) -> dict[str, float]:
+    scores = calibration.scores(answers.spread, margin=session.card.margin)
     found = reliability(scores.ravel(), answers.errors.ravel(), tolerance=calibration.tolerance)
-    return {
-        name: round(value, 6) for name, value in (("ece", found.ece), ("auroc", found.auroc)) if not math.isnan(value)
-    }
+    values = {"ece": found.ece, "auroc": found.auroc}
+    return {name: round(value, 6) for name, value in values.items() if not math.isnan(value)}

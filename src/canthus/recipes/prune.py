@@ -46,10 +46,9 @@ PLAN = "plan.json"
 @final
 @dataclass(frozen=True)
 class PruneRun:
-    """Settings of a pruning.
+    """Settings of a pruning with retraining.
 
     Attributes:
-        settings: how much of each layer, and the scorer.
         images: number of training faces on which filters are scored.
         layer_epochs: length of the retraining after each layer, as a fraction of the recipe's epoch; 0 for none.
         final_epochs: epochs of training after the last layer; 0 for none.
@@ -67,9 +66,8 @@ class PruneReport:
     """Result of a pruning.
 
     Attributes:
-        checkpoint: checkpoint of the pruned network.
+        checkpoint: of the pruned network.
         plan: file of the plan, which is also in the checkpoint.
-        parameters_before: number of weights before.
         whole: layers that were not pruned, with the reason.
     """
 
@@ -117,10 +115,9 @@ def prune(
     """Prune layer by layer, from the last to the first; resume if the folder holds an unfinished pruning.
 
     Args:
-        checkpoint: checkpoint of the whole network.
+        checkpoint: of the whole network.
         config: what ``pruning_config`` returned.
         packs: what ``pack_faces`` returned for this recipe.
-        run: how much to prune, and how long to retrain.
         write: called with one line per epoch of the last training if stderr is not a terminal.
 
     Raises:

@@ -67,16 +67,12 @@ class QuantizeReport:
     """An int8 file beside its float model.
 
     Attributes:
-        path: the int8 file.
-        float_bytes: size of the float file.
-        nme: error of the int8 file on the check set with true boxes, a fraction.
-        float_nme: error of the float file.
+        path: the int8 file; the attributes that begin with ``float_`` are of the float file.
+        nme: error on the check set with true boxes, a fraction.
         moved_px: mean distance between the points of the two, in pixels of the crop.
         confidence: ``ece`` and ``auroc`` of the int8 file; empty if it gives no confidence.
-        float_confidence: those of the float file.
         harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty
             unless ``AUTO`` ranked the layers.
-        quantization: entry of the card.
     """
 
     path: Path
@@ -139,7 +135,7 @@ def quantize(
         ModelFileError: the model cannot be quantized, or the error grows too much; the message has both errors.
         MissingExtraError: onnx is not installed.
     """
-    require("onnx", extra="train")
+    onnx = require("onnx", extra="train")
     _check_settings(settings)
     session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
     seen, held = (
@@ -177,16 +173,11 @@ def quantize(
         ),
     )
     _refuse_loss(report, settings)
-    return replace(report, size_bytes=_write(path, content, _card(session.card, report)))
-
-
-def _write(path: Path, content: bytes, card: ModelCard) -> int:
-    """Write the file with its card, once it has been opened; return its size."""
-    finished = finished_model(require("onnx", extra="train").load_from_string(content), card)
-    LandmarkSession(finished, source=path.name)
+    finished = finished_model(onnx.load_from_string(content), _card(session.card, report))
+    LandmarkSession(finished, source=path.name)  # a file that cannot be opened is not written
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(finished)
-    return len(finished)
+    return replace(report, size_bytes=len(finished))
 
 
 def _check_settings(settings: QuantizeSettings) -> None:

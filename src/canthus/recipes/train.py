@@ -1,6 +1,5 @@
 """Train a landmark network or a face detector by a recipe."""
 
-import contextlib
 import functools
 import itertools
 import json
@@ -35,8 +34,9 @@ from canthus.recipes.config import (
     TrainConfig,
     TrainSource,
     ValidationSource,
+    as_json,
+    completed,
     dataset_root,
-    from_values,
     to_values,
 )
 from canthus.schemes import find_scheme
@@ -44,7 +44,6 @@ from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
 from canthus.training.fit import FitSettings, fit
 from canthus.training.loader import (
-    Batch,
     CropDataset,
     MixtureSampler,
     PackT,
@@ -73,6 +72,7 @@ class Surroundings:
     Attributes:
         roots: folder of each dataset, by name.
         cache: folder of the packed crops.
+        out: folder of the run.
         devices: number of processes, or of accelerators.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         workers: worker processes that make batches; 0 makes them in the training process.
@@ -87,23 +87,11 @@ class Surroundings:
     workers: int = 0
     threads: int = 0
 
-    def root_of(self, dataset: str) -> Path:
-        """Folder of a dataset.
-
-        Raises:
-            ConfigError: ``roots`` does not have it.
-        """
-        return dataset_root(self.roots, dataset)
-
 
 @final
 @dataclass(frozen=True)
 class Packs(Generic[PackT]):
-    """The packed datasets of a recipe.
-
-    Attributes:
-        train: training sets with their shares of an epoch.
-    """
+    """The packed training sets of a recipe, with their shares of an epoch, and its validation sets by name."""
 
     train: Sequence[Source[PackT]]
     validation: Mapping[str, PackT]
@@ -118,7 +106,9 @@ def pack_faces(
         ConfigError: unknown names, a dataset without a folder, or no validation set that can choose the best epoch.
         DataError: a dataset is missing or damaged.
     """
-    return _task_of(config).pack(config, place, progress)
+    if isinstance(config, DetectorConfig):
+        return _pack_scenes(config, place, progress)
+    return _pack_crops(config, place, progress)
 
 
 def train(
@@ -141,8 +131,16 @@ def train(
         torch.set_num_threads(place.threads)
     L.seed_everything(config.seed, verbose=False)
     batches = training_batches(config, place, packs.train)
-    images = functools.partial(_some_images, batches) if isinstance(config, TrainConfig) else None
-    network = start_network(config, images, report=functools.partial(_keep_report, place.out, write))
+
+    def images() -> Tensor:
+        """Pictures of the first batches, as the network takes them."""
+        return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
+
+    network = start_network(
+        config,
+        images if isinstance(config, TrainConfig) else None,
+        report=functools.partial(_keep_report, place.out, write),
+    )
     return fit_network(network, config, place, packs, batches, write=write)
 
 
@@ -160,17 +158,32 @@ def fit_network(
 
     Args:
         batches: what ``training_batches`` returned.
-        entries: further entries of every checkpoint, as text.
-        write: called with one line per epoch if stderr is not a terminal.
+        entries, write: see ``training.fit.fit``.
 
     Returns:
         Path of the best checkpoint.
     """
-    task = _task_of(config)
+    task: L.LightningModule
+    validation: list[DataLoader[Any]]
+    if isinstance(config, DetectorConfig):
+        task = DetectionTask(
+            network=network,
+            loss=config.loss,
+            optimization=_optimization(config, place),
+            validation=packs.validation,
+        )
+        validation = [picture_loader(pack, size=config.inference_size) for pack in packs.validation.values()]
+    else:
+        task = task_of(config, place, network, list(packs.validation))
+        few = max(8, min(128, 128 * 112**2 // config.size**2))  # large crops in small batches, to bound memory
+        validation = [
+            plain_loader(pack, size=config.size, margin=config.margin, batch_size=few)
+            for pack in packs.validation.values()
+        ]
     return fit(
-        task.module(config, place, network, packs.validation),
+        task,
         batches,
-        [task.validation_batches(config, pack) for pack in packs.validation.values()],
+        validation,
         out=place.out,
         config=to_values(config),
         settings=fit_settings(config, place),
@@ -181,11 +194,11 @@ def fit_network(
 
 def fit_settings(config: Recipe, place: Surroundings) -> FitSettings:
     """Length, precision and devices of a recipe's training, and the metric that chooses its best epoch."""
-    task = _task_of(config)
+    detector = isinstance(config, DetectorConfig)
     return FitSettings(
         epochs=config.epochs,
-        monitor=task.monitor(config),
-        mode=task.mode,
+        monitor=MONITOR if detector else f"{config.validation[0].name}/nme_ion",
+        mode="max" if detector else "min",
         ema_decay=config.ema_decay,
         precision=config.precision,
         clip=config.optimizer.clip,
@@ -204,7 +217,20 @@ def training_batches(config: Recipe, place: Surroundings, sources: Sequence[Sour
     sampler = MixtureSampler(
         sources, faces=config.draws, epochs=config.epochs, batch_size=config.batch_size, seed=config.seed
     )
-    dataset = _task_of(config).dataset(config, sources)
+    dataset: CropDataset | SceneDataset
+    if isinstance(config, TrainConfig):
+        dataset = CropDataset(
+            sources,
+            config.augmentation,
+            size=config.size,
+            margin=config.margin,
+            seed=config.seed,
+            angles=config.pose.branch,
+        )
+    elif config.sizes and not any(size % max(STRIDES) for size in config.sizes):
+        dataset = SceneDataset(sources, config.augmentation, sizes=config.sizes, seed=config.seed)
+    else:
+        raise ConfigError(f"The setting 'sizes' must list multiples of {max(STRIDES)}, not {list(config.sizes)}")
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
@@ -217,10 +243,7 @@ def refuse_other_run(config: Recipe, out: Path) -> None:
     path = out / "config.json"
     if not path.exists():
         return
-    old, new = json.loads(path.read_text()), _plain(config)
-    # A run of an earlier version lacks the settings that came later; it ran with what are their defaults now.
-    with contextlib.suppress(ConfigError):
-        old = _plain(from_values(type(config), old))
+    old, new = completed(type(config), json.loads(path.read_text())), as_json(to_values(config))
     if old != new:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ConfigError(
@@ -228,14 +251,8 @@ def refuse_other_run(config: Recipe, out: Path) -> None:
         )
 
 
-def _plain(config: Recipe) -> dict[str, Any]:
-    """As JSON gives it back: tuples are lists."""
-    values: dict[str, Any] = json.loads(json.dumps(to_values(config)))
-    return values
-
-
-def load_faces(dataset: str, split: str, config: TrainConfig, root: Path) -> list[Annotation]:
-    """Faces of a split in the recipe's scheme.
+def load_faces(dataset: str, split: str, root: Path, *, scheme: str, conversion: str) -> list[Annotation]:
+    """Faces of a split in a scheme, or of a ``folder`` in its own; ``conversion`` is empty for the default variant.
 
     Raises:
         ConfigError: unknown names, or the set has another scheme and cannot be converted.
@@ -243,7 +260,7 @@ def load_faces(dataset: str, split: str, config: TrainConfig, root: Path) -> lis
     """
     if lookup(LANDMARK_SETS, dataset, kind="dataset").scheme is None:
         return load_dataset(dataset, root, split)
-    return load_dataset(dataset, root, split, scheme=config.scheme, variant=config.conversion or None)
+    return load_dataset(dataset, root, split, scheme=scheme, variant=conversion or None)
 
 
 def task_of(config: TrainConfig, place: Surroundings, network: nn.Module, validation: Sequence[str]) -> RegressionTask:
@@ -257,22 +274,19 @@ def task_of(config: TrainConfig, place: Surroundings, network: nn.Module, valida
             f"spread_weight must be positive, not {config.spread_weight:g}; leave out model_settings.spread to train "
             "without expected errors"
         )
+    distiller = None
+    if config.distill.teacher:
+        distiller = Distiller(network, load_teacher(config), size=config.size, config=config.distill)
     return RegressionTask(
         network=network,
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
-        distiller=_distiller(config, network),
+        distiller=distiller,
         objective=objective_of(config),
         scheme=find_scheme(config.scheme),
         optimization=_optimization(config, place),
         validation=validation,
         spread_weight=config.spread_weight,
     )
-
-
-def _distiller(config: TrainConfig, network: nn.Module) -> Distiller | None:
-    if not config.distill.teacher:
-        return None
-    return Distiller(network, load_teacher(config), size=config.size, config=config.distill)
 
 
 def _optimization(config: Recipe, place: Surroundings) -> Optimization:
@@ -289,17 +303,13 @@ def _keep_report(out: Path, write: Callable[[str], None], report: WeightsReport)
     write(str(report))
 
 
-def _some_images(batches: DataLoader[Batch]) -> Tensor:
-    """Pictures of the first batches, as the network takes them."""
-    return torch.cat([network_input(batch.image) for batch in itertools.islice(batches, INIT_BATCHES)])
-
-
 def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) -> Packs[CropPack]:
     if not config.validation:
         raise ConfigError("The recipe has no [[validation]] set; the first one decides which epoch is best")
 
     def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
-        return load_faces(source.dataset, source.split, config, place.root_of(source.dataset))
+        root = dataset_root(place.roots, source.dataset)
+        return load_faces(source.dataset, source.split, root, scheme=config.scheme, conversion=config.conversion)
 
     def pack(source: TrainSource | ValidationSource) -> CropPack:
         faces = faces_of(source)
@@ -319,26 +329,9 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
     )
 
 
-def _crop_dataset(config: TrainConfig, sources: Sequence[Source[CropPack]]) -> CropDataset:
-    return CropDataset(
-        sources,
-        config.augmentation,
-        size=config.size,
-        margin=config.margin,
-        seed=config.seed,
-        angles=config.pose.branch,
-    )
-
-
-def _crop_batches(config: TrainConfig, pack: CropPack) -> DataLoader[Batch]:
-    """Faces in order; fewer per batch if they are large, so that memory stays bounded."""
-    batch = max(8, min(128, 128 * 112**2 // config.size**2))
-    return plain_loader(pack, size=config.size, margin=config.margin, batch_size=batch)
-
-
 def _pack_scenes(config: DetectorConfig, place: Surroundings, progress: Progress) -> Packs[ScenePack]:
     def pack(source: TrainSource | ValidationSource) -> ScenePack:
-        scenes = load_scenes(source.dataset, place.root_of(source.dataset), source.split)
+        scenes = load_scenes(source.dataset, dataset_root(place.roots, source.dataset), source.split)
         return load_scene_pack(scenes, place.cache, progress=functools.partial(progress, source.name))
 
     packs = Packs(
@@ -351,63 +344,3 @@ def _pack_scenes(config: DetectorConfig, place: Surroundings, progress: Progress
             "average precision on such sets decides which epoch is best"
         )
     return packs
-
-
-def _scene_dataset(config: DetectorConfig, sources: Sequence[Source[ScenePack]]) -> SceneDataset:
-    if any(size % max(STRIDES) for size in config.sizes) or not config.sizes:
-        raise ConfigError(f"The setting 'sizes' must list multiples of {max(STRIDES)}, not {list(config.sizes)}")
-    return SceneDataset(sources, config.augmentation, sizes=config.sizes, seed=config.seed)
-
-
-def _detection_task(
-    config: DetectorConfig, place: Surroundings, network: nn.Module, validation: Mapping[str, ScenePack]
-) -> DetectionTask:
-    return DetectionTask(
-        network=network, loss=config.loss, optimization=_optimization(config, place), validation=validation
-    )
-
-
-@final
-@dataclass(frozen=True)
-class _Task:
-    """What differs between the trainings.
-
-    Attributes:
-        pack: packs the datasets.
-        dataset: makes augmented batches of the training sets.
-        validation_batches: batches of one validation set.
-        module: the Lightning module.
-        monitor: name of the metric that chooses the best epoch.
-        mode: ``min`` or ``max``, whichever of that metric is best.
-    """
-
-    pack: Callable[[Any, Surroundings, Progress], Packs[Any]]
-    dataset: Callable[[Any, Sequence[Source[Any]]], CropDataset | SceneDataset]
-    validation_batches: Callable[[Any, Any], DataLoader[Any]]
-    module: Callable[[Any, Surroundings, nn.Module, Mapping[str, Any]], L.LightningModule]
-    monitor: Callable[[Any], str]
-    mode: str
-
-
-_TASKS: dict[type, _Task] = {
-    TrainConfig: _Task(
-        pack=_pack_crops,
-        dataset=_crop_dataset,
-        validation_batches=_crop_batches,
-        module=lambda config, place, network, packs: task_of(config, place, network, list(packs)),
-        monitor=lambda config: f"{config.validation[0].name}/nme_ion",
-        mode="min",
-    ),
-    DetectorConfig: _Task(
-        pack=_pack_scenes,
-        dataset=_scene_dataset,
-        validation_batches=lambda config, pack: picture_loader(pack, size=config.inference_size),
-        module=_detection_task,
-        monitor=lambda config: MONITOR,
-        mode="max",
-    ),
-}
-
-
-def _task_of(config: Recipe) -> _Task:
-    return _TASKS[type(config)]

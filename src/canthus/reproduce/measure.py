@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
-from canthus.data import DATASETS, load_dataset
 from canthus.evaluation.occlusion import GROUPS, PROTOCOLS, cover_lines, score_covered
 from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.run import predict_on_truth
 from canthus.evaluation.summary import divide, summarize
-from canthus.lookup import lookup
-from canthus.recipes.config import Progress
-from canthus.recipes.train import Surroundings
+from canthus.recipes.config import Progress, dataset_root
+from canthus.recipes.train import Surroundings, load_faces
 from canthus.reproduce.values import COVERED, PLAIN
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation
@@ -111,7 +109,8 @@ def _rows(
     landmarker = Landmarker(open_model(model))
     for name, tested in tests.names.items():
         dataset, _, split = tested.partition("/")
-        faces = _faces(dataset, split, tests.conversion, place.root_of(dataset), landmarker)
+        root, scheme = dataset_root(place.roots, dataset), landmarker.session.scheme.name
+        faces = load_faces(dataset, split, root, scheme=scheme, conversion=tests.conversion)
         rows: list[FaceError] = []
         for row in score(faces, landmarker, dataset, split):
             rows.append(row)
@@ -119,12 +118,6 @@ def _rows(
         out.mkdir(parents=True, exist_ok=True)
         write_rows(rows_file(out, name), rows)
         yield name, rows
-
-
-def _faces(dataset: str, split: str, conversion: str, root: Path, landmarker: Landmarker) -> list[Annotation]:
-    if lookup(DATASETS, dataset, kind="dataset").scheme is None:
-        return load_dataset(dataset, root, split)
-    return load_dataset(dataset, root, split, scheme=landmarker.session.scheme.name, variant=conversion or None)
 
 
 def _plain_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:

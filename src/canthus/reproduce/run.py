@@ -1,6 +1,5 @@
 """Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +17,10 @@ from canthus.recipes.config import (
     FitConfig,
     Progress,
     TrainConfig,
+    as_json,
+    completed,
     dataset_names,
-    from_values,
+    dataset_root,
     load_fit,
     load_recipe,
     to_values,
@@ -174,7 +175,7 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     if job.plan.way != FILE:
-        found["settings"] = _completed(found.get("settings", {}), type(job_config(job, folder)))
+        found["settings"] = completed(type(job_config(job, folder)), found.get("settings", {}))
     asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
@@ -189,20 +190,7 @@ def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]
     asked = {"measure": measure, "sets": list(job.sets(scale).values()), "settings": settings}
     if job.plan.way == PRUNE:
         asked["pruning"] = asdict(_pruning(job.plan))
-    return _as_json(asked)
-
-
-def _completed(settings: dict[str, Any], kind: type[TrainConfig | FitConfig]) -> dict[str, Any]:
-    """Settings of an earlier version with the defaults of the fields that were added since."""
-    with contextlib.suppress(ConfigError):
-        return _as_json(to_values(from_values(kind, settings)))
-    return settings
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as read back from JSON: tuples become lists."""
-    made: dict[str, Any] = json.loads(json.dumps(values))
-    return made
+    return as_json(asked)
 
 
 COSTS = "costs.json"
@@ -296,7 +284,7 @@ class Reproduction:
             DataError: a dataset is missing or damaged.
         """
         for dataset in self.datasets():
-            place.root_of(dataset)  # a missing folder is an error now, not after an hour of training
+            dataset_root(place.roots, dataset)  # a missing folder is an error now, not after an hour of training
         made = []
         for number, job in enumerate(self.jobs, start=1):
             tell.write(f"[bold]{number}/{len(self.jobs)}[/] {job.folder}: {self.paper.entries[job.entry].label}")
