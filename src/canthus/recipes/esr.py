@@ -45,13 +45,8 @@ def fit_cascade(
     if config.augmentation.flip:
         raise ConfigError("A cascade sees every picture and its mirror image; leave augmentation.flip at 0")
     rng = np.random.default_rng(config.seed)
-
-    def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
-        root = dataset_root(roots, source.dataset)
-        return load_dataset(source.dataset, root, source.split, scheme=config.scheme)
-
     packs = [
-        load_crops(faces_of(source), cache, progress=functools.partial(progress, source.name))
+        load_crops(_faces(source, config, roots), cache, progress=functools.partial(progress, source.name))
         for source in config.train
     ]
     pictures, truth = _training_pictures(packs, config, rng)
@@ -79,7 +74,7 @@ def fit_cascade(
     for source in config.validation:
         held = crop_held_out(
             source.name,
-            faces_of(source),
+            _faces(source, config, roots),
             cache,
             size=config.size,
             margin=config.margin,
@@ -106,3 +101,8 @@ def _training_pictures(
     if not np.isfinite(truth).all():
         raise DataError("A cascade needs every point of every training face, but some faces lack points")
     return np.stack(pictures), truth
+
+
+def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
+    root = dataset_root(roots, source.dataset)
+    return load_dataset(source.dataset, root, source.split, scheme=config.scheme)

@@ -135,7 +135,7 @@ def quantize(
         ModelFileError: the model cannot be quantized, or the error grows too much; the message has both errors.
         MissingExtraError: onnx is not installed.
     """
-    onnx = require("onnx", extra="train")
+    require("onnx", extra="train")
     _check_settings(settings)
     session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
     seen, held = (
@@ -173,11 +173,7 @@ def quantize(
         ),
     )
     _refuse_loss(report, settings)
-    finished = finished_model(onnx.load_from_string(content), _card(session.card, report))
-    LandmarkSession(finished, source=path.name)  # a file that cannot be opened is not written
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(finished)
-    return replace(report, size_bytes=len(finished))
+    return replace(report, size_bytes=_write(report, content, session.card))
 
 
 def _check_settings(settings: QuantizeSettings) -> None:
@@ -317,9 +313,14 @@ def _refuse_loss(report: QuantizeReport, settings: QuantizeSettings) -> None:
     )
 
 
-def _card(card: ModelCard, report: QuantizeReport) -> ModelCard:
-    """The card of the float model with the metrics of the int8 file."""
+def _write(report: QuantizeReport, content: bytes, card: ModelCard) -> int:
+    """Write the file with the float model's card and the metrics of the int8 file; return its size."""
     name = report.quantization.checked_on
     metrics = {f"{name}/nme_ion": round(report.nme, 6)}
     metrics |= {f"{name}/{key}": value for key, value in report.confidence.items()}
-    return replace(card, name=report.path.stem, metrics=metrics, quantization=report.quantization)
+    own = replace(card, name=report.path.stem, metrics=metrics, quantization=report.quantization)
+    finished = finished_model(require("onnx", extra="train").load_from_string(content), own)
+    LandmarkSession(finished, source=report.path.name)  # a file that cannot be opened is not written
+    report.path.parent.mkdir(parents=True, exist_ok=True)
+    report.path.write_bytes(finished)
+    return len(finished)
