@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from canthus.data import LANDMARK_SETS, check_dataset, load_dataset
+from canthus.data import check_dataset, landmark_sets, load_dataset
 from canthus.errors import ConfigError, DataError
 from canthus.images import read_image
 from canthus.losses.weights import weigh_points
@@ -161,7 +161,7 @@ def check_landmark_set(name: str, root: Path, empty: Path) -> None:
         root: a small copy of the dataset.
         empty: an empty folder.
     """
-    for split in LANDMARK_SETS[name].splits:
+    for split in landmark_sets()[name].splits:
         check_split(name, root, split)
     check_division(name, root)
     check_repetition(name, root)
@@ -192,7 +192,7 @@ def check_division(name: str, root: Path) -> None:
     assert not {face.group for face in fit} & {face.group for face in validation}
     assert not {face.key for face in fit} & {face.key for face in validation}
     tests = [load_dataset(name, root, f"fold-{number}-of-3-test") for number in (1, 2, 3)]
-    whole = load_dataset(name, root, LANDMARK_SETS[name].folds)
+    whole = load_dataset(name, root, landmark_sets()[name].folds)
     assert sorted(face.key for faces in tests for face in faces) == [face.key for face in whole]
     for number, test in enumerate(tests, start=1):
         train = load_dataset(name, root, f"fold-{number}-of-3-train")
@@ -202,7 +202,7 @@ def check_division(name: str, root: Path) -> None:
 
 def check_repetition(name: str, root: Path) -> None:
     """Reading twice gives the same."""
-    split = LANDMARK_SETS[name].splits[0]
+    split = landmark_sets()[name].splits[0]
     first, second = (load_dataset(name, str(root), split) for _ in range(2))
     assert [(a.key, a.group, a.points.tolist()) for a in first] == [(b.key, b.group, b.points.tolist()) for b in second]
 
@@ -213,7 +213,7 @@ def check_refusals(name: str, root: Path, empty: Path) -> None:
         load_dataset(name, root, "nosuchsplit")
     for folder in (empty, empty / "none"):
         with pytest.raises(DataError, match="expected"):
-            load_dataset(name, folder, LANDMARK_SETS[name].splits[0])
+            load_dataset(name, folder, landmark_sets()[name].splits[0])
         with pytest.raises(DataError, match="expected"):
             check_dataset(name, folder)
 
@@ -223,7 +223,7 @@ def check_report(name: str, root: Path) -> None:
     report = check_dataset(name, root)
     assert [str(problem) for problem in report.problems] == []
     assert report.faces == report.pictures > 0
-    broken = load_dataset(name, root, LANDMARK_SETS[name].splits[0])[0]
+    broken = load_dataset(name, root, landmark_sets()[name].splits[0])[0]
     broken.path.write_bytes(b"no picture")
     report = check_dataset(name, root)
     assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from canthus.data import DATASETS, LANDMARK_SETS
+from canthus.data import DATASETS
 from canthus.data.synthetic import draw_face
 from canthus.images import write_image
 from canthus.losses import LOSSES
@@ -122,7 +122,6 @@ def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "strides", module("network").Strides)
     monkeypatch.setitem(LOSSES, "bowl", module("loss").bowl_loss)
     monkeypatch.setitem(DATASETS, "arrays", module("dataset").DATASET)
-    monkeypatch.setitem(LANDMARK_SETS, "arrays", DATASETS["arrays"])  # follows from the table at import
 
 
 def write_arrays(root: Path, faces: int = 24) -> Path:

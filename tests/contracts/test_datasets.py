@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data import LANDMARK_SETS
+from canthus.data import landmark_sets
 from canthus.data.formats import write_pts
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.images import write_image
@@ -141,7 +141,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "celeba": _write_celeba,
     "folder": _write_folder,
 }
-EVERY_SPLIT = [(name, split) for name, dataset in LANDMARK_SETS.items() for split in dataset.splits]
+EVERY_SPLIT = [(name, split) for name, dataset in landmark_sets().items() for split in dataset.splits]
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_dataset_is_asked() -> None:
-    assert set(WRITERS) == set(LANDMARK_SETS)
+    assert set(WRITERS) == set(landmark_sets())
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
@@ -161,24 +161,24 @@ def test_faces_are_whole_and_their_keys_sorted(roots: dict[str, Path], name: str
     check_split(name, roots[name], split)
 
 
-@pytest.mark.parametrize("name", LANDMARK_SETS)
+@pytest.mark.parametrize("name", landmark_sets())
 def test_fit_validation_and_folds_share_no_group(roots: dict[str, Path], name: str) -> None:
     check_division(name, roots[name])
 
 
-@pytest.mark.parametrize("name", LANDMARK_SETS)
+@pytest.mark.parametrize("name", landmark_sets())
 def test_reading_twice_gives_the_same(roots: dict[str, Path], name: str) -> None:
     check_repetition(name, roots[name])
 
 
-@pytest.mark.parametrize("name", LANDMARK_SETS)
+@pytest.mark.parametrize("name", landmark_sets())
 def test_an_unknown_split_and_a_root_without_the_layout_are_refused(
     roots: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
     check_refusals(name, roots[name], tmp_path)
 
 
-@pytest.mark.parametrize("name", LANDMARK_SETS)
+@pytest.mark.parametrize("name", landmark_sets())
 def test_check_finds_a_broken_picture_and_nothing_else(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path)
     check_report(name, tmp_path)

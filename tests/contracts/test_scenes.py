@@ -8,7 +8,7 @@ import pytest
 
 from canthus.data import check_dataset
 from canthus.data.formats import write_pts
-from canthus.data.scenes import SCENE_SETS, load_scenes
+from canthus.data.scenes import load_scenes, scene_sets
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError, DataError
 from canthus.images import read_image, write_image
@@ -123,8 +123,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "widerface": _write_widerface,
     "fddb": _write_fddb,
 }
-EVERY_SPLIT = [(name, split) for name, kind in SCENE_SETS.items() for split in kind.splits]
-DIVIDED = [name for name, kind in SCENE_SETS.items() if "fit" in kind.splits]
+EVERY_SPLIT = [(name, split) for name, kind in scene_sets().items() for split in kind.splits]
+DIVIDED = [name for name, kind in scene_sets().items() if "fit" in kind.splits]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_set_is_asked() -> None:
-    assert set(WRITERS) == set(SCENE_SETS)
+    assert set(WRITERS) == set(scene_sets())
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
@@ -168,32 +168,32 @@ def test_fit_and_validation_share_no_group(roots: dict[str, Path], name: str) ->
     assert not {scene.group for scene in fit} & {scene.group for scene in validation}
 
 
-@pytest.mark.parametrize("name", SCENE_SETS)
+@pytest.mark.parametrize("name", scene_sets())
 def test_unknown_split_is_refused_with_the_known_ones(roots: dict[str, Path], name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"Unknown split.*Known:.*{SCENE_SETS[name].splits[0]}"):
+    with pytest.raises(ConfigError, match=rf"Unknown split.*Known:.*{scene_sets()[name].splits[0]}"):
         load_scenes(name, roots[name], "nosuchsplit")
 
 
-@pytest.mark.parametrize("name", SCENE_SETS)
+@pytest.mark.parametrize("name", scene_sets())
 def test_a_root_without_the_layout_is_refused(tmp_path: Path, name: str) -> None:
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match="expected"):
-            load_scenes(name, root, SCENE_SETS[name].splits[0])
+            load_scenes(name, root, scene_sets()[name].splits[0])
         with pytest.raises(DataError, match="expected"):
             check_dataset(name, root)
 
 
-@pytest.mark.parametrize("name", SCENE_SETS)
+@pytest.mark.parametrize("name", scene_sets())
 def test_check_finds_nothing_wrong_with_a_whole_set(roots: dict[str, Path], name: str) -> None:
     report = check_dataset(name, roots[name])
     assert [str(problem) for problem in report.problems] == []
     assert report.faces == report.pictures > 0
 
 
-@pytest.mark.parametrize("name", SCENE_SETS)
+@pytest.mark.parametrize("name", scene_sets())
 def test_check_sees_a_broken_picture(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path)
-    broken = load_scenes(name, tmp_path, SCENE_SETS[name].splits[0])[0]
+    broken = load_scenes(name, tmp_path, scene_sets()[name].splits[0])[0]
     broken.path.write_bytes(b"no picture")
     report = check_dataset(name, tmp_path)
     assert [(problem.kind, problem.where) for problem in report.problems] == [("unreadable picture", broken.key)]

@@ -42,8 +42,10 @@ DATASETS = {
 }
 """Every dataset by name."""
 
-LANDMARK_SETS = {name: dataset for name, dataset in DATASETS.items() if dataset.scan_faces is not None}
-"""The datasets with landmarks, which ``load_dataset`` reads."""
+
+def landmark_sets() -> dict[str, Dataset]:
+    """The datasets with landmarks, which ``load_dataset`` reads, by name."""
+    return {name: dataset for name, dataset in DATASETS.items() if dataset.scan_faces is not None}
 
 
 def load_dataset(
@@ -52,7 +54,7 @@ def load_dataset(
     """Read the faces of one split of a dataset, sorted by key.
 
     Args:
-        name: a key of ``LANDMARK_SETS``.
+        name: a key of ``DATASETS`` whose set has landmarks.
         root: folder of the dataset, in its official layout.
         split: one of the set's splits, or a fold of the split ``Dataset.folds``.  ``fold-1-of-3-test`` is the first of
             three folds by group and ``fold-1-of-3-train`` the other two; ``fold-1-of-3-fit`` and
@@ -65,7 +67,7 @@ def load_dataset(
         ConfigError: unknown dataset, split or scheme, or no such conversion.
         DataError: ``root`` lacks the dataset's layout, or a file is damaged.
     """
-    dataset, root = lookup(LANDMARK_SETS, name, kind="dataset"), Path(root)
+    dataset, root = lookup(landmark_sets(), name, kind="dataset"), Path(root)
     if dataset.scheme is None:
         if variant is not None:
             raise ConfigError(f"{name} is read without conversion, found the variant {variant!r}; leave it out")

@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from canthus.data import DATASETS, load_dataset
-from canthus.data.datasets import boxes_scene
+from canthus.data.datasets import Dataset, boxes_scene
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
 from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Annotation, Scene
 
-SCENE_SETS = {
-    name: dataset for name, dataset in DATASETS.items() if dataset.scan_scenes is not None or dataset.faces_as_scenes
-}
-"""The datasets that ``load_scenes`` reads."""
+
+def scene_sets() -> dict[str, Dataset]:
+    """The datasets that ``load_scenes`` reads, by name."""
+    return {name: d for name, d in DATASETS.items() if d.scan_scenes is not None or d.faces_as_scenes}
 
 
 def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Scene]:
     """Read the pictures of one split of a dataset with all their labelled faces, sorted by key.
 
     Args:
-        name: a key of ``SCENE_SETS``.
+        name: a key of ``DATASETS`` whose set has face boxes or 68 points.
         root: folder of the dataset, in its official layout.
         split: one of the set's splits, or a fold as in ``canthus.data.load_dataset``.
 
@@ -35,7 +35,7 @@ def load_scenes(name: str, root: str | os.PathLike[str], split: str) -> list[Sce
         ConfigError: unknown set or split.
         DataError: ``root`` lacks the set's layout, or a file is damaged.
     """
-    dataset = lookup(SCENE_SETS, name, kind="set of scenes")
+    dataset = lookup(scene_sets(), name, kind="set of scenes")
     if dataset.scan_scenes is None:
         return scenes_of_faces(load_dataset(name, root, split, scheme=IBUG_68.name))
     return dataset.scenes(Path(root), split)

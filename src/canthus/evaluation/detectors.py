@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from canthus.data.scenes import SCENE_SETS, load_scenes
+from canthus.data.scenes import load_scenes, scene_sets
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP, match_scenes
 from canthus.evaluation.detection_report import DetectorReport, detector_json, write_detection_rows
@@ -57,7 +57,7 @@ def evaluate_detectors(
     """Evaluate face detectors on a dataset.
 
     Args:
-        dataset: a key of ``canthus.data.scenes.SCENE_SETS``.
+        dataset: a key of ``canthus.data.DATASETS``.
         split: if None, the dataset's ``default_scene_split``.
         detectors: names or ONNX files as in ``create_detector``; the default one if there are no predictions either.
         predictions: folders of detections, ``<event>/<picture>.txt`` as for WIDER FACE.
@@ -81,7 +81,7 @@ def evaluate_detectors(
         raise ConfigError("The official protocol is only for dataset widerface, split val; leave it out here")
     settings: dict[str, Any] = {"model": detector_model, "size": detector_size, "tiles": detector_tiles}
     _check(detectors, predictions, least_score=least_score, min_overlap=min_overlap, **settings)
-    split = split or lookup(SCENE_SETS, dataset, kind="set of pictures with faces").default_scene_split
+    split = split or lookup(scene_sets(), dataset, kind="set of pictures with faces").default_scene_split
     scenes = load_scenes(dataset, root, split)
     cv2.setNumThreads(threads)
     least = LEAST_SCORE if least_score is None else least_score

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, final, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import LANDMARK_SETS, load_dataset
+from canthus.data import landmark_sets, load_dataset
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter, match_boxes
 from canthus.evaluation.predictions import (
@@ -128,7 +128,7 @@ def evaluate(
 
     Args:
         model: name of an embedded model, or a model file (``.onnx`` with a model card, ``.npz``); ``default`` if None.
-        dataset: name of a dataset, a key of ``canthus.data.LANDMARK_SETS``.
+        dataset: name of a dataset, a key of ``canthus.data.DATASETS``.
         root: folder of the dataset, or of the pictures of ``predictions``.
         predictions: file to score instead of a model: JSON with ground truth as ``write_predictions`` writes it, JSON
             of ``canthus detect`` (needs ``dataset`` and ``root``), or rows (``.csv``, ``.parquet``).
@@ -182,7 +182,7 @@ def load_truth(
     """
     if dataset is None or root is None:
         raise ConfigError("Expected the name of a dataset and its folder, such as dataset 300w and root DIR")
-    known = lookup(LANDMARK_SETS, dataset, kind="dataset")
+    known = lookup(landmark_sets(), dataset, kind="dataset")
     splits = (split,) if split else known.default_splits
     if not splits:
         raise ConfigError(f"{dataset} has no default split; choose one of {', '.join(known.splits)}")

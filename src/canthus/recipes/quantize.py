@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
-from canthus.data import LANDMARK_SETS, load_dataset
+from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
 from canthus.errors import ConfigError, ModelFileError
 from canthus.export.onnx import finished_model
@@ -235,7 +235,7 @@ def split_name(name: str) -> tuple[str, str]:
     dataset, slash, split = name.partition("/")
     if not slash or not split:
         raise ConfigError(f"Cannot read {name!r}; expected DATASET/SPLIT such as 300w/fit, or folder/all")
-    splits = lookup(LANDMARK_SETS, dataset, kind="dataset").splits
+    splits = lookup(landmark_sets(), dataset, kind="dataset").splits
     lookup(dict.fromkeys(splits), split, kind=f"split of {dataset}")
     return dataset, split
 

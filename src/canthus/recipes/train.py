@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from canthus.data import LANDMARK_SETS, load_dataset
+from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import CropPack, ScenePack, load_crops, load_scene_pack
 from canthus.data.scenes import load_scenes
 from canthus.data.splits import face_kinds
@@ -258,7 +258,7 @@ def load_faces(dataset: str, split: str, root: Path, *, scheme: str, conversion:
         ConfigError: unknown names, or the set has another scheme and cannot be converted.
         DataError: the dataset is missing or damaged.
     """
-    if lookup(LANDMARK_SETS, dataset, kind="dataset").scheme is None:
+    if lookup(landmark_sets(), dataset, kind="dataset").scheme is None:
         return load_dataset(dataset, root, split)
     return load_dataset(dataset, root, split, scheme=scheme, variant=conversion or None)
 
