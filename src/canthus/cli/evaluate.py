@@ -15,7 +15,7 @@ from rich.progress import track
 from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption, DetectorTilesOption
 from canthus.cli.output import write_json
 from canthus.cli.tables import covered_tables, jitter_table, report_tables
-from canthus.data import LANDMARK_SETS
+from canthus.data import landmark_sets
 from canthus.errors import ConfigError, MissingExtraError
 from canthus.evaluation.jitter import evaluate_jitter
 from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report
@@ -41,7 +41,7 @@ PredictionsOption = Annotated[
         "May be repeated with --occlusion, for files of rows."
     ),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(LANDMARK_SETS)}.")]
+DatasetOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(landmark_sets())}.")]
 RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the pictures of --predictions.")]
 SplitOption = Annotated[
     str | None,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
 from canthus.cli.output import number, percent, write_json
-from canthus.data.scenes import SCENE_SETS
+from canthus.data.scenes import scene_sets
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP
 from canthus.evaluation.detection_report import (
@@ -28,7 +28,7 @@ from canthus.evaluation.detectors import LEAST_SCORE, evaluate_detectors, write_
 from canthus.evaluation.plots import plot_detectors
 from canthus.evaluation.wider_face import LEVELS, write_wider_predictions
 
-DatasetOption = Annotated[str, typer.Option(help=f"One of {', '.join(SCENE_SETS)}.")]
+DatasetOption = Annotated[str, typer.Option(help=f"One of {', '.join(scene_sets())}.")]
 RootOption = Annotated[Path, typer.Option(help="Folder of the dataset.")]
 SplitOption = Annotated[
     str | None, typer.Option(help="Part of the dataset.", show_default="its test or validation part")
