@@ -41,7 +41,7 @@ MERGED = {
     "evaluation.rows": "evaluation.protocols",
     "evaluation.detectors": "evaluation.detection_run",
     "evaluation.reliability": "evaluation.calibration",
-    "evaluation.occlusion": "evaluation.occlusion_report",
+    "evaluation.occlusion": "evaluation.occlusion_report evaluation.mask_sheet",
     "evaluation.detection_report": "evaluation.detection_figures",
     "evaluation.wider_face": "evaluation.wider_files",
     "evaluation.plots": "evaluation.detection_plots evaluation.reliability_plot",

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from canthus.cli.options import JsonFractionsOption
 from canthus.cli.output import write_json
+from canthus.cli.tables import number_columns
 from canthus.errors import ConfigError
 from canthus.evaluation.statistics import (
     RESAMPLES,
@@ -52,9 +54,7 @@ def compare(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the bootstrap.")] = 0,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON, in fractions; - is stdout.")
-    ] = None,
+    json: JsonFractionsOption = None,
 ) -> None:
     """Test whether two or more models differ by more than chance on the same faces.
 
@@ -104,9 +104,8 @@ def _fold_table(sets: ErrorSets, found: FoldComparison) -> Table:
         for path, what in zip(found.sizes, sets.what, strict=True)
     )
     spread = f"mean {_error(sets.metric, found.mean)}, deviation of the folds {_error(sets.metric, found.deviation)}"
-    table = Table(title=escape(f"{sets.metric} of {len(numbers)} folds\n{listed}\n{spread}"), caption=FOLDS)
-    for name in ("folds", "t", "p", "p (Welch)", "W", "p (Levene)"):
-        table.add_column(name, justify="right")
+    title = escape(f"{sets.metric} of {len(numbers)} folds\n{listed}\n{spread}")
+    table = Table(*number_columns(("folds", "t", "p", "p (Welch)", "W", "p (Levene)")), title=title, caption=FOLDS)
     for test in found.tests:
         pair = f"{numbers[test.first]}, {numbers[test.second]}"
         table.add_row(pair, f"{test.t:.2f}", _p(test.t_p), _p(test.welch_p), f"{test.levene:.2f}", _p(test.levene_p))

@@ -8,14 +8,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, track
 
-from canthus.cli.options import DetectorOption
+from canthus.cli.options import DetectorOption, JsonOption
 from canthus.cli.output import write_json
 from canthus.data import DATASETS, Report, check_dataset
 from canthus.data.datasets import counted
 from canthus.errors import ConfigError
-from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets, pictured_faces
+from canthus.evaluation.occlusion import drawn_faces, mask_sheets
 from canthus.evaluation.run import load_truth
-from canthus.images import write_image
+from canthus.images import read_image, write_image
 from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
 from canthus.runtime.pipeline import load_pipeline
 
@@ -31,9 +31,7 @@ def data() -> None:
 def check(
     dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)} (your own pictures with landmarks).")],
     root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder', its csv or json file also works.")],
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     scheme: Annotated[
         str | None, typer.Option(help="Point scheme of a 'folder', if its number of points is ambiguous.")
     ] = None,
@@ -71,7 +69,8 @@ def masks(
         chosen = list(drawn_faces(faces, np.random.default_rng(seed)))
     else:
         _, annotations = load_truth(dataset, root, split)
-        chosen = list(pictured_faces(annotations[:: max(1, len(annotations) // faces)][:faces]))
+        spread = annotations[:: max(1, len(annotations) // faces)][:faces]
+        chosen = [(read_image(truth.path), truth) for truth in spread]
     for name, picture in mask_sheets(chosen, seed=seed):
         path = out / f"{name}.png"
         write_image(path, picture)

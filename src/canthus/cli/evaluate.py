@@ -12,7 +12,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import track
 
-from canthus.cli.options import DetectorModelOption, DetectorOption, DetectorSizeOption, DetectorTilesOption
+from canthus.cli.options import (
+    DetectorModelOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+    JsonFractionsOption,
+)
 from canthus.cli.output import write_json
 from canthus.cli.tables import covered_tables, jitter_table, report_tables
 from canthus.data import landmark_sets
@@ -64,9 +70,6 @@ SeedOption = Annotated[int | None, typer.Option(help="Random seed of --box-jitte
 SchemeOption = Annotated[
     str | None,
     typer.Option(help="Point scheme of a folder, or of predictions that do not state it.", show_default="ibug_68"),
-]
-JsonOption = Annotated[
-    str | None, typer.Option(metavar="FILE|-", help="Write the numbers as JSON, in fractions; - is stdout.")
 ]
 OutOption = Annotated[
     Path | None,
@@ -132,7 +135,7 @@ def evaluate(
     box_jitter: JitterOption = None,
     seed: SeedOption = None,
     scheme: SchemeOption = None,
-    json: JsonOption = None,
+    json: JsonFractionsOption = None,
     out: OutOption = None,
     rows: RowsOption = None,
     worst: WorstOption = None,

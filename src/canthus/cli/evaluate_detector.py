@@ -3,23 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
-from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption
+from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption, JsonFractionsOption
 from canthus.cli.output import number, percent, write_json
+from canthus.cli.tables import number_columns
 from canthus.data.scenes import scene_sets
 from canthus.errors import ConfigError
 from canthus.evaluation.detection import MIN_OVERLAP
 from canthus.evaluation.detection_report import (
     DetectorFigures,
     DetectorReport,
+    Recalls,
     detector_figures,
     detector_json,
     write_detection_rows,
@@ -60,9 +62,6 @@ OfficialOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Plot precision against recall, and recall by size.")
 ]
-JsonOption = Annotated[
-    str | None, typer.Option(metavar="FILE|-", help="Write the figures as JSON, in fractions; - is stdout.")
-]
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write one row per detection and per labelled face.")
 ]
@@ -90,7 +89,7 @@ def evaluate_detector(
     write_predictions: WriteOption = None,
     official: OfficialOption = False,
     plot: PlotOption = None,
-    json: JsonOption = None,
+    json: JsonFractionsOption = None,
     rows: CsvOption = None,
     out: OutOption = None,
     worst: WorstOption = None,
@@ -185,7 +184,7 @@ def _cells(report: DetectorReport, figures: DetectorFigures) -> dict[str, str]:
     }
 
 
-def _recall_table(title: str, groups: Mapping[str, Mapping[str, tuple[int, float]]]) -> Table:
+def _recall_table(title: str, groups: Mapping[str, Recalls]) -> Table:
     """Recall of each detector in groups of faces, each with its number of faces."""
     first = next(iter(groups.values()))
     table = _table(title, [f"{escape(name)}\nn={faces}" for name, (faces, _) in first.items()])
@@ -209,9 +208,6 @@ def _offset_table(figures: Mapping[str, DetectorFigures]) -> Table:
     return table
 
 
-def _table(title: str, headings: Sequence[str], *, caption: str | None = None, collapse_padding: bool = False) -> Table:
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=collapse_padding)
-    table.add_column("detector", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
+def _table(title: str, headings: Sequence[str], **style: Any) -> Table:
+    columns = (Column("detector", overflow="fold"), *number_columns(headings))
+    return Table(*columns, title=title, box=SIMPLE_HEAD, pad_edge=False, **style)

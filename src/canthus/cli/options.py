@@ -51,6 +51,10 @@ JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - is standard output.")
 ]
 
+JsonFractionsOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE|-", help="Write the numbers as JSON, in fractions; - is standard output."),
+]
 RecipeArgument = Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file. 'list' prints all names.")]
 CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint of a run: best.ckpt or last.ckpt.")]
 SetOption = Annotated[

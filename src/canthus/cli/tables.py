@@ -1,11 +1,12 @@
 """Tables that several commands print."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from canthus.cli.output import number, percent
 from canthus.data.datasets import USUAL
@@ -19,12 +20,16 @@ from canthus.evaluation.rows import FaceError, protocol_of
 from canthus.evaluation.summary import Summary, divide, summarize
 
 
+def number_columns(names: Iterable[str], *, no_wrap: bool = False) -> list[Column]:
+    """Columns of numbers, for ``Table``."""
+    return [Column(name, justify="right", no_wrap=no_wrap) for name in names]
+
+
 def cost_table(result: Benchmark) -> Table:
     """Table of costs, one row per model; at most 80 characters wide for a short name."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("model", overflow="fold")
-    for name in ("MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%")
+    columns = (Column("model", overflow="fold"), *number_columns(names, no_wrap=True))
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for cost in result.models:
         time = cost.latency
         table.add_row(
@@ -52,10 +57,8 @@ def report_tables(report: Report) -> list[Table]:
 def error_table(report: Report) -> Table:
     """Errors over all faces and over each subset, in the metrics that are usual for the dataset."""
     heads, caption, numbers = _TABLES.get(report.dataset, _USUAL_TABLE)
-    table = Table(title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
-    table.add_column("faces of")
-    for name in ("faces", "missed", *heads):
-        table.add_column(name, justify="right")
+    columns = number_columns(("faces", "missed", *heads))
+    table = Table("faces of", *columns, title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
     for name, rows in {"all": report.rows, **divide(report.rows)}.items():
         summary = summarize(rows)
         table.add_row(escape(name), str(summary.faces), str(summary.missed), *numbers(summary))
@@ -64,9 +67,7 @@ def error_table(report: Report) -> Table:
 
 def part_table(report: Report) -> Table:
     """Mean error of each part of the face and, where the dataset marks them, of visible and hidden points."""
-    table = Table(title="by part of the face")
-    table.add_column("part")
-    table.add_column("NME ION %", justify="right")
+    table = Table("part", *number_columns(["NME ION %"]), title="by part of the face")
     summary = summarize(report.rows)
     for name, value in summary.parts.items():
         table.add_row(name.replace("_", " "), percent(value, 3))
@@ -79,14 +80,14 @@ def part_table(report: Report) -> Table:
 
 def openness_table(report: Report) -> Table:
     """Errors of the predicted openness of eyes and mouth."""
+    names = ("eyes\nNME %", "EAR\nerror", "EAR\nbias", "EAR\ncorr.", "narrow\neyes", "bias,\nnarrow", "MAR\nerror")
     table = Table(
+        "faces of",
+        *number_columns(names),
         title="eyes and mouth, open or shut",
         caption="NME: of the points of both eyes, ION; EAR, MAR: mean height over width\n"
         f"bias: predicted less true; narrow: eyes with a true EAR below {NARROW}",
     )
-    table.add_column("faces of")
-    for name in ("eyes\nNME %", "EAR\nerror", "EAR\nbias", "EAR\ncorr.", "narrow\neyes", "bias,\nnarrow", "MAR\nerror"):
-        table.add_column(name, justify="right")
     for name, rows in {"all": report.rows, **divide(report.rows)}.items():
         summary = summarize(rows)
         found = summary.openness
@@ -105,13 +106,7 @@ def openness_table(report: Report) -> Table:
 
 def confidence_table(found: Reliability) -> Table:
     """How well the confidence of the points is calibrated."""
-    table = Table(
-        title=f"confidence: right within {100 * found.tolerance:g} % of the face box",
-        caption="ECE: mean gap between confidence and share of right points\n"
-        "AUROC: chance that a wrong point has less confidence than a right one\n"
-        "rank: correlation of confidence with the error, -1 at best",
-    )
-    columns = {
+    cells = {
         "points": str(found.points),
         "right\n%": percent(found.right, 2),
         "confidence\n%": percent(found.confidence, 2),
@@ -121,22 +116,26 @@ def confidence_table(found: Reliability) -> Table:
         "AUROC\n%": percent(found.auroc, 2),
         "rank": number(found.rank_correlation),
     }
-    for name in columns:
-        table.add_column(name, justify="right")
-    table.add_row(*columns.values())
+    table = Table(
+        *number_columns(cells),
+        title=f"confidence: right within {100 * found.tolerance:g} % of the face box",
+        caption="ECE: mean gap between confidence and share of right points\n"
+        "AUROC: chance that a wrong point has less confidence than a right one\n"
+        "rank: correlation of confidence with the error, -1 at best",
+    )
+    table.add_row(*cells.values())
     return table
 
 
 def jitter_table(jitter: JitterReport) -> Table:
     """Mean error over the size of the jitter for each kind, and in detected boxes."""
     table = Table(
+        "",
+        *number_columns(f"{100 * fraction:g} %" for fraction in FRACTIONS),
         title=escape(f"{jitter.title}\nNME ION % in true boxes jittered by up to % of their longer side"),
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("")
-    for fraction in FRACTIONS:
-        table.add_column(f"{100 * fraction:g} %", justify="right")
     for kind, levels in jitter.curves().items():
         table.add_row(kind, *(percent(error, 3) for error in levels.values()))
     for name, error in jitter.lines().items():
@@ -147,9 +146,9 @@ def jitter_table(jitter: JitterReport) -> Table:
 def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) -> Iterator[Table]:
     """For each model a table of all faces; then one table of all models for frontal and one for profile faces."""
     for name, rows in models.items():
-        table = _covered_table(f"{name}: {rows[0].dataset} {rows[0].split}, occlusion {protocol}")
-        for heading in ("faces", "covered\n%", "NME\nION %", "x none", "visible\nION %", "hidden\nION %"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        names = ("faces", "covered\n%", "NME\nION %", "x none", "visible\nION %", "hidden\nION %")
+        title = f"{name}: {rows[0].dataset} {rows[0].split}, occlusion {protocol}"
+        table = _covered_table(title, number_columns(names, no_wrap=True))
         for line in cover_lines(rows):
             table.add_row(
                 escape(line.occlusion),
@@ -164,15 +163,13 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
     limit = round(math.degrees(PROFILE_YAW))
     for group, meaning in (("frontal", f"yaw up to {limit} degrees"), ("profile", f"yaw above {limit} degrees")):
         lines = {name: {line.occlusion: line for line in cover_lines(rows, group)} for name, rows in models.items()}
+        heads = (head for name in models for head in (f"{escape(name)}\nprinted", "\nsquared"))
         table = _covered_table(
             f"{group} faces ({meaning})",
+            number_columns(("faces", *heads)),
             "printed: NMSE by the paper's formula, which is the error over the inter-pupil distance\n"
             "squared: mean squared error over the squared inter-pupil distance; both in %",
         )
-        table.add_column("faces", justify="right")
-        for name in models:
-            table.add_column(f"{escape(name)}\nprinted", justify="right")
-            table.add_column("\nsquared", justify="right")
         for condition in dict.fromkeys(key for found in lines.values() for key in found):
             ours = [found.get(condition) for found in lines.values()]
             count = max(line.faces for line in ours if line)
@@ -180,10 +177,9 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
         yield table
 
 
-def _covered_table(title: str, caption: str | None = None) -> Table:
-    table = Table(title=escape(title), caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.add_column("covered")
-    return table
+def _covered_table(title: str, columns: Sequence[Column], caption: str | None = None) -> Table:
+    left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
+    return Table("covered", *columns, title=escape(title), caption=caption, box=SIMPLE_HEAD, **left)
 
 
 def _squares(line: CoverLine | None) -> tuple[str, str]:

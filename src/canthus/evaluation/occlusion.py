@@ -1,4 +1,4 @@
-"""Errors on faces that are covered on purpose: conditions, runs and the report."""
+"""Errors on faces that are covered on purpose: conditions, runs, the report and sheets of the masks."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from canthus.data.occluders import BITS, IRREGULAR, NATURAL, FacePlace, covered_share, place_face
-from canthus.data.occlusion import FILLS, painted, random_mask, seen_points
+from canthus.data.occlusion import FILLS, painted, random_cover, random_mask, seen_points
+from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.boxes import generator_for
 from canthus.evaluation.plots import plot_error_by_cover
@@ -28,8 +29,10 @@ from canthus.evaluation.run import (
     predict,
     refuse_options,
 )
+from canthus.evaluation.sheets import draw_dots, picture_tile, tile_rows
 from canthus.evaluation.summary import known_mean, null_for_nan
-from canthus.geometry import Affine, crop_square
+from canthus.geometry import Affine, crop_square, hull_box
+from canthus.images import crop_image
 from canthus.lookup import lookup
 from canthus.pose import head_pose
 from canthus.runtime.landmarker import Landmarker, open_model
@@ -366,3 +369,67 @@ def _line(name: str, rows: Sequence[FaceError], plain: float) -> CoverLine:
         nme_hidden=known_mean(row.nme_hidden for row in rows),
         ratio=error / plain if plain > 0 else math.nan,
     )
+
+
+TILE = 144
+"""Side of a face on a sheet in pixels."""
+_HIDDEN_COLOR = (255, 60, 50)
+_COLUMNS = 8
+
+
+def drawn_faces(count: int, rng: np.random.Generator) -> Iterator[tuple[Image, Annotation]]:
+    """Drawn faces, for use without a dataset."""
+    for number in range(count):
+        face, key = draw_face(rng, size=3 * TILE), f"drawn_{number}"
+        seen = np.ones(len(face.points), np.bool_)
+        truth = Annotation(key, Path(key), face.points, face.scheme, hull_box(face.points), seen, group=key)
+        yield face.image, truth
+
+
+def mask_sheets(faces: Sequence[tuple[Image, Annotation]], *, seed: int) -> Iterator[tuple[str, Image]]:
+    """One sheet for each occlusion protocol, and one sheet of faces covered as in training with ``cover``.
+
+    A sheet has one row for each face.  Covered points are red.
+
+    Args:
+        seed: random seed of the masks.
+
+    Yields:
+        Name and picture of each sheet.
+
+    Raises:
+        DataError: too few points of a face are known.
+        ValueError: there are no faces.
+    """
+    if not faces:
+        raise ValueError("A sheet of masks needs at least one face")
+    crops = [_face_crop(image, truth) for image, truth in faces]
+    for name, conditions in PROTOCOLS.items():
+        tiles = []
+        for image, truth in crops:
+            for condition in conditions:
+                face = cover_face(image, truth, condition, seed=seed)
+                label = condition.name.replace(" % of the", "%") if face.share else "none"
+                tiles.append(_mask_tile(face.image, f"{label}: {100 * face.share:.1f} %", face.truth))
+        yield name, tile_rows(tiles, columns=len(conditions))
+    rng = np.random.default_rng(seed)
+    tiles = []
+    for image, truth in crops:
+        for _ in range(_COLUMNS):
+            sample = random_cover(Sample(image, truth.points, truth.scheme), rng, chance=1.0)
+            seen = truth.visible if sample.visible is None else sample.visible
+            text = f"{(~seen).sum()} of {len(seen)} points"
+            tiles.append(_mask_tile(sample.image, text, replace(truth, visible=seen)))
+    yield "training", tile_rows(tiles, columns=_COLUMNS)
+
+
+def _face_crop(image: Image, truth: Annotation) -> tuple[UInt8[np.ndarray, "s s 3"], Annotation]:
+    crop, affine = crop_image(image, crop_square(truth.box, 1.5), TILE)
+    points = affine.apply(truth.points)
+    return crop, replace(truth, points=points, box=hull_box(points))
+
+
+def _mask_tile(picture: Image, text: str, truth: Annotation) -> UInt8[np.ndarray, "height width 3"]:
+    shown = picture.copy()
+    draw_dots(shown, truth.points[~truth.visible], _HIDDEN_COLOR, radius=1)
+    return picture_tile(shown, [text], width=TILE, text_scale=0.34)

@@ -10,14 +10,15 @@ import pytest
 
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
-from canthus.evaluation.mask_sheet import drawn_faces, mask_sheets
 from canthus.evaluation.occlusion import (
     PROFILE_YAW,
     PROTOCOLS,
     cover_face,
     cover_json,
     cover_lines,
+    drawn_faces,
     head_yaw,
+    mask_sheets,
     picture_centre,
     score_covered,
     write_cover_report,
