@@ -114,15 +114,15 @@ def at_score(rows: DetectionRows, score: float) -> AtScore:
     )
 
 
-def recall_by_size(rows: DetectionRows, score: float, *, edges: tuple[float, ...] = SIZE_EDGES) -> Recalls:
-    """Number of faces and recall at ``score`` in bins of face size, lower edges included; empty bins are left out."""
+def recall_by_size(rows: DetectionRows, score: float) -> Recalls:
+    """Recall at ``score`` between ``SIZE_EDGES``, lower edges included; empty bins are left out."""
     sizes = rows.truths.sizes
-    bins = {_bin_name(low, high): (sizes >= low) & (sizes < high) for low, high in pairwise(edges)}
+    bins = {_bin_name(low, high): (sizes >= low) & (sizes < high) for low, high in pairwise(SIZE_EDGES)}
     return _recall_of(bins, rows, score)
 
 
 def recall_by_label(rows: DetectionRows, score: float) -> Recalls:
-    """Number of faces and recall at ``score`` by label, in alphabetical order; empty if the dataset has no labels."""
+    """Recall at ``score`` by label, in alphabetical order; empty if the dataset has no labels."""
     labels, names = np.array(rows.truths.labels, np.str_), sorted(set(rows.truths.labels))
     if set(names) <= {""}:
         return {}

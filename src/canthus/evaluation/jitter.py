@@ -88,7 +88,7 @@ def evaluate_jitter(
 
 
 def measure_jitter(
-    annotations: Sequence[Annotation], predictor: Predictor, *, dataset: str, split: str, seed: int = 0
+    annotations: Sequence[Annotation], predictor: Predictor, *, dataset: str, split: str
 ) -> Iterator[JitterLevel]:
     """Predict every face in its true box, then in boxes that are shifted, scaled, and both, by growing fractions.
 
@@ -111,4 +111,4 @@ def measure_jitter(
         yield JitterLevel(kind, 0.0, true_boxes)
     for kind, (shift, scale) in KINDS.items():
         for fraction in FRACTIONS[1:]:
-            yield JitterLevel(kind, fraction, rows(BoxJitter(fraction, seed, shift=shift, scale=scale)))
+            yield JitterLevel(kind, fraction, rows(BoxJitter(fraction, shift=shift, scale=scale)))

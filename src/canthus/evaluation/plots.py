@@ -1,6 +1,7 @@
 """Plots of evaluations: error curves, box jitter, occlusion, cost, detectors and confidence (extra: plots).
 
-Each function writes one file; the suffix of ``path`` selects the format, and ``title`` says what was measured.
+Each function writes one file; the suffix of ``path`` selects the format, ``title`` says what was measured, and
+``boxes`` where the face boxes came from.
 """
 
 import os
@@ -50,7 +51,6 @@ def plot_error_curves(
         errors: name of the curve -> errors as fractions, NaN for missed faces.
         threshold: fraction above which a face counts as a failure; the plot ends a quarter beyond it.
         scale: what the errors are divided by, in words.
-        boxes: where the boxes came from, in words.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -225,9 +225,6 @@ def plot_reliability(path: StrPath, found: Reliability, *, title: str, boxes: st
     """Plot a reliability diagram: the share of right points against confidence, and the number of points below it.
 
     Calibrated confidence lies on the diagonal; below the diagonal the model is overconfident.
-
-    Args:
-        boxes: where the boxes came from, in words.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

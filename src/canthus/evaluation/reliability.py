@@ -100,8 +100,7 @@ class Reliability:
         ece: expected calibration error.
         auroc: probability that a wrong point has less confidence than a right one.
         rank_correlation: Spearman's correlation of confidence with the error; -1 is a perfect order.
-        seen: mean confidence of the points that are not labelled as hidden.
-        hidden: mean confidence of the points that are labelled as hidden.
+        seen, hidden: mean confidence of the points that are labelled as visible, and as hidden.
         bins: non-empty bins in ascending order.
     """
 
@@ -167,12 +166,10 @@ def score_reliability(predictions: Sequence[Prediction], *, tolerance: float) ->
     return reliability(np.concatenate(scores), np.concatenate(errors), tolerance=tolerance, visible=joined)
 
 
-def confidence_bins(
-    scores: Float[np.ndarray, " m"], right: Bool[np.ndarray, " m"], *, bins: int = BINS
-) -> tuple[Bin, ...]:
-    """Group points by confidence, in bins of equal width from 0 to 1; empty bins are left out."""
-    place = np.clip((np.asarray(scores, np.float64) * bins).astype(int), 0, bins - 1)
-    groups = [place == index for index in range(bins)]
+def confidence_bins(scores: Float[np.ndarray, " m"], right: Bool[np.ndarray, " m"]) -> tuple[Bin, ...]:
+    """Group points by confidence, in ``BINS`` bins of equal width from 0 to 1; empty bins are left out."""
+    place = np.clip((np.asarray(scores, np.float64) * BINS).astype(int), 0, BINS - 1)
+    groups = [place == index for index in range(BINS)]
     return tuple(Bin(int(g.sum()), float(scores[g].mean()), float(right[g].mean())) for g in groups if g.any())
 
 

@@ -71,8 +71,7 @@ class FaceError:
         nme_ion: error over the inter-ocular distance.
         nme_ipn: error over the inter-pupil distance.
         nme_box: error over sqrt(w h) of the ground-truth box.
-        nme_visible: error of the points labelled as visible, over the inter-ocular distance.
-        nme_hidden: error of the points labelled as hidden; NaN if there are none.
+        nme_visible, nme_hidden: error of the points labelled as visible, and as hidden, over the inter-ocular distance.
         nmse_ipn_squared: mean squared error over the squared inter-pupil distance.
         occlusion: condition under which the evaluation covered the face, or "".
         covered: share of the face that the evaluation covered.

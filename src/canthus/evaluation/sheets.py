@@ -29,14 +29,12 @@ _CLEAR_SIZE = 32.0
 def worst_sheet(
     predictions: Sequence[Prediction], rows: Sequence[FaceError], *, count: int, columns: int = 4, tile: int = 300
 ) -> Image:
-    """A contact sheet of the ``count`` worst faces, see ``worst_faces``.
+    """A contact sheet of the ``count`` worst faces or fewer, see ``worst_faces``.
 
     Truth is green and prediction red, with a line between the two places of each point; the blue frame is the box that
     the network was given.
 
     Args:
-        rows: their errors, in the same order.
-        count: number of faces, at least one; fewer if there are fewer.
         tile: side of each tile in pixels, without its caption.
 
     Raises:

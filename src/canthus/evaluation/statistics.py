@@ -35,8 +35,6 @@ class PairTest:
     """Tests of two independent sets of errors, such as two folds.
 
     Attributes:
-        first: name of the first set.
-        second: name of the second set.
         t: absolute value of Student's t for the difference of the means.
         t_p: probability of a t at least as large if the means were equal.
         welch_p: the same without the assumption of equal variances (Welch, 1947).
@@ -89,12 +87,10 @@ class ModelComparison:
         missed: number of faces that only the first, only the second, or both models missed.
         means: mean error of the first and of the second.
         difference: mean difference.
-        low: lower end of the bootstrap interval of the mean difference.
-        high: upper end of the interval.
+        low, high: ends of the bootstrap interval of the mean difference.
         t: Student's t of the paired test; NaN if all differences are equal.
         p: probability of a t at least that far from zero if the mean difference were zero.
-        better: share of the faces on which the second has the smaller error.
-        worse: share of the faces on which the second has the larger error.
+        better, worse: shares of the faces on which the second has the smaller, and the larger error.
         levene: Levene's W about the median, of the two sets of errors.
         levene_p: probability of a W at least as large if the spreads were equal.
     """
@@ -206,15 +202,12 @@ def compare_models(
 
 
 def bootstrap_interval(
-    values: Float[np.ndarray, " n"], *, rng: np.random.Generator, resamples: int = RESAMPLES, level: float = LEVEL
+    values: Float[np.ndarray, " n"], *, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """Percentile interval of the mean by the bootstrap (Efron, 1979).
 
-    Args:
-        values: one per face.
-
     Returns:
-        Lower and upper end; both the value itself for one value, and NaN without values.
+        Lower and upper end at ``LEVEL``; both the value itself for one value, and NaN without values.
 
     Raises:
         MissingExtraError: scipy is not installed.
@@ -227,7 +220,7 @@ def bootstrap_interval(
         np.mean,
         n_resamples=resamples,
         batch=max(1, _BATCH // len(values)),
-        confidence_level=level,
+        confidence_level=LEVEL,
         method="percentile",
         random_state=rng,
     )
@@ -254,7 +247,6 @@ class ErrorSets:
     """One number of every row of several files.
 
     Attributes:
-        metric: name of the number.
         what: dataset and split of each file.
         errors: path of the file -> key of a face -> its error, in the order of the files.
     """
@@ -280,9 +272,7 @@ class ErrorSets:
 def read_errors(files: Sequence[Path], metric: str | None = None) -> ErrorSets:
     """Read one number of every row from files that ``canthus evaluate --rows`` wrote.
 
-    Args:
-        files: files of rows.
-        metric: name of the number, one of ``METRICS``; if None, the usual one of the datasets.
+    ``metric`` is one of ``METRICS``; if None, the usual one of the datasets.
 
     Raises:
         ConfigError: a file is named twice, the metric is unknown, or the datasets have different usual metrics.

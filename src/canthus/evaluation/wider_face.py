@@ -95,7 +95,6 @@ class WiderPicture:
 
     Attributes:
         key: event and name of the picture without suffix, ``0--Parade/0_Parade_marchingband_1_20``.
-        boxes: all labelled faces.
         counted: for each of ``LEVELS``, which faces belong to it.
     """
 
