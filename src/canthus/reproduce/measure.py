@@ -27,7 +27,7 @@ class TestSets:
 
     Attributes:
         names: name of a test set in tables -> ``dataset/split``.
-        conversion: variant of the conversion for datasets of another scheme; the default variant if empty.
+        conversion: see ``load_faces``.
     """
 
     __test__ = False  # pytest takes the class for a test by its name

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, final
 
 from canthus.compression.prune import PruneSettings, Step
-from canthus.data.packs import CropPack
 from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
@@ -28,7 +27,7 @@ from canthus.recipes.config import (
 from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
-from canthus.recipes.train import Packs, Surroundings, pack_faces, train
+from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.reproduce.measure import MEASURES, TestSets
 from canthus.reproduce.plots import plot_costs, plot_covers
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
@@ -42,12 +41,7 @@ RESULT = "result.json"
 @final
 @dataclass(frozen=True)
 class Reporter:
-    """Functions that report progress.
-
-    Attributes:
-        progress: called with (what, done, total).
-        write: called with one line of text.
-    """
+    """Functions that report progress, and single lines of text."""
 
     progress: Progress = lambda what, done, total: None
     write: Callable[[str], None] = lambda line: None
@@ -97,19 +91,15 @@ def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
         return path
     packs = pack_faces(config, place, progress=tell.progress)
     if job.plan.way == PRUNE:
-        _prune(job, config, place, packs, tell)
+
+        def show(step: Step) -> None:
+            tell.progress(f"pruning {step.layer}, {step.channels} to {step.kept} channels", step.number, step.total)
+
+        prune(_checkpoint_of(job, place.out), config, place, packs, _pruning(job.plan), progress=show, write=tell.write)
     else:
         train(config, place, packs, write=tell.write)
     export(place.out / LAST, path, roots={}, cache=place.cache)
     return path
-
-
-def _prune(job: Job, config: TrainConfig, place: Surroundings, packs: Packs[CropPack], tell: Reporter) -> None:
-    def show(step: Step) -> None:
-        tell.progress(f"pruning {step.layer}, {step.channels} to {step.kept} channels", step.number, step.total)
-
-    checkpoint = _checkpoint_of(job, place.out)
-    prune(checkpoint, config, place, packs, _pruning(job.plan), progress=show, write=tell.write)
 
 
 def _pruning(plan: Plan) -> PruneRun:
@@ -123,11 +113,10 @@ def _checkpoint_of(job: Job, out: Path) -> Path:
 
 
 def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
-    """The recipe of a job with its changes and its seed.
+    """The recipe of a job with its changes and its seed; ``out`` is the folder of the job.
 
     Args:
         job: any job but one of an existing model (``FILE``).
-        out: folder of the job.
 
     Raises:
         ConfigError: see ``load_recipe``.
@@ -205,21 +194,19 @@ def measure_costs(
 ) -> Costs:
     """Measure size and time for every row of the tables that show either.
 
+    The time is the median of the whole step for one face on one thread: crop, inference, mapping points back.
+
     Args:
         tables: keys of ``paper.tables``.
         models: row -> model file.
         out: folder for the networks with random weights and for ``costs.json``.
-
-    Returns:
-        Row -> ``size_bytes`` and ``time_s``, the median of the whole step for one face on one thread: crop, inference,
-        mapping points back.
     """
     rows = [row for row in rows_with_costs(paper, tables) if paper.entries[row].cost or row in models]
     files = {row: _file(row, paper.entries[row].cost, models, out, tell) for row in rows}
     result = benchmark_models(files, repeats=REPEATS, whole=True, on_round=partial(tell.progress, "timing"))
-    costs = {
-        model.name: {"size_bytes": float(model.size_bytes), "time_s": model.latency.median_s} for model in result.models
-    }
+    costs: Costs = {}
+    for model in result.models:
+        costs[model.name] = {"size_bytes": float(model.size_bytes), "time_s": model.latency.median_s}
     values = {
         "machine": asdict(result.machine),
         "threads": result.threads,

@@ -73,12 +73,10 @@ class Cell:
 
     Attributes:
         row: key of the entry.
-        heading: heading of the column.
         tested: ``dataset/split`` that ours was measured on; "" if the number depends on no test set.
         published: as printed; NaN if it is not in the paper.
         ours: mean over the seeds; NaN if the row was not run.
         deviation: sample standard deviation over the seeds; NaN for fewer than two.
-        seeds: number of seeds.
     """
 
     row: str
@@ -96,7 +94,6 @@ class Verdict:
     """Whether our numbers support a claim.
 
     Attributes:
-        claim: claim of the paper.
         tested: ``dataset/split``, or "".
         holds: True or False; None if a row was not run or the seeds do not decide.
         reason: the two numbers, and why the verdict is uncertain.

@@ -61,7 +61,6 @@ class Entry:
     """One row of a table.
 
     Attributes:
-        label: as printed in tables.
         plans: scale -> how to get its model; the row is not run at other scales.
         cost: recipe and changes of the network whose size and time are measured, with random weights, since both depend
             on the network alone; None to measure the model itself.
@@ -82,7 +81,6 @@ class Column:
             of published numbers only.
         label: heading, with the unit.
         factor: from the metric to the unit of the table.
-        digits: after the decimal point.
         over: key of a row; the column then holds the metric divided by the metric of that row.
         gain_of: key of a row; the column then holds the share by which the metric of that row is smaller.
         per_set: whether the number depends on the test set.
@@ -117,9 +115,7 @@ class Claim:
     """A conclusion of a paper: the number of one row is smaller than that of another.
 
     Attributes:
-        text: the claim in words.
-        smaller: key of the row with the smaller number.
-        larger: key of the other row.
+        smaller, larger: keys of the rows.
         column: heading of the column that is compared.
         ratio: factor between the two numbers that the paper claims; 0 if it names none.
     """
@@ -137,10 +133,8 @@ class PaperTable:
     """One table, or one figure with numbers.
 
     Attributes:
-        title: what it shows.
         where: its number in the paper.
         rows: keys of ``Paper.entries``.
-        columns: what is compared.
         published: (row, heading) -> number as printed, in the unit of the column.
         claims: what the paper concludes from it.
         note: how to read our numbers.
@@ -168,7 +162,7 @@ class Scale:
         name: ``FULL`` or ``QUICK``.
         sets: test sets, ``dataset/split``.
         budget: in words: training data, length, and what is equal for all rows.
-        conversion: variant of the conversion for datasets of another scheme; the default variant if empty.
+        conversion: see ``load_faces``.
     """
 
     name: str
@@ -183,9 +177,7 @@ class Paper:
     """A paper with the tables that can be reproduced.
 
     Attributes:
-        title: of the paper.
         measure: ``PLAIN`` or ``COVERED``.
-        scales: by name.
         entries: rows of all tables, by key.
         tables: by key, such as ``table_5``.
     """
@@ -204,7 +196,6 @@ class Job:
 
     Attributes:
         entry: key of the row.
-        plan: how to get the model.
         seed: added to the seed of the recipe.
     """
 
@@ -230,25 +221,25 @@ def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
     """The models that some tables need, each once, ordered by seed so that an early stop leaves whole tables.
 
     Args:
-        paper: with its tables.
         tables: keys of ``paper.tables``.
         scale: key of ``paper.scales``.
     """
     plans: dict[str, Plan] = {}
-    for row in dict.fromkeys(row for table in tables for row in paper.tables[table].rows):
-        _add_plan(row, paper, scale, plans)
+
+    def add(row: str) -> None:
+        """Add the plan of a row after the plans of the rows that it depends on."""
+        plan = paper.entries[row].plans.get(scale)
+        if plan is None or row in plans:
+            return
+        for needed in filter(None, (plan.start, plan.of)):
+            add(needed)
+        plans[row] = plan
+
+    for table in tables:
+        for row in paper.tables[table].rows:
+            add(row)
     jobs = [Job(key, plan, seed) for key, plan in plans.items() for seed in range(plan.seeds)]
     return sorted(jobs, key=lambda job: job.seed)
-
-
-def _add_plan(row: str, paper: Paper, scale: str, plans: dict[str, Plan]) -> None:
-    """Add the plan of a row after the plans of the rows that it depends on."""
-    plan = paper.entries[row].plans.get(scale)
-    if plan is None or row in plans:
-        return
-    for needed in filter(None, (plan.start, plan.of)):
-        _add_plan(needed, paper, scale, plans)
-    plans[row] = plan
 
 
 def check_paper(paper: Paper) -> None:
@@ -276,9 +267,6 @@ class Made:
     """A model that was made and measured.
 
     Attributes:
-        job: what was asked for.
-        folder: of the job.
-        model: file.
         metrics: ``dataset/split:metric`` -> number; fractions.
     """
 

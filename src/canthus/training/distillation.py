@@ -63,17 +63,13 @@ class Teacher:
 
 @final
 class Distiller(nn.Module):
-    """The distillation loss of "mobile-distill-prune" (2024), section 3.6.
+    """The distillation loss of "mobile-distill-prune" (2024), section 3.6; both networks return ``Output.deep``.
 
     loss3 is the mean squared difference of the last maps of both backbones, averaged over their cells and projected to
     a common width by a 1x1 convolution each.
 
     Differs: the projection of the teacher is random, with orthonormal rows, and fixed.  With ``learned_target`` it is
     learned, as printed, but then both projections may shrink to zero, which has no loss.
-
-    Args:
-        student: returns ``Output.deep``.
-        teacher: returns ``Output.deep``.
 
     Raises:
         ConfigError: no weight is positive, or one of the networks returns no last map.
@@ -93,17 +89,14 @@ class Distiller(nn.Module):
         self.student: nn.Linear | None = None
         self.target: nn.Linear | None = None
         if config.feature_weight > 0:
-            self.student = nn.Linear(_channels(_asked(student, size), "student"), config.width)
-            self.target = nn.Linear(_channels(_asked(teacher, size), "teacher"), config.width, bias=False)
+            taught = teacher(torch.full((1, 3, size, size), 0.5))
+            self.student = nn.Linear(_channels(example_output(student, size), "student"), config.width)
+            self.target = nn.Linear(_channels(taught, "teacher"), config.width, bias=False)
             nn.init.orthogonal_(self.target.weight)
             self.target.requires_grad_(config.learned_target)
 
     def forward(self, image: Tensor, output: Output) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss of a batch, and its parts without weights.
-
-        Args:
-            image: input of the student, ``(n, 3, s, s)``.
-        """
+        """The weighted loss of a batch, and its parts without weights; ``image`` is the input of the student."""
         wanted = self._teacher(image)
         loss = output.points.new_zeros(())
         parts = {}
@@ -117,13 +110,6 @@ class Distiller(nn.Module):
             parts["output_loss"] = functional.mse_loss(output.points.float(), wanted.points.float())
             loss = loss + self._config.output_weight * parts["output_loss"]
         return loss, {name: part.detach() for name, part in parts.items()}
-
-
-def _asked(network: nn.Module | Teacher, size: int) -> Output:
-    """Output for one grey picture; the network is left as it was."""
-    if isinstance(network, Teacher):
-        return network(torch.full((1, 3, size, size), 0.5))
-    return example_output(network, size)
 
 
 def _channels(output: Output, who: str) -> int:

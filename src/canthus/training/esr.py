@@ -18,7 +18,7 @@ class EsrSettings:
 
     Attributes:
         ferns: ferns per stage.
-        features: features per fern, one bit each.
+        features: per fern, one bit each.
         pixels: shape-indexed pixels per stage.
         radius: largest distance of a pixel from its landmark, in distances of the pupils.
         starts: initial shapes of each training picture.  The paper has 20 per picture; here the mirror image counts as
@@ -61,7 +61,6 @@ def fit_esr(
     Args:
         pictures: grey crops, see ``runtime.esr.grey``.
         truth: true points in pixels of the crops, none missing.
-        rng: source of all randomness.
         pupils: mean distance of the pupils in pixels of the crops, the unit of ``settings.radius``.
         progress: called with (stages done, number of stages).
 
@@ -110,14 +109,8 @@ def _fit_stage(
     first, second, thresholds, outputs = _fit_ferns(values, left, settings, rng)
     done = before - left
     k = len(mean)
-    stage = EsrStage(
-        near=near,
-        offsets=offsets,
-        first=first,
-        second=second,
-        thresholds=thresholds,
-        outputs=(outputs[..., :k] + 1j * outputs[..., k:]).astype(np.complex64),
-    )
+    joined = (outputs[..., :k] + 1j * outputs[..., k:]).astype(np.complex64)
+    stage = EsrStage(near=near, offsets=offsets, first=first, second=second, thresholds=thresholds, outputs=joined)
     return stage, moving + frame[:, None] * (done[:, :k] + 1j * done[:, k:]).astype(np.complex64)
 
 

@@ -50,7 +50,6 @@ def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: f
         averaged: the average before this step.
         current: the weights, or a buffer, after this step.
         steps: t, number of updates before this step.
-        decay: limit of the decay for large t.
     """
     if not averaged.is_floating_point():  # counters, such as the batches a batch norm has seen
         return current
@@ -113,10 +112,9 @@ def fit(
     best = ModelCheckpoint(
         out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
     )
-    recipe = _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries})
     callbacks: list[Callback] = [
         best,
-        recipe,
+        _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries}),
         MetricsRecorder(out, title=str(config.get("name", out.name))),
         ModelCheckpoint(
             out,

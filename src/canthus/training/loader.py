@@ -85,7 +85,6 @@ class MixtureSampler(Sampler[Draw]):
         faces: draws of one epoch, over all processes.
         epochs: length of the training, for ``Source.until``.
         batch_size: draws per step and process; an epoch is cut to whole batches.
-        seed: random seed of the order.
 
     Raises:
         ConfigError: no source is used to the end, a weight is not positive, or an epoch is shorter than a batch.
@@ -132,11 +131,7 @@ class MixtureSampler(Sampler[Draw]):
 
 @final
 class CropDataset(Dataset[Batch]):
-    """Batches of augmented crops from draws.
-
-    Args:
-        angles: whether batches have the head pose after augmentation.
-    """
+    """Batches of augmented crops from draws, with ``angles`` also of the head pose after augmentation."""
 
     def __init__(
         self,
@@ -156,16 +151,14 @@ class CropDataset(Dataset[Batch]):
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         batch = _crop_batch([self._draw(draw) for draw in draws], angles=self._angles)
-        return batch._replace(weights=torch.tensor([self._weight(draw) for draw in draws]))
+        weights = [self._sources[draw.source].face_weights for draw in draws]
+        own = [1.0 if w is None else float(w[draw.face]) for w, draw in zip(weights, draws, strict=True)]
+        return batch._replace(weights=torch.tensor(own))
 
     def _draw(self, draw: Draw) -> Sample:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
         sample = self._sources[draw.source].pack.sample(draw.face)
         return augment(sample, rng, self._settings, self._views[draw.source])
-
-    def _weight(self, draw: Draw) -> float:
-        weights = self._sources[draw.source].face_weights
-        return 1.0 if weights is None else float(weights[draw.face])
 
 
 @final
@@ -219,11 +212,7 @@ class SceneBatch(NamedTuple):
 
 @final
 class SceneDataset(Dataset[SceneBatch]):
-    """Batches of augmented scenes from draws.
-
-    Args:
-        sizes: sides of the pictures in pixels; each batch draws one of them.
-    """
+    """Batches of augmented scenes from draws; each batch draws one of ``sizes``, sides of the pictures in pixels."""
 
     def __init__(
         self, sources: Sequence[Source[ScenePack]], settings: SceneAugmentation, *, sizes: Sequence[int], seed: int

@@ -28,7 +28,7 @@ class OptimizerConfig:
 
     Attributes:
         name: key of ``OPTIMIZERS``.
-        learning_rate: learning rate before the schedule.
+        learning_rate: before the schedule.
         weight_decay: not applied to biases and batch norms.
         settings: further keyword arguments of the torch class (``momentum``, ``betas``, ``rho``, ``eps``).
         clip: largest norm of the gradient; 0 for no limit.
@@ -106,19 +106,6 @@ def create_optimizer(network: nn.Module, config: OptimizerConfig) -> optim.Optim
         raise ConfigError(f"Optimizer {config.name!r} refuses {config.settings}: {error}") from error
 
 
-def learning_rate_factor(epoch: float, epochs: float, config: ScheduleConfig) -> float:
-    """Factor of the learning rate at a (fractional) epoch.
-
-    Raises:
-        ConfigError: unknown schedule.
-    """
-    schedule = lookup(SCHEDULES, config.name, kind="schedule")
-    factor = schedule(epoch, epochs, config)
-    if epoch < config.warmup_epochs:
-        factor *= (epoch + 1e-3) / config.warmup_epochs
-    return factor
-
-
 @final
 @dataclass(frozen=True)
 class Optimization:
@@ -134,12 +121,20 @@ class Optimization:
     steps: int
 
     def set_up(self, network: nn.Module) -> OptimizerLRScheduler:
-        """What ``LightningModule.configure_optimizers`` returns; the learning rate changes after every step."""
+        """What ``LightningModule.configure_optimizers`` returns; the learning rate changes after every step.
+
+        Raises:
+            ConfigError: unknown optimizer, settings or schedule.
+        """
         optimizer = create_optimizer(network, self.optimizer)
+        schedule = lookup(SCHEDULES, self.schedule.name, kind="schedule")
+        warmup = self.schedule.warmup_epochs
 
         # A plain function: the attributes of any other callable would be saved in every checkpoint.
         def factor(step: int) -> float:
-            return learning_rate_factor(step / self.steps, float(self.epochs), self.schedule)
+            epoch = step / self.steps
+            rise = (epoch + 1e-3) / warmup if epoch < warmup else 1.0
+            return schedule(epoch, float(self.epochs), self.schedule) * rise
 
         scheduler = optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

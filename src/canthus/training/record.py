@@ -99,10 +99,6 @@ class EpochLines(Callback):
             self._write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}")
 
 
-ERROR = "/nme_ion"
-PRECISION = "/ap_50"
-
-
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) -> None:
     """Draw the training loss (left axis) and the validation metrics in percent (right axis) against epochs.
 
@@ -120,12 +116,12 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
     left.plot(epochs, [row.get("train/loss", math.nan) for row in rows], color="0.6", label="training loss")
     left.set(xlabel="epoch", ylabel="training loss", title=title)
     right = left.twinx()
-    if any(name.endswith(PRECISION) for row in rows for name in row):
-        _draw(right, rows, suffix=PRECISION, best=max)
+    if any(name.endswith("/ap_50") for row in rows for name in row):
+        _draw(right, rows, suffix="/ap_50", best=max)
         right.set_ylim(0, 100)
         right.set_ylabel("average precision, overlap 0.5 (%)")
     else:
-        late = [v for values in _draw(right, rows, suffix=ERROR, best=min) for v in values[len(values) // 10 :]]
+        late = [v for values in _draw(right, rows, suffix="/nme_ion", best=min) for v in values[len(values) // 10 :]]
         if late:
             right.set_ylim(0.95 * min(late), min(max(late) * 1.05, 4 * min(late)))
         right.set_ylabel("NME, inter-ocular (%)")

@@ -96,11 +96,9 @@ class RegressionTask(L.LightningModule):
 
     Args:
         network: returns ``Output``.
-        objective: loss of each face.
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then have angles.
         spread_weight: weight of the loss of the expected errors, if the network predicts them.
-        distiller: the loss beside a teacher.
     """
 
     def __init__(
