@@ -63,15 +63,12 @@ def _width_attributes(layer: nn.Module, side: str) -> tuple[str, ...]:
 
 
 def keep_channels(layer: nn.Module, side: str, kept: Sequence[int]) -> None:
-    """Remove all other channels from a layer, in place.
+    """Remove all channels of a side but those ``kept`` (ascending) from a layer, in place.
 
-    Args:
-        layer: ``is_mixing`` or ``is_channelwise``.
-        side: ``IN`` or ``OUT``; a channelwise layer has one width, and ``OUT`` means both.
-        kept: channels that stay, ascending.
+    A channelwise layer has one width, and ``OUT`` means both sides.
 
     Raises:
-        TypeError: the layer is of another kind.
+        TypeError: the layer is neither ``is_mixing`` nor ``is_channelwise``.
     """
     index = torch.tensor(kept, dtype=torch.long)
     if is_channelwise(layer):
@@ -194,10 +191,8 @@ class PrunePlan:
 
     def dropped(self, layer: str, side: str) -> tuple[int, ...]:
         """Channels that a side of a layer loses in all steps."""
-        found = {
-            c for g in self.groups for cut in g.cuts if (cut.layer, cut.side) == (layer, side) for c in cut.dropped
-        }
-        return tuple(sorted(found))
+        cuts = (cut for group in self.groups for cut in group.cuts if (cut.layer, cut.side) == (layer, side))
+        return tuple(sorted({channel for cut in cuts for channel in cut.dropped}))
 
 
 def read_plan(path: Path) -> PrunePlan:

@@ -27,7 +27,7 @@ METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 loses the least information."""
 
 _METHOD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "percentile": {"symmetric": False, "percentile": 99.999, "num_bins": 2048},
+    "percentile": {"symmetric": False, "percentile": 99.999, "num_bins": 2048}
 }
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _PRODUCTS = ["Gemm", "MatMul"]
@@ -97,7 +97,10 @@ def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str 
         layers = tuple(
             Layer(n.name, n.op_type) for n in model.graph.node if n.op_type in _operators() and n.name not in outside
         )
-        _check(model, layers)
+        if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+            raise ModelFileError("The network is quantized already; give the float file that it was made from")
+        if not any(layer.operator in _WEIGHTED for layer in layers):
+            raise ModelFileError("The network has no convolution or matrix product, so there is nothing to quantize")
         calibrator = tools.create_calibrator(
             prepared,
             list(_operators()),
@@ -179,13 +182,6 @@ class _Reader:
 def _operators() -> tuple[str, ...]:
     registry = require("onnxruntime.quantization.registry", extra="train")
     return tuple(sorted({*registry.QLinearOpsRegistry, *registry.QDQRegistry}))
-
-
-def _check(model: Any, layers: Sequence[Layer]) -> None:
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
-        raise ModelFileError("The network is quantized already; give the float file that it was made from")
-    if not any(layer.operator in _WEIGHTED for layer in layers):
-        raise ModelFileError("The network has no convolution or matrix product, so there is nothing to quantize")
 
 
 def _outside(model: Any) -> frozenset[str]:

@@ -108,13 +108,11 @@ class _Arrivals:
         self.obstacle = ""
 
     def read(self, name: str, side: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note which channels of which pictures come in as NaN."""
         maps = inputs[0].movedim(channel_axis(layer), 1)
         hits = torch.isnan(maps).reshape(*maps.shape[:2], -1).any(2).cpu()
         self.arrived[name, side] = hits | self.arrived.get((name, side), torch.zeros_like(hits))
 
     def read_whole(self, name: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note that NaN comes into a layer that cannot be cut."""
         if any(torch.isnan(t).any() for t in all_tensors(inputs)):
             self.obstacle = f"read by {name}, a {type(layer).__name__} that cannot be cut"
 

@@ -30,13 +30,7 @@ Progress = Callable[[str, int, int], None]
 @final
 @dataclass(frozen=True)
 class TrainSource:
-    """One training set.
-
-    Attributes:
-        dataset: key of ``DATASETS``.
-        weight: share of an epoch, relative to the other sets in use.
-        until: the set is used up to this fraction of the training.
-    """
+    """One training set; ``weight`` and ``until`` are those of ``training.loader.Source``."""
 
     dataset: str
     split: str

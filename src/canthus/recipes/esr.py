@@ -73,12 +73,7 @@ def fit_cascade(
     metrics = {}
     for source in config.validation:
         held = crop_held_out(
-            source.name,
-            _faces(source, config, roots),
-            cache,
-            size=config.size,
-            margin=config.margin,
-            progress=progress,
+            source.name, _faces(source, config, roots), cache, size=config.size, margin=config.margin, progress=progress
         )
         metrics[f"{source.name}/nme_ion"] = round(held.error(model.answer(held.crops).points), 6)
     return EsrModel(replace(card, metrics=metrics), shapes, stages)

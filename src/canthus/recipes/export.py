@@ -215,11 +215,7 @@ def _check_landmarks(
         crop_held_out(
             source.name,
             load_faces(
-                source.dataset,
-                source.split,
-                roots[source.dataset],
-                scheme=config.scheme,
-                conversion=config.conversion,
+                source.dataset, source.split, roots[source.dataset], scheme=config.scheme, conversion=config.conversion
             ),
             cache,
             size=config.size,

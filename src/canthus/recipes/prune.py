@@ -28,14 +28,7 @@ from canthus.recipes.train import (
     task_of,
     training_batches,
 )
-from canthus.training.checkpoint import (
-    BEST,
-    CONFIG_KEY,
-    PLAN_KEY,
-    checkpoint_config,
-    network_weights,
-    read_checkpoint,
-)
+from canthus.training.checkpoint import BEST, CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.fit import fit_briefly
 from canthus.training.task import network_input
 
@@ -195,10 +188,8 @@ class _Retraining:
         fit_briefly(task, batches, out=self._place.out, settings=fit_settings(config, self._place))
         task.to("cpu")
         self._place.out.mkdir(parents=True, exist_ok=True)
-        torch.save(
-            {name: t for name, t in task.state_dict().items() if not name.startswith("network.")},
-            self._beside(step.number),
-        )
+        kept = {name: t for name, t in task.state_dict().items() if not name.startswith("network.")}
+        torch.save(kept, self._beside(step.number))
         self._beside(step.number - 2).unlink(missing_ok=True)
 
     def _beside(self, number: int) -> Path:

@@ -42,8 +42,7 @@ class QuantizeSettings:
         calibrate: ``dataset/split`` whose crops give the ranges of activations.
         check: ``dataset/split`` on which int8 and float are compared.
         method: key of ``METHODS``.
-        crops: number of crops drawn from ``calibrate``; all of them if there are fewer.
-        seed: random seed for choosing the crops.
+        crops: number of crops drawn from ``calibrate`` by ``seed``; all of them if there are fewer.
         keep: layers that stay in float, see ``named_layers``; or ``auto`` alone.
         most_loss: largest accepted increase of the error over the inter-ocular distance, a fraction.
         force: write the file even if it loses more.
@@ -272,10 +271,8 @@ class _Search:
         return content, harms, kept
 
     def _good_enough(self, content: bytes) -> bool:
-        return self.held.error(self._points(content, self.held.crops)) <= self.most
-
-    def _points(self, content: bytes, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
-        return LandmarkSession(content, source=self.session.source)(crops)
+        points = LandmarkSession(content, source=self.session.source)(self.held.crops)
+        return self.held.error(points) <= self.most
 
     def _harms(self, progress: Progress) -> dict[str, float]:
         """Mean movement of the points if one layer alone is quantized, in pixels, largest first."""
@@ -283,7 +280,8 @@ class _Search:
         harms = {}
         for done, layer in enumerate(self.ranged.lossy, start=1):
             content = quantized(self.ranged, only=[layer.name], weight_bits=self.weight_bits)
-            harms[layer.name] = _movement(self._points(content, self.crops), expected)
+            found = LandmarkSession(content, source=self.session.source)(self.crops)
+            harms[layer.name] = _movement(found, expected)
             progress("ranking layers", done, len(self.ranged.lossy))
         return dict(sorted(harms.items(), key=lambda entry: -entry[1]))
 
@@ -293,11 +291,7 @@ def _movement(found: Float32[np.ndarray, "n k 2"], expected: Float32[np.ndarray,
 
 
 def _refuse_loss(report: QuantizeReport, settings: QuantizeSettings) -> None:
-    """Refuse an int8 file whose error grows too much, or is not a number.
-
-    Raises:
-        ModelFileError: the message has both errors.
-    """
+    """Refuse an int8 file whose error grows too much, or is not a number."""
     if not math.isfinite(report.nme):
         raise ModelFileError(f"The int8 model has an error of {report.nme} on {settings.check}; nothing was written")
     if report.nme - report.float_nme <= settings.most_loss or settings.force:

@@ -167,10 +167,7 @@ def fit_network(
     validation: list[DataLoader[Any]]
     if isinstance(config, DetectorConfig):
         task = DetectionTask(
-            network=network,
-            loss=config.loss,
-            optimization=_optimization(config, place),
-            validation=packs.validation,
+            network=network, loss=config.loss, optimization=_optimization(config, place), validation=packs.validation
         )
         validation = [picture_loader(pack, size=config.inference_size) for pack in packs.validation.values()]
     else:

@@ -1,7 +1,7 @@
 """Measure one model for the tables of a paper."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -14,7 +14,6 @@ from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.train import Surroundings, load_faces
 from canthus.reproduce.values import COVERED, PLAIN
 from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.types import Annotation
 
 COVER = "paper_c"
 """Occlusion protocol of ``measure_covered``."""
@@ -50,7 +49,7 @@ def measure_plain(model: Path, tests: TestSets, place: Surroundings, out: Path, 
         ``dataset/split:field`` and ``dataset/split:field/subset`` -> value, for the numeric fields of ``Summary``.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(model, tests, place, out, progress=progress, score=_plain_rows):
+    for name, rows in _rows(model, tests, place, out, progress=progress, covered=False):
         metrics |= {f"{name}:{field}": value for field, value in _numbers(rows).items()}
         for division, part in divide(rows).items():
             metrics |= {f"{name}:{field}/{division}": value for field, value in _numbers(part).items()}
@@ -74,9 +73,7 @@ def measure_covered(
         MobileNet-L paper) or ``nmse_squared``; and ``dataset/split:faces/group`` -> number of faces.
     """
     metrics: dict[str, float] = {}
-    for name, rows in _rows(
-        model, tests, place, out, progress=progress, score=_covered_rows, a_face=len(PROTOCOLS[COVER])
-    ):
+    for name, rows in _rows(model, tests, place, out, progress=progress, covered=True):
         for group in GROUPS:
             for line in cover_lines(rows, group):
                 metrics[f"{name}:faces/{group}"] = float(line.faces)
@@ -96,34 +93,25 @@ def rows_file(out: Path, tested: str) -> Path:
 
 
 def _rows(
-    model: Path,
-    tests: TestSets,
-    place: Surroundings,
-    out: Path,
-    *,
-    progress: Progress,
-    score: Callable[[Sequence[Annotation], Landmarker, str, str], Iterator[FaceError]],
-    a_face: int = 1,
+    model: Path, tests: TestSets, place: Surroundings, out: Path, *, progress: Progress, covered: bool
 ) -> Iterator[tuple[str, list[FaceError]]]:
-    """Score each test set, ``a_face`` rows per face, and write the rows to files."""
+    """Score each test set, if ``covered`` under each condition of ``COVER``, and write the rows to files."""
     landmarker = Landmarker(open_model(model))
     for name, tested in tests.names.items():
         dataset, _, split = tested.partition("/")
         root, scheme = dataset_root(place.roots, dataset), landmarker.session.scheme.name
         faces = load_faces(dataset, split, root, scheme=scheme, conversion=tests.conversion)
+        found: Iterable[FaceError]
+        if covered:
+            found = score_covered(faces, landmarker, PROTOCOLS[COVER], seed=0, dataset=dataset, split=split)
+        else:
+            predictions = predict_on_truth(faces, landmarker)
+            found = (face_error(one, dataset=dataset, split=split, boxes="truth") for one in predictions)
+        total = len(faces) * (len(PROTOCOLS[COVER]) if covered else 1)
         rows: list[FaceError] = []
-        for row in score(faces, landmarker, dataset, split):
+        for row in found:
             rows.append(row)
-            progress(f"measuring {name}", len(rows), a_face * len(faces))
+            progress(f"measuring {name}", len(rows), total)
         out.mkdir(parents=True, exist_ok=True)
         write_rows(rows_file(out, name), rows)
         yield name, rows
-
-
-def _plain_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:
-    for prediction in predict_on_truth(faces, landmarker):
-        yield face_error(prediction, dataset=dataset, split=split, boxes="truth")
-
-
-def _covered_rows(faces: Sequence[Annotation], landmarker: Landmarker, dataset: str, split: str) -> Iterator[FaceError]:
-    yield from score_covered(faces, landmarker, PROTOCOLS[COVER], seed=0, dataset=dataset, split=split)

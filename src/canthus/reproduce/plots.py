@@ -15,12 +15,7 @@ from canthus.reproduce.values import COVERED, Made, Paper, Scale
 def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> Iterator[Path]:
     """For a paper on covered faces, plot error against covered share, one line per model and one plot per test set.
 
-    Args:
-        made: models; of several seeds only the first is drawn.
-        out: folder for ``occlusion_DATASET_SPLIT.png``.
-
-    Yields:
-        Each file once it is written.
+    Only the first of several seeds is drawn.  Yields each ``occlusion_DATASET_SPLIT.png`` in ``out`` once written.
     """
     if paper.measure != COVERED or not made:
         return
@@ -37,11 +32,7 @@ def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> 
 def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> Iterator[Path]:
     """For a table with error, size and time of at least two rows, plot error against both, one plot per test set.
 
-    Args:
-        out: folder for ``TABLE_DATASET_SPLIT.png``.
-
-    Yields:
-        Each file once it is written.
+    Yields each ``TABLE_DATASET_SPLIT.png`` in ``out`` once it is written.
     """
     table = paper.tables[name]
     headings = {column.metric: column.label for column in table.columns}

@@ -149,11 +149,10 @@ def datasets_of(job: Job) -> set[str]:
 
 
 def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | None:
-    """The model and metrics of a job from an earlier run; None if there is no result.
+    """The model and metrics of a job from an earlier run, as ``run_job`` returns them; None if there is no result.
 
     Args:
         out: folder of all jobs.
-        measure: key of ``MEASURES``.
 
     Raises:
         ConfigError: the folder holds a result of other settings.
@@ -281,14 +280,13 @@ class Reproduction:
     def finished(self, out: Path) -> list[Made]:
         """The models that earlier runs below ``out`` made and measured."""
         found = (finished_job(job, out, measure=self.paper.measure, scale=self.scale) for job in self.jobs)
-        return [made for made in found if made is not None]
+        return [made for made in found if made]
 
     def costs(self, made: Sequence[Made], out: Path, tell: Reporter, *, measure: bool, again: bool) -> Costs:
         """Size and time of every row whose table shows them, as kept below ``out``.
 
         Args:
             made: models that exist; of several seeds the first is timed.
-            out: folder of all jobs.
             measure: measure if the costs of a row are missing.
             again: measure all rows again.
         """

@@ -36,8 +36,7 @@ class DetectionLossConfig:
     """Weights of the losses of a face detector.
 
     Attributes:
-        box: weight of the box loss; that of the score loss is 1.
-        points: weight of the loss of the five points.
+        box, points: weights of the losses of the box and of the five points; that of the score is 1.
         sizes: smallest and largest face that the cells of each stride are trained to find, longer side in pixels.
     """
 

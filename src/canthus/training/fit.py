@@ -65,9 +65,7 @@ class FitSettings:
     Attributes:
         monitor: metric that chooses the best checkpoint.
         mode: ``min`` or ``max``, whichever value of the metric is best.
-        ema_decay: decay per step of the averaged weights; 0 for no average.
-        precision: Lightning's name, ``32-true`` or ``bf16-mixed``.
-        clip: largest norm of the gradient; 0 for no limit.
+        ema_decay, precision, clip: as in recipes.
         validate_every: epochs between two validations; a shorter training has one, at its end.
         devices: number of processes (CPU) or accelerators on this machine; more than one trains with DDP.
     """
