@@ -1,9 +1,9 @@
 """Values that cross the borders between the parts of the package."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias, final, overload
+from typing import Any, TypeAlias, TypeVar, final, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
@@ -332,6 +332,17 @@ class Scene:
     def face_boxes(self) -> Float32[np.ndarray, "n 4"]:
         """The boxes as face boxes (``docs/coordinates.md``)."""
         return self.habit.face_boxes(self.boxes)
+
+
+Labelled = TypeVar("Labelled", bound=Annotation | Scene)
+
+
+def by_picture(items: Iterable[Labelled]) -> dict[Path, list[Labelled]]:
+    """Group labelled faces, or scenes, by the path of their picture, in order of first appearance."""
+    groups: dict[Path, list[Labelled]] = {}
+    for item in items:
+        groups.setdefault(item.path, []).append(item)
+    return groups
 
 
 @final

@@ -17,7 +17,7 @@ from canthus.errors import ConfigError, ImageError
 from canthus.geometry import Affine, box_iou, hull_box
 from canthus.images import decode_image, warp
 from canthus.schemes import FIVE, convert
-from canthus.types import Annotation, Image, Scene
+from canthus.types import Annotation, Image, Scene, by_picture
 
 SAME_FACE = 0.7
 """Overlap (IoU) from which two hulls of landmarks in one picture count as the same face."""
@@ -116,9 +116,7 @@ def check(dataset: Dataset, root: str | os.PathLike[str], *, scheme: str | None,
 
 def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progress: Progress) -> int:
     """Open each picture once, look at its faces or boxes, and return the number of pictures."""
-    of_picture: dict[Path, list[Annotation | Scene]] = {}
-    for item in sorted(items, key=lambda item: item.path):
-        of_picture.setdefault(item.path, []).append(item)
+    of_picture = by_picture(sorted(items, key=lambda item: item.path))
     marked: list[_Marked] = []
     for done, (path, here) in enumerate(of_picture.items(), start=1):
         faces = [item for item in here if isinstance(item, Annotation)]

@@ -15,7 +15,7 @@ from canthus.data.datasets import Dataset, boxes_scene
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
 from canthus.schemes import FIVE, IBUG_68, convert
-from canthus.types import Annotation, Scene
+from canthus.types import Annotation, Scene, by_picture
 
 
 def scene_sets() -> dict[str, Dataset]:
@@ -46,10 +46,7 @@ def scenes_of_faces(faces: Sequence[Annotation]) -> list[Scene]:
 
     The box of a face is the hull of its points.  Other faces may be in the picture, without a label.
     """
-    by_picture: dict[Path, list[Annotation]] = {}
-    for face in faces:
-        by_picture.setdefault(face.path, []).append(face)
-    return sorted((_scene(here) for here in by_picture.values()), key=lambda scene: scene.key)
+    return sorted((_scene(here) for here in by_picture(faces).values()), key=lambda scene: scene.key)
 
 
 def _scene(faces: Sequence[Annotation]) -> Scene:

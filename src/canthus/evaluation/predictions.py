@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,7 +14,7 @@ from canthus.errors import DataError
 from canthus.evaluation.boxes import match_boxes
 from canthus.geometry import box_iou, hull_box
 from canthus.schemes import Scheme
-from canthus.types import Annotation
+from canthus.types import Annotation, by_picture
 
 
 @final
@@ -42,14 +42,6 @@ class Prediction:
         """The prediction of a face that was not found."""
         nothing = np.full(truth.points.shape, np.nan, np.float32)
         return Prediction(truth, nothing, found=False, box=np.full(4, np.nan, np.float32), overlap=overlap)
-
-
-def faces_by_picture(annotations: Iterable[Annotation]) -> dict[Path, list[Annotation]]:
-    """Group labelled faces by the path of their picture, in order of first appearance."""
-    faces: dict[Path, list[Annotation]] = {}
-    for annotation in annotations:
-        faces.setdefault(annotation.path, []).append(annotation)
-    return faces
 
 
 def write_predictions(
@@ -148,7 +140,7 @@ def match_detections(
     Raises:
         DataError: a labelled picture has no entry, or an entry is malformed.
     """
-    faces = faces_by_picture(annotations)
+    faces = by_picture(annotations)
     found = _find_pictures(entries, list(faces), root=root, source=source)
     pairs = zip(found, faces.values(), strict=True)
     return [face for entry, truths in pairs for face in _match_picture(entry, truths, min_overlap, source)]

@@ -15,7 +15,6 @@ from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter, match_boxes
 from canthus.evaluation.predictions import (
     Prediction,
     carries_truth,
-    faces_by_picture,
     match_detections,
     parse_predictions,
     read_json_list,
@@ -29,7 +28,7 @@ from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import Detector, create_detector, detector_name, usual_passes
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.schemes import find_scheme
-from canthus.types import Annotation, Image, Landmarks
+from canthus.types import Annotation, Image, Landmarks, by_picture
 
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
@@ -358,7 +357,7 @@ def predict_on_detected(
 
 def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
     """Read each picture once, and give it with its labelled faces."""
-    for path, truths in faces_by_picture(annotations).items():
+    for path, truths in by_picture(annotations).items():
         yield read_image(path), truths
 
 
