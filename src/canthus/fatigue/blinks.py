@@ -44,7 +44,6 @@ class LidWatch:
         """Take in a frame; return the events that ended with it.
 
         Args:
-            time_s: time of the frame.
             ratio: aspect ratio of the eyes over that of the person's open eyes.
             openness: relative to the person's normal, 1 for open and 0 for shut.
         """

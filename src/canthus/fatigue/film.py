@@ -36,9 +36,7 @@ class FatigueFilm:
     """Write the annotated video. Use it as a context manager.
 
     Args:
-        path: see ``VideoWriter``.
         settings: thresholds to mark on the gauges.
-        fps: nominal frame rate.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -111,6 +109,7 @@ class GaugePanel:
 
     def __init__(self, width: int, *, window_s: float = 20.0) -> None:
         self.height = 2 * round(max(64, 0.2 * width) / 2)
+        self._unit = self.height / 64
         self._width, self._window_s = width, window_s
         self._past: deque[tuple[float, float, Color]] = deque()
 
@@ -132,7 +131,7 @@ class GaugePanel:
             lines: short texts on the picture, newest last.
         """
         panel = np.full((self.height, self._width, 3), PANEL, np.uint8)
-        unit = self.height / 64
+        unit = self._unit
         split = round(0.42 * self._width)
         draw_text(panel, title[0], (5 * unit, 14 * unit), height=9 * unit, color=title[1])
         draw_text(panel, f"{time_s:.1f} s", (split - 44 * unit, 13 * unit), height=6.5 * unit, color=FAINT)
@@ -148,7 +147,7 @@ class GaugePanel:
         return canvas
 
     def _draw_gauge(self, panel: Image, gauge: Gauge, *, top: float, right: float) -> None:
-        unit = self.height / 64
+        unit = self._unit
         left, bottom = 46 * unit, top + 9 * unit
         draw_text(panel, gauge.name, (5 * unit, bottom - 1 * unit), height=6.5 * unit, color=FAINT)
         cv2.rectangle(panel, _corner(left, top), _corner(right, bottom), FAINT, 1)
@@ -160,7 +159,7 @@ class GaugePanel:
             cv2.line(panel, _corner(x, top - 2), _corner(x, bottom + 2), (255, 255, 255), 1)
 
     def _draw_strip(self, panel: Image, time_s: float, *, left: int, mark: float) -> None:
-        unit = self.height / 64
+        unit = self._unit
         right, top, bottom = self._width - 5 * unit, 5 * unit, self.height - 14 * unit
         scale = (right - left) / self._window_s
         places = [right - (time_s - past) * scale for past, _, _ in self._past]

@@ -84,7 +84,6 @@ class FatigueMonitor:
         ...         print(event.to_json(), monitor.status.state)
 
     Attributes:
-        settings: thresholds.
         status: state after the last frame.
         lost_s: seconds without a face.
         blinks: number of blinks so far.

@@ -13,13 +13,8 @@ class Baseline:
     """The usual level of a signal for one person.
 
     The level is unknown until ``learn_s`` seconds of the signal were seen.  Then it is a quantile of the values seen,
-    each weighted by its duration.  Afterwards it follows new values exponentially, with one time constant upwards and
-    one downwards.  The result does not depend on the frame rate.
-
-    Args:
-        quantile: of the first seconds.
-        learn_s: seconds to learn from.
-        rise_s: time constant upwards, in seconds; ``fall_s`` is that downwards.
+    each weighted by its duration.  Afterwards it follows new values exponentially, with the time constant ``rise_s``
+    upwards and ``fall_s`` downwards.  The result does not depend on the frame rate.
     """
 
     def __init__(self, *, quantile: float, learn_s: float, rise_s: float, fall_s: float) -> None:

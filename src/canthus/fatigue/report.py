@@ -199,12 +199,7 @@ STATE_COLORS: Mapping[State, str] = {"alert": "#8fd19e", "tired": "#ffd166", "as
 
 
 def plot_timeline(
-    path: str | os.PathLike[str],
-    timeline: Timeline,
-    events: Sequence[Event],
-    *,
-    settings: FatigueSettings,
-    title: str,
+    path: str | os.PathLike[str], timeline: Timeline, events: Sequence[Event], *, settings: FatigueSettings, title: str
 ) -> None:
     """Plot openness of the eyes, mouth, PERCLOS, state and events over time.
 

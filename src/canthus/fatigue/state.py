@@ -107,7 +107,6 @@ class StateMachine:
         """The state now.
 
         Args:
-            time_s: time of the frame.
             judged: whether the eyes can be judged in this frame.
             shut_since_s: time at which the eyes closed, or None.
             perclos: PERCLOS of the window, or NaN.

@@ -30,11 +30,7 @@ def smooth_l1_loss(
 
 
 def wing_loss(
-    predicted: Float[Tensor, "n k 2"],
-    target: Float[Tensor, "n k 2"],
-    *,
-    width: float = 10.0,
-    curvature: float = 2.0,
+    predicted: Float[Tensor, "n k 2"], target: Float[Tensor, "n k 2"], *, width: float = 10.0, curvature: float = 2.0
 ) -> Float[Tensor, " n"]:
     """Wing loss: logarithmic for small errors, which keep a strong gradient, and linear for large ones.
 

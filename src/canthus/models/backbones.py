@@ -48,11 +48,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def create_backbone(name: str, **settings: Any) -> nn.Module:
-    """Create a backbone with random weights; convolutions follow He's normal distribution, as in published training.
+    """Create a backbone of ``BACKBONES`` with random weights.
 
-    Args:
-        name: key of ``BACKBONES``.
-        settings: its own keyword arguments, such as ``width``.
+    Convolutions follow He's normal distribution, as in published training.
 
     Raises:
         ConfigError: unknown name.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
 
 from canthus.errors import ConfigError
 from canthus.geometry import Affine, box_size
@@ -97,15 +96,18 @@ class TiledDetector:
         return merge_faces(found) if len(found) > 1 else found[0]
 
     def _in_tiles(self, image: Image) -> Iterator[Faces]:
+        """Faces of each tile, without those that reach a border (left, top, right, bottom) with another tile."""
         height, width = image.shape[:2]
         high, wide = min(self.size, height), min(self.size, width)
         for top in tile_starts(height, high):
             for left in tile_starts(width, wide):
                 faces = self.detector(image[top : top + high, left : left + wide])
                 inner = np.array([left > 0, top > 0, left + wide < width, top + high < height])
-                whole = ~_cut_off(faces.boxes, inner, width=wide, height=high)
-                shift = Affine(np.array([[1.0, 0, left], [0, 1.0, top]]))
-                yield faces.take(np.flatnonzero(whole)).moved(shift)
+                ends = np.array([wide, high], np.float32)
+                room = np.concatenate([faces.boxes[:, :2], ends - faces.boxes[:, 2:]], axis=1)
+                near = room < CUT * box_size(faces.boxes).max(axis=1, keepdims=True, initial=0.0)
+                whole = np.flatnonzero(~(near & inner).any(axis=1))
+                yield faces.take(whole).moved(Affine(np.array([[1.0, 0, left], [0, 1.0, top]])))
 
 
 @final
@@ -220,17 +222,11 @@ def create_detector(
     return TiledDetector(detector, size=seen)
 
 
-def tile_starts(side: int, tile: int, *, overlap: float = OVERLAP) -> list[int]:
-    """Positions of tiles along a side of a picture, evenly spaced from end to end.
-
-    Args:
-        side: side of the picture in pixels.
-        tile: side of a tile in pixels.
-        overlap: smallest share of a tile that overlaps the next one.
-    """
+def tile_starts(side: int, tile: int) -> list[int]:
+    """Positions of tiles along a side of a picture, evenly spaced from end to end; all in pixels."""
     if side <= tile:
         return [0]
-    step = max(1, int(tile * (1 - overlap)))
+    step = max(1, int(tile * (1 - OVERLAP)))
     count = 1 + -(-(side - tile) // step)
     return [round(start) for start in np.linspace(0, side - tile, count).tolist()]
 
@@ -244,10 +240,3 @@ def _shrinks(side: int, size: int) -> Iterator[int]:
     while side / (size * shrink) > reach:
         shrink *= 4
         yield shrink
-
-
-def _cut_off(boxes: Float32[np.ndarray, "n 4"], inner: np.ndarray, *, width: int, height: int) -> np.ndarray:
-    """Whether each box reaches a border (left, top, right, bottom) that its tile shares with other tiles."""
-    room = np.concatenate([boxes[:, :2], np.array([width, height], np.float32) - boxes[:, 2:]], axis=1)
-    near = room < CUT * box_size(boxes).max(axis=1, keepdims=True, initial=0.0)
-    return np.asarray((near & inner).any(axis=1))

@@ -23,9 +23,7 @@ class Download:
         name: name for ``canthus fetch``.
         file: name of the file in the cache.
         url: address of one fixed version.
-        sha256: checksum of the content.
-        size_bytes: size of the content.
-        licence: terms of the file.
+        sha256: checksum of the content, which has ``size_bytes`` bytes.
     """
 
     name: str

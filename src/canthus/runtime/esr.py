@@ -32,8 +32,7 @@ class EsrStage:
     Attributes:
         near: landmark that each pixel is attached to.
         offsets: offset of each pixel from its landmark, in the frame of the mean shape.
-        first: first pixel of each feature of each fern; the feature is the difference of two pixels.
-        second: second pixel, which is subtracted.
+        first: first pixel of each feature of each fern; the feature is its difference from the pixel ``second``.
         thresholds: a feature above its threshold sets one bit of the fern's cell.
         outputs: movement of the shape for each fern and cell, in the frame of the mean shape.
     """

@@ -65,8 +65,7 @@ def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Input
         names: what the user typed.
         leave_out: a folder never searched, for the output of earlier runs.
     """
-    paths: dict[Path, Path] = {}
-    bases: dict[Path, Path] = {}
+    pictures: dict[Path, tuple[Path, Path]] = {}
     problems: list[str] = []
     hidden = None if leave_out is None else _absolute(leave_out)
     for name in names:
@@ -75,10 +74,9 @@ def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Input
             problems.append(_problem(name))
             continue
         for path in found:
-            paths.setdefault(_absolute(path), path)
-            bases.setdefault(_absolute(path), base)
-    root = _shared_root([*bases.values(), *(path.parent for path in paths)])
-    return Inputs(tuple(paths.values()), tuple(problems), tuple(bases.values()), root)
+            pictures.setdefault(_absolute(path), (path, base))
+    paths, bases = zip(*pictures.values(), strict=True) if pictures else ((), ())
+    return Inputs(paths, tuple(problems), bases, _shared_root([*bases, *(path.parent for path in pictures)]))
 
 
 def _find(name: str, hidden: Path | None) -> tuple[list[Path], Path]:

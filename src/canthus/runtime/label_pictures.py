@@ -20,12 +20,12 @@ _SEPARATORS = {".csv": ",", ".txt": " "}
 @final
 @dataclass(frozen=True)
 class PseudoLabel:
-    """What a model said of a picture.
+    """Landmarks that a model found in one picture.
 
     Attributes:
-        name: path of the picture from the folder.
-        points: of its largest face, in pixels; None where there is none.
-        reason: why there is none, or "".
+        name: path of the picture relative to the folder.
+        points: of its largest face, in pixels; None if there are none.
+        reason: why there are none, or "".
     """
 
     name: str
@@ -46,7 +46,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def label_pictures(folder: Path, paths: Sequence[Path], pipeline: Pipeline) -> Iterator[PseudoLabel]:
-    """Points of the largest face of each picture, in order; one that cannot be read or shows no face says so."""
+    """Points of the largest face of each picture, in order, or the reason why there are none."""
     for path, image in read_images(paths):
         name = Path(path).relative_to(folder).as_posix()
         if isinstance(image, ImageError):

@@ -135,11 +135,7 @@ class Answer:
 class LandmarkSession:
     """A landmark model, ready to run.
 
-    Attributes:
-        card: the model card.
-        scheme: numbering of the points.
-        source: path of the file, or "bytes".
-        size_bytes: size of the file.
+    ``source`` is the path of the file, or "bytes".
     """
 
     def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:

@@ -39,12 +39,7 @@ class OneEuroFilter:
     """
 
     def __init__(
-        self,
-        *,
-        min_cutoff_hz: float = 0.5,
-        beta: float = 30.0,
-        derivative_cutoff_hz: float = 4.0,
-        reset_s: float = 0.5,
+        self, *, min_cutoff_hz: float = 0.5, beta: float = 30.0, derivative_cutoff_hz: float = 4.0, reset_s: float = 0.5
     ) -> None:
         if min(min_cutoff_hz, derivative_cutoff_hz, reset_s) <= 0 or beta < 0:
             raise ConfigError(
@@ -58,12 +53,7 @@ class OneEuroFilter:
         self._last: tuple[Float64[np.ndarray, "k 2"], Float64[np.ndarray, "k 2"], float] | None = None
 
     def __call__(self, points: Float32[np.ndarray, "k 2"], time_s: float, *, size: float) -> Float32[np.ndarray, "k 2"]:
-        """Smoothed points.
-
-        Args:
-            points: points of this frame in pixels.
-            time_s: time of this frame; steps may differ.
-            size: size of the face in pixels.
+        """Smoothed points of a frame; ``points`` and ``size``, the size of the face, are in pixels.
 
         Raises:
             ValueError: the time did not advance, or the size is not positive.

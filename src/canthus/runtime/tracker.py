@@ -186,7 +186,6 @@ class Tracker:
         """The faces of the next frame.
 
         Args:
-            image: the frame.
             time_s: time of the frame, later than that of the previous one; steps may differ.
 
         Raises:

@@ -42,7 +42,6 @@ class VideoFile:
     A file that is damaged or cut short gives the frames that can be decoded; ``problem`` then says what is wrong.
 
     Attributes:
-        name: the path.
         fps: mean frame rate as the file states it, or None.
         duration_s: as the file states it, or None.
         problem: why the frames ended early or some are missing, or None; complete once they have ended.
