@@ -149,13 +149,7 @@ class Cut:
 @final
 @dataclass(frozen=True)
 class PrunedGroup:
-    """One step of a pruning.
-
-    Attributes:
-        layer: see ``ChannelGroup``.
-        channels: number of elements before.
-        kept: elements that stay, ascending.
-    """
+    """One step of a pruning: of ``channels`` elements of a ``ChannelGroup`` those ``kept`` stay, ascending."""
 
     layer: str
     channels: int

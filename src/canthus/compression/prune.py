@@ -73,7 +73,6 @@ class Pruned:
     """Result of a pruning.
 
     Attributes:
-        network: the network, cut and retrained.
         plan: for ``apply_plan``, which rebuilds it from an unpruned network.
         whole: layers that were left whole, each with the reason.
     """

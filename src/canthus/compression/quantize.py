@@ -54,7 +54,7 @@ class RangedModel:
 
     Attributes:
         model: the network, with the shapes of its tensors.
-        ranges: ranges of all tensors, in the form of ONNX Runtime.
+        ranges: of all tensors, in the form of ONNX Runtime.
         layers: the layers that can be quantized, in the order of the graph.
         outside: names of the operators that stay in float: before the first layer with weights and after the last.
     """
@@ -149,10 +149,7 @@ def quantized(
 
 
 def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]:
-    """Names of layers from the entries of a user.
-
-    Args:
-        entries: names of layers, or operators such as ``Gemm``, or ``first`` or ``last`` for the layers with weights.
+    """Names of layers from names, operators such as ``Gemm``, and ``first`` and ``last`` for the layers with weights.
 
     Raises:
         ConfigError: no layer has that name or operator.

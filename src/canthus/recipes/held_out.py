@@ -29,7 +29,6 @@ class HeldOut:
 
     Attributes:
         name: ``dataset/split``.
-        samples: crops with their points.
         groups: group of each face, such as its photo or its person.
     """
 
@@ -62,11 +61,7 @@ def crop_held_out(
     pack_size: int = PACK_SIZE,
     progress: Progress,
 ) -> HeldOut:
-    """Crop faces as a network sees them, without augmentation.
-
-    Args:
-        name: ``dataset/split``, for ``progress``.
-        pack_size: side of the packed crops in pixels.
+    """Crop faces as a network sees them, without augmentation; ``pack_size`` is the side of the packed crops in pixels.
 
     Raises:
         DataError: there are no faces, or a picture cannot be read.

@@ -114,14 +114,11 @@ def pack_faces(
 def train(
     config: Recipe, place: Surroundings, packs: Packs[Any], *, write: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Train by a recipe; resume if the folder holds an unfinished run of it.
+    """Train by a recipe and return the path of the best checkpoint; resume if the folder holds an unfinished run of it.
 
     Args:
         packs: what ``pack_faces`` returned for this recipe.
         write: called with one line per epoch if stderr is not a terminal.
-
-    Returns:
-        Path of the best checkpoint.
 
     Raises:
         ConfigError: unknown names, settings that do not work, or the folder holds a run of another recipe.
@@ -154,15 +151,7 @@ def fit_network(
     entries: Mapping[str, str] = MappingProxyType({}),
     write: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train a given network by a recipe.
-
-    Args:
-        batches: what ``training_batches`` returned.
-        entries, write: see ``training.fit.fit``.
-
-    Returns:
-        Path of the best checkpoint.
-    """
+    """Train a given network by a recipe on its ``training_batches``; see ``train`` and ``training.fit.fit``."""
     task: L.LightningModule
     validation: list[DataLoader[Any]]
     if isinstance(config, DetectorConfig):

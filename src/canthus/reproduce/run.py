@@ -28,7 +28,7 @@ from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.reproduce.measure import MEASURES, TestSets
+from canthus.reproduce.measure import measure_model
 from canthus.reproduce.plots import plot_costs, plot_covers
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
 from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Made, Paper, Plan, Scale, jobs_of
@@ -61,9 +61,9 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
     if finished := finished_job(job, place.out, measure=measure, scale=scale):
         return finished
     folder = place.out / job.folder
-    model = make_model(job, replace(place, out=folder), tell)
-    tests = TestSets(job.sets(scale), scale.conversion)
-    metrics = MEASURES[measure](model, tests, place, folder, tell.progress)
+    place = replace(place, out=folder)
+    model = make_model(job, place, tell)
+    metrics = measure_model(model, job, place, measure=measure, scale=scale, progress=tell.progress)
     values = _asked(job, folder, measure, scale) | {
         "model": str(model.relative_to(folder) if model.is_relative_to(folder) else model),
         "environment": environment(),
@@ -113,10 +113,10 @@ def _checkpoint_of(job: Job, out: Path) -> Path:
 
 
 def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
-    """The recipe of a job with its changes and its seed; ``out`` is the folder of the job.
+    """The recipe of a job, which is not one of an existing model, with its changes and its seed.
 
     Args:
-        job: any job but one of an existing model (``FILE``).
+        out: folder of the job.
 
     Raises:
         ConfigError: see ``load_recipe``.
@@ -221,9 +221,7 @@ def measure_costs(
 def kept_costs(out: Path) -> Costs:
     """The costs that ``measure_costs`` wrote before; empty if there are none."""
     path = out / COSTS
-    if not path.exists():
-        return {}
-    rows: Costs = json.loads(path.read_text())["rows"]
+    rows: Costs = json.loads(path.read_text())["rows"] if path.exists() else {}
     return rows
 
 
@@ -325,5 +323,5 @@ def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproducti
     asked = lookup(paper.scales, scale, kind="scale")
     if table is not None:
         lookup(paper.tables, table, kind="table")
-    tables = list(paper.tables) if table is None else [table]
-    return Reproduction(paper, asked, tuple(tables), tuple(jobs_of(paper, tables, scale)))
+    tables = tuple(paper.tables) if table is None else (table,)
+    return Reproduction(paper, asked, tables, tuple(jobs_of(paper, tables, scale)))

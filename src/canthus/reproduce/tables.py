@@ -235,11 +235,8 @@ def _lines(
 
 
 def _shown(cell: Cell, column: Column) -> str:
-    return f"{_published(cell)} / {_ours(cell, column)}" if column.metric else _published(cell)
-
-
-def _published(cell: Cell) -> str:
-    return "-" if math.isnan(cell.published) else f"{cell.published:.8g}"
+    published = "-" if math.isnan(cell.published) else f"{cell.published:.8g}"
+    return f"{published} / {_ours(cell, column)}" if column.metric else published
 
 
 def _ours(cell: Cell, column: Column) -> str:

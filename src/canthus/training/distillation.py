@@ -34,13 +34,9 @@ class DistillConfig:
 
 @final
 class Teacher:
-    """A frozen network.
+    """A network that returns ``Output``, put into eval mode and frozen; ``half`` computes in bfloat16.
 
     It is not an ``nn.Module``, so that a module that holds it does not save, average, copy or train its weights.
-
-    Args:
-        network: returns ``Output``; put into eval mode and frozen.
-        half: whether to compute in bfloat16, for a network that was trained so.
     """
 
     def __init__(self, network: nn.Module, *, half: bool = False) -> None:

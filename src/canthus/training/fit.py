@@ -92,7 +92,7 @@ def fit(
     entries: Mapping[str, str] = MappingProxyType({}),
     write: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train a task; resume if ``out`` holds an unfinished run.
+    """Train a task and return the path of the best checkpoint; resume if ``out`` holds an unfinished run.
 
     Args:
         validation: one loader per validation set.
@@ -101,15 +101,11 @@ def fit(
         config: the resolved recipe, as plain data.
         entries: further entries of every checkpoint, as text.
         write: called with one line per epoch if stderr is not a terminal.
-
-    Returns:
-        Path of the best checkpoint.
     """
     out.mkdir(parents=True, exist_ok=True)
     last = out / LAST
-    best = ModelCheckpoint(
-        out, BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode, enable_version_counter=False
-    )
+    checkpoint = functools.partial(ModelCheckpoint, out, enable_version_counter=False)
+    best = checkpoint(BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode)
     callbacks: list[Callback] = [
         best,
         _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries}),
