@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from canthus.data import aflw, celeba, celeba_hq, cofw, facemask, fddb, folder, ibug_300w, wflw, widerface, wild21, ytf
-from canthus.data.check import Progress, Report, check
-from canthus.data.datasets import Dataset, PartCount, Problem
+from canthus.data.check import Report, check
+from canthus.data.datasets import Dataset, PartCount, Problem, Progress
 from canthus.errors import ConfigError
 from canthus.geometry import hull_box
 from canthus.lookup import lookup

@@ -7,8 +7,7 @@ one: its first 20,000 faces are for training, the last 4,386 for test.
 Köstinger et al. (2011), "Annotated Facial Landmarks in the Wild"; Zhu et al. (2016), "Unconstrained Face Alignment via
 Cascaded Compositional Learning", for the 19 points and the division.
 
-Coordinates are read as they stand.  Errors are of visible points, over the size of the box: see
-``canthus.evaluation.rows``.
+Coordinates are read as they stand.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
 from canthus.data.datasets import (
     NO_PICTURE,
@@ -125,15 +124,9 @@ def _labels(path: Path) -> _Labels:
     if not np.isin(mask, (0, 1)).all() or sorted(order.tolist()) != list(range(n)):
         raise DataError(f"{path}: expected mask_new of 0 and 1, and ra to hold each number from 1 to {n} once")
     points = data.reshape(n, 2, _POINTS).transpose(0, 2, 1)
-    return _Labels(boxes[:, [0, 2, 1, 3]], points, mask == 1, names, _trained_on(order))
-
-
-def _trained_on(order: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which faces are to train on: 20,000 of 24,386, and the same share of a file that holds fewer."""
-    share = OFFICIAL["train"] / (OFFICIAL["train"] + OFFICIAL["test"])
-    train = np.zeros(len(order), np.bool_)
-    train[order[: round(share * len(order))]] = True
-    return train
+    # 20,000 of 24,386 faces are for training, and the same share of a file that holds fewer.
+    trained = round(OFFICIAL["train"] / (OFFICIAL["train"] + OFFICIAL["test"]) * n)
+    return _Labels(boxes[:, [0, 2, 1, 3]], points, mask == 1, names, np.isin(np.arange(n), order[:trained]))
 
 
 DATASET = Dataset(

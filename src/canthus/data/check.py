@@ -1,7 +1,7 @@
 """Check datasets of landmarks and of face boxes, and find photos that are in a dataset twice."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha1
 from itertools import combinations
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from canthus.data.datasets import Dataset, PartCount, Problem
+from canthus.data.datasets import Dataset, PartCount, Problem, Progress
 from canthus.errors import ConfigError, ImageError
 from canthus.geometry import Affine, box_iou, hull_box
 from canthus.images import decode_image, warp
@@ -26,9 +26,6 @@ SAME_BOX = 0.9
 
 _Marked = tuple[Annotation, Float32[np.ndarray, " d"]]
 
-Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all pictures."""
-
 
 @final
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class Report:
     """Result of a check.
 
     Attributes:
-        dataset: name of the dataset.
-        root: folder of the dataset.
         parts: number of faces in each part; an incomplete part is no problem.
         pictures: number of pictures opened.
         problems: errors in the dataset.
@@ -87,8 +82,7 @@ class Findings:
             image = decode_image(data, name=key)
         except (OSError, ImageError) as error:
             message = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{key}: ")
-            text = message or "cannot be read"
-            self.problems.append(Problem("unreadable picture", key, text))
+            self.problems.append(Problem("unreadable picture", key, message or "cannot be read"))
             return None
         if self._seen_before("file", data, key):
             return None

@@ -30,6 +30,9 @@ NO_PICTURE, NO_SCENE = "points without picture", "label without picture"
 SHOWN = 20
 """How many problems an error message, or notes of one kind, list."""
 
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and the number of all pictures."""
+
 Label = TypeVar("Label")
 Read = TypeVar("Read")
 
@@ -65,13 +68,7 @@ class LabelError(DataError):
 def read_labels(
     labels: Iterable[tuple[str, Label]], read: Callable[[Label], Read], problems: list[Problem]
 ) -> Iterator[Read]:
-    """Read each label, and add a problem for each that raises ``DataError``.
-
-    Args:
-        labels: where each label stands (``file:line``), and the label.
-        read: makes a face or a scene of a label.
-        problems: the list that problems are added to.
-    """
+    """Read each label, given after its place (``file:line``), and add a problem for each that raises ``DataError``."""
     for where, label in labels:
         try:
             yield read(label)
@@ -135,7 +132,7 @@ def boxes_scene(
     habit: BoxHabit,
     *,
     group: str,
-    subset: str,
+    subset: str = "",
     points: Float32[np.ndarray, "n 5 2"] | None = None,
     ignored: Bool[np.ndarray, " n"] | None = None,
     labels: tuple[str, ...] = (),
@@ -283,12 +280,7 @@ class Dataset:
         return [face for face in self._read(scan, root, split) if face.attributes.get(split, True)]
 
     def scenes(self, root: Path, split: str) -> list[Scene]:
-        """Read the pictures of a split or fold with all their faces, sorted by key.
-
-        Raises:
-            ConfigError: unknown split, or a set without such pictures.
-            DataError: labels are missing or damaged; the message lists the first problems.
-        """
+        """Read the pictures of a split or fold with all their faces, sorted by key; raises as ``faces`` does."""
         if self.scan_scenes is None:
             raise ConfigError(f"{self.name} has landmarks of single faces and no labelled pictures")
         return self._read(self.scan_scenes, root, split)

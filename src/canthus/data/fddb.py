@@ -43,7 +43,7 @@ def _scan_scenes(root: Path, folds: Sequence[str]) -> Scan[Scene]:
     for fold in folds:
         pictures, damages = read_face_list(list_path(root, fold), fields=6, names_picture=lambda line: "/" in line)
         problems += damages
-        scenes += read_labels([(each.where, each) for each in pictures], partial(_scene, root, fold), problems)
+        scenes += read_labels(pictures, partial(_scene, root, fold), problems)
     return Scan(scenes, problems)
 
 

@@ -60,14 +60,14 @@ class Label:
     Attributes:
         picture: the picture as the file names it.
         points: in pixels; NaN where the file gives no position.
-        visible: False for points marked as hidden or without position.
+        visible: False for points marked as hidden or without position; None where the file marks none.
         box: ``x1, y1, x2, y2`` where the file gives one.
         scheme: name of the scheme where the file gives one.
     """
 
     picture: str
     points: Float32[np.ndarray, "k 2"]
-    visible: Bool[np.ndarray, " k"]
+    visible: Bool[np.ndarray, " k"] | None = None
     box: Float32[np.ndarray, " 4"] | None = None
     scheme: str | None = None
 
@@ -93,13 +93,7 @@ class LabelFile:
 
 
 def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
-    """Read every face of a folder, and list the lines and pictures that cannot be used.
-
-    Args:
-        root: the folder, or its csv or json file.
-        parts: always ``all``.
-        scheme: name of the scheme; None where the number of points determines it.
-    """
+    """Read every face of a folder, and list the lines and pictures that cannot be used."""
     folder = root if root.is_dir() else root.parent
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     pictures = {path.relative_to(folder).as_posix(): path for path in found}
@@ -124,8 +118,7 @@ def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
     if files:
         return _read_label_file(files[0])
     if points:
-        names = {path.with_suffix(""): name for name, path in pictures.items()}
-        return _read_pts_labels(folder, points, names)
+        return _read_pts_labels(folder, points, pictures)
     raise DataError(
         f"{root}: found {len(pictures)} pictures and no labels; expected a .pts file beside each picture, "
         "or one csv or json in the folder"
@@ -158,14 +151,14 @@ def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label:
             f"expected {expected}, found {len(label.points)} of {label.scheme or 'unknown'}", kind="other scheme"
         )
     key = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else label.picture
-    boxed = label.box is not None and bool((label.box[2:] > label.box[:2]).all())
+    boxed = label.box is not None and (label.box[2:] > label.box[:2]).all()
     return Annotation(
         key=key,
         path=path,
         points=label.points,
         scheme=scheme,
         box=label.box if boxed and label.box is not None else hull_box(label.points),
-        visible=label.visible,
+        visible=~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible,
         group=key,
     )
 
@@ -188,19 +181,19 @@ def _read_label_file(path: Path) -> LabelFile:
     return _read_csv(path.name, text) if path.suffix.lower() == ".csv" else _read_json(path, text)
 
 
-def _read_pts_labels(folder: Path, paths: Sequence[Path], pictures: dict[Path, str]) -> LabelFile:
-    """Read ``.pts`` files; ``pictures`` gives the name of the picture of each path without suffix."""
+def _read_pts_labels(folder: Path, paths: Sequence[Path], pictures: dict[str, Path]) -> LabelFile:
     found = LabelFile()
+    names = {path.with_suffix(""): name for name, path in pictures.items()}
     for path in paths:
         where = path.relative_to(folder).as_posix()
-        picture = pictures.get(path.with_suffix(""), path.with_suffix(".jpg").relative_to(folder).as_posix())
+        picture = names.get(path.with_suffix(""), path.with_suffix(".jpg").relative_to(folder).as_posix())
         found.pictures.add(picture)
         try:
             points = read_pts(path)
         except DataError as error:
             found.problems.append(damaged(path, where, error))
         else:
-            found.labels.append((where, Label(picture, points, np.ones(len(points), np.bool_))))
+            found.labels.append((where, Label(picture, points)))
     return found
 
 
@@ -230,7 +223,7 @@ def _label_of_row(header: Sequence[str], row: Sequence[str]) -> Label:
             box = np.array([named[side] for side in _BOX], np.float32)
         except ValueError as error:
             raise DataError(f"expected numbers in the columns {', '.join(_BOX)} ({error})") from error
-    return Label(row[0].strip(), points, _given(points), box, named.get("scheme"))
+    return Label(row[0].strip(), points, box=box, scheme=named.get("scheme"))
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -298,7 +291,7 @@ def _label_of_face(picture: str, face: Any) -> Label:
     if scheme is not None and not isinstance(scheme, str):
         raise DataError(f"expected the name of a scheme under 'scheme', found {scheme!r}")
     box = _array([face["box"]], "box", 4)[0].astype(np.float32) if face.get("box") is not None else None
-    return Label(picture, points, _given(points), box, scheme)
+    return Label(picture, points, box=box, scheme=scheme)
 
 
 def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> LabelFile:
@@ -357,10 +350,6 @@ def _checked(points: Float64[np.ndarray, "k 2"]) -> Float32[np.ndarray, "k 2"]:
     if np.isnan(kept).all():
         raise DataError("gives no position for any point")
     return kept
-
-
-def _given(points: Float32[np.ndarray, "k 2"]) -> Bool[np.ndarray, " k"]:
-    return np.asarray(~np.isnan(points).any(axis=1))
 
 
 DATASET = Dataset(

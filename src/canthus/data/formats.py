@@ -4,6 +4,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
 
@@ -18,12 +19,8 @@ from canthus.lookup import require
 def read_text(path: Path, expected: str = "") -> str:
     """The text of a file, without a byte order mark.
 
-    Args:
-        path: the file.
-        expected: what the file should be, for the message.
-
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read; the message names what was ``expected``.
     """
     try:
         return path.read_text(encoding="utf-8-sig", errors="replace")
@@ -33,15 +30,9 @@ def read_text(path: Path, expected: str = "") -> str:
 
 
 def numbered_lines(path: Path, expected: str = "", *, name: str = "") -> Iterator[tuple[str, str]]:
-    """The lines of a file that are not empty, each with its place ``name:number``.
+    """The lines of a file that are not empty, each with its place ``name:number``; raises as ``read_text`` does.
 
-    Args:
-        path: the file.
-        expected: what the file should be, for the message.
-        name: how messages call the file; its own name where empty.
-
-    Raises:
-        DataError: the file cannot be read.
+    ``name`` is the file's own where it is empty.
     """
     for number, line in enumerate(read_text(path, expected).splitlines(), start=1):
         if line.strip():
@@ -149,84 +140,65 @@ def matlab_text(cell: Any) -> str:
 @final
 @dataclass(frozen=True)
 class ListedPicture:
-    """One picture of a list.
+    """One picture as a list names it, and the numbers of each face."""
 
-    Attributes:
-        where: file and line, for messages.
-        name: the picture as the list names it.
-        rows: the numbers of each face.
-    """
-
-    where: str
     name: str
     rows: Float64[np.ndarray, "n f"]
 
 
 def read_face_list(
     path: Path, *, fields: int, names_picture: Callable[[str], bool]
-) -> tuple[list[ListedPicture], list[Problem]]:
+) -> tuple[list[tuple[str, ListedPicture]], list[Problem]]:
     """Read a list of pictures with the number of their faces and one line a face.
-
-    A picture whose entry is damaged becomes a problem, and reading goes on at the next.
 
     Args:
         path: the list.
         fields: how many numbers a face has.
         names_picture: whether a line names a picture, and so begins an entry.
 
+    Returns:
+        The place (``file:line``) and content of each entry, and a problem for each that is damaged.
+
     Raises:
         DataError: the file cannot be read at all.
     """
     lines = [line.strip() for line in read_text(path, f"the list {path.name}").splitlines()]
     starts = [index for index, line in enumerate(lines) if names_picture(line)]
-    first = next((index for index, line in enumerate(lines) if line), len(lines))
-    starts = sorted({first, *starts})
-    pictures: list[ListedPicture] = []
+    first = [index for index, line in enumerate(lines) if line][:1]
+    borders = [*sorted({*first, *starts}), len(lines)]
+    pictures: list[tuple[str, ListedPicture]] = []
     problems: list[Problem] = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        entry, where = _without_last_blanks(lines[start:end]), f"{path.name}:{start + 1}"
-        if not entry:
+    for start, end in pairwise(borders):
+        where = [f"{path.name}:{number}" for number in range(start + 1, end + 2)]
+        name, *body = "\n".join(lines[start:end]).rstrip().split("\n")
+        if not names_picture(name):
+            problems.append(Problem(DAMAGED, where[0], f"expected the name of a picture, found {name[:60]!r}"))
             continue
-        if not names_picture(entry[0]):
-            problems.append(Problem(DAMAGED, where, f"expected the name of a picture, found {entry[0][:60]!r}"))
-            continue
-        try:
-            pictures.append(ListedPicture(where, entry[0], _rows(entry[1:], fields)))
-        except _LineError as error:
-            problems.append(Problem(DAMAGED, f"{path.name}:{start + 2 + error.line}", str(error)))
+        rows = _rows(body, fields, where[1:])
+        if isinstance(rows, Problem):
+            problems.append(rows)
+        else:
+            pictures.append((where[0], ListedPicture(name, rows)))
     return pictures, problems
 
 
-def _without_last_blanks(lines: list[str]) -> list[str]:
-    filled = [index for index, line in enumerate(lines) if line]
-    return lines[: filled[-1] + 1] if filled else []
-
-
-@final
-class _LineError(Exception):
-    """A problem of line ``line`` below the name of a picture."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-def _rows(body: list[str], fields: int) -> Float64[np.ndarray, "n f"]:
-    """The faces of one entry: the line with their number, then one line each."""
+def _rows(body: list[str], fields: int, where: list[str]) -> Float64[np.ndarray, "n f"] | Problem:
+    """The faces of one entry, the line with their number and one line each, or the first problem."""
     if not body or not body[0].isdecimal():
-        raise _LineError(0, f"expected the number of faces, found {body[0][:60] if body else 'nothing'!r}")
+        text = f"expected the number of faces, found {body[0][:60] if body else 'nothing'!r}"
+        return Problem(DAMAGED, where[0], text)
     count, faces = int(body[0]), body[1:]
     if count == 0 and len(faces) == 1:
         faces = []  # WIDER FACE puts one line of zeros where there is no face
     if len(faces) != count:
-        raise _LineError(0, f"promises {count} faces, found {len(faces)} lines")
+        return Problem(DAMAGED, where[0], f"promises {count} faces, found {len(faces)} lines")
     rows = np.empty((count, fields))
-    for index, text in enumerate(faces):
+    for row, place, text in zip(rows, where[1:], faces, strict=False):
         try:
             numbers = finite_numbers(text.split())
         except DataError as error:
-            raise _LineError(index + 1, str(error)) from error
+            return Problem(DAMAGED, place, str(error))
         if len(numbers) != fields:
-            raise _LineError(index + 1, f"expected {fields} numbers, found {len(numbers)}")
-        rows[index] = numbers
+            return Problem(DAMAGED, place, f"expected {fields} numbers, found {len(numbers)}")
+        row[:] = numbers
     return rows

@@ -34,12 +34,7 @@ _FIRST = {
     **{f"lfpw/trainset/image_{n:04d}": f"lfpw/trainset/image_{row[0]:04d}" for row in LFPW_COPIES for n in row},
     **{f"photo/{n}": f"photo/{row[0]}" for row in HELEN_COPIES for n in row},
 }
-
-
-def first_copy(group: str) -> str:
-    """The group of the photograph that ``group`` shows: itself, unless the photograph has several names."""
-    return _FIRST.get(group, group)
-
+"""Name of a photo -> its first name, for photos with several."""
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -132,7 +127,7 @@ def _part_files(root: Path, part: Part) -> Iterator[Path]:
             continue
         seen.add(folder)
         for path in sorted(folder.iterdir()):
-            wanted = path.suffix.lower() in PICTURE_SUFFIXES or path.suffix.lower() == ".pts"
+            wanted = path.suffix.lower() in {*PICTURE_SUFFIXES, ".pts"}
             if wanted and path.name.lower().startswith(part.prefixes) and not path.stem.endswith("_mirror"):
                 yield path
 
@@ -145,10 +140,12 @@ def photo(part: Part, stem: str) -> str:
     face a file, but LFPW holds some photos several times (``LFPW_COPIES``).
     """
     if part.subset in ("afw", "helen"):
-        return first_copy(f"photo/{stem.rpartition('_')[0] or stem}")
-    if part.subset == "ibug":
-        return f"ibug/{(stem.rpartition('_')[0] or stem).strip()}"
-    return first_copy(f"{part.folders[0] if part.subset == 'lfpw' else part.subset}/{stem}")
+        name = f"photo/{stem.rpartition('_')[0] or stem}"
+    elif part.subset == "ibug":
+        name = f"ibug/{(stem.rpartition('_')[0] or stem).strip()}"
+    else:
+        name = f"{part.folders[0] if part.subset == 'lfpw' else part.subset}/{stem}"
+    return _FIRST.get(name, name)
 
 
 def _face(root: Path, part: Part, picture: Path, label: Path) -> Annotation:
@@ -161,8 +158,7 @@ def _face(root: Path, part: Part, picture: Path, label: Path) -> Annotation:
 
 def _part_of(face: Annotation) -> str:
     """Name of the part that a face comes from: of HELEN and LFPW, the folder in its key."""
-    part = next((part for part in PARTS if face.key.lower().startswith(f"{part.folders[0]}/")), PRIVATE)
-    return part.name
+    return next((part for part in PARTS if face.key.lower().startswith(f"{part.folders[0]}/")), PRIVATE).name
 
 
 def _key(root: Path, path: Path) -> str:

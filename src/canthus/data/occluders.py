@@ -63,8 +63,8 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
     if len(known) < 3:
         return None
     down = _down(wide, scheme)
-    across = np.array([down[1], -down[0]])
-    place = known @ np.stack([across, down]).T
+    frame = np.array([[down[1], -down[0]], down])
+    place = known @ frame.T
     low, high = place.min(axis=0), place.max(axis=0)
     half = (high - low) / 2
     if (half < 1).any():
@@ -72,20 +72,11 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
     hull = cv2.convexHull(known.astype(np.float32))[:, 0].astype(np.float64)
     region = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(region, np.round(hull * (1 << BITS)).astype(np.int32), 255, cv2.LINE_8, BITS)
-    middle = (low + high) / 2
-    frame = np.stack([across, down])
-    centre = middle @ frame
-    axes = frame * half[:, None]
+    centre, axes = (low + high) / 2 @ frame, frame * half[:, None]
     pupils = np.stack([wide[list(group)].mean(axis=0) for group in scheme.pupils])
     eyes = _to_frame(pupils, centre, axes) if np.isfinite(pupils).all() else np.array([[-0.4, -0.55], [0.4, -0.55]])
-    return FacePlace(
-        region=region,
-        area=max(1, cv2.countNonZero(region)),
-        centre=centre,
-        axes=axes,
-        hull=_to_frame(hull, centre, axes),
-        eyes=eyes,
-    )
+    area = max(1, cv2.countNonZero(region))
+    return FacePlace(region, area, centre, axes, hull=_to_frame(hull, centre, axes), eyes=eyes)
 
 
 def covered_share(mask: UInt8[np.ndarray, "s s"], face: FacePlace) -> float:
@@ -202,8 +193,7 @@ def hand(rng: np.random.Generator, face: FacePlace) -> Shape:
     arm = np.array([[-0.27, 0.3], [0.27, 0.3], [0.36, 5.0], [-0.36, 5.0]])
     # In half widths of the face; a hand is about as long as a face from brow to chin.
     larger = rng.uniform(0.8, 1.2)
-    direction = rng.uniform(-0.75 * np.pi, 0.75 * np.pi)
-    turn, aim = _turn(direction), rng.uniform(-0.5, 0.5, 2)
+    turn, aim = _turn(rng.uniform(-0.75 * np.pi, 0.75 * np.pi)), rng.uniform(-0.5, 0.5, 2)
 
     def draw(mask: Mask, level: float) -> None:
         def at(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:

@@ -36,15 +36,17 @@ def speckle(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
 def patch(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
     """The same picture rotated and shifted, so that colours and sharpness fit."""
     size = face.size
-    centre = ((size - 1) / 2, (size - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(centre, float(rng.uniform(0, 360)), float(rng.uniform(0.8, 1.5)))
+    middle = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.uniform(0, 360)), float(rng.uniform(0.8, 1.5)))
     moved = matrix + np.array([[0.0, 0.0, 1.0]]) * rng.uniform(-0.4, 0.4, (2, 1)) * size
     return np.asarray(cv2.warpAffine(image, moved, (size, size), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def skin(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
     """The colour of this face, a little lighter or darker, with shading: a hand of the same person."""
-    color = np.median(_face_colors(rng, image, face), axis=0) * rng.uniform(0.7, 1.2) + rng.normal(0, 6, 3)
+    places = (rng.uniform(-0.5, 0.5, (24, 2)) @ face.axes + face.centre).round().astype(int)
+    x, y = np.clip(places, 0, face.size - 1).T
+    color = np.median(image[y, x], axis=0) * rng.uniform(0.7, 1.2) + rng.normal(0, 6, 3)
     return _shaded(rng, color, face.size, depth=0.25, grain=3.0)
 
 
@@ -76,13 +78,6 @@ def hair(rng: np.random.Generator, image: Image, face: FacePlace) -> Image:
     lines = cv2.warpAffine(field, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
     base = _shaded(rng, np.asarray(color, np.float64), size, depth=0.35, grain=2.0).astype(np.float32)
     return _as_image(base * (1 + 0.35 * lines)[:, :, None])
-
-
-def _face_colors(rng: np.random.Generator, image: Image, face: FacePlace) -> UInt8[np.ndarray, "n 3"]:
-    """Pixels at random places of the middle of the face."""
-    places = (rng.uniform(-0.5, 0.5, (24, 2)) @ face.axes + face.centre).round().astype(int)
-    x, y = np.clip(places, 0, face.size - 1).T
-    return np.asarray(image[y, x])
 
 
 def _shaded(
@@ -174,15 +169,7 @@ def seen_points(sample: Sample, mask: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarr
 def random_mask(rng: np.random.Generator, face: FacePlace, *, low: float, high: float, kinds: Sequence[str]) -> Mask:
     """A mask that covers at least the share ``low`` of the face's region and less than ``high``.
 
-    Args:
-        rng: source of all randomness.
-        face: place of the face.
-        low: least share.
-        high: bound of the share.
-        kinds: keys of ``SHAPES`` to draw from.
-
-    Returns:
-        255 where the picture is covered, else 0.
+    ``kinds`` are the keys of ``SHAPES`` to draw from.  The mask is 255 where the picture is covered, else 0.
 
     Raises:
         ConfigError: unknown shape, or these shapes do not reach such a share.
@@ -208,7 +195,6 @@ def grown(shape: Shape, before: Mask, face: FacePlace, share: float, *, toleranc
         The mask of the shape alone; it covers less than wanted where the shape cannot cover as much.
     """
     low, high = 0.0, 1.0
-    mask = np.zeros_like(before)
     for _ in range(12):
         level = (low + high) / 2
         mask = np.zeros_like(before)
@@ -221,14 +207,9 @@ def grown(shape: Shape, before: Mask, face: FacePlace, share: float, *, toleranc
 
 
 def painted(image: Image, mask: Mask, rng: np.random.Generator, face: FacePlace, *, fill: str) -> Image:
-    """Paint an occluder into a picture, with its shadow on the face, a darker rim, and a sharp or soft edge.
+    """Paint an occluder into a crop, with its shadow on the face, a darker rim, and a sharp or soft edge.
 
-    Args:
-        image: the crop.
-        mask: 255 where the occluder is, less at its edge.
-        rng: source of all randomness.
-        face: place of the face.
-        fill: key of ``FILLS``.
+    ``mask`` is 255 where the occluder is, less at its edge; ``fill`` is a key of ``FILLS``.
     """
     content = FILLS[fill](rng, image, face)
     shaded, soft = fill in SOLID and rng.random() < 0.7, rng.random() < 0.3

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from canthus.data.datasets import Progress, boxes_scene
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit, crop_square
 from canthus.images import crop_image, read_image
@@ -35,9 +36,6 @@ PACK_MARGIN = 1.8
 LONG_SIDE = 640
 """Longer side in pixels to which larger pictures of scenes are shrunk."""
 
-Progress = Callable[[int, int], None]
-"""Called with (pictures done, pictures in all) while a pack is made."""
-
 
 @final
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class CropPack:
     Attributes:
         images: memory-mapped, read-only.
         points: in pixels of the crops.
-        scheme: numbering of the points.
         margin: side of the crops over the longer side of the face box.
-        keys: key of each face's annotation.
         subsets: part of the dataset each face comes from.
     """
 
@@ -81,9 +77,6 @@ def load_crops(
     Args:
         annotations: the faces, all of one scheme.
         cache: folder of all packs.
-        size: side of a crop in pixels.
-        margin: side of a crop over the longer side of the face box.
-        progress: called while a pack is made.
 
     Raises:
         DataError: no annotations, several schemes, or a picture cannot be read.
@@ -138,28 +131,15 @@ def _build_crops(
             progress(done, n)
     images.flush()
     np.save(folder / "points.npy", points)
-    header = {
-        "scheme": annotations[0].scheme.name,
-        "size": size,
-        "margin": margin,
-        "keys": [a.key for a in annotations],
-        "subsets": [a.subset for a in annotations],
-    }
-    (folder / "pack.json").write_text(json.dumps(header))
+    header = {"scheme": annotations[0].scheme.name, "size": size, "margin": margin}
+    labels = {"keys": [a.key for a in annotations], "subsets": [a.subset for a in annotations]}
+    (folder / "pack.json").write_text(json.dumps(header | labels))
 
 
 @final
 @dataclass(frozen=True)
 class SceneSample:
-    """One picture with all its faces, as augmentation sees it.
-
-    Attributes:
-        image: the pixels.
-        boxes: face boxes in pixels of the picture.
-        points: of the scheme ``five``; NaN where unknown.
-        ignored: faces that are neither to be found nor background.
-        complete: False where the picture may hold unlabelled faces.
-    """
+    """One picture with all its faces, as augmentation sees it: fields as in ``Scene``, but ``boxes`` are face boxes."""
 
     image: Image
     boxes: Float32[np.ndarray, "n 4"]
@@ -171,18 +151,13 @@ class SceneSample:
 @final
 @dataclass(frozen=True)
 class ScenePack:
-    """Pictures of one detection set.
+    """``m`` pictures of one detection set and their ``n`` faces, with fields as in ``SceneSample``.
 
     Attributes:
         pixels: of all pictures, memory-mapped, read-only.
         shapes: height and width of each picture.
         starts: first pixel byte of each picture.
         first_face: index of each picture's first face; one entry more than pictures.
-        boxes: face boxes of all pictures.
-        points: five points of all faces.
-        ignored: of all faces.
-        complete: of each picture.
-        keys: of each picture.
     """
 
     pixels: UInt8[np.ndarray, " p"]
@@ -213,18 +188,9 @@ class ScenePack:
 
     def scene(self, index: int) -> Scene:
         """Truth of picture ``index`` in pixels of the packed picture; its boxes are face boxes."""
-        sample = self.sample(index)
-        return Scene(
-            key=self.keys[index],
-            path=Path(self.keys[index]),
-            boxes=sample.boxes,
-            points=sample.points,
-            ignored=sample.ignored,
-            labels=("",) * len(sample.boxes),
-            complete=sample.complete,
-            habit=BoxHabit(),
-            group=self.keys[index],
-        )
+        key, s = self.keys[index], self.sample(index)
+        scene = boxes_scene(key, Path(key), s.boxes, BoxHabit(), group=key, points=s.points, ignored=s.ignored)
+        return replace(scene, complete=s.complete)
 
 
 def load_scene_pack(

@@ -29,6 +29,9 @@ LEAST_IN_VIEW = 0.5
 class SceneAugmentation:
     """Strengths of the random changes of scenes.
 
+    ``flip``, ``rotation_deg``, ``stretch``, ``light``, ``grey``, ``blur`` and ``noise`` mean the same as in
+    ``canthus.data.transforms.Augmentation``.
+
     Attributes:
         smallest: least longer side, in pixels, of the face that a view is centred on.
         largest: largest such side; sizes between are equally frequent on a logarithmic scale.
@@ -37,14 +40,7 @@ class SceneAugmentation:
         covered: least share of each side of a view that the scene fills.
         mosaic: chances of pictures of 1, 2 x 2, 3 x 3, ... views.
         elsewhere: chance of a view of a random place instead of a face.
-        flip: chance of mirroring.
-        rotation_deg: half range of the rotation, degrees.
-        stretch: half range of the change of aspect.
         cover: chance of covering a part of a face by a rectangle.
-        light: half range of brightness, contrast, gamma and per-channel gain, as fractions.
-        grey: chance of losing all colour.
-        blur: chance of Gaussian blur, or of a resolution loss.
-        noise: chance of pixel noise.
         dark: chance of a picture with a twentieth to a half of its brightness.
     """
 
@@ -121,6 +117,7 @@ def random_view(
     scene: SceneSample, rng: np.random.Generator, settings: SceneAugmentation, shape: tuple[int, int]
 ) -> Scenery:
     """A window of ``shape`` (width, height) around one face of a scene, at a random scale."""
+    middle = (np.array(shape) - 1) / 2
     filling = settings.covered * max(shape[0] / scene.image.shape[1], shape[1] / scene.image.shape[0])
     clear = np.flatnonzero(~scene.ignored)
     if len(clear) and rng.random() >= settings.elsewhere:
@@ -131,16 +128,14 @@ def random_view(
         wanted = settings.smallest * (largest / settings.smallest) ** rng.random()
         scale = max(min(settings.zoom, wanted / side), filling)
         reach = np.maximum(np.array(shape) / 2 - 0.55 * side * scale, 0)
-        target = (np.array(shape) - 1) / 2 + rng.uniform(-1, 1, size=2) * reach
+        target = middle + rng.uniform(-1, 1, size=2) * reach
     else:
-        centre = rng.uniform(0, 1, size=2) * scene.image.shape[1::-1]
+        centre, target = rng.uniform(0, 1, size=2) * scene.image.shape[1::-1], middle
         scale = max(settings.zoom ** rng.uniform(-1, 1), filling)
-        target = (np.array(shape) - 1) / 2
     angle = np.deg2rad(settings.rotation_deg) * rng.uniform(-1, 1)
     stretch = (1 + settings.stretch) ** rng.uniform(-0.5, 0.5)
     sides = np.array([scale * stretch, scale / stretch])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = turn * sides[:, None]
+    linear = sides[:, None] * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     flipped = rng.random() < settings.flip
     if flipped:
         linear = np.diag([-1.0, 1.0]) @ linear
@@ -158,8 +153,8 @@ def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) ->
     """Warp the picture into a window of ``shape``; where it shrinks much, it is first halved by averaging."""
     small = image
     while scale < 0.6 and min(small.shape[:2]) > 8:
-        shape_below = (small.shape[1] // 2, small.shape[0] // 2)
-        small = np.asarray(cv2.resize(small, shape_below, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        half = (small.shape[1] // 2, small.shape[0] // 2)
+        small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         scale *= 2
     ratio = np.array(image.shape[1::-1]) / np.array(small.shape[1::-1])
     grow = Affine(np.hstack([np.diag(ratio), (0.5 * ratio - 0.5)[:, None]]))
@@ -168,7 +163,7 @@ def _warp(image: Image, affine: Affine, scale: float, shape: tuple[int, int]) ->
 
 def _turned_halves(extent: Float32[np.ndarray, "n 2"], angle: float) -> Float32[np.ndarray, "n 2"]:
     """Half width and height of the rotated ellipse inside each box; a face is closer to it than to the box."""
-    w, h = extent[:, 0] / 2, extent[:, 1] / 2
+    w, h = extent.T / 2
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     return np.stack([np.hypot(w * cos, h * sin), np.hypot(w * sin, h * cos)], axis=1).astype(np.float32)
 
@@ -208,8 +203,7 @@ def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random
         w, h = (x2 - x1) * rng.uniform(0.4, 1.0), (y2 - y1) * rng.uniform(0.3, 0.55)
         x = int(max(0, rng.uniform(x1, x2 - w)))
         y = int(max(0, rng.uniform(y1 + 0.2 * (y2 - y1), y2 - 0.8 * h)))
-        colour = rng.integers(0, 256, size=3)
-        image[y : y + int(h), x : x + int(w)] = colour
+        image[y : y + int(h), x : x + int(w)] = rng.integers(0, 256, size=3)
     return image
 
 

@@ -13,9 +13,15 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt8
 
 from canthus.data.formats import write_pts
+from canthus.data.occluders import BITS
 from canthus.images import write_image
 from canthus.schemes import IBUG_68
 from canthus.types import Sample
+
+_NOSE = np.array([
+    (0, -0.06, 0.36), (0, 0.11, 0.46), (0, 0.28, 0.57), (0, 0.45, 0.68),
+    (-0.20, 0.58, 0.36), (-0.10, 0.62, 0.45), (0, 0.64, 0.50), (0.10, 0.62, 0.45), (0.20, 0.58, 0.36),
+])  # fmt: skip
 
 _DEPTH = 4.0
 """Distance of the camera in half face widths: perspective as in an ordinary portrait."""
@@ -73,7 +79,7 @@ def head_points(shape: FaceShape) -> tuple[Float64[np.ndarray, "68 2"], Float64[
     """
     brow, eye = _brow(shape), _eye(shape)
     right_brow, right_eye = brow[::-1] * (-1, 1, 1), eye[[3, 2, 1, 0, 5, 4]] * (-1, 1, 1)
-    face = np.concatenate([_jaw(shape), right_brow, brow, _nose(), right_eye, eye, _mouth(shape)])
+    face = np.concatenate([_jaw(shape), right_brow, brow, _NOSE, right_eye, eye, _mouth(shape)])
     turned = (np.arange(1, 16) / 16) * np.pi
     skull = np.stack([np.cos(turned), -0.02 - 1.12 * np.sin(turned), -0.5 + 0.35 * np.sin(turned)], axis=1)
     both = np.concatenate([face, skull])
@@ -98,12 +104,6 @@ def _brow(shape: FaceShape) -> Float64[np.ndarray, "5 3"]:
     y = np.array([-0.30, -0.38, -0.41, -0.385, -0.29])
     inner = np.array([1.0, 0.7, 0.4, 0.2, 0.1])
     return np.stack([x, y - 0.05 * shape.brows - 0.04 * shape.brows * inner, 0.32 - 0.45 * x**2], axis=1)
-
-
-def _nose() -> Float64[np.ndarray, "9 3"]:
-    bridge = [(0, -0.06, 0.36), (0, 0.11, 0.46), (0, 0.28, 0.57), (0, 0.45, 0.68)]
-    below = [(-0.20, 0.58, 0.36), (-0.10, 0.62, 0.45), (0, 0.64, 0.50), (0.10, 0.62, 0.45), (0.20, 0.58, 0.36)]
-    return np.array(bridge + below, np.float64)
 
 
 def _eye(shape: FaceShape) -> Float64[np.ndarray, "6 3"]:
@@ -145,7 +145,6 @@ def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | N
     """Draw one face with its 68 points.
 
     Args:
-        rng: source of all randomness.
         size: side of the picture in pixels; the face is about half of that.
         shape: pose and expression; random where None.
 
@@ -161,8 +160,7 @@ def draw_face(rng: np.random.Generator, *, size: int = 160, shape: FaceShape | N
     everything = np.concatenate([points, skull])
     low, high = everything.min(axis=0), everything.max(axis=0)
     scale = size * rng.uniform(0.52, 0.7) / (high - low).max()
-    room = size - scale * (high - low)
-    corner = room * rng.uniform(0.25, 0.75, 2)
+    corner = (size - scale * (high - low)) * rng.uniform(0.25, 0.75, 2)
     points, skull = (scale * (part - low) + corner for part in (points, skull))
     image = _paint_face(rng, points, skull, size)
     return Sample(image=image, points=points.astype(np.float32), scheme=IBUG_68)
@@ -185,7 +183,6 @@ def write_synthetic_300w(
     Args:
         folder: made where it is missing.
         count: number of faces; with ten or more, every public split has some.
-        rng: source of all randomness.
         size: side of the pictures in pixels.
     """
     for index in range(count):
@@ -200,12 +197,13 @@ def write_synthetic_300w(
 
 
 _FINER = 4
-_BITS = 4
-"""Fractional bits of the coordinates that OpenCV draws with."""
 
 _SKINS = np.array([(255, 224, 196), (236, 188, 152), (198, 140, 100), (141, 85, 54), (84, 52, 36)], np.float64)
 _HAIRS = np.array([(28, 22, 20), (70, 44, 26), (132, 90, 48), (205, 170, 110), (150, 150, 150)], np.float64)
 _IRISES = np.array([(60, 40, 24), (70, 110, 150), (80, 120, 80), (40, 30, 26)], np.float64)
+
+_TURN = np.arange(24) / 24 * 2 * np.pi
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
 _Color = Float64[np.ndarray, " 3"]
 
@@ -229,17 +227,17 @@ class _Canvas:
 
     def fill(self, points: Float64[np.ndarray, "n 2"], color: _Color) -> None:
         """Fill a polygon."""
-        cv2.fillPoly(self.pixels, [_fixed(points)], color.tolist(), cv2.LINE_AA, _BITS)
+        cv2.fillPoly(self.pixels, [_fixed(points)], color.tolist(), cv2.LINE_AA, BITS)
 
     def line(self, points: Float64[np.ndarray, "n 2"], color: _Color, width: float, *, closed: bool = False) -> None:
         """Draw a line, ``width`` pixels of the final picture wide."""
         thickness = max(1, round(width * _FINER))
-        cv2.polylines(self.pixels, [_fixed(points)], closed, color.tolist(), thickness, cv2.LINE_AA, _BITS)
+        cv2.polylines(self.pixels, [_fixed(points)], closed, color.tolist(), thickness, cv2.LINE_AA, BITS)
 
     def dot(self, centre: Float64[np.ndarray, " 2"], radius: float, color: _Color) -> None:
         """Draw a filled circle."""
         x, y = _fixed(centre[None])[0].tolist()
-        cv2.circle(self.pixels, (x, y), round(radius * _FINER * (1 << _BITS)), color.tolist(), -1, cv2.LINE_AA, _BITS)
+        cv2.circle(self.pixels, (x, y), round(radius * _FINER * (1 << BITS)), color.tolist(), -1, cv2.LINE_AA, BITS)
 
 
 def _paint_face(
@@ -320,7 +318,7 @@ def _paint_head(
     canvas.fill(np.array(hair), colors.hair)
     for at, side in ((1, -1), (15, 1)):
         ear = jaw[at] + 0.03 * side * across - 0.02 * down
-        canvas.fill(ear + 0.075 * _circle() @ np.array([across * 0.7, down * 1.3]), colors.skin * 0.88)
+        canvas.fill(ear + 0.075 * _CIRCLE @ np.array([across * 0.7, down * 1.3]), colors.skin * 0.88)
     canvas.fill(np.concatenate([_smooth(jaw), skull]), colors.skin)
     top = skull[3:-3]
     fringe = middle + 0.84 * (top[::-1] - middle)
@@ -332,7 +330,7 @@ def _paint_eye(canvas: _Canvas, eye: Float64[np.ndarray, "6 2"], colors: _Colors
     width = float(np.linalg.norm(eye[3] - eye[0]))
     outline = _smooth(np.concatenate([eye, eye[:1]]))
     inside = np.zeros(canvas.pixels.shape[:2], np.uint8)
-    cv2.fillPoly(inside, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)
+    cv2.fillPoly(inside, [_fixed(outline)], 255, cv2.LINE_AA, BITS)
     ball = _Canvas(canvas.pixels.copy())
     ball.fill(outline, np.array([240.0, 238.0, 235.0]))
     centre = eye.mean(axis=0) + look * (eye[3] - eye[0])
@@ -374,11 +372,10 @@ def _paint_mouth(
 def _paint_glasses(canvas: _Canvas, points: Float64[np.ndarray, "68 2"], unit: float, *, dark: float) -> None:
     frame = np.array([dark, dark, dark])
     for eye in (points[36:42], points[42:48]):
-        ring = eye.mean(axis=0) + 0.24 * unit * _circle() * (1, 0.85)
+        ring = eye.mean(axis=0) + 0.24 * unit * _CIRCLE * (1, 0.85)
         canvas.line(ring, frame, 0.025 * unit, closed=True)
-    canvas.line(points[[39, 42]], frame, 0.025 * unit)
-    canvas.line(points[[0, 36]], frame, 0.02 * unit)
-    canvas.line(points[[45, 16]], frame, 0.02 * unit)
+    for start, end, width in ((39, 42, 0.025), (0, 36, 0.02), (45, 16, 0.02)):
+        canvas.line(points[[start, end]], frame, width * unit)
 
 
 def _lit(rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -393,12 +390,7 @@ def _lit(rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[
 def _fixed(points: Float64[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n 2"]:
     """Coordinates of the final picture as OpenCV's fixed-point ones of the large picture."""
     large = (points + 0.5) * _FINER - 0.5
-    return np.round(large * (1 << _BITS)).astype(np.int32)
-
-
-def _circle() -> Float64[np.ndarray, "24 2"]:
-    t = np.arange(24) / 24 * 2 * np.pi
-    return np.stack([np.cos(t), np.sin(t)], axis=1)
+    return np.round(large * (1 << BITS)).astype(np.int32)
 
 
 def _smooth(points: Float64[np.ndarray, "n 2"], *, steps: int = 6) -> Float64[np.ndarray, "m 2"]:

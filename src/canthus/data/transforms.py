@@ -136,7 +136,7 @@ def random_light(sample: Sample, rng: np.random.Generator, *, amount: float) -> 
     gains = contrast * (1 + amount / 2) ** rng.uniform(-1, 1, size=3)
     offset = amount / 2 * rng.uniform(-1, 1)
     table = np.clip(255 * ((ramp**gamma - 0.5) * gains + 0.5 + offset), 0, 255).astype(np.uint8)
-    return replace(sample, image=_as_image(cv2.LUT(sample.image, table[:, None, :])))
+    return replace(sample, image=np.asarray(cv2.LUT(sample.image, table[:, None, :]), np.uint8))
 
 
 def random_grey(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
@@ -144,7 +144,7 @@ def random_grey(sample: Sample, rng: np.random.Generator, *, chance: float) -> S
     if rng.random() >= chance:
         return sample
     grey = cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY)
-    return replace(sample, image=_as_image(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)))
+    return replace(sample, image=np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8))
 
 
 def random_occlusion(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
@@ -181,10 +181,12 @@ def random_blur(sample: Sample, rng: np.random.Generator, *, chance: float) -> S
         return sample
     image, size = sample.image, sample.image.shape[0]
     if rng.random() < 0.5:
-        return replace(sample, image=_as_image(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))))
-    small = int(size * rng.uniform(0.3, 0.8))
-    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return replace(sample, image=_as_image(cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)))
+        changed = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
+    else:
+        small = int(size * rng.uniform(0.3, 0.8))
+        shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        changed = cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)
+    return replace(sample, image=np.asarray(changed, np.uint8))
 
 
 def random_noise(sample: Sample, rng: np.random.Generator, *, chance: float) -> Sample:
@@ -193,10 +195,6 @@ def random_noise(sample: Sample, rng: np.random.Generator, *, chance: float) -> 
         return sample
     noise = rng.standard_normal(sample.image.shape, dtype=np.float32) * np.float32(rng.uniform(2, 12))
     return replace(sample, image=np.clip(sample.image + noise, 0, 255).astype(np.uint8))
-
-
-def _as_image(picture: object) -> Image:
-    return np.asarray(picture, dtype=np.uint8)
 
 
 _LASHES = 0.05
@@ -233,7 +231,7 @@ def close_eyes(
     Args:
         image: picture that holds the face; not changed.
         points: in pixels of the picture.
-        scheme: their numbering; must have lids.
+        scheme: numbering of the points.
         shares: how far the right and the left eye are closed, from 0 (not at all) to 1 (completely).
 
     Raises:
@@ -272,7 +270,7 @@ def _close(
         return image, points
     lids = [_seen_from(eye, points[part]) for part in (upper, lower)]
     reach = _SKIN * float(_seen_from(eye, points[brow])[:, 1].mean())
-    closed = _pull(image, eye, lids, (reach, share))
+    closed = _pull(image, eye, lids, reach=reach, share=share)
     if closed is None:
         return image, points
     top, bottom = lids
@@ -301,10 +299,9 @@ def _ascending(line: Float64[np.ndarray, "n 2"]) -> tuple[Float64[np.ndarray, " 
 
 
 def _pull(
-    image: Image, eye: _Eye, lids: list[Float64[np.ndarray, "n 2"]], settings: tuple[float, float]
+    image: Image, eye: _Eye, lids: list[Float64[np.ndarray, "n 2"]], *, reach: float, share: float
 ) -> Image | None:
     """The picture with one lid pulled down; None where the change would not be visible."""
-    reach, share = settings
     x1, y1, x2, y2 = _patch(eye, max(reach, lids[0][:, 1].max()), -lids[1][:, 1].min(), image.shape)
     if x2 - x1 < 2 or y2 - y1 < 2:
         return None

@@ -2,8 +2,8 @@
 
 Layout: ``WIDER_train/images/<event>/`` and ``WIDER_val/images/<event>/`` with the pictures, the lists
 ``wider_face_split/wider_face_{train,val}_bbx_gt.txt``, and for the subsets easy, medium and hard the four ``.mat``
-files of the official evaluation.  An entry of a list is the path of a picture, the number of
-its faces, and a line a face: x, y, width, height, blur, expression, illumination, invalid, occlusion, pose.
+files of the official evaluation.  An entry of a list is the path of a picture, the number of its faces, and a line a
+face: x, y, width, height, blur, expression, illumination, invalid, occlusion, pose.
 Yang et al. (2016), "WIDER FACE: A Face Detection Benchmark".
 
 Faces marked invalid and boxes without width or height are ``ignored``.  Five points come from the ``label.txt`` of
@@ -96,12 +96,9 @@ FACES = "wider_face_val.mat"
 @final
 @dataclass(frozen=True)
 class CountedPicture:
-    """One picture of the official evaluation.
+    """One picture of the official evaluation, ``<event>/<name>.jpg``, and which of its faces a subset counts.
 
-    Attributes:
-        name: ``<event>/<name>.jpg``.
-        boxes: x, y, width, height of every face.
-        counted: whether the subset counts it.
+    ``boxes`` are x, y, width, height.
     """
 
     name: str
@@ -155,9 +152,8 @@ def _picture(name: str, boxes: Any, numbers: Any, *, source: Path) -> CountedPic
         rows = np.asarray(boxes, np.float64).reshape(-1, 4)
         chosen = np.asarray(numbers, np.int64).ravel() - 1
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{source}: {name}: expected rows of 4 numbers and a list of whole numbers ({error})"
-        ) from error
+        expected = "expected rows of 4 numbers and a list of whole numbers"
+        raise DataError(f"{source}: {name}: {expected} ({error})") from error
     if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(rows)):
         raise DataError(f"{source}: {name} counts face {chosen.max() + 1}, but has {len(rows)} faces")
     counted = np.zeros(len(rows), np.bool_)
@@ -170,8 +166,7 @@ PARTS = ("train", "val")
 HABIT = BoxHabit(centre=(-0.005, 0.004), size=(1.025, 0.889))
 """Assumed, not measured: what was measured on ``facemask``, whose boxes also reach from the forehead to the chin."""
 
-_X, _Y, _WIDTH, _HEIGHT, _INVALID = 0, 1, 2, 3, 7
-_FIELDS = 10
+_FIELDS, _INVALID = 10, 7
 
 
 def images_folder(root: Path, part: str) -> Path:
@@ -182,24 +177,21 @@ def images_folder(root: Path, part: str) -> Path:
 def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
     """Read every picture of some parts with its faces; those without any face are among them.
 
-    Args:
-        root: folder of the set.
-        parts: ``train``, ``val``, or one of ``SUBSETS``: the pictures of ``val`` with the boxes of the official
-            evaluation, in which every face that does not belong to the subset is ignored.
+    A part of ``SUBSETS`` is the pictures of ``val`` with the boxes of the official evaluation, in which every face that
+    does not belong to the subset is ignored.
     """
     scenes: list[Scene] = []
     problems: list[Problem] = []
     for part in parts:
         five: FivePoints = {}
         if part in SUBSETS:
-            folder, pictures = "val", [_listed(picture) for picture in read_subset(root, part)]
+            folder, pictures = "val", [(FACES, _listed(picture)) for picture in read_subset(root, part)]
         else:
             path = root / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt"
-            folder, (pictures, damages) = part, read_face_list(path, fields=_FIELDS, names_picture=_names_picture)
+            folder, (pictures, damages) = part, read_face_list(path, fields=_FIELDS, names_picture=_is_picture)
             five, more = read_five_points(root, part)
             problems += [*damages, *more]
-        labels = [(picture.where, picture) for picture in pictures]
-        scenes += read_labels(labels, partial(_scene, root, folder, five), problems)
+        scenes += read_labels(pictures, partial(_scene, root, folder, five), problems)
     return Scan(scenes, problems)
 
 
@@ -207,10 +199,10 @@ def _listed(picture: CountedPicture) -> ListedPicture:
     rows = np.zeros((len(picture.boxes), _FIELDS))
     rows[:, :4] = picture.boxes
     rows[~picture.counted, _INVALID] = 1
-    return ListedPicture(FACES, picture.name, rows)
+    return ListedPicture(picture.name, rows)
 
 
-def _names_picture(line: str) -> bool:
+def _is_picture(line: str) -> bool:
     return Path(line).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -219,7 +211,7 @@ def _scene(root: Path, part: str, five: FivePoints, picture: ListedPicture) -> S
     if not path.is_file():
         raise LabelError(f"WIDER_{part}/images/{picture.name} is not there", kind=NO_SCENE)
     rows = picture.rows
-    corner, side = rows[:, [_X, _Y]], rows[:, [_WIDTH, _HEIGHT]]
+    corner, side = rows[:, :2], rows[:, 2:4]
     known = five.get(picture.name, {})
     missing = np.full((5, 2), np.nan, np.float32)
     points = [known.get((x, y, w, h), missing) for x, y, w, h in rows[:, :4].tolist()]
