@@ -1,9 +1,8 @@
-"""Points, boxes and the affine maps between pixel frames.
+"""Points, boxes and affine maps between pixel frames.
 
-The one coordinate rule: x right, y down, the *centre* of the top-left pixel is (0, 0).  Boxes are
-``x1, y1, x2, y2``, half-open like slices, so the box of a whole ``w x h`` picture is ``0, 0, w, h``.  A pixel
-reaches half a unit around its centre, hence a point ``p`` lies at ``p + 0.5`` on the scale of box edges; every
-function here that mixes points and boxes accounts for that half.
+x points right and y down, and the *centre* of the top-left pixel is (0, 0).  A box is ``x1, y1, x2, y2``, half-open
+like a slice: the box of a whole ``w x h`` picture is ``0, 0, w, h``.  A pixel extends half a unit around its centre, so
+a point ``p`` lies at ``p + 0.5`` in the edge coordinates of boxes.
 """
 
 from dataclasses import dataclass
@@ -16,18 +15,18 @@ from jaxtyping import Float, Float32, Float64, Shaped
 @final
 @dataclass(frozen=True)
 class Affine:
-    """An affine map between two pixel frames: ``q = matrix[:, :2] p + matrix[:, 2]``."""
+    """Affine map between two pixel frames: ``q = matrix[:, :2] p + matrix[:, 2]``."""
 
     matrix: Float64[np.ndarray, "2 3"]
 
     @staticmethod
     def identity() -> "Affine":
-        """The map that moves nothing."""
+        """Return the identity map."""
         return Affine(np.eye(2, 3))
 
     @staticmethod
     def flip(width: int) -> "Affine":
-        """Mirror of a picture ``width`` pixels wide: ``x -> width - 1 - x``."""
+        """Mirror a picture of ``width`` pixels left to right: ``x -> width - 1 - x``."""
         return Affine(np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]]))
 
     @staticmethod
@@ -41,17 +40,11 @@ class Affine:
     def about(
         centre: tuple[float, float], *, angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
     ) -> "Affine":
-        """Rotate by ``angle`` radians (clockwise on the screen), scale, then shift, all about ``centre``."""
+        """Rotate by ``angle`` radians (clockwise on the screen) and scale about ``centre``, then shift."""
         cos, sin = scale * np.cos(angle), scale * np.sin(angle)
         x, y = centre
-        return Affine(
-            np.array(
-                [
-                    [cos, -sin, x - cos * x + sin * y + shift[0]],
-                    [sin, cos, y - sin * x - cos * y + shift[1]],
-                ]
-            )
-        )
+        offset = x - cos * x + sin * y + shift[0], y - sin * x - cos * y + shift[1]
+        return Affine(np.array([[cos, -sin, offset[0]], [sin, cos, offset[1]]]))
 
     def apply(self, points: Float[np.ndarray, "*n 2"]) -> Float32[np.ndarray, "*n 2"]:
         """Map points."""
@@ -59,47 +52,47 @@ class Affine:
         return np.asarray(moved, dtype=np.float32)
 
     def inverse(self) -> "Affine":
-        """The map back.
+        """Return the inverse map.
 
         Raises:
-            ValueError: the map squeezes the plane onto a line and has no inverse.
+            ValueError: the map is singular.
         """
         (a, b, x), (c, d, y) = self.matrix.tolist()
         determinant = a * d - b * c
         if abs(determinant) < 1e-12:
             raise ValueError("This affine map is singular and cannot be inverted")
-        # Written out: for a 2 x 2 matrix numpy.linalg costs ten times as much, once for every face.
+        # For a 2 x 2 matrix this is ten times faster than numpy.linalg, and it runs once per face.
         a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
         return Affine(np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]]))
 
     def then(self, following: "Affine") -> "Affine":
-        """This map first, ``following`` second."""
+        """Return the map that applies this one first and ``following`` second."""
         linear = following.matrix[:, :2] @ self.matrix[:, :2]
         offset = following.matrix[:, :2] @ self.matrix[:, 2] + following.matrix[:, 2]
         return Affine(np.hstack([linear, offset[:, None]]))
 
 
 def hull_box(points: Float[np.ndarray, "*n k 2"]) -> Float32[np.ndarray, "*n 4"]:
-    """Tight box of each set of points, in edge coordinates; NaN points are left out."""
+    """Smallest box around each set of points, without NaN points."""
     low = np.nanmin(points, axis=-2) + 0.5
     high = np.nanmax(points, axis=-2) + 0.5
     return np.concatenate([low, high], axis=-1).astype(np.float32)
 
 
 def box_size(boxes: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 2"]:
-    """Width and height."""
+    """Width and height of each box."""
     return np.asarray(boxes[..., 2:] - boxes[..., :2], dtype=np.float32)
 
 
 def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:
-    """Square about the centre of a box, its side ``margin`` times the longer side of the box."""
+    """Square with the centre of a box and ``margin`` times its longer side."""
     centre = (box[..., :2] + box[..., 2:]) / 2
     half = margin * (box[..., 2:] - box[..., :2]).max(axis=-1, keepdims=True) / 2
     return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
 
 
 def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
-    """Intersection over union of every pair; 0 where both boxes are empty."""
+    """Intersection over union of each pair of boxes; 0 if both are empty."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     overlap = np.clip(high - low, 0, None).prod(axis=-1)
@@ -112,35 +105,35 @@ def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32
 @final
 @dataclass(frozen=True)
 class BoxHabit:
-    """How the boxes of a dataset or detector lie to face boxes (see ``docs/coordinates.md``).
+    """Relation between the own boxes of a dataset or detector and face boxes (``docs/coordinates.md``).
 
     Attributes:
-        centre: centre of the face box minus centre of the own box, in widths and heights of the own box.
-        size: width and height of the face box in widths and heights of the own box.
+        centre: centre of the face box minus centre of the own box, in units of the own width and height.
+        size: width and height of the face box, in units of the own width and height.
     """
 
     centre: tuple[float, float] = (0.0, 0.0)
     size: tuple[float, float] = (1.0, 1.0)
 
     def face_boxes(self, own: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 4"]:
-        """Face boxes of the boxes that a dataset or detector gives."""
+        """Convert own boxes to face boxes."""
         side = box_size(own)
         middle = (own[..., :2] + own[..., 2:]) / 2 + side * np.array(self.centre, np.float32)
         half = side * np.array(self.size, np.float32) / 2
         return np.concatenate([middle - half, middle + half], axis=-1).astype(np.float32)
 
     def own_boxes(self, faces: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 4"]:
-        """The boxes that the dataset or detector would have given these face boxes; undoes ``face_boxes``."""
+        """Convert face boxes to own boxes, the inverse of ``face_boxes``."""
         side = box_size(faces) / np.array(self.size, np.float32)
         middle = (faces[..., :2] + faces[..., 2:]) / 2 - side * np.array(self.centre, np.float32)
         return np.concatenate([middle - side / 2, middle + side / 2], axis=-1).astype(np.float32)
 
 
 def unit_to_pixels(unit: Float[np.ndarray, "*n 2"], size: int) -> Float32[np.ndarray, "*n 2"]:
-    """From the networks' unit frame ``(x + 0.5) / size`` to pixels of the crop."""
+    """Convert from the unit frame of the networks, ``(x + 0.5) / size``, to pixels of the crop."""
     return (unit * size - 0.5).astype(np.float32)
 
 
 def pixels_to_unit(points: Float[np.ndarray, "*n 2"], size: int) -> Float32[np.ndarray, "*n 2"]:
-    """From pixels of the crop to the networks' unit frame ``(x + 0.5) / size``."""
+    """Convert from pixels of the crop to the unit frame of the networks, ``(x + 0.5) / size``."""
     return ((points + 0.5) / size).astype(np.float32)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from canthus.errors import ImageError
 from canthus.geometry import Affine
 from canthus.image_files import check_picture_file
 from canthus.types import Image
+
+ReadImage: TypeAlias = tuple[str | os.PathLike[str], Image | ImageError]
+"""A path, and its picture or the reason why it cannot be read."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm"})
 MAX_BYTES = 1_000_000_000
@@ -63,9 +67,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     return decode_image(data, name=name)
 
 
-def read_images(
-    paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1
-) -> Iterator[tuple[str | os.PathLike[str], Image | ImageError]]:
+def read_images(paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1) -> Iterator[ReadImage]:
     """Read pictures in order; a second thread decodes the next ones in advance.
 
     At most ``ahead + 1`` pictures are in memory.  For a file that cannot be read, the error is yielded, not raised.
@@ -73,39 +75,28 @@ def read_images(
     Args:
         paths: the files; taken one by one, so that a generator may be endless.
         ahead: number of pictures decoded in advance, at least 1.
-
-    Yields:
-        Each path with its picture or its error.
     """
     if ahead < 1:
         raise ValueError(f"Expected to read at least 1 picture ahead, found {ahead}")
-    waiting: deque[tuple[str | os.PathLike[str], Future[Image | ImageError]]] = deque()
+    waiting: deque[Future[ReadImage]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="canthus-read") as reader:
         try:
             for path in paths:
-                waiting.append((path, reader.submit(_image_or_error, path)))
+                waiting.append(reader.submit(_try_image, path))
                 if len(waiting) > ahead:
-                    yield _first_done(waiting)
+                    yield waiting.popleft().result()  # no variable, which would keep the picture in memory
             while waiting:
-                yield _first_done(waiting)
+                yield waiting.popleft().result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 
-def _first_done(
-    waiting: deque[tuple[str | os.PathLike[str], Future[Image | ImageError]]],
-) -> tuple[str | os.PathLike[str], Image | ImageError]:
-    """Remove the oldest and return it, so that no variable keeps the picture in memory."""
-    path, future = waiting.popleft()
-    return path, future.result()
-
-
-def _image_or_error(path: str | os.PathLike[str]) -> Image | ImageError:
+def _try_image(path: str | os.PathLike[str]) -> ReadImage:
     try:
-        return read_image(path)
+        return path, read_image(path)
     except ImageError as error:
-        return error
+        return path, error
 
 
 def checked_image(array: np.ndarray) -> Image:

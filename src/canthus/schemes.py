@@ -1,8 +1,8 @@
-"""Point schemes: how landmarks are numbered, mirrored and grouped."""
+"""Point schemes: the numbering, mirroring and grouping of landmarks, and conversions between schemes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -14,20 +14,18 @@ from canthus.lookup import lookup
 @final
 @dataclass(frozen=True)
 class Scheme:
-    """One numbering of facial landmarks.
-
-    Left and right are the subject's own; only this module knows which index is which.
+    """One numbering of facial landmarks.  Left and right are those of the subject.
 
     Attributes:
-        name: short name, as written into model files.
+        name: short name, as in model cards.
         count: number of points.
-        mirror: ``mirror[i]`` is the index that point ``i`` takes in the mirrored face.
-        groups: parts of the face, each a tuple of indices; together they hold every point once.
-        eye_corners: outer corners (right, left), whose distance is the inter-ocular scale.  ``FIVE`` has no corners;
-            there it is the eye points, so both scales agree, as is usual for CelebA.
-        pupils: indices whose mean is the (right, left) pupil; their distance is the inter-pupil scale.
-        lids: of the right and the left eye the upper and the lower lid, each from corner to corner in the same
-            direction; empty where the numbering has no lids.
+        mirror: ``mirror[i]`` is the index of point ``i`` in the mirrored face.
+        groups: indices of each part of the face; every point belongs to exactly one part.
+        eye_corners: outer corners (right, left); the inter-ocular distance is the distance between them.  ``FIVE`` has
+            no corners and uses the eye points, so that both distances agree, as is usual for CelebA.
+        pupils: indices whose mean is the (right, left) pupil; the inter-pupil distance is the distance between them.
+        lids: upper and lower lid of the right and of the left eye, each from corner to corner in the same direction;
+            empty if the scheme has no lids.
     """
 
     name: str
@@ -39,10 +37,10 @@ class Scheme:
     lids: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
     def part(self, name: str) -> tuple[int, ...]:
-        """Indices of a group, or of all groups of ``PARTS``: ``eyes``, ``brows``, ``mouth``.
+        """Indices of a group, or of several groups that ``PARTS`` joins: ``eyes``, ``brows``, ``mouth``.
 
         Raises:
-            ConfigError: this numbering has no such part.
+            ConfigError: the scheme has no such part; the message lists its parts.
         """
         wholes = {part: [g for g in groups if g in self.groups] for part, groups in PARTS.items()}
         known = {part: groups for part, groups in wholes.items() if groups} | {group: [group] for group in self.groups}
@@ -54,7 +52,7 @@ PARTS = {
     "brows": ("right_brow", "left_brow"),
     "mouth": ("outer_mouth", "inner_mouth", "mouth"),
 }
-"""Parts of the face that several groups make up."""
+"""Parts of the face that consist of several groups."""
 
 
 def _mirror(count: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
@@ -123,10 +121,7 @@ WFLW_98 = Scheme(
     },
     eye_corners=(60, 72),
     pupils=((96,), (97,)),
-    lids=(
-        ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)),
-        ((68, 69, 70, 71, 72), (68, 75, 74, 73, 72)),
-    ),
+    lids=(((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)), ((68, 69, 70, 71, 72), (68, 75, 74, 73, 72))),
 )
 
 _COFW_PAIRS = (
@@ -170,7 +165,7 @@ AFLW_21 = Scheme(
     eye_corners=(6, 11),
     pupils=((7,), (10,)),
 )
-"""All points of AFLW: 12 and 16 are the ear lobes, which the usual protocol leaves out (``AFLW_19``)."""
+"""All points of AFLW.  The usual protocol omits the ear lobes, 12 and 16 (``AFLW_19``)."""
 
 AFLW_19 = Scheme(
     name="aflw_19",
@@ -205,7 +200,7 @@ WILD_21 = Scheme(
     eye_corners=(6, 9),
     pupils=((16,), (17,)),
 )
-"""21 points of the ``wild21`` phone photos; as many as ``AFLW_21``, in another order and without ears and chin."""
+"""Points of the phone photos ``wild21``: another order than ``AFLW_21``, with pupils and without ears and chin."""
 
 FIVE = Scheme(
     name="five",
@@ -215,7 +210,7 @@ FIVE = Scheme(
     eye_corners=(0, 1),
     pupils=((0,), (1,)),
 )
-"""Centre of the right and the left eye, nose tip, right and left corner of the mouth."""
+"""Centres of the right and the left eye, tip of the nose, right and left corner of the mouth."""
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme for scheme in (WFLW_98, IBUG_68, COFW_29, AFLW_21, WILD_21, AFLW_19, FIVE)
@@ -223,19 +218,19 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def find_scheme(name: str) -> Scheme:
-    """The scheme called ``name``.
+    """Return the scheme called ``name``.
 
     Raises:
-        ConfigError: no such scheme.
+        ConfigError: the name is unknown; the message suggests the nearest.
     """
     return lookup(SCHEMES, name, kind="scheme")
 
 
 def guess_scheme(count: int) -> Scheme:
-    """The only scheme with ``count`` points.
+    """Return the only scheme with ``count`` points.
 
     Raises:
-        ConfigError: no scheme has that many points, or several have.
+        ConfigError: no scheme or several schemes have this number of points.
     """
     matches = [scheme for scheme in SCHEMES.values() if scheme.count == count]
     if len(matches) == 1:
@@ -246,47 +241,25 @@ def guess_scheme(count: int) -> Scheme:
     raise ConfigError(f"No scheme has {count} points. Known: {known}.")
 
 
-_Row = Mapping[int, float]
-"""Source index -> weight."""
+_Row: TypeAlias = int | tuple[int, ...]
+"""Source point of a target point, or the source points whose mean it is; a repeated index weighs more."""
 
-
-def _one(index: int) -> _Row:
-    return {index: 1.0}
-
-
-def _mean(indices: Sequence[int]) -> _Row:
-    return {index: 1 / len(indices) for index in indices}
-
-
-def _blend(near: int, far: int) -> _Row:
-    return {near: 2 / 3, far: 1 / 3}
-
-
-def _ones(indices: Sequence[int]) -> list[_Row]:
-    return [_one(index) for index in indices]
-
-
-_EDGE_BROWS = _ones([*range(33, 38), *range(42, 47)])
-_MIDDLE_BROWS = [
-    _one(33), _mean((34, 41)), _mean((35, 40)), _mean((36, 39)), _mean((37, 38)),
-    _mean((42, 50)), _mean((43, 49)), _mean((44, 48)), _mean((45, 47)), _one(46),
+_EDGE_BROWS = [*range(33, 38), *range(42, 47)]
+_MIDDLE_BROWS: list[_Row] = [33, (34, 41), (35, 40), (36, 39), (37, 38), (42, 50), (43, 49), (44, 48), (45, 47), 46]
+_CHORD_EYES: list[_Row] = [
+    60, (60, 62), (62, 64), 64, (64, 66), (60, 66),
+    68, (68, 70), (70, 72), 72, (72, 74), (68, 74),
 ]  # fmt: skip
-_CHORD_EYES = [
-    _one(60), _mean((60, 62)), _mean((62, 64)), _one(64), _mean((64, 66)), _mean((60, 66)),
-    _one(68), _mean((68, 70)), _mean((70, 72)), _one(72), _mean((72, 74)), _mean((68, 74)),
+_THIRDS_EYES: list[_Row] = [
+    60, (61, 61, 62), (63, 63, 62), 64, (65, 65, 66), (67, 67, 66),
+    68, (69, 69, 70), (71, 71, 70), 72, (73, 73, 74), (75, 75, 74),
 ]  # fmt: skip
-_THIRDS_EYES = [
-    _one(60), _blend(61, 62), _blend(63, 62), _one(64), _blend(65, 66), _blend(67, 66),
-    _one(68), _blend(69, 70), _blend(71, 70), _one(72), _blend(73, 74), _blend(75, 74),
-]  # fmt: skip
-_PICKED_EYES = _ones([60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75])
+_PICKED_EYES = [60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75]
 
 
-def _wflw_to_ibug(brows: list[_Row], eyes: list[_Row]) -> list[_Row]:
-    return [*_ones(range(0, 33, 2)), *brows, *_ones(range(51, 60)), *eyes, *_ones(range(76, 96))]
+def _wflw_to_ibug(brows: Sequence[_Row], eyes: Sequence[_Row]) -> list[_Row]:
+    return [*range(0, 33, 2), *brows, *range(51, 60), *eyes, *range(76, 96)]
 
-
-_IBUG_TO_FIVE = [_mean(range(36, 42)), _mean(range(42, 48)), _one(30), _one(48), _one(54)]
 
 CONVERSIONS: dict[tuple[str, str], dict[str, list[_Row]]] = {
     (WFLW_98.name, IBUG_68.name): {
@@ -294,33 +267,31 @@ CONVERSIONS: dict[tuple[str, str], dict[str, list[_Row]]] = {
         "chord": _wflw_to_ibug(_EDGE_BROWS, _CHORD_EYES),
         "picks": _wflw_to_ibug(_EDGE_BROWS, _PICKED_EYES),
     },
-    (WFLW_98.name, FIVE.name): {"pupils": _ones([96, 97, 54, 76, 82])},
-    (IBUG_68.name, FIVE.name): {"centres": _IBUG_TO_FIVE},
-    (COFW_29.name, FIVE.name): {"pupils": _ones([16, 17, 20, 22, 23])},
-    (AFLW_21.name, AFLW_19.name): {"picks": _ones([*range(12), 13, 14, 15, 17, 18, 19, 20])},
-    (AFLW_21.name, FIVE.name): {"pupils": _ones([7, 10, 14, 17, 19])},
-    (AFLW_19.name, FIVE.name): {"pupils": _ones([7, 10, 13, 15, 17])},
-    (WILD_21.name, FIVE.name): {"pupils": _ones([16, 17, 18, 19, 20])},
+    (WFLW_98.name, FIVE.name): {"pupils": [96, 97, 54, 76, 82]},
+    (IBUG_68.name, FIVE.name): {"centres": [_span(36, 41), _span(42, 47), 30, 48, 54]},
+    (COFW_29.name, FIVE.name): {"pupils": [16, 17, 20, 22, 23]},
+    (AFLW_21.name, AFLW_19.name): {"picks": [*range(12), 13, 14, 15, 17, 18, 19, 20]},
+    (AFLW_21.name, FIVE.name): {"pupils": [7, 10, 14, 17, 19]},
+    (AFLW_19.name, FIVE.name): {"pupils": [7, 10, 13, 15, 17]},
+    (WILD_21.name, FIVE.name): {"pupils": [16, 17, 18, 19, 20]},
 }
-"""(source, target) -> variant -> one row a target point; the first variant is the default.
+"""(source, target) -> variant -> one row per target point; the first variant is the default.
 
-WFLW draws four upper and four lower points along an eye's edge, iBUG two, so three readings are in use and each gives
-another eye openness: ``thirds`` puts the points at one and two thirds of the edge, ``chord`` on the chords between a
-corner and the middle of the lid (flatter), ``picks`` takes the nearest WFLW points.  ``thirds`` also moves the brows
-from their upper edge to their middle, where iBUG has them.
+Between the corners of an eye, WFLW has three points on each lid and iBUG has two.  Three conversions are in use, and
+each gives another eye openness: ``thirds`` places the points at one and two thirds of the lid, ``chord`` on the chords
+between a corner and the middle of the lid (flatter), and ``picks`` takes the nearest WFLW points.  ``thirds`` also
+moves the brows from their upper edge to their middle, where iBUG has them.
 """
 
 
 def conversion_matrix(source: Scheme, target: Scheme, *, variant: str | None = None) -> Float64[np.ndarray, "m k"]:
-    """Weights that take points of ``source`` to points of ``target``; the identity where they are the same.
+    """Return the weights of the ``k`` source points for each of the ``m`` target points.
 
     Args:
-        source: scheme of the points at hand.
-        target: scheme of the points wanted.
-        variant: which of several readings; None is the default one.
+        variant: name of the conversion in ``CONVERSIONS``; None is the first one.
 
     Raises:
-        ConfigError: no such conversion, or no such variant of it.
+        ConfigError: there is no such conversion or variant.
     """
     if source.name == target.name:
         if variant is not None:
@@ -333,31 +304,24 @@ def conversion_matrix(source: Scheme, target: Scheme, *, variant: str | None = N
     chosen = next(iter(variants)) if variant is None else variant
     rows = lookup(variants, chosen, kind=f"variant of {source.name} to {target.name}")
     matrix = np.zeros((target.count, source.count))
-    for matrix_row, weights in zip(matrix, rows, strict=True):
-        for index, weight in weights.items():
-            matrix_row[index] = weight
+    for weights, sources in zip(matrix, rows, strict=True):
+        np.add.at(weights, np.atleast_1d(sources), 1 / np.size(sources))
     return matrix
 
 
 def convert(
     points: Float[np.ndarray, "*n k 2"], source: Scheme, target: Scheme, *, variant: str | None = None
 ) -> Float32[np.ndarray, "*n m 2"]:
-    """Points of ``source`` as points of ``target``.
+    """Convert points to another scheme, in the same coordinates.
 
-    A target point is NaN where a source point it rests on is NaN, and only there.
+    A target point is NaN if and only if one of its source points is NaN.
 
     Args:
-        points: in any frame.
-        source: their scheme.
-        target: the scheme wanted.
-        variant: which of several readings; None is the default one (see ``CONVERSIONS``).
-
-    Returns:
-        Points in the same frame.
+        variant: name of the conversion in ``CONVERSIONS``; None is the first one.
 
     Raises:
-        ConfigError: no such conversion or variant.
-        ValueError: ``points`` are not as many as ``source`` has.
+        ConfigError: there is no such conversion or variant.
+        ValueError: the number of points does not match ``source``.
     """
     if points.shape[-2] != source.count:
         raise ValueError(f"{source.name} has {source.count} points, found {points.shape[-2]}")

@@ -65,4 +65,4 @@ def test_a_point_without_position_spoils_only_what_rests_on_it(seed: int, gone: 
 
 def _used(source: str, target: str) -> set[int]:
     rows = next(iter(CONVERSIONS[source, target].values()))
-    return {index for row in rows for index in row}
+    return {index for row in rows for index in np.atleast_1d(row).tolist()}

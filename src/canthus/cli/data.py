@@ -1,15 +1,17 @@
 """``canthus data``: check datasets, look at masks, label pictures."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import track
 
 from canthus.cli.options import DetectorOption, JsonOption
 from canthus.cli.output import write_json
+from canthus.cli.progress import ProgressBar
 from canthus.data import DATASETS, Report, check_dataset
 from canthus.data.datasets import counted
 from canthus.errors import ConfigError
@@ -40,11 +42,8 @@ def check(
 
     Exit code 1: there are problems. A missing part of a published dataset is not a problem.
     """
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("opening pictures", total=None)
-        report = check_dataset(
-            dataset, root, scheme=scheme, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with ProgressBar(Console(stderr=True)) as bar:
+        report = check_dataset(dataset, root, scheme=scheme, progress=partial(bar, "opening pictures"))
     if json_file != "-":
         _print(report)
     if json_file is not None:

@@ -18,7 +18,7 @@ from canthus.images import read_images, write_image
 from canthus.runtime.box_files import BoxFile, read_boxes
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.inputs import Inputs, find_inputs
-from canthus.runtime.pipeline import Pipeline
+from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.types import Frame, Image
 
 BoxesOption = Annotated[
@@ -67,11 +67,11 @@ def detect(
     if boxes is not None:
         detector = "none"
         passes = 2 if passes is None else passes  # boxes from elsewhere fit less well
-    pipeline = options.open_pipeline(
-        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+    pipeline = load_pipeline(
+        model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, passes=passes,
     )  # fmt: skip
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    cv2.setNumThreads(threads)
     known = None if boxes is None else read_boxes(boxes)
     found = find_inputs(inputs, leave_out=out)
     overlays = [] if out is None else found.overlay_paths(out)
@@ -94,6 +94,7 @@ def detect(
 
 def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write) -> int:
     """Process all pictures; return how many inputs failed."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported below
     console = Console(stderr=True, highlight=False)
     total, faces, failed = len(found.paths), 0, 0
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import typer
 
 from canthus.cli import options
@@ -16,6 +17,7 @@ from canthus.fatigue.events import Event
 from canthus.fatigue.film import FatigueFilm
 from canthus.fatigue.report import FatigueRecorder, FatigueReport, StatusCsv, plot_timeline
 from canthus.lookup import require
+from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import open_video
 
@@ -52,14 +54,15 @@ def fatigue(
     check_outputs(json_file, csv_file, source=video, out=out)
     if plot is not None:
         require("matplotlib", extra="plots")
-    pipeline = options.open_pipeline(
-        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+    pipeline = load_pipeline(
+        model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads,
     )  # fmt: skip
+    cv2.setNumThreads(threads)
     # The measures use unsmoothed points; only the drawing needs smooth ones.
     tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
     recorder = FatigueRecorder()
-    tell = _ignore if "-" in (json_file, csv_file) else _print_events
+    silent = "-" in (json_file, csv_file)
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         progress = VideoProgress(source, "fatigue")
         target = stack.enter_context(opened_text(json_file)) if json_file else None
@@ -69,12 +72,12 @@ def fatigue(
         with progress.until_interrupted():
             for image, time_s in progress:
                 tracked = tracker(image, time_s)
-                tell(recorder.add(tracked, image))
+                _print_events(recorder.add(tracked, image), silent=silent)
                 if rows:
                     rows.write(recorder.monitor.status)
                 if film:
                     film.write(image, tracked, recorder.monitor.status, recorder.events)
-        tell(recorder.finish())
+        _print_events(recorder.finish(), silent=silent)
         report = recorder.report()
         if target:
             target.write(json.dumps(report.to_json()) + "\n")
@@ -85,13 +88,9 @@ def fatigue(
         raise typer.Exit(1)
 
 
-def _print_events(events: Sequence[Event]) -> None:
-    for event in events:
+def _print_events(events: Sequence[Event], *, silent: bool) -> None:
+    for event in () if silent else events:
         typer.echo(json.dumps(event.to_json()))  # flushes, so that a reader of a pipe gets the event at once
-
-
-def _ignore(events: Sequence[Event]) -> None:
-    """Print nothing: standard output is in use."""
 
 
 def _summary(report: FatigueReport) -> str:

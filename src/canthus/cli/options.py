@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 
 from canthus.errors import ConfigError
-from canthus.runtime.pipeline import Pipeline, load_pipeline
 
 LandmarkModelOption = Annotated[
     str,
@@ -75,30 +73,6 @@ TorchThreadsOption = Annotated[int, typer.Option(help="CPU threads of torch; 0 l
 LicenceOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the model, written to its model card.")
 ]
-
-
-def open_pipeline(
-    model: str,
-    *,
-    detector: str | None,
-    detector_model: Path | None,
-    detector_size: int | None,
-    detector_tiles: bool,
-    threads: int,
-    passes: int | None = None,
-) -> Pipeline:
-    """The pipeline that the options describe; OpenCV gets as many threads as the networks."""
-    pipeline = load_pipeline(
-        model,
-        detector=detector or "default",
-        detector_model=detector_model,
-        detector_size=detector_size,
-        detector_tiles=detector_tiles,
-        threads=threads,
-        passes=passes,
-    )
-    cv2.setNumThreads(threads)
-    return pipeline
 
 
 def dataset_roots(data: Path | None, roots: Sequence[str], names: Sequence[str]) -> dict[str, Path]:

@@ -48,27 +48,27 @@ def cost_table(result: Benchmark) -> Table:
 
 def report_tables(report: Report) -> list[Table]:
     """All tables of a report; parts, eyes and mouth only for datasets whose scheme has these points."""
-    tables = [error_table(report)]
+    summaries = {name: summarize(rows) for name, rows in {"all": report.rows, **divide(report.rows)}.items()}
+    tables = [_error_table(report, summaries)]
     if protocol_of(report.dataset) is USUAL:
-        tables += [part_table(report), openness_table(report)]
-    return [*tables, confidence_table(report.reliability)] if report.reliability else tables
+        tables += [_part_table(summaries["all"]), _openness_table(summaries)]
+    return [*tables, _confidence_table(report.reliability)] if report.reliability else tables
 
 
-def error_table(report: Report) -> Table:
+def _error_table(report: Report, summaries: Mapping[str, Summary]) -> Table:
     """Errors over all faces and over each subset, in the metrics that are usual for the dataset."""
-    heads, caption, numbers = _TABLES.get(report.dataset, _USUAL_TABLE)
-    columns = number_columns(("faces", "missed", *heads))
+    metrics, caption = _ERRORS[protocol_of(report.dataset).short]
+    columns = number_columns(("faces", "missed", *metrics))
     table = Table("faces of", *columns, title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
-    for name, rows in {"all": report.rows, **divide(report.rows)}.items():
-        summary = summarize(rows)
-        table.add_row(escape(name), str(summary.faces), str(summary.missed), *numbers(summary))
+    for name, summary in summaries.items():
+        cells = [number(factor * getattr(summary, key), digits) for key, factor, digits in metrics.values()]
+        table.add_row(escape(name), str(summary.faces), str(summary.missed), *cells)
     return table
 
 
-def part_table(report: Report) -> Table:
+def _part_table(summary: Summary) -> Table:
     """Mean error of each part of the face and, where the dataset marks them, of visible and hidden points."""
     table = Table("part", *number_columns(["NME ION %"]), title="by part of the face")
-    summary = summarize(report.rows)
     for name, value in summary.parts.items():
         table.add_row(name.replace("_", " "), percent(value, 3))
     if not math.isnan(summary.nme_hidden):
@@ -78,8 +78,7 @@ def part_table(report: Report) -> Table:
     return table
 
 
-def openness_table(report: Report) -> Table:
-    """Errors of the predicted openness of eyes and mouth."""
+def _openness_table(summaries: Mapping[str, Summary]) -> Table:
     names = ("eyes\nNME %", "EAR\nerror", "EAR\nbias", "EAR\ncorr.", "narrow\neyes", "bias,\nnarrow", "MAR\nerror")
     table = Table(
         "faces of",
@@ -88,8 +87,7 @@ def openness_table(report: Report) -> Table:
         caption="NME: of the points of both eyes, ION; EAR, MAR: mean height over width\n"
         f"bias: predicted less true; narrow: eyes with a true EAR below {NARROW}",
     )
-    for name, rows in {"all": report.rows, **divide(report.rows)}.items():
-        summary = summarize(rows)
+    for name, summary in summaries.items():
         found = summary.openness
         table.add_row(
             escape(name),
@@ -104,8 +102,7 @@ def openness_table(report: Report) -> Table:
     return table
 
 
-def confidence_table(found: Reliability) -> Table:
-    """How well the confidence of the points is calibrated."""
+def _confidence_table(found: Reliability) -> Table:
     cells = {
         "points": str(found.points),
         "right\n%": percent(found.right, 2),
@@ -186,51 +183,40 @@ def _squares(line: CoverLine | None) -> tuple[str, str]:
     return ("-", "-") if line is None else (percent(line.nmse_as_printed, 2), percent(line.nmse_squared, 3))
 
 
-def _numbers(summary: Summary) -> tuple[str, ...]:
-    return (
-        percent(summary.nme_ion, 3),
-        percent(summary.nme_ipn, 3),
-        percent(summary.fr_8, 3),
-        percent(summary.fr_10, 3),
-        percent(summary.auc_8, 2),
-    )
-
-
-def _box_numbers(summary: Summary) -> tuple[str, ...]:
-    return (
-        percent(summary.nme_box, 3),
-        percent(summary.nme_diagonal, 3),
-        percent(summary.nme_longer, 3),
-        percent(summary.fr_box_7, 3),
-        percent(summary.auc_box_7, 2),
-    )
-
-
-def _five_numbers(summary: Summary) -> tuple[str, ...]:
-    return percent(summary.nme_ion, 3), percent(summary.fr_10, 3), number(1e4 * summary.mse_unit)
-
-
 def _milliseconds(seconds: float) -> str:
     """Milliseconds with three significant digits."""
     value = 1e3 * seconds
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
-_USUAL_TABLE = (
-    ("NME\nION %", "NME\nIPN %", "FR@8\n%", "FR@10\n%", "AUC@8\n%"),
-    "ION, IPN: error over inter-ocular, inter-pupil distance\nFR, AUC: of the ION error, threshold 8 % or 10 %",
-    _numbers,
-)
-_TABLES = {
-    "aflw": (
-        ("NME\nbox %", "NME\ndiag. %", "NME\nlonger %", "FR@7\n%", "AUC@7\n%"),
-        "visible points, over sqrt(w h), diagonal, longer side of the box\nFR, AUC: of the box error, threshold 7 %",
-        _box_numbers,
+_ERRORS: dict[str, tuple[dict[str, tuple[str, float, int]], str]] = {
+    "ION": (
+        {
+            "NME\nION %": ("nme_ion", 100, 3),
+            "NME\nIPN %": ("nme_ipn", 100, 3),
+            "FR@8\n%": ("fr_8", 100, 3),
+            "FR@10\n%": ("fr_10", 100, 3),
+            "AUC@8\n%": ("auc_8", 100, 2),
+        },
+        "ION, IPN: error over inter-ocular, inter-pupil distance\nFR, AUC: of the ION error, threshold 8 % or 10 %",
     ),
-    "celeba": (
-        ("NME\neyes %", "FR@10\n%", "MSE\n1e-4"),
+    "box": (
+        {
+            "NME\nbox %": ("nme_box", 100, 3),
+            "NME\ndiag. %": ("nme_diagonal", 100, 3),
+            "NME\nlonger %": ("nme_longer", 100, 3),
+            "FR@7\n%": ("fr_box_7", 100, 3),
+            "AUC@7\n%": ("auc_box_7", 100, 2),
+        },
+        "visible points, over sqrt(w h), diagonal, longer side of the box\nFR, AUC: of the box error, threshold 7 %",
+    ),
+    "eyes": (
+        {
+            "NME\neyes %": ("nme_ion", 100, 3),
+            "FR@10\n%": ("fr_10", 100, 3),
+            "MSE\n1e-4": ("mse_unit", 1e4, 3),
+        },
         "NME, FR: error over the distance of the eyes\nMSE: of coordinates, the crop (1.3 face boxes) being 1 by 1",
-        _five_numbers,
     ),
 }
-"""Dataset -> heads, caption and numbers of its table."""
+"""``Protocol.short`` -> columns of the error table (heading -> name in ``Summary``, factor, digits) and its caption."""

@@ -3,12 +3,14 @@
 from contextlib import ExitStack
 from typing import Annotated
 
+import cv2
 import typer
 
 from canthus.cli import options
 from canthus.cli.output import check_outputs, plural, record_writers
 from canthus.cli.progress import VideoProgress
 from canthus.runtime.draw import draw_tracked
+from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoWindow, VideoWriter, open_video
 
@@ -51,10 +53,11 @@ def track(
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
         smoothing=Smoothing() if smooth else None,
     )
-    pipeline = options.open_pipeline(
-        model, detector=detector, detector_model=detector_model, detector_size=detector_size,
+    pipeline = load_pipeline(
+        model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads,
     )  # fmt: skip
+    cv2.setNumThreads(threads)
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()
     with open_video(video, threads=threads) as source, ExitStack() as stack:
