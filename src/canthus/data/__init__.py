@@ -86,13 +86,10 @@ def load_dataset(
 def check_dataset(
     name: str, root: str | os.PathLike[str], *, scheme: str | None = None, progress: Progress | None = None
 ) -> Report:
-    """Read every label and open every picture of a dataset.
+    """Read every label and open every picture of a dataset of ``DATASETS``.
 
     Args:
-        name: a key of ``DATASETS``.
-        root: folder of the dataset.
         scheme: name of the scheme of a ``folder``, needed where the number of points does not determine it.
-        progress: called after each picture.
 
     Raises:
         ConfigError: unknown dataset, or a scheme named for a set that has its own.

@@ -93,17 +93,10 @@ def _face(labels: _Labels, row: int, folder: Path) -> Annotation:
     middle, box = points[visible].mean(axis=0), labels.boxes[row].astype(np.float32)
     # A box of NaN holds nothing either.
     holds = bool((box[:2] < middle).all() and (middle < box[2:]).all())
-    return Annotation(
-        key=labels.names[row],
-        path=folder / labels.names[row],
-        points=points,
-        scheme=AFLW_19,
-        box=box if holds else hull_box(points[visible]),
-        visible=visible,
-        group=labels.names[row],
-        subset="train" if labels.train[row] else "test",
-        attributes={"frontal": bool(visible.all())},
-    )
+    box = box if holds else hull_box(points[visible])
+    name, part = labels.names[row], "train" if labels.train[row] else "test"
+    attributes = {"frontal": bool(visible.all())}
+    return Annotation(name, folder / name, points, AFLW_19, box, visible, name, part, attributes)
 
 
 def _labels(path: Path) -> _Labels:

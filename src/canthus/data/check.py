@@ -10,7 +10,7 @@ from typing import Any, final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from canthus.data.datasets import Dataset, PartCount, Problem, Progress
 from canthus.errors import ConfigError, ImageError
@@ -180,9 +180,17 @@ def signature(image: Image, face: Annotation) -> Float32[np.ndarray, " d"] | Non
         None where eyes, nose or mouth have no points, or the face is one flat colour.
     """
     five = convert(face.points, face.scheme, FIVE).astype(np.float64)
-    upright = _similarity(five, _FIVE_AT)
-    if upright is None:
+    if np.isnan(five).any():
         return None
+    # Rotation, scale and shift by least squares, with points as complex numbers.
+    middle, target = five.mean(axis=0), _FIVE_AT.mean(axis=0)
+    a, b = (five - middle) @ np.array([1, 1j]), (_FIVE_AT - target) @ np.array([1, 1j])
+    size = float((abs(a) ** 2).sum())
+    if size < 1:
+        return None
+    turn = complex((a.conj() * b).sum() / size)
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    upright = Affine(np.hstack([linear, (target - linear @ middle)[:, None]]))
     grey = cv2.cvtColor(warp(image, upright, SIDE), cv2.COLOR_RGB2GRAY).astype(np.float32)
     detail = cv2.GaussianBlur(grey - cv2.GaussianBlur(grey, (0, 0), 6), (0, 0), 1)
     vector = np.asarray(detail - detail.mean(), np.float32).ravel()
@@ -197,20 +205,6 @@ def alike(signatures: Float32[np.ndarray, "n d"], *, least: float = ALIKE) -> It
         for i, j in np.argwhere(block >= least).tolist():
             if i < j:
                 yield start + i, start + j
-
-
-def _similarity(source: Float64[np.ndarray, "n 2"], target: Float64[np.ndarray, "n 2"]) -> Affine | None:
-    """Rotation, scale and shift from ``source`` to ``target`` by least squares."""
-    if np.isnan(source).any():
-        return None
-    a = (source - source.mean(axis=0)) @ np.array([1, 1j])
-    b = (target - target.mean(axis=0)) @ np.array([1, 1j])
-    size = float((abs(a) ** 2).sum())
-    if size < 1:
-        return None
-    turn = complex((a.conj() * b).sum() / size)
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
-    return Affine(np.hstack([linear, (target.mean(axis=0) - linear @ source.mean(axis=0))[:, None]]))
 
 
 def _wrong_boxes(scene: Scene, image: Image) -> Iterator[Problem]:

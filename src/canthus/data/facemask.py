@@ -61,15 +61,8 @@ def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
             raise DataError(f"{xml}: object {number} has the name {label!r}; expected one of {', '.join(LABELS)}")
         boxes.append(_box(face, f"{xml}: object {number}"))
         labels.append(label)
-    return boxes_scene(
-        f"images/{name}",
-        root / "images" / name,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        HABIT,
-        group=name,
-        subset=part,
-        labels=tuple(labels),
-    )
+    key, rows = f"images/{name}", np.array(boxes, np.float32).reshape(-1, 4)
+    return boxes_scene(key, root / key, rows, HABIT, group=name, subset=part, labels=tuple(labels))
 
 
 def _box(face: ET.Element, where: str) -> Float32[np.ndarray, " 4"]:

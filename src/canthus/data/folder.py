@@ -151,16 +151,11 @@ def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label:
             f"expected {expected}, found {len(label.points)} of {label.scheme or 'unknown'}", kind="other scheme"
         )
     key = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else label.picture
-    boxed = label.box is not None and (label.box[2:] > label.box[:2]).all()
-    return Annotation(
-        key=key,
-        path=path,
-        points=label.points,
-        scheme=scheme,
-        box=label.box if boxed and label.box is not None else hull_box(label.points),
-        visible=~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible,
-        group=key,
-    )
+    box = label.box
+    if box is None or not (box[2:] > box[:2]).all():
+        box = hull_box(label.points)
+    visible = ~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible
+    return Annotation(key, path, label.points, scheme, box, visible, group=key)
 
 
 def _picture(name: str, folder: Path, pictures: dict[str, Path]) -> Path | None:

@@ -104,14 +104,8 @@ def open_crops(folder: Path) -> CropPack:
         points = np.load(folder / "points.npy")
         if not len(images) == len(points) == len(header["keys"]):
             raise ValueError(f"{len(images)} crops, {len(points)} points, {len(header['keys'])} keys")
-        return CropPack(
-            images=images,
-            points=points,
-            scheme=find_scheme(header["scheme"]),
-            margin=float(header["margin"]),
-            keys=tuple(header["keys"]),
-            subsets=tuple(header["subsets"]),
-        )
+        scheme, margin = find_scheme(header["scheme"]), float(header["margin"])
+        return CropPack(images, points, scheme, margin, tuple(header["keys"]), tuple(header["subsets"]))
 
 
 def _build_crops(
@@ -178,13 +172,9 @@ class ScenePack:
         height, width = (int(side) for side in self.shapes[index])
         start = int(self.starts[index])
         faces = slice(int(self.first_face[index]), int(self.first_face[index + 1]))
-        return SceneSample(
-            image=np.asarray(self.pixels[start : start + height * width * 3]).reshape(height, width, 3),
-            boxes=self.boxes[faces],
-            points=self.points[faces],
-            ignored=self.ignored[faces],
-            complete=bool(self.complete[index]),
-        )
+        image = np.asarray(self.pixels[start : start + height * width * 3]).reshape(height, width, 3)
+        complete = bool(self.complete[index])
+        return SceneSample(image, self.boxes[faces], self.points[faces], self.ignored[faces], complete)
 
     def scene(self, index: int) -> Scene:
         """Truth of picture ``index`` in pixels of the packed picture; its boxes are face boxes."""

@@ -97,7 +97,7 @@ def random_scenery(
         boxes.append(view.boxes + np.array([x1, y1, x1, y1], np.float32))
         points.append(view.points + np.array([x1, y1], np.float32))
     found = np.concatenate(boxes)
-    image = _cover_faces(image, found, rng, chance=settings.cover)
+    _cover_faces(image, found, rng, chance=settings.cover)
     return Scenery(_change_colours(image, rng, settings), found, np.concatenate(points), known)
 
 
@@ -195,7 +195,7 @@ def _fill(mask: Bool[np.ndarray, "h w"], boxes: Float32[np.ndarray, "n 4"], valu
         mask[y1:y2, x1:x2] = value
 
 
-def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> Image:
+def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random.Generator, *, chance: float) -> None:
     """Cover a third to a half of some faces by a rectangle, as a mask, a hand or a phone does."""
     for x1, y1, x2, y2 in boxes:
         if rng.random() >= chance:
@@ -204,7 +204,6 @@ def _cover_faces(image: Image, boxes: Float32[np.ndarray, "n 4"], rng: np.random
         x = int(max(0, rng.uniform(x1, x2 - w)))
         y = int(max(0, rng.uniform(y1 + 0.2 * (y2 - y1), y2 - 0.8 * h)))
         image[y : y + int(h), x : x + int(w)] = rng.integers(0, 256, size=3)
-    return image
 
 
 def _change_colours(image: Image, rng: np.random.Generator, settings: SceneAugmentation) -> Image:

@@ -53,7 +53,5 @@ def _scene(faces: Sequence[Annotation]) -> Scene:
     points = np.stack([face.points for face in faces])
     first = faces[0]
     key, five = first.key.partition("#")[0], convert(points, IBUG_68, FIVE)
-    scene = boxes_scene(
-        key, first.path, hull_box(points), BoxHabit(), group=first.group, subset=first.subset, points=five
-    )
-    return replace(scene, complete=False)
+    scene = boxes_scene(key, first.path, hull_box(points), BoxHabit(), group=first.group, points=five)
+    return replace(scene, subset=first.subset, complete=False)

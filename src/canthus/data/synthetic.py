@@ -219,11 +219,11 @@ class _Colors:
 
 
 @final
+@dataclass(frozen=True)
 class _Canvas:
     """A picture ``_FINER`` times too large that takes coordinates of the final one."""
 
-    def __init__(self, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
-        self.pixels = pixels
+    pixels: UInt8[np.ndarray, "h w 3"]
 
     def fill(self, points: Float64[np.ndarray, "n 2"], color: _Color) -> None:
         """Fill a polygon."""

@@ -265,7 +265,11 @@ def _close(
     image: Image, points: Float32[np.ndarray, "k 2"], parts: tuple[tuple[int, ...], ...], share: float
 ) -> tuple[Image, Float32[np.ndarray, "k 2"]]:
     upper, lower, brow = (list(part) for part in parts)
-    eye = _frame(points[upper[0]], points[upper[-1]], points[brow].mean(axis=0))
+    first, last = points[[upper[0], upper[-1]]].astype(np.float64)
+    centre, width = (first + last) / 2, float(np.hypot(*(last - first)))
+    along = (last - first) / max(width, 1e-6)
+    up = np.array([along[1], -along[0]])
+    eye = _Eye(centre, along, up if (points[brow].mean(axis=0) - centre) @ up > 0 else -up, width)
     if not (np.isfinite(points[upper + lower + brow]).all() and eye.width >= _LEAST_WIDTH):
         return image, points
     lids = [_seen_from(eye, points[part]) for part in (upper, lower)]
@@ -278,14 +282,6 @@ def _close(
     moved = points.copy()
     moved[upper] -= (drop[:, None] * eye.up).astype(np.float32)
     return closed, moved
-
-
-def _frame(first: Float32[np.ndarray, " 2"], last: Float32[np.ndarray, " 2"], brow: Float32[np.ndarray, " 2"]) -> _Eye:
-    one, other = first.astype(np.float64), last.astype(np.float64)
-    centre, width = (one + other) / 2, float(np.hypot(*(other - one)))
-    along = (other - one) / max(width, 1e-6)
-    up = np.array([along[1], -along[0]])
-    return _Eye(centre, along, up if (brow - centre) @ up > 0 else -up, width)
 
 
 def _seen_from(eye: _Eye, places: Float[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:

@@ -62,15 +62,10 @@ def _face(images: Path, part: str, line: str) -> Annotation:
         raise DataError(f"expected six attributes of 0 or 1, found {' '.join(flags)}")
     if not (images / name).is_file():
         raise LabelError(f"{IMAGES}/{name} is not there", kind=NO_PICTURE)
-    return hull_face(
-        f"{part}/{name}",
-        images / name,
-        numbers[:_POINTS].reshape(-1, 2).astype(np.float32),
-        WFLW_98,
-        group=name,
-        subset=part,
-        attributes={attribute: flag == "1" for attribute, flag in zip(ATTRIBUTES, flags, strict=True)},
-    )
+    points = numbers[:_POINTS].reshape(-1, 2).astype(np.float32)
+    attributes = {attribute: flag == "1" for attribute, flag in zip(ATTRIBUTES, flags, strict=True)}
+    key = f"{part}/{name}"
+    return hull_face(key, images / name, points, WFLW_98, group=name, subset=part, attributes=attributes)
 
 
 DATASET = Dataset(

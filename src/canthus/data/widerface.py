@@ -185,13 +185,15 @@ def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
     for part in parts:
         five: FivePoints = {}
         if part in SUBSETS:
-            folder, pictures = "val", [(FACES, _listed(picture)) for picture in read_subset(root, part)]
+            pictures = [(FACES, _listed(picture)) for picture in read_subset(root, part)]
         else:
             path = root / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt"
-            folder, (pictures, damages) = part, read_face_list(path, fields=_FIELDS, names_picture=_is_picture)
+            pictures, damages = read_face_list(
+                path, fields=_FIELDS, names_picture=lambda line: Path(line).suffix.lower() in IMAGE_SUFFIXES
+            )
             five, more = read_five_points(root, part)
             problems += [*damages, *more]
-        scenes += read_labels(pictures, partial(_scene, root, folder, five), problems)
+        scenes += read_labels(pictures, partial(_scene, root, "val" if part in SUBSETS else part, five), problems)
     return Scan(scenes, problems)
 
 
@@ -202,10 +204,6 @@ def _listed(picture: CountedPicture) -> ListedPicture:
     return ListedPicture(picture.name, rows)
 
 
-def _is_picture(line: str) -> bool:
-    return Path(line).suffix.lower() in IMAGE_SUFFIXES
-
-
 def _scene(root: Path, part: str, five: FivePoints, picture: ListedPicture) -> Scene:
     path = images_folder(root, part) / picture.name
     if not path.is_file():
@@ -214,17 +212,11 @@ def _scene(root: Path, part: str, five: FivePoints, picture: ListedPicture) -> S
     corner, side = rows[:, :2], rows[:, 2:4]
     known = five.get(picture.name, {})
     missing = np.full((5, 2), np.nan, np.float32)
-    points = [known.get((x, y, w, h), missing) for x, y, w, h in rows[:, :4].tolist()]
-    return boxes_scene(
-        f"{part}/{picture.name}",
-        path,
-        np.concatenate([corner, corner + side], axis=1).astype(np.float32),
-        HABIT,
-        group=picture.name,
-        subset=part,
-        points=np.array(points, np.float32).reshape(-1, 5, 2),
-        ignored=(rows[:, _INVALID] != 0) | (side <= 0).any(axis=1),
-    )
+    found = [known.get((x, y, w, h), missing) for x, y, w, h in rows[:, :4].tolist()]
+    key, points = f"{part}/{picture.name}", np.array(found, np.float32).reshape(-1, 5, 2)
+    boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+    ignored = (rows[:, _INVALID] != 0) | (side <= 0).any(axis=1)
+    return boxes_scene(key, path, boxes, HABIT, group=picture.name, subset=part, points=points, ignored=ignored)
 
 
 def _count_subsets(root: Path, found: Scan[Scene]) -> list[PartCount]:

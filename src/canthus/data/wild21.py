@@ -49,13 +49,12 @@ class _Face:
 def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
     """Read every line of some parts; the box of a face is the face box that ``HABIT`` leads to."""
     lines, problems = _lines(root, parts)
-    return Scan([_annotation(root, line) for line in lines], problems)
-
-
-def _annotation(root: Path, face: _Face) -> Annotation:
-    name = face.picture
-    whole = hull_face(name, root / name, face.points, WILD_21, group=name, subset=face.part)
-    return replace(whole, box=HABIT.face_boxes(face.box))
+    faces = []
+    for line in lines:
+        name = line.picture
+        face = hull_face(name, root / name, line.points, WILD_21, group=name, subset=line.part)
+        faces.append(replace(face, box=HABIT.face_boxes(line.box)))
+    return Scan(faces, problems)
 
 
 def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:

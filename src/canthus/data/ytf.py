@@ -72,13 +72,7 @@ def _face(root: Path, part: str, frames: set[str], row: Sequence[str]) -> Annota
 
 DATASET = Dataset(
     name="ytf",
-    parts={
-        "train": ("train",),
-        "test": ("test",),
-        "all": ("train", "test"),
-        "fit": ("train", "test"),
-        "validation": ("train", "test"),
-    },
+    parts={"train": ("train",), "test": ("test",), **dict.fromkeys(("all", "fit", "validation"), ("train", "test"))},
     scan_faces=_scan_faces,
     faces_as_scenes=True,
     scheme=IBUG_68.name,
