@@ -126,9 +126,7 @@ DATASET = Dataset(
     name="aflw",
     parts={
         "train": ("train",),
-        "test": ("test",),
-        "full": ("test",),
-        "frontal": ("test",),
+        **dict.fromkeys(("test", "full", "frontal"), ("test",)),
         "fit": ("train",),
         "validation": ("train",),
     },

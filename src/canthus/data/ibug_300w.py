@@ -181,9 +181,7 @@ _TRAIN = ("AFW", "HELEN train", "LFPW train")
 DATASET = Dataset(
     name="300w",
     parts={
-        "train": _TRAIN,
-        "fit": _TRAIN,
-        "validation": _TRAIN,
+        **dict.fromkeys(("train", "fit", "validation"), _TRAIN),
         "common": ("HELEN test", "LFPW test"),
         "challenging": ("iBUG",),
         "full": ("HELEN test", "LFPW test", "iBUG"),
