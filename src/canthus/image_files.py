@@ -22,11 +22,6 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 def check_picture_file(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse a picture file that is truncated or too large to decode; unknown formats are accepted.
 
-    Args:
-        data: content of the file.
-        name: name of the file, for errors.
-        max_pixels: largest width times height.
-
     Raises:
         ImageError: a JPEG, PNG or WebP file is truncated, or the picture is too large.
     """

@@ -25,8 +25,6 @@ def from_values(
     floats where a float is expected.
 
     Args:
-        cls: the dataclass.
-        values: field -> value.
         where: prefix of the names in error messages, such as ``optimizer.``.
         source: file that the values come from, for error messages.
         error: class of the errors that are raised.
@@ -61,7 +59,6 @@ def _built(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _converted(kind: Any, value: Any, name: str) -> Any:
-    """``value`` as ``kind``."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is UnionType:
         return None if value is None else _converted(next(k for k in inner if k is not NoneType), value, name)

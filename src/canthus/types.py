@@ -27,7 +27,6 @@ class Face:
         box: face box in pixels.
         score: confidence of the detector in [0, 1].
         points: landmarks in pixels.
-        scheme: the numbering of the points.
         confidence: confidence of each point in [0, 1]; None if the model gives none.
         five_points: the detector's own points in the scheme ``five``; None if it finds none.
         id: number of a followed face; None in a picture.
@@ -85,12 +84,8 @@ class Faces:
 
     def __getitem__(self, chosen: int | Choice) -> "Faces":
         """The chosen faces; a single index gives a table of one face."""
-        return self.take(_indices(chosen, len(self)))
-
-    def take(self, chosen: Int64[np.ndarray, " m"]) -> "Faces":
-        """The faces at these indices, in the order of the indices."""
-        points = None if self.points is None else self.points[chosen]
-        return Faces(self.boxes[chosen], self.scores[chosen], points)
+        rows = _indices(chosen, len(self))
+        return Faces(self.boxes[rows], self.scores[rows], None if self.points is None else self.points[rows])
 
     def moved(self, affine: Affine) -> "Faces":
         """The same faces in another frame of coordinates.  The map must not rotate, because boxes stay upright."""
@@ -112,7 +107,6 @@ class Landmarks:
 
     Attributes:
         points: in pixels of the picture; a point may lie outside the picture.
-        scheme: the numbering of the points.
         scores: confidence of each point in [0, 1], the probability that it is right (``docs/confidence.md``); None if
             the model gives none.
     """
@@ -193,14 +187,7 @@ class Frame:
         )
 
     def to_dict(self, name: str | None = None, image: Image | None = None) -> dict[str, Any]:
-        """The faces as plain data.
-
-        With ``name`` and ``image`` it is the entry that ``canthus detect --json`` writes for this picture.
-
-        Args:
-            name: name of the picture, for ``image``.
-            image: the picture, for ``width`` and ``height``.
-        """
+        """The faces as plain data; with the name and pixels of the picture, its entry in ``canthus detect --json``."""
         about: dict[str, Any] = {} if name is None else {"image": name}
         if image is not None:
             about |= {"width": image.shape[1], "height": image.shape[0]}
@@ -245,13 +232,7 @@ class TrackedFrame:
         return TrackedFrame(self.frame[rows], self.ids[rows], self.measured[rows], self.time_s)
 
     def to_dict(self, number: int | None = None) -> dict[str, Any]:
-        """The faces and the time as plain data.
-
-        With ``number`` it is the line that ``canthus track --json`` writes for this frame.
-
-        Args:
-            number: number of the frame, for ``frame``.
-        """
+        """The faces and the time as plain data; with the number of the frame, a line of ``canthus track --json``."""
         about = {} if number is None else {"frame": number}
         return {**about, "time_s": round(self.time_s, 4), "faces": [face.to_dict() for face in self]}
 
@@ -281,7 +262,6 @@ class Annotation:
         key: unique within the dataset and the same on every machine; usually a relative path.
         path: the picture.
         points: in pixels of the picture; NaN if the dataset gives no position.
-        scheme: the numbering of the points.
         box: ground-truth face box in pixels; the hull of the points if the dataset has no boxes.
         visible: False for points marked as hidden.
         group: faces of one group (a photo or a person) stay on one side of a split.
@@ -353,7 +333,6 @@ class Sample:
     Attributes:
         image: the crop.
         points: in pixels of the crop.
-        scheme: the numbering of the points.
         visible: False for covered points; None if that is unknown.
     """
 

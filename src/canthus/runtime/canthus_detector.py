@@ -110,8 +110,8 @@ def merge_faces(found: Sequence[Faces]) -> Faces:
         np.concatenate([faces.scores for faces in found]),
         np.concatenate(points) if len(points) == len(found) else None,
     )
-    ranked = joined.take(np.argsort(-joined.scores, kind="stable"))
-    return ranked.take(distinct_boxes(ranked.boxes, most_within=MOST_WITHIN))
+    ranked = joined[np.argsort(-joined.scores, kind="stable")]
+    return ranked[distinct_boxes(ranked.boxes, most_within=MOST_WITHIN)]
 
 
 def _cells(
@@ -175,9 +175,9 @@ class CanthusDetector:
         found, longer = self._look(image, self.size)
         if longer < NEEDS_SECOND:
             return found[0]
-        small = found[0].take(np.flatnonzero(found[1] <= LARGEST))
+        small = found[0][found[1] <= LARGEST]
         (faces, sides), _ = self._look(image, max(self._multiple, round(SECOND_LOOK * longer)))
-        return merge_faces([small, faces.take(np.flatnonzero(sides >= SMALLEST))])
+        return merge_faces([small, faces[sides >= SMALLEST]])
 
     def _look(self, image: Image, size: int) -> tuple[tuple[Faces, Float32[np.ndarray, " n"]], int]:
         """Faces, their longer sides in pixels of the network's input, and the longer side of that input."""

@@ -106,8 +106,8 @@ class TiledDetector:
                 ends = np.array([wide, high], np.float32)
                 room = np.concatenate([faces.boxes[:, :2], ends - faces.boxes[:, 2:]], axis=1)
                 near = room < CUT * box_size(faces.boxes).max(axis=1, keepdims=True, initial=0.0)
-                whole = np.flatnonzero(~(near & inner).any(axis=1))
-                yield faces.take(whole).moved(Affine(np.array([[1.0, 0, left], [0, 1.0, top]])))
+                whole = ~(near & inner).any(axis=1)
+                yield faces[whole].moved(Affine(np.array([[1.0, 0, left], [0, 1.0, top]])))
 
 
 @final

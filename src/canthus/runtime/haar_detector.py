@@ -143,4 +143,4 @@ def distinct_faces(faces: Faces, *, least_score: float) -> Faces:
     for index in range(len(order)):
         if not same[index, kept].any():
             kept.append(index)
-    return faces.take(order[kept])
+    return faces[order[kept]]
