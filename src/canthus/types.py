@@ -1,5 +1,6 @@
 """Values that cross the borders between the parts of the package."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,6 +87,13 @@ class Faces:
         """The chosen faces; a single index gives a table of one face."""
         rows = _indices(chosen, len(self))
         return Faces(self.boxes[rows], self.scores[rows], None if self.points is None else self.points[rows])
+
+    def take(self, chosen: Int64[np.ndarray, " m"]) -> "Faces":
+        """The faces at these indices.  Deprecated: write ``faces[chosen]``."""
+        warnings.warn(
+            "Faces.take(chosen) is now faces[chosen]; it goes in canthus 0.3", DeprecationWarning, stacklevel=2
+        )
+        return self[chosen]
 
     def moved(self, affine: Affine) -> "Faces":
         """The same faces in another frame of coordinates.  The map must not rotate, because boxes stay upright."""

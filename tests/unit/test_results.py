@@ -105,6 +105,12 @@ def test_tables_take_one_index_as_a_table_of_one() -> None:
     assert found.landmarks[1].points.shape == (1, 68, 2)
 
 
+def test_take_is_the_old_name_of_an_index() -> None:
+    faces, rows = frame().faces, np.array([2, 0])
+    with pytest.warns(DeprecationWarning, match=r"faces\[chosen\]"):
+        assert faces.take(rows).scores.tolist() == faces[rows].scores.tolist()
+
+
 @pytest.mark.parametrize("chosen", [np.ones(2, bool), np.ones((3, 1), np.int64), [7], np.array([0.5])])
 def test_choices_that_do_not_fit_are_refused(chosen: Choice) -> None:
     for result in (frame(), frame().faces, frame().landmarks, tracked()):
