@@ -36,7 +36,7 @@ def find_groups(
 ) -> Layers:
     """Find the groups of a network, last layer first.
 
-    The first layer and the layers that make the outputs stay whole. The dependency graph of Torch-Pruning tells which
+    The first layer and the layers that make the outputs stay whole. The dependency graph of Torch-Pruning gives which
     channels belong together. Each group is tried: cutting every other element from a copy must not change the outputs
     more than setting the weights that read them to zero. For groups that fail, and for layers that the graph does not
     know, it is measured by sending NaN through the network.

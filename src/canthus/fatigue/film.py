@@ -61,7 +61,7 @@ class FatigueFilm:
             image: the frame; an odd last row is cut off.
             tracked: its faces.
             status: of the monitor after this frame.
-            events: all so far; those of the last ``SHOWN_S`` seconds are written on the frame.
+            events: all events so far; those of the last ``SHOWN_S`` seconds are written on the frame.
         """
         self._panel = self._panel or GaugePanel(image.shape[1])
         canvas = self._panel.draw(
@@ -90,7 +90,7 @@ class FatigueFilm:
 @final
 @dataclass(frozen=True)
 class Gauge:
-    """A bar with a name: ``value`` from 0 to 1 of its length, NaN empty; ``mark`` a threshold on it."""
+    """A named bar, filled to ``value`` in [0, 1] (NaN: empty), with the threshold ``mark``."""
 
     name: str
     value: float
@@ -122,12 +122,12 @@ class GaugePanel:
         gauges: Sequence[Gauge],
         lines: Sequence[str] = (),
     ) -> UInt8[np.ndarray, "taller w 3"]:
-        """The frame with the panel below it.
+        """Draw the panel below the frame.
 
         Args:
             image: the frame; not changed.
-            title: the state and its color, also that of the strip's ground.
-            gauges: the first is drawn over time in the strip as well.
+            title: the state and its color, which is also the background of the strip.
+            gauges: the bars; the strip also plots the first one over time.
             lines: short texts on the picture, newest last.
         """
         panel = np.full((self.height, self._width, 3), PANEL, np.uint8)

@@ -23,8 +23,8 @@ class BoxFile:
     """Boxes of several pictures.
 
     Args:
-        faces: by the name of the picture, as the file has it.
-        source: the file, for errors.
+        faces: faces by the name of the picture in the file.
+        source: path of the file, for error messages.
     """
 
     def __init__(self, faces: Mapping[str, Faces], *, source: Path) -> None:
@@ -35,7 +35,7 @@ class BoxFile:
             self._by_name[PurePath(name).name].append(name)
 
     def find(self, picture: str | os.PathLike[str]) -> Faces:
-        """Boxes of a picture.
+        """Find the boxes of a picture.
 
         An entry belongs to the picture if it names the same file, read from the current folder or from the folder of
         the box file, or else if it is the end of the picture's path (``b.jpg`` or ``a/b.jpg`` for ``/photos/a/b.jpg``).
@@ -62,11 +62,11 @@ class BoxFile:
 
 
 def read_boxes(path: str | os.PathLike[str]) -> BoxFile:
-    """Read boxes.
+    """Read a file of face boxes.
 
     JSON as ``canthus detect --json`` writes it, a list of ``{"image", "faces": [{"box": [x1, y1, x2, y2], "score"}]}``;
-    further fields are passed over and ``score`` may be absent.  Or CSV as ``--csv`` writes it, one row a face under a
-    header that holds ``image, x1, y1, x2, y2`` and perhaps ``score``.  Pixels of the upright picture.
+    other fields are ignored and ``score`` may be absent.  Or CSV as ``--csv`` writes it, one row a face under a
+    header with ``image, x1, y1, x2, y2`` and optionally ``score``.  Coordinates are pixels of the upright picture.
 
     Raises:
         DataError: the file is missing or malformed, or a box has no area.

@@ -1,4 +1,4 @@
-"""Overlay pictures; the only module that draws."""
+"""Draw boxes and landmarks on pictures."""
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ CLOSED = ("eye", "mouth")
 
 
 def draw_frame(image: Image, frame: Frame) -> Image:
-    """A copy of the picture with the frame's boxes, contours and points; widths follow the size of each face."""
+    """Draw boxes, contours and points on a copy of the picture; line widths scale with the size of each face."""
     canvas = np.ascontiguousarray(image).copy()
     # Large faces first, so that small ones in front of them stay visible.
     sides = (frame.faces.boxes[:, 2:] - frame.faces.boxes[:, :2]).max(axis=1, initial=0.0)
@@ -50,7 +50,7 @@ def draw_frame(image: Image, frame: Frame) -> Image:
 
 
 def draw_tracked(image: Image, tracked: TrackedFrame) -> Image:
-    """A copy of the picture with ``draw_frame``'s drawing and, above each box, the number of the face."""
+    """Draw a frame as ``draw_frame`` does, with the number of each face above its box."""
     canvas = draw_frame(image, tracked.frame)
     for identity, box in zip(tracked.ids, tracked.frame.faces.boxes, strict=True):
         draw_text(
@@ -62,10 +62,10 @@ def draw_tracked(image: Image, tracked: TrackedFrame) -> Image:
 def draw_text(
     canvas: Image, text: str, place: tuple[float, float], *, height: float = 12.0, color: Color = POINT_COLOR
 ) -> None:
-    """Write one line of ASCII onto ``canvas``, with a dark edge that keeps it readable on anything.
+    """Write one line of ASCII text onto ``canvas``, with a dark outline.
 
     Args:
-        place: left end of the base line, in pixels; moved into the picture where it lies outside.
+        place: left end of the baseline in pixels; moved into the picture if it lies outside.
         height: of a capital letter, in pixels.
     """
     scale = height / 22  # Hershey's simplex capitals are 22 pixels high at scale 1
@@ -83,7 +83,7 @@ def line_width(size: float) -> int:
 
 
 def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int) -> None:
-    """Draw the corners of a box and, thinner and fainter, its sides onto ``canvas``."""
+    """Draw a box onto ``canvas``: thick corners and thin, faint sides."""
     x1, y1, x2, y2 = (float(v) - 0.5 for v in box)
     corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
     faint = canvas.copy() if canvas.size < 3_000_000 else canvas
@@ -111,7 +111,7 @@ def draw_points(
     Args:
         points: in pixels of the canvas.
         size: of the face in pixels; sets the widths.
-        scores: confidence of each point in [0, 1]; None draws all alike.
+        scores: confidence of each point in [0, 1]; if None, all points look the same.
     """
     for name, indices in scheme.groups.items():
         closed = name.endswith(CLOSED) and len(indices) >= 4
@@ -129,14 +129,14 @@ def draw_points(
 
 
 def doubt_color(score: float) -> Color:
-    """Color of a point of some confidence, RGB."""
+    """RGB color of a point with this confidence."""
     channels = np.array(DOUBT_COLORS, np.float64).T
     red, green, blue = (round(float(np.interp(score, (0.0, 0.5, 1.0), channel))) for channel in channels)
     return red, green, blue
 
 
 def group_color(name: str) -> Color:
-    """Color of a group's lines, RGB."""
+    """RGB color of the lines of a group."""
     return next((color for part, color in GROUP_COLORS.items() if part in name), OTHER_COLOR)
 
 

@@ -1,4 +1,4 @@
-"""What a user names on the command line, files, folders and patterns, as a list of pictures."""
+"""Find the pictures that files, folders and patterns on the command line name."""
 
 import glob
 import os
@@ -22,8 +22,8 @@ class Inputs:
 
     Attributes:
         paths: in the order given, each once; sorted within a folder or pattern.
-        problems: one line for each input that brought no picture.
-        bases: folder of the input that brought each picture: the folder named, or the one the file lies in.
+        problems: one line for each input without a picture.
+        bases: for each picture, the folder that was named, or the folder of the file that was named.
         root: folder that all pictures lie below.
     """
 
@@ -33,10 +33,10 @@ class Inputs:
     root: Path
 
     def overlay_paths(self, folder: Path) -> list[Path]:
-        """Where the overlay of each picture goes.
+        """Path of the overlay of each picture.
 
-        A file named goes to ``folder`` under its own name; the sub-folders of a folder named are mirrored.  Where two
-        pictures would meet, all are mirrored from the folder that they share instead.
+        A named file goes to ``folder`` under its own name; the subfolders of a named folder are mirrored.  If two
+        pictures would get the same path, all are mirrored from their common folder instead.
 
         Raises:
             ConfigError: an overlay would overwrite a picture that is read, or another overlay.
@@ -55,15 +55,15 @@ class Inputs:
 
 
 def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Inputs:
-    """Find the pictures that ``names`` stand for.
+    """Find the pictures that ``names`` name.
 
-    A file is taken whatever its name.  A folder is searched with all its sub-folders for files named like pictures
-    (``images.IMAGE_SUFFIXES``); hidden files and folders are passed over.  A pattern (``*``, ``?``, ``[...]``, ``**``)
-    gives the files named like pictures that match, and searches the folders that match.  Nothing else is guessed.
+    A file is used whatever its suffix.  A folder is searched with all its subfolders for files with the suffix of a
+    picture (``images.IMAGE_SUFFIXES``); hidden files and folders are skipped.  A pattern (``*``, ``?``, ``[...]``,
+    ``**``) yields the matching files with the suffix of a picture, and searches the matching folders.
 
     Args:
         names: what the user typed.
-        leave_out: a folder never searched, for the output of earlier runs.
+        leave_out: a folder that is not searched, for the output of earlier runs.
     """
     pictures: dict[Path, tuple[Path, Path]] = {}
     problems: list[str] = []

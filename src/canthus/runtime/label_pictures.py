@@ -1,4 +1,4 @@
-"""Labels made by a model, in the files that dataset readers take."""
+"""Label pictures with a model and write the labels in files that the dataset readers read."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ class PseudoLabel:
 
     Attributes:
         name: path of the picture relative to the folder.
-        points: of its largest face, in pixels; None if there are none.
-        reason: why there are none, or "".
+        points: points of the largest face in pixels; None if there is no face.
+        reason: why there are no points, or "".
     """
 
     name: str
@@ -37,7 +37,7 @@ def pictures_below(folder: Path) -> list[Path]:
     """Every picture below a folder, by name.
 
     Raises:
-        DataError: there is none.
+        DataError: the folder holds no pictures.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not paths:
@@ -46,7 +46,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def label_pictures(folder: Path, paths: Sequence[Path], pipeline: Pipeline) -> Iterator[PseudoLabel]:
-    """Points of the largest face of each picture, in order, or the reason why there are none."""
+    """Find the points of the largest face of each picture, in order, or the reason why there are none."""
     for path, image in read_images(paths):
         name = Path(path).relative_to(folder).as_posix()
         if isinstance(image, ImageError):
@@ -61,7 +61,7 @@ def label_pictures(folder: Path, paths: Sequence[Path], pipeline: Pipeline) -> I
 
 
 def check_label_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that ``write_labels`` could not write, before an hour is spent on its labels.
+    """Refuse a file that ``write_labels`` cannot write, before any picture is labelled.
 
     Raises:
         ConfigError: the suffix is neither ``.csv`` nor ``.txt``.
@@ -71,7 +71,7 @@ def check_label_path(path: str | os.PathLike[str]) -> None:
 
 
 def write_labels(path: str | os.PathLike[str], labels: Sequence[PseudoLabel]) -> int:
-    """Write name and coordinates, a line a face, counted from zero; missing folders are made.
+    """Write one line per face: name and 0-based coordinates. Missing folders are created.
 
     Returns:
         Number of lines.

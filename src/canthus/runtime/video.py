@@ -39,12 +39,12 @@ class VideoFrame(NamedTuple):
 class VideoFile:
     """Frames of a video file, with the time stamps of its stream, so that a variable frame rate works.
 
-    A file that is damaged or cut short gives the frames that can be decoded; ``problem`` then says what is wrong.
+    A damaged or truncated file yields the frames that can be decoded; ``problem`` then states what is wrong.
 
     Attributes:
         fps: mean frame rate as the file states it, or None.
-        duration_s: as the file states it, or None.
-        problem: why the frames ended early or some are missing, or None; complete once they have ended.
+        duration_s: length in seconds as the file states it, or None.
+        problem: why frames are missing, or None. It is complete after the last frame.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -121,11 +121,11 @@ class VideoFile:
 
 @final
 class Camera:
-    """Frames of a camera by its number, through OpenCV, stamped when they arrive.
+    """Read frames from a camera through OpenCV. The time of a frame is when it arrives.
 
     Args:
         number: 0 is the first camera.
-        clock: seconds that never go back.
+        clock: monotonic clock, in seconds.
 
     Raises:
         VideoError: there is no such camera, or another program holds it.
@@ -178,7 +178,7 @@ def open_video(source: str | os.PathLike[str], *, threads: int = 1) -> VideoSour
     """Open a video file, or a camera by its number.
 
     Raises:
-        VideoError: there is nothing of the kind, or it cannot be opened.
+        VideoError: the file or camera does not exist or cannot be opened.
     """
     name = os.fspath(source)
     if name.isdecimal() and not Path(name).exists():
@@ -187,9 +187,9 @@ def open_video(source: str | os.PathLike[str], *, threads: int = 1) -> VideoSour
 
 
 def read_video(source: str | os.PathLike[str]) -> Iterator[VideoFrame]:
-    """Frames of a file or camera, each with its time in seconds from the first.
+    """Iterate over the frames of a file or camera, each with its time in seconds since the first frame.
 
-    A file that ends early ends the loop, and a warning is logged; ``open_video`` gives the line itself.
+    If a file ends early, the loop ends and a warning is logged; ``open_video`` returns the reason as ``problem``.
 
     Example:
         >>> for image, time_s in read_video("drive.mp4"):
