@@ -1,14 +1,19 @@
 """A new network, a new loss and a new dataset are one file and one line each; nothing else has to know them."""
 
 import importlib
+import io
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from canthus.data import DATASETS
+from canthus.cli.tables import report_tables
+from canthus.data import DATASETS, load_dataset
 from canthus.data.synthetic import draw_face
+from canthus.evaluation.predictions import Prediction
+from canthus.evaluation.report import score
 from canthus.images import write_image
 from canthus.losses import LOSSES
 from canthus.models import MODELS
@@ -61,7 +66,7 @@ from pathlib import Path
 
 import numpy as np
 
-from canthus.data.datasets import Dataset, Scan, hull_face
+from canthus.data.datasets import Dataset, Protocol, Scan, hull_face
 from canthus.errors import DataError
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
@@ -72,7 +77,8 @@ def scan_arrays(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
     if not labels:
         raise DataError(f"{root}: no labels, expected pictures with an array of points beside each")
     faces = [
-        hull_face(p.stem, p.with_suffix(".png"), np.load(p), IBUG_68, group=p.stem, subset="all") for p in labels
+        hull_face(p.stem, p.with_suffix(".png"), np.load(p), IBUG_68, group=p.stem, subset=f"of {int(p.stem) % 3}")
+        for p in labels
     ]
     return Scan(faces, [])
 
@@ -83,6 +89,8 @@ DATASET = Dataset(
     scan_faces=scan_arrays,
     scheme=IBUG_68.name,
     folds="all",
+    protocol=Protocol("nme_longer", "longer side of the box", "side", 0.05),
+    unions={"all": {"first two": ("of 0", "of 1")}},
 )
 '''
 
@@ -140,6 +148,24 @@ def test_additions_answer_the_questions_to_the_tables(tmp_path: Path) -> None:
     check_network(MODELS["strides"])
     check_loss(LOSSES["bowl"])
     check_landmark_set("arrays", write_arrays(tmp_path / "arrays"), tmp_path / "empty")
+
+
+@pytest.mark.usefixtures("extended")
+def test_a_report_follows_the_protocol_and_the_unions_of_the_dataset(tmp_path: Path) -> None:
+    root = write_arrays(tmp_path / "arrays")
+    found = [
+        Prediction(truth, truth.points + np.float32(2), found=True, box=truth.box, overlap=1.0)
+        for truth in load_dataset("arrays", root, "all")
+    ]
+    report = score(found, model="m", dataset="arrays", split="all", boxes="truth", protocol="truth")
+    assert [row.error for row in report.rows] == [row.nme_longer for row in report.rows]
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(*report_tables(report))
+    text = console.export_text()
+    assert "side" in text
+    assert "over the longer side of the" in text
+    assert "first two" in text
+    assert f"{100 * sum(row.nme_longer for row in report.rows) / len(report.rows):.3f}" in text
 
 
 @pytest.mark.usefixtures("extended")

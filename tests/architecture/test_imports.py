@@ -12,7 +12,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 TRAINING_LIBRARIES = {"torch", "lightning", "onnx", "onnxscript"}
 MAY_REQUIRE = {"evaluation/onnx_counts.py": {"onnx"}}
 """Reads the graph of models whose card has no counts; all that inference and evaluation need runs without it."""
-MAY_TRAIN = {"models", "losses", "training", "export", "compression", "recipes", "reproduce"}
+MAY_TRAIN = {"models", "losses", "training", "export", "compression", "recipes"}
 
 
 def _name(path: Path) -> str:

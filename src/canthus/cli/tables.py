@@ -57,7 +57,9 @@ def report_tables(report: Report) -> list[Table]:
 
 def _error_table(report: Report, summaries: Mapping[str, Summary]) -> Table:
     """Errors over all faces and over each subset, in the metrics that are usual for the dataset."""
-    metrics, caption = _ERRORS[protocol_of(report.dataset).short]
+    protocol = protocol_of(report.dataset)
+    own = {f"NME\n{protocol.short} %": (protocol.error, 100, 3)}, f"NME: error over the {protocol.scale}"
+    metrics, caption = _ERRORS.get(protocol.short, own)
     columns = number_columns(("faces", "missed", *metrics))
     table = Table("faces of", *columns, title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
     for name, summary in summaries.items():
@@ -219,4 +221,7 @@ _ERRORS: dict[str, tuple[dict[str, tuple[str, float, int]], str]] = {
         "NME, FR: error over the distance of the eyes\nMSE: of coordinates, the crop (1.3 face boxes) being 1 by 1",
     ),
 }
-"""``Protocol.short`` -> columns of the error table (heading -> name in ``Summary``, factor, digits) and its caption."""
+"""``Protocol.short`` -> columns of the error table (heading -> name in ``Summary``, factor, digits) and its caption.
+
+The table of any other protocol has one column, the mean of its error.
+"""

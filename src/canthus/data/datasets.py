@@ -190,7 +190,7 @@ class Protocol:
     Attributes:
         error: the number of ``FaceError`` that is compared.
         scale: the length that this error is divided by, in words.
-        short: the same in a word or two, for captions of pictures; it also selects the columns of the error table.
+        short: the same in a word or two, for captions of pictures and the columns of the error table.
         threshold: error above which a face counts as failed; a fraction.
         visible_only: whether hidden points are left out of every error.
     """

@@ -30,13 +30,10 @@ from canthus.evaluation.predictions import Prediction
 from canthus.lookup import require
 from canthus.types import Annotation
 
-PROTOCOLS = {name: dataset.protocol for name, dataset in DATASETS.items() if dataset.protocol != USUAL}
-"""Protocols of the datasets that do not use ``USUAL``; the file of each dataset gives the source."""
-
 
 def protocol_of(dataset: str) -> Protocol:
     """Protocol of a dataset; ``USUAL`` for any other name, such as that of a file of predictions."""
-    return PROTOCOLS.get(dataset, USUAL)
+    return DATASETS[dataset].protocol if dataset in DATASETS else USUAL
 
 
 BOXES = ("truth", "detector", "unstated")

@@ -142,10 +142,6 @@ def summarize(rows: Sequence[FaceError]) -> Summary:
     )
 
 
-UNIONS = {(name, split): named for name, dataset in DATASETS.items() for split, named in dataset.unions.items()}
-"""(dataset, split) -> name of a union that papers report -> its subsets."""
-
-
 def divide(rows: Sequence[FaceError]) -> dict[str, list[FaceError]]:
     """Rows of each union that papers report, then of each subset in order of first appearance.
 
@@ -154,7 +150,8 @@ def divide(rows: Sequence[FaceError]) -> dict[str, list[FaceError]]:
     names = list(dict.fromkeys(row.subset for row in rows))
     if len(names) < 2:
         return {}
-    unions = UNIONS.get((rows[0].dataset, rows[0].split), {})
+    dataset = DATASETS.get(rows[0].dataset)
+    unions = dataset.unions.get(rows[0].split, {}) if dataset else {}
     divisions = {union: [row for row in rows if row.subset in members] for union, members in unions.items()}
     divisions |= {name or "(none)": [row for row in rows if row.subset == name] for name in names}
     return {name: part for name, part in divisions.items() if part}

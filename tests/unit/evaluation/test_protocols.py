@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from canthus.cli.tables import report_tables
+from canthus.data import DATASETS
 from canthus.data.datasets import USUAL
 from canthus.errors import DataError
 from canthus.evaluation.errors import CROP_MARGIN, unit_squared_error
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import Report, report_json, score, write_report
 from canthus.evaluation.rows import (
-    PROTOCOLS,
     FaceError,
     face_error,
     protocol_of,
@@ -124,7 +124,9 @@ def test_celeba_prints_the_distance_of_the_eyes_and_mse() -> None:
 
 def test_every_protocol_names_a_number_of_the_rows() -> None:
     row = row_of(predicted(make_face(FIVE), 1.0), "celeba")
-    assert all(math.isfinite(getattr(row, protocol.error)) for protocol in (*PROTOCOLS.values(), USUAL))
+    assert all(
+        math.isfinite(getattr(row, protocol.error)) for protocol in {dataset.protocol for dataset in DATASETS.values()}
+    )
     assert protocol_of("predictions.json") is USUAL
 
 
