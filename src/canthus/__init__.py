@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from canthus.errors import DataError as DataError
     from canthus.errors import ImageError as ImageError
     from canthus.errors import ModelFileError as ModelFileError
+    from canthus.errors import OutputError as OutputError
     from canthus.errors import VideoError as VideoError
     from canthus.evaluation.run import evaluate as evaluate
     from canthus.fatigue.monitor import FatigueMonitor as FatigueMonitor
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "data": "load_dataset",
-    "errors": "CanthusError ConfigError DataError ImageError ModelFileError VideoError",
+    "errors": "CanthusError ConfigError DataError ImageError ModelFileError OutputError VideoError",
     "evaluation.run": "evaluate",
     "fatigue.monitor": "FatigueMonitor",
     "geometry": "Affine",

@@ -20,6 +20,10 @@ class VideoError(DataError):
     """A video or camera cannot be opened or read, or a video cannot be written."""
 
 
+class OutputError(CanthusError):
+    """A file cannot be written, for example because the disk is full."""
+
+
 class ModelFileError(CanthusError):
     """A model file is missing or damaged, or lacks its model card."""
 

@@ -1,0 +1,295 @@
+"""Files that are written whole or not at all, and never over something that nobody asked to replace.
+
+A result is written to a file beside its target and moved into place when it is complete, so that a full disk, an
+interruption or an error leaves an earlier result as it was.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias, final
+
+from canthus.errors import ConfigError, OutputError
+
+Name: TypeAlias = str | os.PathLike[str]
+
+STANDARD_OUTPUT = "-"
+MARK = b"written by canthus"
+"""Comment in the pictures and videos that canthus writes; a later run may replace a file that has it."""
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed here",
+    errno.EIO: "the disk reports an error",
+    errno.EROFS: "the disk is read-only",
+}
+_ENDS = 65_536
+"""Bytes at each end of a file in which a mark is looked for."""
+_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus",)}
+"""What the files that canthus writes have near their start or end."""
+
+
+@contextmanager
+def written(path: Name) -> Iterator[Path]:
+    """Yield a path beside ``path``, with the same suffix; what is written there is moved to ``path`` at the end.
+
+    Where the block raises, the partial file is removed and an existing ``path`` stays as it was.  Missing folders are
+    made, links are followed, and devices and pipes are written directly.
+
+    Raises:
+        OutputError: the file cannot be written, for example because the disk is full.
+    """
+    target, direct = _checked_target(path)
+    if direct:
+        with writing(path):
+            yield target
+        return
+    aside = target.with_name(f".canthus-{secrets.token_hex(6)}{target.suffix}")
+    try:
+        with writing(path, aside, target):
+            yield aside
+            if target.exists():
+                shutil.copymode(target, aside)
+            aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _checked_target(path: Name) -> tuple[Path, bool]:
+    """The file behind all links, and whether it is a device or pipe; its folder is made.
+
+    Raises:
+        OutputError: it is a folder, or cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    with writing(path, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            return target, False
+        mode = target.stat().st_mode
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path}: is a folder, expected the name of a file to write")
+    return target, not stat.S_ISREG(mode)
+
+
+@contextmanager
+def writing(path: Name, *also: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block about ``path``, or about no file in particular, into one clear line.
+
+    Args:
+        path: the file that is written, as the user names it.
+        also: other paths that are touched for its sake.
+
+    Raises:
+        OutputError: the block raised such an error.  A closed pipe and errors about other files pass unchanged.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        about = {os.fspath(path), *map(str, also), *(str(parent) for place in also for parent in place.parents)}
+        if error.filename is not None and str(error.filename) not in about:
+            raise
+        raise OutputError(f"{path}: cannot be written ({disk_problem(error)}); choose another place") from error
+
+
+def disk_problem(error: OSError) -> str:
+    """What went wrong, in words."""
+    return _DISK.get(error.errno or 0, error.strerror or str(error))
+
+
+def is_disk_problem(error: OSError) -> bool:
+    """Whether the error comes from a disk that is full, over its quota, read-only or defective."""
+    return error.errno in _DISK
+
+
+def write_bytes(path: Name, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Name, text: str) -> None:
+    """Write a UTF-8 file whole or not at all; names of files that are no valid text survive.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+@final
+class LineFile:
+    """A text file that grows by whole lines, for results that are read while they grow.
+
+    Each ``write`` reaches the disk at once.  A line that does not fit on the disk is removed again, so that the file
+    ends with a whole line.  An existing file is emptied by the first ``write``, not before.
+
+    Raises:
+        OutputError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Name) -> None:
+        self._path, self._size, self._new = Path(path), -1, not Path(path).exists()
+        with writing(path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab", buffering=0)
+
+    def write(self, text: str, /) -> None:
+        """Add whole lines."""
+        with writing(self._path):
+            if self._size < 0:
+                self._cut(0)
+            rest = memoryview(text.encode("utf-8", "surrogateescape"))
+            whole = self._size + len(rest)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                self._cut(self._size)
+                raise
+            self._size = whole
+
+    def _cut(self, size: int) -> None:
+        self._size = size
+        if self._path.is_file():  # neither a pipe nor a device
+            self._file.truncate(size)
+
+    def __enter__(self) -> "LineFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._new and self._size < 0 and self._path.is_file():
+            self._path.unlink()
+
+
+def check_targets(outputs: Mapping[str, Name | None], inputs: Iterable[Name] = (), *, kind: str = "text") -> None:
+    """Refuse outputs that would overwrite an input, each other, or a picture, video or model.
+
+    Files are compared by device and inode, so that links do not hide them.  A picture, video or model that canthus
+    wrote is replaced by an output of the same kind.
+
+    Args:
+        outputs: option -> file; None where the option is not given, ``-`` for standard output.
+        inputs: files that are read.
+        kind: what is written: ``text``, ``picture``, ``video`` or ``model``.
+
+    Raises:
+        ConfigError: an output would.
+    """
+    read = {identity: name for name in inputs if (identity := _identity(name)) is not None}
+    taken: dict[object, str] = {}
+    for option, name in outputs.items():
+        if name is None:
+            continue
+        identity = STANDARD_OUTPUT if name == STANDARD_OUTPUT else _identity(name)
+        if identity in taken and identity == STANDARD_OUTPUT:
+            raise ConfigError(
+                f"{taken[identity]} - and {option} - would mix on standard output; write one of them to a file"
+            )
+        if identity in taken:
+            raise ConfigError(f"{taken[identity]} and {option} name the same file, {name}; choose another for one")
+        if identity in read:
+            raise ConfigError(f"{option} {name} would overwrite the input {read[identity]}; choose another file")
+        if identity != STANDARD_OUTPUT and identity is not None:
+            _check_content(option, Path(name), kind)
+            taken[identity] = option
+        elif identity is not None:
+            taken[identity] = option
+
+
+def _check_content(option: str, path: Path, kind: str) -> None:
+    """Refuse to replace a picture, video or model by something else, or one that canthus did not write.
+
+    Raises:
+        ConfigError: it would.
+    """
+    found = content_kind(path)
+    if found is None or (found == kind and is_ours(path, found)):
+        return
+    what = {"picture": "a picture", "video": "a video or sound", "model": "a model or archive"}[found]
+    raise ConfigError(f"{option} {path} would overwrite {what}; choose another file, or remove it first")
+
+
+def _identity(name: Name) -> object:
+    """Device and inode of a file, or its full path if it does not exist; None for devices and pipes."""
+    try:
+        status = Path(name).stat()
+    except (OSError, ValueError):
+        return os.path.realpath(name)
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def content_kind(path: Path) -> str | None:
+    """``picture``, ``video`` or ``model`` by the first bytes of a file; None for everything else, or no file."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError:
+        return None
+    return next((kind for kind, is_kind in _KINDS.items() if is_kind(start)), None)
+
+
+_STARTS = {
+    "picture": (
+        b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+        b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"8BPS", b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n", b"P7\n",
+        b"Pf\n", b"PF\n", b"v/1\x01", b"#?RADIANCE",
+    ),
+    "video": (
+        b"\x1aE\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS", b"0&\xb2u", b"YUV4MPEG2", b"DKIF",
+        b"ID3\x02", b"ID3\x03", b"ID3\x04", b"fLaC",
+    ),
+    "model": (b"PK\x03\x04", b"\x93NUMPY", b"\x80\x02", b"\x80\x04", b"\x89HDF\r\n"),
+}  # fmt: skip
+_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+def _is_picture(start: bytes) -> bool:
+    bitmap = start[:2] == b"BM" and start[6:10] == bytes(4)
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    return start.startswith(_STARTS["picture"]) or bitmap or webp or heif
+
+
+def _is_video(start: bytes) -> bool:
+    stream = len(start) > 376 and start[0] == start[188] == start[376] == 0x47
+    return start.startswith(_STARTS["video"]) or start[:4] == b"RIFF" or start[4:8] in _MP4_BOXES or stream
+
+
+def _is_model(start: bytes) -> bool:
+    """Whether the bytes begin as an archive, a numpy array or an ONNX model.
+
+    An ONNX model begins with field 1 (the version of the format), then a text or the graph.
+    """
+    fields = (0x12, 0x1A, 0x22, 0x2A, 0x3A, 0x42)
+    onnx = len(start) > 3 and start[0] == 0x08 and start[1] < 0x40 and start[2] in fields
+    return start.startswith(_STARTS["model"]) or onnx
+
+
+_KINDS = {"picture": _is_picture, "video": _is_video, "model": _is_model}
+
+
+def is_ours(path: Path, kind: str) -> bool:
+    """Whether canthus wrote this picture, video or model, by the mark near its start or end."""
+    with path.open("rb") as file:
+        start = file.read(_ENDS)
+        file.seek(max(0, path.stat().st_size - _ENDS))
+        ends = start + file.read(_ENDS)
+    return any(mark in ends for mark in _MARKS[kind])
