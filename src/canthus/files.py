@@ -28,9 +28,9 @@ _DISK = {
     errno.EIO: "the disk reports an error",
     errno.EROFS: "the disk is read-only",
 }
-_ENDS = 65_536
+_ENDS = 8_192
 """Bytes at each end of a file in which a mark is looked for."""
-_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus",)}
+_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus", b"card.npy")}
 """What the files that canthus writes have near their start or end."""
 
 
@@ -176,39 +176,49 @@ class LineFile:
             self._path.unlink()
 
 
-def check_targets(outputs: Mapping[str, Name | None], inputs: Iterable[Name] = (), *, kind: str = "text") -> None:
+def check_targets(
+    inputs: Iterable[Name | None],
+    *,
+    text: Mapping[str, Name | None] | None = None,
+    picture: Mapping[str, Name | None] | None = None,
+    video: Mapping[str, Name | None] | None = None,
+    model: Mapping[str, Name | None] | None = None,
+) -> None:
     """Refuse outputs that would overwrite an input, each other, or a picture, video or model.
 
     Files are compared by device and inode, so that links do not hide them.  A picture, video or model that canthus
-    wrote is replaced by an output of the same kind.
+    wrote is replaced by an output of the same kind.  Each mapping gives outputs of one kind: option -> file, None where
+    the option is not given, ``-`` for standard output.
 
     Args:
-        outputs: option -> file; None where the option is not given, ``-`` for standard output.
         inputs: files that are read.
-        kind: what is written: ``text``, ``picture``, ``video`` or ``model``.
 
     Raises:
         ConfigError: an output would.
     """
-    read = {identity: name for name in inputs if (identity := _identity(name)) is not None}
+    read = {_identity(name): name for name in inputs if name is not None}
     taken: dict[object, str] = {}
-    for option, name in outputs.items():
-        if name is None:
-            continue
-        identity = STANDARD_OUTPUT if name == STANDARD_OUTPUT else _identity(name)
-        if identity in taken and identity == STANDARD_OUTPUT:
-            raise ConfigError(
-                f"{taken[identity]} - and {option} - would mix on standard output; write one of them to a file"
-            )
-        if identity in taken:
-            raise ConfigError(f"{taken[identity]} and {option} name the same file, {name}; choose another for one")
-        if identity in read:
-            raise ConfigError(f"{option} {name} would overwrite the input {read[identity]}; choose another file")
-        if identity != STANDARD_OUTPUT and identity is not None:
-            _check_content(option, Path(name), kind)
+    kinds = {"text": text, "picture": picture, "video": video, "model": model}
+    for kind, outputs in kinds.items():
+        for option, name in (outputs or {}).items():
+            if name is None:
+                continue
+            identity = STANDARD_OUTPUT if name == STANDARD_OUTPUT else _identity(name)
+            if identity is None:
+                continue
+            if identity in taken:
+                raise _same_target(taken[identity], option, name)
+            if identity in read:
+                raise ConfigError(f"{option} {name} would overwrite the input {read[identity]}; choose another file")
+            if identity != STANDARD_OUTPUT:
+                _check_content(option, Path(name), kind)
             taken[identity] = option
-        elif identity is not None:
-            taken[identity] = option
+
+
+def _same_target(first: str, second: str, name: Name) -> ConfigError:
+    if name == STANDARD_OUTPUT:
+        return ConfigError(f"{first} - and {second} - would mix on standard output; write one of them to a file")
+    return ConfigError(f"{first} and {second} name the same file, {name}; choose another file for one of them")
 
 
 def _check_content(option: str, path: Path, kind: str) -> None:
@@ -220,7 +230,7 @@ def _check_content(option: str, path: Path, kind: str) -> None:
     found = content_kind(path)
     if found is None or (found == kind and is_ours(path, found)):
         return
-    what = {"picture": "a picture", "video": "a video or sound", "model": "a model or archive"}[found]
+    what = {"picture": "a picture or drawing", "video": "a video or sound", "model": "a model or archive"}[found]
     raise ConfigError(f"{option} {path} would overwrite {what}; choose another file, or remove it first")
 
 
@@ -249,7 +259,7 @@ _STARTS = {
     "picture": (
         b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
         b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"8BPS", b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n", b"P7\n",
-        b"Pf\n", b"PF\n", b"v/1\x01", b"#?RADIANCE",
+        b"Pf\n", b"PF\n", b"v/1\x01", b"#?RADIANCE", b"%PDF",
     ),
     "video": (
         b"\x1aE\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS", b"0&\xb2u", b"YUV4MPEG2", b"DKIF",

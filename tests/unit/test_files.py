@@ -149,7 +149,7 @@ def test_the_content_of_a_file_is_known_by_its_first_bytes(tmp_path: Path, name:
     assert content_kind(tmp_path / "file") == kind
     if kind:
         with pytest.raises(ConfigError, match="--json .* would overwrite a "):
-            check_targets({"--json": tmp_path / "file"})
+            check_targets([], text={"--json": tmp_path / "file"})
 
 
 def test_an_embedded_model_is_a_model() -> None:
@@ -164,23 +164,23 @@ def test_inputs_and_other_outputs_are_not_overwritten_under_any_name(tmp_path: P
     (tmp_path / "folder").mkdir()
     for name in ("photo.txt", "soft", "hard", "folder/../photo.txt"):
         with pytest.raises(ConfigError, match="--csv .* would overwrite the input"):
-            check_targets({"--csv": tmp_path / name}, [photo])
-    with pytest.raises(ConfigError, match="--json and --csv name the same file"):
-        check_targets({"--json": tmp_path / "x", "--csv": f"{tmp_path}/folder/../x"})
+            check_targets([photo], text={"--csv": tmp_path / name})
+    with pytest.raises(ConfigError, match="--json and --out name the same file"):
+        check_targets([], text={"--json": f"{tmp_path}/folder/../x"}, video={"--out": tmp_path / "x"})
     with pytest.raises(ConfigError, match="--json - and --csv - would mix"):
-        check_targets({"--json": "-", "--csv": "-"})
-    check_targets({"--json": "-", "--csv": tmp_path / "x", "--out": None}, [photo])
-    check_targets({"--json": "/dev/null", "--csv": "/dev/null"})
+        check_targets([], text={"--json": "-", "--csv": "-"})
+    check_targets([photo, None], text={"--json": "-", "--csv": tmp_path / "x"}, video={"--out": None})
+    check_targets([], text={"--json": "/dev/null", "--csv": "/dev/null"})
 
 
 def test_only_pictures_that_canthus_wrote_are_replaced(tmp_path: Path) -> None:
     path = picture(tmp_path / "plot.png")
     with pytest.raises(ConfigError, match="--plot .* would overwrite a picture"):
-        check_targets({"--plot": path}, kind="picture")
+        check_targets([], picture={"--plot": path})
     write_bytes(path, path.read_bytes() + b"written by canthus")
-    check_targets({"--plot": path}, kind="picture")
+    check_targets([], picture={"--plot": path})
     with pytest.raises(ConfigError, match="--out .* would overwrite a picture"):
-        check_targets({"--out": path}, kind="video")
+        check_targets([], video={"--out": path})
 
 
 def test_an_output_error_is_an_error_of_canthus() -> None:
