@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -9,6 +10,30 @@ from canthus.errors import CanthusError, ConfigError
 from canthus.lookup import unknown_name
 
 T = TypeVar("T")
+
+LONGEST_NAME = 200
+"""Bytes of the longest name; file systems allow 255, and endings such as ``.unchecked.onnx`` are added."""
+
+
+def checked_name(name: str, *, what: str, error: type[CanthusError] = ConfigError) -> str:
+    """The name itself, if it can be the name of one file or folder: files are written under names from other files.
+
+    Args:
+        what: the thing that has the name, for the message, such as ``recipe``.
+        error: class of the error that is raised.
+
+    Raises:
+        CanthusError: the name is empty, ``.`` or ``..``, holds a separator of folders, a drive or a character that is
+            not printed, or is longer than ``LONGEST_NAME`` bytes; of the class ``error``.
+    """
+    one_part = PurePosixPath(name).name == name == PureWindowsPath(name).name and name not in ("", ".", "..")
+    if not one_part or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:40]}..."
+        raise error(
+            f"The name of a {what} is {shown!r}; expected the name of one file, without '/', '\\', '..' or control "
+            f"characters, of at most {LONGEST_NAME} bytes"
+        )
+    return name
 
 
 def from_values(

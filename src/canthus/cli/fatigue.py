@@ -18,6 +18,7 @@ from canthus.fatigue.film import FatigueFilm
 from canthus.fatigue.report import FatigueRecorder, FatigueReport, StatusCsv, plot_timeline
 from canthus.lookup import require
 from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import open_video
 
@@ -58,7 +59,7 @@ def fatigue(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads,
     )  # fmt: skip
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(usable_threads(threads))
     # The measures use unsmoothed points; only the drawing needs smooth ones.
     tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
     recorder = FatigueRecorder()

@@ -10,6 +10,7 @@ from canthus.cli import options
 from canthus.cli.progress import ProgressBar
 from canthus.errors import ConfigError
 from canthus.lookup import require
+from canthus.plain_data import checked_name
 from canthus.runtime.downloads import cache_folder
 
 
@@ -34,7 +35,7 @@ def fit(
         typer.echo("\n".join(recipe_names(FITTED)))
         return
     config = load_fit(recipe, set_)
-    path = out or Path(f"{config.name}.npz")
+    path = out or Path(f"{checked_name(config.name, what='recipe')}.npz")
     if path.suffix != ".npz":
         raise ConfigError(f"--out must end in .npz, found {path}")
     roots = options.dataset_roots(data, root, dataset_names(config))

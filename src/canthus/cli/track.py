@@ -11,6 +11,7 @@ from canthus.cli.output import check_outputs, plural, record_writers
 from canthus.cli.progress import VideoProgress
 from canthus.runtime.draw import draw_tracked
 from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoWindow, VideoWriter, open_video
 
@@ -57,7 +58,7 @@ def track(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads,
     )  # fmt: skip
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(usable_threads(threads))
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()
     with open_video(video, threads=threads) as source, ExitStack() as stack:

@@ -27,7 +27,7 @@ from canthus.evaluation.timing import (
 )
 from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, card_kind
 from canthus.runtime.landmarker import open_model
-from canthus.runtime.sessions import DetectorSession, find_model, open_onnx, read_model
+from canthus.runtime.sessions import DetectorSession, find_model, open_onnx, processors, read_model, usable_threads
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 PEAK_SIDE = 512
@@ -56,7 +56,7 @@ def describe_machine() -> Machine:
     """The machine this runs on."""
     return Machine(
         cpu=_cpu_name(Path("/proc/cpuinfo")),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=processors(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,
@@ -149,6 +149,7 @@ def benchmark_models(
         raise ValueError(
             f"Expected at least one model, thread, face and repeat; found {len(models)}, {threads}, {batch}, {repeats}"
         )
+    threads = usable_threads(threads)
     cards = {name: _card(path) for name, path in models.items()}
     candidates = _candidates(models, cards, threads=threads, batch=batch, shapes=shapes or {}, whole=whole)
     peak = open_candidate(PEAK_MODEL, name="peak", threads=threads)

@@ -28,6 +28,7 @@ from canthus.evaluation.wider_face import (
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup
 from canthus.runtime.detectors import Detector, ScoredDetector, create_detector, detector_name
+from canthus.runtime.sessions import usable_threads
 from canthus.types import Faces, Scene
 
 LEAST_SCORE = 0.02
@@ -83,6 +84,7 @@ def evaluate_detectors(
     _check(detectors, predictions, least_score=least_score, min_overlap=min_overlap, **settings)
     split = split or lookup(scene_sets(), dataset, kind="set of pictures with faces").default_scene_split
     scenes = load_scenes(dataset, root, split)
+    threads = usable_threads(threads)
     cv2.setNumThreads(threads)
     least = LEAST_SCORE if least_score is None else least_score
     opened = {name: _opened(partial(create_detector, name, threads=threads, **settings), least) for name in detectors}

@@ -15,7 +15,7 @@ from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import hull_box
 from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.runtime.sessions import ORT_ERRORS
+from canthus.runtime.sessions import ORT_ERRORS, usable_threads
 
 FREE_SIDE = 112
 """Height and width of inputs that leave them open."""
@@ -71,7 +71,7 @@ def open_candidate(
         ModelFileError: the file is no ONNX model.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = usable_threads(threads), 1
     options.log_severity_level = 3
     content = model if isinstance(model, bytes) else os.fspath(model)
     try:

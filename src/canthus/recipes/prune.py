@@ -28,6 +28,7 @@ from canthus.recipes.train import (
     task_of,
     training_batches,
 )
+from canthus.runtime.sessions import usable_threads
 from canthus.training.checkpoint import BEST, CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.fit import fit_briefly
 from canthus.training.task import network_input
@@ -119,7 +120,7 @@ def prune(
     """
     refuse_other_run(config, place.out)
     if place.threads:
-        torch.set_num_threads(place.threads)
+        torch.set_num_threads(usable_threads(place.threads))
     network = fresh_network(config)
     network.load_state_dict(network_weights(read_checkpoint(checkpoint)))
     before = _parameters(network)

@@ -39,6 +39,7 @@ from canthus.recipes.config import (
     dataset_root,
     to_values,
 )
+from canthus.runtime.sessions import usable_threads
 from canthus.schemes import find_scheme
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
@@ -125,7 +126,7 @@ def train(
     """
     refuse_other_run(config, place.out)
     if place.threads:
-        torch.set_num_threads(place.threads)
+        torch.set_num_threads(usable_threads(place.threads))
     L.seed_everything(config.seed, verbose=False)
     batches = training_batches(config, place, packs.train)
 

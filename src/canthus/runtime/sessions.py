@@ -1,5 +1,6 @@
 """Model files opened in ONNX Runtime: landmark networks and face detectors."""
 
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -34,6 +35,29 @@ MAX_BATCH = 32
 """Crops in one run.  More crops are split into several runs to bound the memory."""
 
 logger = logging.getLogger(__name__)
+
+
+@functools.cache
+def usable_threads(threads: int) -> int:
+    """The number of threads, at most that of the processors that this process may use.
+
+    More threads than processors only wait for each other: 2000 of them take a minute for one picture.  A smaller number
+    than asked for is logged as a warning, once a process for each number.
+
+    Raises:
+        ConfigError: ``threads`` is below one.
+    """
+    if threads < 1:
+        raise ConfigError(f"Expected at least 1 thread, found {threads}")
+    most = processors()
+    if threads > most:
+        logger.warning("%d threads were asked for; %d are used, one for each processor", threads, most)
+    return min(threads, most)
+
+
+def processors() -> int:
+    """Number of logical processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_model(model: str | os.PathLike[str], *, kind: str = LANDMARKS) -> Path:
@@ -91,8 +115,7 @@ def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
         ConfigError: ``threads`` is below one.
         ModelFileError: not an ONNX model, or a model without a card.
     """
-    if threads < 1:
-        raise ConfigError(f"Expected at least 1 thread, found {threads}")
+    threads = usable_threads(threads)
     if not data:
         raise ModelFileError(f"{source}: the file is empty, expected an ONNX model")
     options = onnxruntime.SessionOptions()

@@ -14,6 +14,7 @@ import numpy as np
 
 from canthus.errors import ConfigError, VideoError
 from canthus.lookup import require
+from canthus.runtime.sessions import usable_threads
 from canthus.types import Image
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class VideoFile:
             self._container.close()
             raise VideoError(f"{self.name}: holds no video stream; is it a sound file?")
         self._stream = streams[0]
-        self._stream.codec_context.thread_count = threads
+        self._stream.codec_context.thread_count = usable_threads(threads)
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else None
         self.duration_s: float | None = None

@@ -1,8 +1,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from canthus.errors import ConfigError, ModelFileError
@@ -57,6 +59,27 @@ def test_threads_do_not_change_the_result(tiny_model: TinyModel) -> None:
 def test_threads_below_one_are_refused(tiny_model: TinyModel) -> None:
     with pytest.raises(ConfigError, match="at least 1 thread, found 0"):
         LandmarkSession.open(tiny_model(), threads=0)
+
+
+def test_more_threads_than_processors_are_not_started(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session_module, "processors", lambda: 2)
+    session_module.usable_threads.cache_clear()
+    opened: list[int] = []
+
+    class Recording(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, data: bytes, options: Any, **others: Any) -> None:
+            opened.append(options.intra_op_num_threads)
+            super().__init__(data, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recording)
+    path = tiny_model()
+    for threads in (1, 2, 2000, 2000):
+        LandmarkSession.open(path, threads=threads)
+    session_module.usable_threads.cache_clear()
+    assert opened == [1, 2, 2, 2]
+    assert caplog.messages == ["2000 threads were asked for; 2 are used, one for each processor"]
 
 
 @pytest.mark.parametrize(
