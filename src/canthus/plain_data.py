@@ -1,10 +1,11 @@
 """Build checked dataclasses from plain data, such as parsed TOML or JSON: recipes and model cards."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from types import NoneType, UnionType
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, final, get_args, get_origin, get_type_hints
 
 from canthus.errors import CanthusError, ConfigError
 from canthus.lookup import unknown_name
@@ -80,7 +81,11 @@ def _built(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     missing = [f"{where}{name} ({_kind_name(kinds[name])})" for name in required if name not in values]
     if missing:
         raise ConfigError(f"Missing: {', '.join(missing)}")
-    return cls(**{name: _converted(kinds[name], value, where + name) for name, value in values.items()})
+    converted = {name: _converted(kinds[name], value, where + name) for name, value in values.items()}
+    try:
+        return cls(**converted)
+    except ConfigError as refused:
+        raise ConfigError(f"{where.rstrip('.')}: {refused}" if where else str(refused)) from refused
 
 
 def _converted(kind: Any, value: Any, name: str) -> Any:
@@ -108,3 +113,57 @@ def _kind_name(kind: Any) -> str:
         return "a table"
     names = {tuple: "a list", int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(origin or kind, str(kind))
+
+
+@final
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have: ``least`` to ``most``, without ``least`` itself where it is ``open``."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    open: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        return (self.least < number if self.open else self.least <= number) and number <= self.most
+
+    def __str__(self) -> str:
+        if self.open:
+            return f"above {self.least:g}" + (f" and at most {self.most:g}" if self.most < math.inf else "")
+        return f"at least {self.least:g}" if self.most == math.inf else f"{self.least:g} to {self.most:g}"
+
+
+POSITIVE, NOT_NEGATIVE, CHANCE, COUNT = Range(0, open=True), Range(0), Range(0, 1), Range(1)
+"""Sizes and factors; amounts that may be nothing; chances and shares; numbers of things."""
+
+
+def check_ranges(values: Any, **ranges: Range) -> None:
+    """Refuse settings out of range, and infinite numbers and NaN in any field, also in tables and lists.
+
+    Called by ``__post_init__`` of dataclasses that are read from files.
+
+    Args:
+        values: a dataclass.
+        ranges: field -> the numbers that it may have; of a list, each of its numbers.
+
+    Raises:
+        ConfigError: the first such setting, with what it may be.
+    """
+    for field in fields(values):
+        for name, number in _numbers(field.name, getattr(values, field.name)):
+            if not math.isfinite(number):
+                raise ConfigError(f"The setting {name} is {number:g}; expected a finite number")
+            if number not in (allowed := ranges.get(field.name, Range())):
+                raise ConfigError(f"The setting {name} is {number:g}; expected {allowed}")
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """All numbers in a value, each with its name such as ``sizes.0``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers(f"{name}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _numbers(f"{name}.{index}", item)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Float64
 
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
+from canthus.plain_data import checked_name
 
 
 @final
@@ -35,6 +36,9 @@ class Scheme:
     eye_corners: tuple[int, int]
     pupils: tuple[tuple[int, ...], tuple[int, ...]]
     lids: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="scheme")
 
     def part(self, name: str) -> tuple[int, ...]:
         """Indices of a group, or of several groups that ``PARTS`` joins: ``eyes``, ``brows``, ``mouth``.

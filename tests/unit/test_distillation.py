@@ -97,17 +97,9 @@ def test_asking_leaves_the_student_as_it_was() -> None:
         torch.testing.assert_close(value, before[name])
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (DistillConfig("t", 0.0, 0.0), "above zero"),
-        (DistillConfig("t", 1.0, -1.0), "none below"),
-        (DistillConfig("t", width=0), "width must be at least 1"),
-    ],
-)
-def test_settings_without_meaning_are_refused(config: DistillConfig, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Distiller(small(), Teacher(small()), size=SIZE, config=config)
+def test_settings_without_meaning_are_refused() -> None:
+    with pytest.raises(ConfigError, match="above zero"):
+        Distiller(small(), Teacher(small()), size=SIZE, config=DistillConfig("t", 0.0, 0.0))
 
 
 def test_a_network_that_shows_no_last_map_is_refused() -> None:

@@ -16,6 +16,7 @@ from canthus.data.splits import Grouped, parse_fold, split_by_group
 from canthus.errors import ConfigError, DataError
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
+from canthus.plain_data import checked_name
 from canthus.schemes import Scheme
 from canthus.types import Annotation, Scene
 
@@ -256,6 +257,9 @@ class Dataset:
     default_scene_split: str = "validation"
     protocol: Protocol = USUAL
     unions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="dataset")
 
     @property
     def splits(self) -> tuple[str, ...]:

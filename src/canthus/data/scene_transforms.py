@@ -14,7 +14,9 @@ from jaxtyping import Bool, Float32, UInt8
 
 from canthus.data.packs import SceneSample
 from canthus.data.transforms import random_blur, random_grey, random_light, random_noise
+from canthus.errors import ConfigError
 from canthus.geometry import Affine
+from canthus.plain_data import CHANCE, NOT_NEGATIVE, POSITIVE, Range, check_ranges
 from canthus.schemes import FIVE
 from canthus.types import Image, Sample
 
@@ -60,6 +62,18 @@ class SceneAugmentation:
     blur: float = 0.15
     noise: float = 0.05
     dark: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            **dict.fromkeys(("elsewhere", "flip", "cover", "grey", "blur", "noise", "dark", "mosaic"), CHANCE),
+            **dict.fromkeys(("smallest", "largest", "zoom"), POSITIVE),
+            **dict.fromkeys(("stretch", "light", "least_face"), NOT_NEGATIVE),
+            rotation_deg=Range(0, 180),
+            covered=CHANCE,
+        )
+        if not sum(self.mosaic) > 0:
+            raise ConfigError(f"The setting mosaic is {list(self.mosaic)}; expected a chance above 0")
 
 
 @final

@@ -14,6 +14,7 @@ from canthus.data.occlusion import random_cover, seen_points
 from canthus.errors import ConfigError
 from canthus.geometry import Affine
 from canthus.images import warp
+from canthus.plain_data import CHANCE, COUNT, NOT_NEGATIVE, POSITIVE, Range, check_ranges
 from canthus.schemes import Scheme
 from canthus.types import Image, Sample
 
@@ -53,6 +54,16 @@ class Augmentation:
     cover: float = 0.0
     cover_most: float = 0.6
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            **dict.fromkeys(("flip", "grey", "blur", "noise", "occlude", "close_eyes", "cover"), CHANCE),
+            **dict.fromkeys(("shift", "stretch", "light"), NOT_NEGATIVE),
+            rotation_deg=Range(0, 180),
+            scale=NOT_NEGATIVE,
+            cover_most=Range(0, 1, open=True),
+        )
+
 
 @final
 @dataclass(frozen=True)
@@ -68,6 +79,14 @@ class View:
     size: int
     margin: float
     pack_margin: float
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            size=COUNT,
+            margin=POSITIVE,
+            pack_margin=POSITIVE,
+        )
 
 
 def plain_view(sample: Sample, view: View) -> Sample:

@@ -15,6 +15,7 @@ from canthus.data.scene_transforms import SceneAugmentation
 from canthus.data.transforms import Augmentation
 from canthus.errors import ConfigError
 from canthus.lookup import lookup, unknown_name
+from canthus.plain_data import CHANCE, COUNT, NOT_NEGATIVE, POSITIVE, Range, check_ranges, checked_name
 from canthus.plain_data import from_values as from_values  # noqa: PLC0414  documented here
 from canthus.plain_data import to_values as to_values  # noqa: PLC0414
 from canthus.training.detection_task import DetectionLossConfig
@@ -37,6 +38,13 @@ class TrainSource:
     weight: float = 1.0
     until: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            weight=POSITIVE,
+            until=Range(0, 1, open=True),
+        )
+
     @property
     def name(self) -> str:
         """``dataset/split``."""
@@ -58,6 +66,11 @@ class ValidationSource:
 
 
 TASK = "detector"
+
+PRECISIONS = dict.fromkeys(("32-true", "bf16-mixed", "16-mixed"))
+"""Precisions of a training, by Lightning's names."""
+_SIDE, _SEED = Range(8, 4096), Range(0, 2**32 - 1)
+_LENGTH = {"epochs": COUNT, "batch_size": COUNT, "validate_every": COUNT, "seed": _SEED, "ema_decay": CHANCE}
 
 
 @final
@@ -97,6 +110,18 @@ class DetectorConfig:
     augmentation: SceneAugmentation = field(default_factory=SceneAugmentation)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="recipe")
+        lookup(PRECISIONS, self.precision, kind="precision")
+        check_ranges(
+            self,
+            **_LENGTH,
+            pictures_per_epoch=COUNT,
+            sizes=Range(32, 4096),
+            inference_size=Range(32, 8192),
+            score=CHANCE,
+        )
 
     @property
     def draws(self) -> int:
@@ -161,6 +186,20 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="recipe")
+        lookup(PRECISIONS, self.precision, kind="precision")
+        check_ranges(
+            self,
+            **_LENGTH,
+            faces_per_epoch=COUNT,
+            size=_SIDE,
+            margin=POSITIVE,
+            pack_size=_SIDE,
+            point_weights=NOT_NEGATIVE,
+            spread_weight=NOT_NEGATIVE,
+        )
+
     @property
     def draws(self) -> int:
         """Pictures of one epoch."""
@@ -192,6 +231,10 @@ class FitConfig:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     cascade: EsrSettings = field(default_factory=EsrSettings)
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="recipe")
+        check_ranges(self, size=_SIDE, margin=POSITIVE, seed=_SEED)
 
 
 def dataset_names(config: TrainConfig | DetectorConfig | FitConfig) -> list[str]:

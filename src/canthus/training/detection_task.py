@@ -16,6 +16,7 @@ from canthus.evaluation.detection_report import average_precision, recall_at_fal
 from canthus.geometry import Affine
 from canthus.losses.detection import Locations, detection_losses, locations
 from canthus.models.face_detector import STRIDES
+from canthus.plain_data import NOT_NEGATIVE, check_ranges
 from canthus.runtime.canthus_detector import decode
 from canthus.training.loader import PictureBatch, SceneBatch
 from canthus.training.optimizers import Optimization
@@ -43,6 +44,14 @@ class DetectionLossConfig:
     box: float = 2.0
     points: float = 0.5
     sizes: tuple[tuple[float, ...], ...] = ((0.0, 64.0), (40.0, 144.0), (96.0, 1e5))
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            box=NOT_NEGATIVE,
+            points=NOT_NEGATIVE,
+            sizes=NOT_NEGATIVE,
+        )
 
 
 @final

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from canthus.errors import ConfigError
 from canthus.models.output import Output, example_output
+from canthus.plain_data import NOT_NEGATIVE, Range, check_ranges
 
 
 @final
@@ -30,6 +31,14 @@ class DistillConfig:
     output_weight: float = 0.0
     width: int = 256
     learned_target: bool = False
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            feature_weight=NOT_NEGATIVE,
+            output_weight=NOT_NEGATIVE,
+            width=Range(1, 65536),
+        )
 
 
 @final
@@ -73,13 +82,8 @@ class Distiller(nn.Module):
 
     def __init__(self, student: nn.Module, teacher: Teacher, *, size: int, config: DistillConfig) -> None:
         super().__init__()
-        if min(config.feature_weight, config.output_weight) < 0 or config.feature_weight + config.output_weight == 0:
-            raise ConfigError(
-                "Distillation needs a feature_weight or an output_weight above zero, and none below; found "
-                f"{config.feature_weight:g} and {config.output_weight:g}"
-            )
-        if config.width < 1:
-            raise ConfigError(f"distill.width must be at least 1, found {config.width}")
+        if config.feature_weight + config.output_weight == 0:
+            raise ConfigError("Distillation needs a feature_weight or an output_weight above zero; found 0 and 0")
         self._teacher = teacher
         self._config = config
         self.student: nn.Linear | None = None

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Int16, Int64, UInt8
 
 from canthus.errors import ConfigError
+from canthus.plain_data import COUNT, NOT_NEGATIVE, POSITIVE, Range, check_ranges
 from canthus.runtime.esr import EsrShapes, EsrStage, fern_cells, look
 
 
@@ -35,6 +36,19 @@ class EsrSettings:
     starts: int = 10
     tests: int = 5
     shrinkage: float = 1000.0
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            stages=COUNT,
+            ferns=COUNT,
+            features=Range(1, 12),
+            pixels=Range(2, 65536),
+            starts=COUNT,
+            tests=COUNT,
+            radius=POSITIVE,
+            shrinkage=NOT_NEGATIVE,
+        )
 
 
 @final
@@ -65,11 +79,8 @@ def fit_esr(
         progress: called with (stages done, number of stages).
 
     Raises:
-        ConfigError: a size is not positive, or there are fewer pictures than starts.
+        ConfigError: there are fewer pictures than starts.
     """
-    sizes = (settings.stages, settings.ferns, settings.features, settings.pixels, settings.starts, settings.tests)
-    if min(sizes) < 1 or settings.features > 12 or settings.pixels < 2:
-        raise ConfigError(f"A cascade needs sizes of at least 1, 2 pixels and at most 12 features; found {settings}")
     if len(pictures) <= max(settings.starts, settings.tests):
         raise ConfigError(f"{len(pictures)} pictures are too few for {settings.starts} starts each")
     shapes = (truth[..., 0] + 1j * truth[..., 1]).astype(np.complex64)

@@ -10,6 +10,7 @@ from torch import nn, optim
 
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
+from canthus.plain_data import NOT_NEGATIVE, POSITIVE, check_ranges
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adadelta": optim.Adadelta,
@@ -40,6 +41,14 @@ class OptimizerConfig:
     settings: dict[str, Any] = field(default_factory=dict)
     clip: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            learning_rate=POSITIVE,
+            weight_decay=NOT_NEGATIVE,
+            clip=NOT_NEGATIVE,
+        )
+
 
 @final
 @dataclass(frozen=True)
@@ -59,6 +68,15 @@ class ScheduleConfig:
     step_epochs: float = 20.0
     step_factor: float = 0.1
     final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            warmup_epochs=NOT_NEGATIVE,
+            step_epochs=POSITIVE,
+            step_factor=POSITIVE,
+            final_factor=NOT_NEGATIVE,
+        )
 
 
 def _constant(epoch: float, epochs: float, config: ScheduleConfig) -> float:

@@ -17,6 +17,7 @@ from canthus.losses import spread_loss
 from canthus.losses.weights import POSE_WEIGHTS, pose_weights_as_printed
 from canthus.models.heads import PoseBranch
 from canthus.models.output import Network
+from canthus.plain_data import NOT_NEGATIVE, check_ranges
 from canthus.schemes import Scheme
 from canthus.training.distillation import Distiller
 from canthus.training.loader import Batch
@@ -40,6 +41,12 @@ class PoseConfig:
     face_weights: str = "one_plus"
     loss_weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            loss_weight=NOT_NEGATIVE,
+        )
+
 
 @final
 class PoseGuide(nn.Module):
@@ -60,7 +67,7 @@ class PoseGuide(nn.Module):
         if not isinstance(network, Network):
             raise ConfigError(f"{type(network).__name__} has no feature map; set pose.branch = false")
         self._weights = lookup(POSE_WEIGHTS, config.face_weights, kind="weights of faces")
-        if config.loss_weight < 0 or (config.loss_weight == 0 and config.face_weights == "none"):
+        if config.loss_weight == 0 and config.face_weights == "none":
             raise ConfigError("A pose branch needs face_weights or a positive loss_weight, or nothing trains it")
         self._loss_weight = config.loss_weight
         self.branch = PoseBranch(network.feature_channels, size=size)
