@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Shaped
+
+FAR = 1e7
+"""No picture is as wide; coordinates as large are mistakes, and float32 would lose their pixels."""
 
 
 @final
@@ -82,6 +85,12 @@ def hull_box(points: Float[np.ndarray, "*n k 2"]) -> Float32[np.ndarray, "*n 4"]
 def box_size(boxes: Float[np.ndarray, "*n 4"]) -> Float32[np.ndarray, "*n 2"]:
     """Width and height of each box."""
     return np.asarray(boxes[..., 2:] - boxes[..., :2], dtype=np.float32)
+
+
+def outside(boxes: Float[np.ndarray, "*n 4"], width: int, height: int) -> Bool[np.ndarray, "*n"]:
+    """Whether a box shares no area with a picture of this size in pixels; False for boxes with NaN."""
+    x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
+    return np.asarray((x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height))
 
 
 def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:

@@ -103,8 +103,14 @@ def checked_image(array: np.ndarray) -> Image:
     """Return the array unchanged if it is an RGB picture, uint8 ``(h, w, 3)`` with at least one pixel.
 
     Raises:
-        ValueError: it is not; the message explains how to convert other arrays.
+        TypeError: not an array.
+        ValueError: another array; the message explains how to convert it.
     """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"Expected an RGB picture, a numpy array uint8 (h, w, 3); found {type(array).__name__}. "
+            "canthus.read_image(path) gives one."
+        )
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size:
         return array
     raise ValueError(

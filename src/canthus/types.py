@@ -74,11 +74,24 @@ class Faces:
         boxes: face boxes in pixels of the picture; ``docs/coordinates.md`` defines a face box.
         scores: confidence of the detector in [0, 1].
         points: the five points of the scheme ``five`` in pixels of the picture; None if the detector finds none.
+
+    Other real numbers, such as the integers of many detectors, become float32.
+
+    Raises:
+        TypeError: boxes, scores or points are not arrays of real numbers.
+        ValueError: their shapes are wrong or do not fit each other.
     """
 
     boxes: Float32[np.ndarray, "n 4"]
     scores: Float32[np.ndarray, " n"]
     points: Float32[np.ndarray, "n 5 2"] | None = None
+
+    def __post_init__(self) -> None:
+        # Integers would overflow in the arithmetic of boxes: 200 + 100 is 44 in uint8.
+        object.__setattr__(self, "boxes", as_floats(self.boxes, "boxes", (None, 4)))
+        object.__setattr__(self, "scores", as_floats(self.scores, "scores", (len(self.boxes),)))
+        if self.points is not None:
+            object.__setattr__(self, "points", as_floats(self.points, "five points", (len(self.boxes), 5, 2)))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -164,10 +177,17 @@ class Frame:
     """Faces and landmarks of one picture: face ``i`` has box ``faces.boxes[i]`` and ``landmarks.points[i]``.
 
     An index or a loop gives one ``Face``; a slice, a mask or an array of indices gives a ``Frame``.
+
+    Raises:
+        ValueError: the numbers of faces differ.
     """
 
     faces: Faces
     landmarks: Landmarks
+
+    def __post_init__(self) -> None:
+        if len(self.faces) != len(self.landmarks):
+            raise ValueError(f"Expected landmarks of {len(self.faces)} faces, found those of {len(self.landmarks)}")
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -243,6 +263,29 @@ class TrackedFrame:
         """The faces and the time as plain data; with the number of the frame, a line of ``canthus track --json``."""
         about = {} if number is None else {"frame": number}
         return {**about, "time_s": round(self.time_s, 4), "faces": [face.to_dict() for face in self]}
+
+
+def as_floats(values: object, name: str, shape: tuple[int | None, ...]) -> Float32[np.ndarray, "..."]:
+    """An array of real numbers as float32; one that is float32 already is returned unchanged.
+
+    Args:
+        values: what a caller passed.
+        name: what it should be, for errors.
+        shape: expected lengths; None for any.
+
+    Raises:
+        TypeError: not an array, or not of real numbers.
+        ValueError: another shape.
+    """
+    wanted = f"float32 ({', '.join('n' if side is None else str(side) for side in shape)}{',' * (len(shape) == 1)})"
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"Expected {name} as an array {wanted}; found {type(values).__name__}")
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"Expected {name} as an array {wanted}; found {values.dtype} {values.shape}")
+    if values.ndim != len(shape) or any(b not in (None, a) for a, b in zip(values.shape, shape, strict=True)):
+        raise ValueError(f"Expected {name} as an array {wanted}; found {values.dtype} {values.shape}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
+        return values.astype(np.float32, copy=False)
 
 
 def _indices(chosen: int | Choice, count: int) -> Int64[np.ndarray, " m"]:

@@ -110,7 +110,7 @@ def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write)
             try:
                 if isinstance(image, CanthusError):
                     raise image
-                frame = pipeline(image) if known is None else pipeline.mark(image, known.find(path))
+                frame = pipeline(image) if known is None else pipeline.mark(image, known.faces_in(image, path))
             except DataError as error:
                 fail(str(error))
             else:

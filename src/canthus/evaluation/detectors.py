@@ -27,7 +27,7 @@ from canthus.evaluation.wider_face import (
 )
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup
-from canthus.runtime.detectors import Detector, ScoredDetector, create_detector, detector_name
+from canthus.runtime.detectors import Detector, ScoredDetector, create_detector, detector_name, found_faces
 from canthus.runtime.sessions import usable_threads
 from canthus.types import Faces, Scene
 
@@ -117,7 +117,7 @@ def detect_scenes(scenes: Iterable[Scene], detector: Detector) -> Iterator[Detec
     for scene in scenes:
         image = read_image(scene.path)
         start = time.perf_counter()
-        faces = detector(image)
+        faces = found_faces(detector, image)
         yield Detection(faces, time.perf_counter() - start)
 
 

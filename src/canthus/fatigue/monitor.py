@@ -14,6 +14,7 @@ from canthus.fatigue.person import Measures, Person
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import Perclos, State, StateMachine
 from canthus.geometry import box_size
+from canthus.images import checked_image
 from canthus.schemes import IBUG_68
 from canthus.types import Image, Landmarks, TrackedFrame
 
@@ -131,8 +132,12 @@ class FatigueMonitor:
 
         Raises:
             ConfigError: the scheme does not convert to ``ibug_68``.
-            ValueError: the time of the frame is not after that of the last one.
+            TypeError: not a ``TrackedFrame``, or the picture is not an array.
+            ValueError: the time of the frame is not after that of the last one, or not an RGB picture.
         """
+        if not isinstance(tracked, TrackedFrame):
+            raise TypeError(f"Expected the TrackedFrame that a Tracker returns, found {type(tracked).__name__}")
+        image = None if image is None else checked_image(image)
         changes = self._main.changes
         index = self._main.find(tracked)
         if self._main.changes > changes:

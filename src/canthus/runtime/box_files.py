@@ -5,17 +5,16 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, final
 
 import numpy as np
 
 from canthus.errors import DataError
-from canthus.types import Faces
+from canthus.geometry import FAR, outside
+from canthus.types import Faces, Image
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
-FAR = 1e7
-"""No picture is as wide; numbers as large are mistakes, and float32 would lose their pixels."""
 
 
 @final
@@ -32,13 +31,31 @@ class BoxFile:
         self.source = source
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for name in self.faces:
-            self._by_name[PurePath(name).name].append(name)
+            for last in {PurePath(name).name, PureWindowsPath(name).name}:
+                self._by_name[last].append(name)
+
+    def faces_in(self, image: Image, picture: str | os.PathLike[str]) -> Faces:
+        """The boxes of a picture, as ``find`` finds them, checked against its pixels.
+
+        Raises:
+            DataError: no entry, several that fit equally well, or a box that lies outside the picture.
+        """
+        faces = self.find(picture)
+        height, width = image.shape[:2]
+        for index in np.flatnonzero(outside(faces.boxes, width, height)):
+            raise DataError(
+                f"{os.fspath(picture)}: box {faces.boxes[index].tolist()} of {self.source} lies outside the picture of "
+                f"{width} x {height} pixels"
+            )
+        return faces
 
     def find(self, picture: str | os.PathLike[str]) -> Faces:
-        """Find the boxes of a picture.
+        r"""Find the boxes of a picture.
 
         An entry belongs to the picture if it names the same file, read from the current folder or from the folder of
         the box file, or else if it is the end of the picture's path (``b.jpg`` or ``a/b.jpg`` for ``/photos/a/b.jpg``).
+        A name with backslashes is also read as a Windows path.  Where the whole of it is an absolute Windows path, such
+        as ``C:\photos\b.jpg``, the entry whose end agrees in most parts is taken.
 
         Raises:
             DataError: no entry, or several that fit equally well.
@@ -48,14 +65,15 @@ class BoxFile:
         for name in candidates:
             if path.resolve() in (Path(name).resolve(), (self.source.parent / name).resolve()):
                 return self.faces[name]
-        ends = [name for name in candidates if _is_end_of(PurePath(name), path.absolute())]
+        shared = {name: _shared_end(name, path.absolute()) for name in candidates}
+        ends = [name for name in candidates if shared[name]]
         if not ends:
             raise DataError(
                 f"{os.fspath(picture)}: {self.source} has no entry for this picture; "
                 "one without faces needs an entry with an empty list, which only JSON can hold"
             )
-        longest = max(len(PurePath(name).parts) for name in ends)
-        best = sorted(name for name in ends if len(PurePath(name).parts) == longest)
+        longest = max(shared.values())
+        best = sorted(name for name in ends if shared[name] == longest)
         if len(best) > 1:
             raise DataError(f"{os.fspath(picture)}: {self.source} has several entries that fit: {', '.join(best)}")
         return self.faces[best[0]]
@@ -130,9 +148,11 @@ def _checked_row(values: Iterable[Any], where: str) -> list[float]:
         row = [float(value) for value in values]
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: a box or score is no number ({error})") from error
-    x1, y1, x2, y2, _ = row
-    if not all(abs(value) < FAR for value in row) or x2 <= x1 or y2 <= y1:  # NaN is not below FAR either
-        raise DataError(f"{where}: expected x1 < x2 and y1 < y2, all finite and below {FAR:g}; found box {row[:4]}")
+    if not all(abs(value) < FAR for value in row):  # NaN is not below FAR either
+        raise DataError(f"{where}: expected finite numbers below {FAR:g}; found box {row[:4]}")
+    x1, y1, x2, y2 = np.array(row[:4], np.float32)  # as they are used: a tiny side has no area there
+    if x2 <= x1 or y2 <= y1:
+        raise DataError(f"{where}: expected x1 < x2 and y1 < y2; found box {row[:4]}")
     return row
 
 
@@ -141,5 +161,14 @@ def _faces(rows: Sequence[Sequence[float]]) -> Faces:
     return Faces(table[:, :4], table[:, 4])
 
 
-def _is_end_of(name: PurePath, path: Path) -> bool:
-    return not name.is_absolute() and path.parts[-len(name.parts) :] == name.parts
+def _shared_end(name: str, path: Path) -> int:
+    """Number of parts in which an entry is the end of a path; 0 if it is not."""
+    own = PurePath(name)
+    if not own.is_absolute() and path.parts[-len(own.parts) :] == own.parts:
+        return len(own.parts)
+    windows = PureWindowsPath(name)
+    parts = windows.parts[1:] if windows.drive else windows.parts
+    same = [a == b for a, b in zip(reversed(parts), reversed(path.parts), strict=False)]
+    count = same.index(False) if False in same else len(same)
+    # A folder of another machine cannot be here, so an absolute path need not agree as a whole.
+    return count if "\\" in name and (windows.drive or count == len(parts)) else 0

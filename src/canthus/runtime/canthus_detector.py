@@ -126,6 +126,17 @@ def _cells(
     return cells, np.array(strides, np.float32)[grid][:, None]
 
 
+def checked_score(score: float) -> float:
+    """The score threshold itself.
+
+    Raises:
+        ConfigError: it is outside [0, 1].
+    """
+    if not 0 <= score <= 1:
+        raise ConfigError(f"Expected a least score from 0 to 1, found {score:g}")
+    return score
+
+
 def _logit(score: float) -> float:
     """Logit of a score; minus infinity at 0 and infinity at 1."""
     if score <= 0:
@@ -163,12 +174,10 @@ class CanthusDetector:
     def __init__(self, session: DetectorSession, *, size: int | None = None, least_score: float | None = None) -> None:
         self.session = session
         self.size = session.card.size if size is None else size
-        self.least_score = session.card.score if least_score is None else least_score
+        self.least_score = checked_score(session.card.score if least_score is None else least_score)
         self._multiple = max(session.card.strides)
         if self.size < self._multiple:
             raise ConfigError(f"The detector needs a size of at least {self._multiple} pixels, found {self.size}")
-        if not 0 <= self.least_score <= 1:
-            raise ConfigError(f"Expected a least score from 0 to 1, found {self.least_score:g}")
 
     def __call__(self, image: Image) -> Faces:
         """Faces of one picture with their five points, best first."""

@@ -53,6 +53,18 @@ class ScoredDetector(Detector, Protocol):
         ...
 
 
+def found_faces(detector: Detector, image: Image) -> Faces:
+    """Run a detector, which may be a caller's own function, and check that it returned ``Faces``.
+
+    Raises:
+        TypeError: it returned something else.
+    """
+    faces: Any = detector(image)
+    if not isinstance(faces, Faces):
+        raise TypeError(f"Expected canthus.Faces from the detector, found {type(faces).__name__}")
+    return faces
+
+
 @final
 class WholePicture:
     """Take the whole picture as one face box, for pictures that are already cropped to a face."""
@@ -86,7 +98,7 @@ class TiledDetector:
 
     def __call__(self, image: Image) -> Faces:
         """Faces of one picture, best first."""
-        found = [self.detector(image)]
+        found = [found_faces(self.detector, image)]
         level, shrink = image, 1
         for wanted in _shrinks(max(image.shape[:2]), self.size):
             while shrink < wanted:
@@ -101,7 +113,7 @@ class TiledDetector:
         high, wide = min(self.size, height), min(self.size, width)
         for top in tile_starts(height, high):
             for left in tile_starts(width, wide):
-                faces = self.detector(image[top : top + high, left : left + wide])
+                faces = found_faces(self.detector, image[top : top + high, left : left + wide])
                 inner = np.array([left > 0, top > 0, left + wide < width, top + high < height])
                 ends = np.array([wide, high], np.float32)
                 room = np.concatenate([faces.boxes[:, :2], ends - faces.boxes[:, 2:]], axis=1)

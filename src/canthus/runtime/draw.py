@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from canthus.images import checked_image
 from canthus.schemes import Scheme
 from canthus.types import Frame, Image, TrackedFrame
 
@@ -36,8 +37,15 @@ CLOSED = ("eye", "mouth")
 
 
 def draw_frame(image: Image, frame: Frame) -> Image:
-    """Draw boxes, contours and points on a copy of the picture; line widths scale with the size of each face."""
-    canvas = np.ascontiguousarray(image).copy()
+    """Draw boxes, contours and points on a copy of the picture; line widths scale with the size of each face.
+
+    Raises:
+        TypeError: not an array, or not a ``Frame``.
+        ValueError: not an RGB picture, uint8 ``(h, w, 3)``.
+    """
+    if not isinstance(frame, Frame):
+        raise TypeError(f"Expected the Frame that a pipeline returns, found {type(frame).__name__}")
+    canvas = np.ascontiguousarray(checked_image(image)).copy()
     # Large faces first, so that small ones in front of them stay visible.
     sides = (frame.faces.boxes[:, 2:] - frame.faces.boxes[:, :2]).max(axis=1, initial=0.0)
     for index in np.argsort(-sides, kind="stable"):

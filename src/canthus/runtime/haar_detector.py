@@ -1,8 +1,9 @@
 """OpenCV's cascade for frontal faces, with its squares mapped to face boxes."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float32
 
 from canthus.errors import ConfigError
 from canthus.geometry import box_iou, box_size
+from canthus.runtime.canthus_detector import checked_score
 from canthus.types import Faces, Image
 
 CASCADE = "haarcascade_frontalface_alt2.xml"
@@ -36,6 +38,24 @@ SCORE_BIAS = -2.19
 SCORE_PER_LOG_SIGHTING = 1.55
 SCORE_PER_MARGIN = 0.70
 MARGIN_ORIGIN = 55.0
+
+
+def load_cascade() -> Any:
+    """A new cascade; it keeps state while it runs, so no two threads may share one.
+
+    Raises:
+        ConfigError: this OpenCV has no cascades, or lacks the file.
+    """
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise ConfigError(
+            f"OpenCV {cv2.__version__} has no cascade of faces, which OpenCV 5 removed; use another detector than "
+            "haar, or install opencv-python-headless below 5"
+        )
+    path = Path(cv2.__file__).parent / "data" / CASCADE
+    cascade = cv2.CascadeClassifier(str(path))
+    if cascade.empty():
+        raise ConfigError(f"{path}: OpenCV's face cascade is missing; install opencv-python-headless below 5 again")
+    return cascade
 
 
 @final
@@ -74,23 +94,29 @@ class HaarDetector:
 
     It finds neither profiles nor faces smaller than about 4 % of the longer side of the picture.
 
+    Threads may share a detector: OpenCV's cascade is not safe to share, so each thread has its own.
+
     Args:
         least_score: score threshold.
         long_side: longer side in pixels to which larger pictures are shrunk.
 
     Raises:
-        ConfigError: ``long_side`` is below 24 pixels, or OpenCV lacks the cascade.
+        ConfigError: ``long_side`` is below 24 pixels, the score is outside [0, 1], or OpenCV lacks the cascade.
     """
 
     def __init__(self, *, least_score: float = 0.4, long_side: int = 640) -> None:
         if long_side < SMALLEST_SIDE:
             raise ConfigError(f"The cascade needs a size of at least {SMALLEST_SIDE} pixels, found {long_side}")
-        self.least_score = least_score
+        self.least_score = checked_score(least_score)
         self.long_side = long_side
-        path = Path(cv2.__file__).parent / "data" / CASCADE
-        self._cascade = cv2.CascadeClassifier(str(path))
-        if self._cascade.empty():
-            raise ConfigError(f"{path}: OpenCV's face cascade is missing; use opencv-python-headless below 5")
+        self._here = threading.local()
+        self._cascade()
+
+    def _cascade(self) -> Any:
+        """The cascade of this thread."""
+        if not hasattr(self._here, "cascade"):
+            self._here.cascade = load_cascade()
+        return self._here.cascade
 
     def __call__(self, image: Image) -> Faces:
         """Faces of one picture, best first."""
@@ -106,7 +132,7 @@ class HaarDetector:
         if shrink > 1:
             grey = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
         # Without neighbours, single windows are returned: one pass gives both their number and their margins.
-        windows, _, margins = self._cascade.detectMultiScale3(
+        windows, _, margins = self._cascade().detectMultiScale3(
             grey, SCALE_STEP, 0, minSize=(SMALLEST_SIDE, SMALLEST_SIDE), outputRejectLevels=True
         )
         seen = np.asarray(windows, np.float64).reshape(-1, 4)

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.geometry import box_size, crop_square, hull_box
-from canthus.images import crop_image
+from canthus.geometry import FAR, box_size, crop_square, hull_box
+from canthus.images import checked_image, crop_image
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel
 from canthus.runtime.sessions import Answer, LandmarkSession
 from canthus.schemes import Scheme
-from canthus.types import Image, Landmarks
+from canthus.types import Image, Landmarks, as_floats
 
 
 @runtime_checkable
@@ -75,12 +75,17 @@ class Landmarker:
         """Landmarks of the faces in ``boxes``, which are face boxes in pixels (see ``docs/coordinates.md``).
 
         Raises:
-            ValueError: a box is not finite, or has no area.
+            TypeError: not a picture, or the boxes are no array of real numbers.
+            ValueError: no RGB picture, boxes of another shape, or a box that is not finite, has no area, or is further
+                than ``FAR`` from the picture.
         """
-        good = np.isfinite(boxes).all(axis=1) & (box_size(boxes) > 0).all(axis=1)
+        image, boxes = checked_image(image), as_floats(boxes, "boxes", (None, 4))
+        good = (np.abs(boxes) < FAR).all(axis=1) & (box_size(boxes) > 0).all(axis=1)  # NaN is not below FAR either
         if not good.all():
             box = boxes[np.argmin(good)].tolist()
-            raise ValueError(f"Box {np.argmin(good)} is {box}; expected finite x1, y1, x2, y2, x1 < x2, y1 < y2")
+            raise ValueError(
+                f"Box {np.argmin(good)} is {box}; expected finite x1, y1, x2, y2 below {FAR:g}, x1 < x2 and y1 < y2"
+            )
         answer = self._answer(image, boxes)
         for _ in range(1, self.passes):
             boxes = _hulls_or_boxes(answer.points, boxes)

@@ -1,14 +1,44 @@
 """From a picture to faces with landmarks: a detector followed by a landmarker."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from typing import final
+from typing import Any, TypeAlias, final
+
+import numpy as np
 
 from canthus.errors import ConfigError
-from canthus.images import checked_image
-from canthus.runtime.detectors import Detector, create_detector, usual_passes
+from canthus.geometry import outside
+from canthus.images import checked_image, read_image
+from canthus.runtime.detectors import Detector, create_detector, found_faces, usual_passes
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Faces, Frame, Image
+
+Picture: TypeAlias = Any
+"""A picture as ``as_image`` takes it: RGB array, path of a picture file, or PIL image."""
+
+
+def as_image(picture: Picture) -> Image:
+    """The pixels of a picture that is given as an RGB array, as the path of a file, or as a PIL image.
+
+    A file is turned upright by its EXIF orientation.  A PIL image is taken as its pixels are, so that points fit it.
+
+    Raises:
+        ImageError: the file cannot be read.
+        TypeError: anything else.
+        ValueError: an array that is no RGB picture, or a PIL image of more than 8 bits.
+    """
+    if isinstance(picture, str | os.PathLike):
+        return read_image(picture)
+    pillow = sys.modules.get("PIL.Image")  # a PIL image exists only where PIL is imported
+    if pillow is not None and isinstance(picture, pillow.Image):
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
+            raise ValueError(f"Expected a PIL image of 8 bits, found mode {picture.mode!r}; convert it to 'RGB' first")
+        return checked_image(np.array(picture.convert("RGB")))
+    if not isinstance(picture, np.ndarray):
+        kind = type(picture).__name__
+        raise TypeError(f"Expected a picture: an RGB array uint8 (h, w, 3), a path or a PIL image; found {kind}")
+    return checked_image(picture)
 
 
 @final
@@ -26,26 +56,44 @@ class Pipeline:
         self.detector = detector
         self.landmarker = landmarker
 
-    def __call__(self, image: Image) -> Frame:
+    def __call__(self, image: Picture) -> Frame:
         """Faces and landmarks of one picture; the frame has length 0 if there is no face.
 
-        Raises:
-            ValueError: not an RGB picture, uint8 ``(h, w, 3)``.
-        """
-        image = checked_image(image)
-        return self.mark(image, self.detector(image))
+        Args:
+            image: RGB array, path of a picture file, or PIL image; see ``as_image``.
 
-    def mark(self, image: Image, faces: Faces) -> Frame:
+        Raises:
+            ImageError: the file cannot be read.
+            TypeError: not a picture, or the detector did not return ``Faces``.
+            ValueError: an array that is no RGB picture, uint8 ``(h, w, 3)``.
+        """
+        image = as_image(image)
+        return self._marked(image, found_faces(self.detector, image))
+
+    def mark(self, image: Picture, faces: Faces) -> Frame:
         """Landmarks of faces that are already known, from another detector or drawn by hand.
 
         Their boxes should be face boxes (``docs/coordinates.md``); with other boxes, use two passes.
 
         Raises:
-            ValueError: not an RGB picture, or a box that is not finite or has no area.
+            ImageError: the file cannot be read.
+            TypeError: not a picture, or not ``Faces``.
+            ValueError: an array that is no RGB picture; or a box that is not finite, has no area, or lies outside the
+                picture.
         """
-        return Frame(faces, self.landmarker(checked_image(image), faces.boxes))
+        image = as_image(image)
+        if not isinstance(faces, Faces):
+            raise TypeError(f"Expected canthus.Faces, found {type(faces).__name__}")
+        height, width = image.shape[:2]
+        for index in np.flatnonzero(outside(faces.boxes, width, height)):
+            box = faces.boxes[index].tolist()
+            raise ValueError(f"Box {index} is {box}; it lies outside the picture of {width} x {height} pixels")
+        return self._marked(image, faces)
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Frame]:
+    def _marked(self, image: Image, faces: Faces) -> Frame:
+        return Frame(faces, self.landmarker(image, faces.boxes))
+
+    def stream(self, images: Iterable[Picture]) -> Iterator[Frame]:
         """Yield the frame of each picture, in order; ``images`` may be an endless generator."""
         for image in images:
             yield self(image)

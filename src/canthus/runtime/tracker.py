@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32
 from canthus.errors import ConfigError
 from canthus.geometry import box_iou, box_size, hull_box
 from canthus.images import checked_image
+from canthus.runtime.detectors import found_faces
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.smoother import OneEuroFilter
@@ -189,9 +190,14 @@ class Tracker:
             time_s: time of the frame, later than that of the previous one; steps may differ.
 
         Raises:
-            ValueError: the time did not advance, or ``image`` is not an RGB picture.
+            TypeError: ``image`` is not an array, or the time is not a number.
+            ValueError: the time is not finite or did not advance, or ``image`` is not an RGB picture.
         """
         image = checked_image(image)
+        if not isinstance(time_s, int | float | np.integer | np.floating):
+            raise TypeError(f"Expected the time of the frame in seconds, found {type(time_s).__name__}")
+        if not np.isfinite(time_s):
+            raise ValueError(f"Expected a finite time of the frame, found {time_s} s")
         if self._time_s is not None and not time_s > self._time_s:
             raise ValueError(f"Time must advance: {time_s} s after {self._time_s} s")
         self._time_s = time_s
@@ -238,7 +244,7 @@ class Tracker:
         """Run the detector: confirm or correct the followed faces, and add new ones."""
         self._searched_s = time_s
         self.detections += 1
-        faces = self._pipeline.detector(image)
+        faces = found_faces(self._pipeline.detector, image)
         taken = self._confirm(image, faces, time_s)
         fresh = [index for index in range(len(faces)) if index not in taken]
         if not fresh:

@@ -1,6 +1,7 @@
 """The face detector YuNet, run by OpenCV from a file of the user."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any, final
 
@@ -10,6 +11,7 @@ import numpy as np
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import BoxHabit
 from canthus.images import fit_image
+from canthus.runtime.canthus_detector import checked_score
 from canthus.types import Faces, Image
 
 MOST_OVERLAP = 0.3
@@ -28,13 +30,15 @@ This is assumed from the boxes of WIDER FACE, not measured; a landmarker with tw
 class YuNetDetector:
     """The network of Wu, Peng and Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector", run by OpenCV.
 
+    Threads may share a detector: OpenCV's network keeps the size of its input, so each thread has its own.
+
     Args:
         model: ONNX file of OpenCV's model zoo.
         least_score: score threshold.
         size: longer side in pixels to which a picture is resized; it is enlarged at most twice.
 
     Raises:
-        ConfigError: the size is below 32 pixels.
+        ConfigError: the size is below 32 pixels, or the score is outside [0, 1].
         ModelFileError: the file is missing, or OpenCV cannot use it.
     """
 
@@ -42,25 +46,34 @@ class YuNetDetector:
         if size < SMALLEST_SIZE:
             raise ConfigError(f"The detector needs a size of at least {SMALLEST_SIZE} pixels, found {size}")
         self.size = size
-        self.least_score = least_score
+        self.least_score = checked_score(least_score)
         self._source = os.fspath(model)
         if not Path(model).is_file():
             raise ModelFileError(f"{self._source}: no such file, expected the ONNX file of YuNet")
-        try:
-            self._network = cv2.FaceDetectorYN.create(
-                self._source, "", (size, size), least_score, MOST_OVERLAP, MOST_CANDIDATES
-            )
-        except cv2.error as error:
-            raise self._unusable(error) from error
+        self._here = threading.local()
+        self._network()
+
+    def _network(self) -> Any:
+        """The network of this thread."""
+        if not hasattr(self._here, "network"):
+            seen = (self.size, self.size)
+            try:
+                self._here.network = cv2.FaceDetectorYN.create(
+                    self._source, "", seen, self.least_score, MOST_OVERLAP, MOST_CANDIDATES
+                )
+            except cv2.error as error:
+                raise self._unusable(error) from error
+        return self._here.network
 
     def __call__(self, image: Image) -> Faces:
         """Faces of one picture with their five points, best first."""
         canvas, to_picture = fit_image(image, self.size)
         seen = (canvas.shape[1], canvas.shape[0])
         try:
-            if self._network.getInputSize() != seen:
-                self._network.setInputSize(seen)
-            found: Any = self._network.detect(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
+            network = self._network()
+            if network.getInputSize() != seen:
+                network.setInputSize(seen)
+            found: Any = network.detect(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
         except cv2.error as error:
             raise self._unusable(error) from error
         rows = np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 15)

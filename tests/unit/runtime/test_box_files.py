@@ -54,6 +54,40 @@ def test_the_longest_fitting_end_wins(tmp_path: Path) -> None:
     assert boxes.find("/photos/y/a.jpg").boxes[0, 2] == 1
 
 
+@pytest.mark.parametrize(
+    ("entry", "picture"),
+    [
+        (r"photos\x\a.jpg", "/data/photos/x/a.jpg"),
+        (r"a.jpg", "/data/photos/x/a.jpg"),
+        (r"photos\x/a.jpg", "photos/x/a.jpg"),
+        (r"C:\set\one\x\a.jpg", "/data/two/x/a.jpg"),
+        (r"C:\a.jpg", "a.jpg"),
+    ],
+)
+def test_windows_paths_belong_to_the_pictures_that_they_name(tmp_path: Path, entry: str, picture: str) -> None:
+    assert written(tmp_path, as_json((entry, [[0, 0, 1, 1]]))).find(picture).boxes[0, 2] == 1
+
+
+def test_windows_paths_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    boxes = written(tmp_path, as_json((r"D:\set\x\a.jpg", [[0, 0, 1, 1]]), (r"D:\set\y\a.jpg", [[0, 0, 2, 2]])))
+    assert boxes.find("/data/y/a.jpg").boxes[0, 2] == 2
+    with pytest.raises(DataError, match="several entries that fit"):
+        boxes.find("/data/z/a.jpg")
+    with pytest.raises(DataError, match="no entry"):
+        written(tmp_path, as_json((r"other\a.jpg", [[0, 0, 1, 1]]))).find("/data/y/a.jpg")
+
+
+def test_a_name_may_hold_a_backslash(tmp_path: Path) -> None:
+    assert written(tmp_path, as_json((r"a\b.jpg", [[0, 0, 1, 1]]))).find(r"/data/a\b.jpg").boxes[0, 2] == 1
+
+
+@pytest.mark.parametrize("box", [[40, 0, 50, 10], [-20, 0, 0, 10], [0, 30, 5, 60], [5, -9, 9, -1]])
+def test_a_box_outside_the_picture_is_named(tmp_path: Path, box: list[float]) -> None:
+    boxes = written(tmp_path, as_json(("a.jpg", [[-5, -5, 1, 1], box])))
+    with pytest.raises(DataError, match=rf"a.jpg: box \[{float(box[0])}, .*outside the picture of 40 x 30 pixels"):
+        boxes.faces_in(np.zeros((30, 40, 3), np.uint8), "a.jpg")
+
+
 def test_a_picture_without_entry_is_told(tmp_path: Path) -> None:
     boxes = written(tmp_path, as_json(("x/a.jpg", [[0, 0, 1, 1]])))
     for name in ("b.jpg", "y/a.jpg"):
@@ -73,7 +107,9 @@ def test_a_picture_without_entry_is_told(tmp_path: Path) -> None:
         ('[{"image": "a", "faces": [{"box": [1, 2, 3]}]}]', "entry 0: expected .*box"),
         ('[{"image": "a", "faces": [{"box": [1, 2, "x", 4]}]}]', "a box or score is no number"),
         ('[{"image": "a", "faces": [{"box": [3, 2, 1, 4]}]}]', "expected x1 < x2 and y1 < y2"),
-        ('[{"image": "a", "faces": [{"box": [1, 2, NaN, 4]}]}]', "all finite"),
+        ('[{"image": "a", "faces": [{"box": [1, 2, NaN, 4]}]}]', "expected finite numbers below 1e\\+07"),
+        ('[{"image": "a", "faces": [{"box": [5, 5, 5.0000001, 6]}]}]', "expected x1 < x2 and y1 < y2"),
+        ('[{"image": "a", "faces": [{"box": [0, 0, 3e38, 6]}]}]', "expected finite numbers"),
         ('[{"image": "a", "faces": []}, {"image": "a", "faces": []}]', "entry 1: a was listed before"),
         ("", ":1: the header lacks image, x1, y1, x2, y2"),
         ("image,x1,y1\n", ":1: the header lacks x2, y2"),

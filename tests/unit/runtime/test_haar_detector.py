@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -6,6 +7,7 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.data import load_dataset
+from canthus.errors import ConfigError
 from canthus.geometry import box_iou, hull_box
 from canthus.images import read_image
 from canthus.runtime.haar_detector import CENTRE_OFFSET, FACE_SIZE, HaarDetector, HaarSightings, distinct_faces
@@ -77,6 +79,30 @@ def test_haar_score_grows_with_sightings_and_margin() -> None:
     assert scores[0] < scores[2] < scores[3]
     assert (scores > 0).all()
     assert (scores < 1).all()
+
+
+def test_threads_share_a_detector(portrait: np.ndarray) -> None:
+    pictures = [np.ascontiguousarray(np.rot90(portrait, turn)) for turn in range(2)]
+    pictures += [np.asarray(cv2.resize(portrait, (side, side))) for side in (200, 260)]
+    detector = HaarDetector(least_score=0.1, long_side=240)
+    expected = [detector(picture) for picture in pictures]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(detector, pictures * 20))
+    for number, faces in enumerate(found):
+        np.testing.assert_array_equal(faces.boxes, expected[number % 4].boxes)
+        np.testing.assert_array_equal(faces.scores, expected[number % 4].scores)
+
+
+def test_an_opencv_without_cascades_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    with pytest.raises(ConfigError, match=r"has no cascade of faces.*use another detector"):
+        HaarDetector()
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
+def test_a_score_out_of_range_is_refused(score: float) -> None:
+    with pytest.raises(ConfigError, match="least score from 0 to 1"):
+        HaarDetector(least_score=score)
 
 
 def test_distinct_faces_are_sorted_and_filtered() -> None:
