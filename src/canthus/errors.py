@@ -3,6 +3,8 @@
 A message states what was found, what was expected and what to do.
 """
 
+import unicodedata
+
 
 class CanthusError(Exception):
     """Base class of all errors that canthus raises for data, files and settings."""
@@ -34,3 +36,18 @@ class ConfigError(CanthusError):
 
 class MissingExtraError(CanthusError, ImportError):
     """An optional dependency is not installed."""
+
+
+def printable(text: str) -> str:
+    r"""Text that any terminal shows as it is: control and formatting characters become escapes such as ``\x1b``.
+
+    Names of files and texts of model cards come from strangers.  Line breaks and tabs in them become escapes as well.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    shown = (c.encode("unicode_escape").decode() if unicodedata.category(c) in _HIDDEN else c for c in text)
+    return "".join(shown).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of Unicode: control, format (such as marks of direction), surrogate, line and paragraph separator."""

@@ -4,7 +4,9 @@ A result is written to a file beside its target and moved into place when it is 
 interruption or an error leaves an earlier result as it was.
 """
 
+import csv
 import errno
+import io
 import os
 import secrets
 import shutil
@@ -75,7 +77,7 @@ def _checked_target(path: Name) -> tuple[Path, bool]:
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if stat.S_ISDIR(mode):
-        raise OutputError(f"{path}: is a folder, expected the name of a file to write")
+        raise OutputError(f"{path}: cannot be written (it is a folder); name a file")
     return target, not stat.S_ISREG(mode)
 
 
@@ -128,6 +130,21 @@ def write_text(path: Name, text: str) -> None:
         OutputError: the file cannot be written.
     """
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    r"""One line of CSV, ended by ``\n``.
+
+    Text with line breaks is quoted.  Text that a spreadsheet would take for a formula, such as the file name
+    ``=1.jpg``, gets ``./`` in front: as the name of a file it means the same.
+    """
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow([f"./{cell}" if _is_formula(cell) else cell for cell in cells])
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _is_formula(cell: object) -> bool:
+    return isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell != cell[:1]
 
 
 @final
@@ -209,7 +226,7 @@ def check_targets(
             if identity in taken:
                 raise _same_target(taken[identity], option, name)
             if identity in read:
-                raise ConfigError(f"{option} {name} would overwrite the input {read[identity]}; choose another file")
+                raise ConfigError(f"{option}: {name} would overwrite the input {read[identity]}; choose another file")
             if identity != STANDARD_OUTPUT:
                 _check_content(option, Path(name), kind)
             taken[identity] = option
@@ -218,7 +235,7 @@ def check_targets(
 def _same_target(first: str, second: str, name: Name) -> ConfigError:
     if name == STANDARD_OUTPUT:
         return ConfigError(f"{first} - and {second} - would mix on standard output; write one of them to a file")
-    return ConfigError(f"{first} and {second} name the same file, {name}; choose another file for one of them")
+    return ConfigError(f"{first} and {second} are the same file, {name}; choose another file for one of them")
 
 
 def _check_content(option: str, path: Path, kind: str) -> None:
@@ -231,7 +248,7 @@ def _check_content(option: str, path: Path, kind: str) -> None:
     if found is None or (found == kind and is_ours(path, found)):
         return
     what = {"picture": "a picture or drawing", "video": "a video or sound", "model": "a model or archive"}[found]
-    raise ConfigError(f"{option} {path} would overwrite {what}; choose another file, or remove it first")
+    raise ConfigError(f"{option}: {path} would overwrite {what}; choose another file, or remove it first")
 
 
 def _identity(name: Name) -> object:

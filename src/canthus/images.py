@@ -2,6 +2,8 @@
 
 import os
 import stat
+import struct
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from canthus.errors import ImageError
+from canthus.files import MARK, write_bytes
 from canthus.geometry import Affine
 from canthus.image_files import check_picture_file
 from canthus.types import Image
@@ -122,8 +125,11 @@ def checked_image(array: np.ndarray) -> Image:
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
     """Write a picture in the format of the file's suffix; missing folders are created.
 
+    JPEG and PNG files get a comment, by which ``canthus detect`` knows that it may replace them.
+
     Raises:
-        ImageError: no encoder for that suffix, or the file cannot be written.
+        ImageError: no encoder for that suffix.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
     try:
@@ -132,11 +138,20 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
         raise ImageError(f"{path}: no encoder for {path.suffix!r}; use .jpg or .png") from error
     if not done:
         raise ImageError(f"{path}: could not be encoded as {path.suffix!r}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
+    write_bytes(path, _with_mark(data.tobytes()))
+
+
+def _with_mark(data: bytes) -> bytes:
+    """A JPEG or PNG file with the comment ``files.MARK``; other files as they are."""
+    if data.startswith(b"\xff\xd8"):
+        return data[:2] + b"\xff\xfe" + struct.pack(">H", len(MARK) + 2) + MARK + data[2:]
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        chunk = b"tEXtComment\0" + MARK
+        end = data.index(b"IHDR") + 4 + 13 + 4  # its name, its content and its check sum
+        return (
+            data[:end] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[end:]
+        )
+    return data
 
 
 def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size size 3"]:

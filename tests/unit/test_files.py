@@ -63,7 +63,7 @@ def test_a_device_is_written_directly() -> None:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "below", Path("/dev/full"), tmp_path / ("n" * 300)):
-        with pytest.raises(OutputError, match="cannot be written|is a folder") as raised:
+        with pytest.raises(OutputError, match="cannot be written") as raised:
             write_text(path, "text")
         assert "\n" not in str(raised.value)
 
@@ -148,7 +148,7 @@ def test_the_content_of_a_file_is_known_by_its_first_bytes(tmp_path: Path, name:
     (tmp_path / "file").write_bytes(data)
     assert content_kind(tmp_path / "file") == kind
     if kind:
-        with pytest.raises(ConfigError, match="--json .* would overwrite a "):
+        with pytest.raises(ConfigError, match="--json: .* would overwrite a "):
             check_targets([], text={"--json": tmp_path / "file"})
 
 
@@ -163,9 +163,9 @@ def test_inputs_and_other_outputs_are_not_overwritten_under_any_name(tmp_path: P
     os.link(photo, tmp_path / "hard")
     (tmp_path / "folder").mkdir()
     for name in ("photo.txt", "soft", "hard", "folder/../photo.txt"):
-        with pytest.raises(ConfigError, match="--csv .* would overwrite the input"):
+        with pytest.raises(ConfigError, match="--csv: .* would overwrite the input"):
             check_targets([photo], text={"--csv": tmp_path / name})
-    with pytest.raises(ConfigError, match="--json and --out name the same file"):
+    with pytest.raises(ConfigError, match="--json and --out are the same file, "):
         check_targets([], text={"--json": f"{tmp_path}/folder/../x"}, video={"--out": tmp_path / "x"})
     with pytest.raises(ConfigError, match="--json - and --csv - would mix"):
         check_targets([], text={"--json": "-", "--csv": "-"})
@@ -175,11 +175,11 @@ def test_inputs_and_other_outputs_are_not_overwritten_under_any_name(tmp_path: P
 
 def test_only_pictures_that_canthus_wrote_are_replaced(tmp_path: Path) -> None:
     path = picture(tmp_path / "plot.png")
-    with pytest.raises(ConfigError, match="--plot .* would overwrite a picture"):
+    with pytest.raises(ConfigError, match="--plot: .* would overwrite a picture"):
         check_targets([], picture={"--plot": path})
     write_bytes(path, path.read_bytes() + b"written by canthus")
     check_targets([], picture={"--plot": path})
-    with pytest.raises(ConfigError, match="--out .* would overwrite a picture"):
+    with pytest.raises(ConfigError, match="--out: .* would overwrite a picture"):
         check_targets([], video={"--out": path})
 
 

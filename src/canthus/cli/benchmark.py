@@ -8,11 +8,12 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
-from canthus.cli.output import plural, write_json
+from canthus.cli.output import markup, plural, write_json
 from canthus.cli.progress import ProgressBar
 from canthus.cli.tables import cost_table
 from canthus.errors import ConfigError
 from canthus.evaluation.benchmark import Benchmark, benchmark_json, benchmark_models, model_files
+from canthus.files import check_targets
 
 ModelsOption = Annotated[
     list[str],
@@ -42,6 +43,7 @@ def benchmark(
     json: options.JsonOption = None,
 ) -> None:
     """Measure latency, size, parameters and multiply-adds of models in one run."""
+    check_targets(model, text={"--json": json})
     paths, shapes = model_files(model), parse_shapes(shape)
     with ProgressBar(Console(stderr=True)) as bar:
         bar("measuring", 0, None)
@@ -69,11 +71,11 @@ def _print(result: Benchmark, console: Console) -> None:
     console.print(cost_table(result))
     for cost in result.models:
         inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in cost.shapes.items())
-        console.print(f"{cost.name}: input {inputs}", soft_wrap=True, markup=False)
+        console.print(markup(f"{cost.name}: input {inputs}"), soft_wrap=True)
         if cost.uncounted:
-            console.print(f"{cost.name}: not counted: {cost.uncounted}", soft_wrap=True, markup=False)
+            console.print(markup(f"{cost.name}: not counted: {cost.uncounted}"), soft_wrap=True)
         elif cost.count and cost.count.uncounted:
-            console.print(f"{cost.name}: multiply-adds without those of {', '.join(cost.count.uncounted)}")
+            console.print(markup(f"{cost.name}: multiply-adds without those of {', '.join(cost.count.uncounted)}"))
 
 
 def parse_shapes(entries: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from canthus.cli.options import JsonFractionsOption
-from canthus.cli.output import write_json
+from canthus.cli.output import markup, write_json
 from canthus.cli.tables import number_columns
 from canthus.errors import ConfigError
 from canthus.evaluation.statistics import (
@@ -25,6 +24,7 @@ from canthus.evaluation.statistics import (
     read_errors,
 )
 from canthus.evaluation.summary import null_for_nan
+from canthus.files import check_targets
 
 PAIRED = (
     "over the faces that both models found; difference: B minus A, below zero if B is better\n"
@@ -62,6 +62,7 @@ def compare(
     """
     if len(files) < 2 or (len(files) > 2 and not folds):
         raise ConfigError(f"Expected two files of rows, or with --folds two or more; found {len(files)}")
+    check_targets(files, text={"--json": json})
     sets = read_errors(files, metric)
     values: dict[str, Any]
     if folds:
@@ -80,8 +81,8 @@ def compare(
 
 def _pair_table(sets: ErrorSets, found: ModelComparison) -> Table:
     a, b = sets.errors
-    title = f"{sets.metric} on {sets.what[0]}\nA: {a}\nB: {b}"
-    table = Table(title=escape(title), caption=PAIRED, show_header=False)
+    title = "\n".join(map(markup, (f"{sets.metric} on {sets.what[0]}", f"A: {a}", f"B: {b}")))
+    table = Table(title=title, caption=PAIRED, show_header=False)
     lines = {
         "faces": f"{found.faces}; missed by A {found.missed[0]}, by B {found.missed[1]}, by both {found.missed[2]}",
         "mean of A": _error(sets.metric, found.means[0]),
@@ -99,12 +100,12 @@ def _pair_table(sets: ErrorSets, found: ModelComparison) -> Table:
 
 def _fold_table(sets: ErrorSets, found: FoldComparison) -> Table:
     numbers = {path: str(number) for number, path in enumerate(found.sizes, start=1)}
-    listed = "\n".join(
+    listed = [
         f"{numbers[path]}: {what}, {found.sizes[path]} faces, {_error(sets.metric, found.means[path])}"
         for path, what in zip(found.sizes, sets.what, strict=True)
-    )
+    ]
     spread = f"mean {_error(sets.metric, found.mean)}, deviation of the folds {_error(sets.metric, found.deviation)}"
-    title = escape(f"{sets.metric} of {len(numbers)} folds\n{listed}\n{spread}")
+    title = "\n".join(map(markup, (f"{sets.metric} of {len(numbers)} folds", *listed, spread)))
     table = Table(*number_columns(("folds", "t", "p", "p (Welch)", "W", "p (Levene)")), title=title, caption=FOLDS)
     for test in found.tests:
         pair = f"{numbers[test.first]}, {numbers[test.second]}"

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import track
 
 from canthus.cli.options import DetectorOption, JsonOption
-from canthus.cli.output import write_json
+from canthus.cli.output import markup, write_json
 from canthus.cli.progress import ProgressBar
 from canthus.data import DATASETS, Report, check_dataset
 from canthus.data.datasets import counted
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, printable
 from canthus.evaluation.occlusion import drawn_faces, mask_sheets
 from canthus.evaluation.run import load_truth
+from canthus.files import check_targets
 from canthus.images import read_image, write_image
 from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
 from canthus.runtime.pipeline import load_pipeline
@@ -42,6 +43,7 @@ def check(
 
     Exit code 1: there are problems. A missing part of a published dataset is not a problem.
     """
+    check_targets([root], text={"--json": json_file})
     with ProgressBar(Console(stderr=True)) as bar:
         report = check_dataset(dataset, root, scheme=scheme, progress=partial(bar, "opening pictures"))
     if json_file != "-":
@@ -73,7 +75,7 @@ def masks(
     for name, picture in mask_sheets(chosen, seed=seed):
         path = out / f"{name}.png"
         write_image(path, picture)
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {printable(str(path))}")
 
 
 @app.command()
@@ -90,6 +92,7 @@ def label(
     The labels hold the errors of the model, and a network trained on them learns these errors.
     """
     check_label_path(out)
+    check_targets([model, detector], text={"--out": out})
     console = Console(stderr=True, highlight=False)
     pipeline = load_pipeline(model, detector=detector or "default", threads=threads, passes=passes)
     paths = pictures_below(folder)
@@ -97,9 +100,9 @@ def label(
     labels = list(track(found, "labelling", total=len(paths), console=console, transient=True))
     for entry in labels:
         if entry.points is None:
-            console.print(f"left out: {entry.name}: {entry.reason}", soft_wrap=True, markup=False)
+            console.print(markup(f"left out: {entry.name}: {entry.reason}"), soft_wrap=True)
     count = write_labels(out, labels)
-    typer.echo(f"wrote {out}: {count} of {len(labels)} pictures")
+    typer.echo(f"wrote {printable(str(out))}: {count} of {len(labels)} pictures")
     if not count:
         raise typer.Exit(1)
 
@@ -107,9 +110,9 @@ def label(
 def _print(report: Report) -> None:
     """Print problems, notes, and the number of faces of each part."""
     for problem in report.problems:
-        typer.echo(f"{problem.kind}: {problem}")
+        typer.echo(printable(f"{problem.kind}: {problem}"))
     for note in report.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(printable(f"note: {note}"))
     for part in report.parts:
         of = "" if part.published is None else f" of {part.published}"
         typer.echo(f"{part.name:<12} {part.faces:>6}{of:<9} {part.status}".rstrip())

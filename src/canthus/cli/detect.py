@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, final
 
 import cv2
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from canthus.cli import options
-from canthus.cli.output import check_outputs, plural, record_writers
-from canthus.cli.progress import ProgressBar
-from canthus.errors import CanthusError, ConfigError, DataError
+from canthus.cli.output import markup, plural, record_writers
+from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
+from canthus.errors import CanthusError, ConfigError, DataError, printable
+from canthus.files import check_targets
 from canthus.images import read_images, write_image
 from canthus.runtime.box_files import BoxFile, read_boxes
 from canthus.runtime.draw import draw_frame
@@ -59,11 +59,10 @@ def detect(
     """Find faces and their landmarks in pictures.
 
     Without --out, --json and --csv, a short summary is printed.
-    Exit code 1: some inputs could not be read.
+    Exit code 1: some inputs could not be read; the results of the others are written.
     """
     if boxes is not None and (detector or detector_model or detector_size or detector_tiles):
         raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options")
-    check_outputs(json_file, csv_file)
     if boxes is not None:
         detector = "none"
         passes = 2 if passes is None else passes  # boxes from elsewhere fit less well
@@ -74,6 +73,7 @@ def detect(
     cv2.setNumThreads(threads)
     known = None if boxes is None else read_boxes(boxes)
     found = find_inputs(inputs, leave_out=out)
+    check_targets([*found.paths, boxes, detector_model], text={"--json": json_file, "--csv": csv_file})
     overlays = [] if out is None else found.overlay_paths(out)
     with ExitStack() as stack:
         writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=False)
@@ -87,50 +87,72 @@ def detect(
             if overlays:
                 write_image(overlays[number], draw_frame(image, frame))
 
-        failed = _run(pipeline, known, found, write)
-    if failed:
-        raise typer.Exit(1)
+        code = _run(pipeline, known, found, write)
+    if code:
+        raise typer.Exit(code)
 
 
 def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write) -> int:
-    """Process all pictures; return how many inputs failed."""
+    """Process all pictures; return the exit code.
+
+    Raises:
+        Exit: no picture could be read.  Files of an earlier run stay as they are.
+    """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported below
-    console = Console(stderr=True, highlight=False)
-    total, faces, failed = len(found.paths), 0, 0
-
-    def fail(problem: str) -> None:
-        nonlocal failed
-        failed += 1
-        console.print(f"[red]failed:[/] {escape(_readable(problem))}", soft_wrap=True)
-
-    with ProgressBar(console, "detect") as bar:
+    tally, total = _Tally(), len(found.paths)
+    with ProgressBar(tally.console, "detect") as bar, StopRequest() as stop:
         for problem in found.problems:
-            fail(problem)
+            tally.fail(problem)
         for number, (path, image) in enumerate(read_images(found.paths)):
             try:
                 if isinstance(image, CanthusError):
                     raise image
                 frame = pipeline(image) if known is None else pipeline.mark(image, known.faces_in(image, path))
             except DataError as error:
-                fail(str(error))
+                tally.fail(str(error))
             else:
-                faces += len(frame)
+                tally.add(frame)
                 write(number, str(path), image, frame)
             if total > 1:
                 bar(f"{number + 1} of {total}", number + 1, total)
-    pictures = total + len(found.problems) - failed
-    console.print(f"{plural(pictures, 'picture')}, {plural(faces, 'face')}, {failed} failed")
-    return failed
+            if stop.asked:
+                break
+    return tally.finish(stopped=stop.asked)
+
+
+@final
+class _Tally:
+    """Numbers of pictures and faces, and the failures, which are printed as they happen."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._pictures = self._faces = self._failed = 0
+
+    def add(self, frame: Frame) -> None:
+        self._pictures += 1
+        self._faces += len(frame)
+
+    def fail(self, problem: str) -> None:
+        self._failed += 1
+        self.console.print(f"[red]failed:[/] {markup(problem)}", soft_wrap=True)
+
+    def finish(self, *, stopped: bool) -> int:
+        """Print the closing line; return the exit code.
+
+        Raises:
+            Exit: no picture could be read.
+        """
+        if stopped:
+            self.console.print(STOPPED)
+        self.console.print(f"{plural(self._pictures, 'picture')}, {plural(self._faces, 'face')}, {self._failed} failed")
+        if self._failed and not self._pictures:
+            raise typer.Exit(1)
+        return INTERRUPTED if stopped else min(self._failed, 1)
 
 
 def _print_summary(record: Mapping[str, Any]) -> None:
-    typer.echo(f"{_readable(record['image'])}: {plural(len(record['faces']), 'face')}")
+    typer.echo(f"{printable(record['image'])}: {plural(len(record['faces']), 'face')}")
     for number, face in enumerate(record["faces"], start=1):
         x1, y1, x2, y2 = face["box"]
         size = f"{x2 - x1:.0f} x {y2 - y1:.0f} at {x1:.0f}, {y1:.0f}"
         typer.echo(f"  {number}: {size}, score {face['score']:.2f}, {len(face['points'])} points ({face['scheme']})")
-
-
-def _readable(text: str) -> str:
-    """Text that any terminal can print: bytes of a file name that are not UTF-8 become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -19,7 +19,7 @@ from canthus.cli.options import (
     DetectorTilesOption,
     JsonFractionsOption,
 )
-from canthus.cli.output import write_json
+from canthus.cli.output import markup, write_json
 from canthus.cli.tables import covered_tables, jitter_table, report_tables
 from canthus.data import landmark_sets
 from canthus.errors import ConfigError, MissingExtraError
@@ -30,6 +30,7 @@ from canthus.evaluation.report import has_pictures, write_report
 from canthus.evaluation.rows import check_rows_path, write_rows
 from canthus.evaluation.run import evaluate as evaluate_on
 from canthus.evaluation.run import refuse_options
+from canthus.files import check_targets
 
 ModelOption = Annotated[
     list[str] | None,
@@ -156,6 +157,10 @@ def evaluate(
         "min_overlap": min_overlap, "box_jitter": box_jitter, "seed": seed, "scheme": scheme, "threads": threads,
         "passes": passes, "tolerance": tolerance,
     }  # fmt: skip
+    check_targets(
+        [*(model or []), *(predictions or []), detector_model],
+        text={"--json": json, "--rows": rows}, picture={"--jitter-report": jitter_report},
+    )  # fmt: skip
     outputs = _Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
     if occlusion is None:
         _evaluate(model or [], predictions or [], options, outputs)
@@ -229,6 +234,6 @@ def _print_written(paths: Iterator[Path], console: Console, *, missing: str) -> 
     """Print each file that is written; ``missing`` is what needs matplotlib and comes last."""
     try:
         for path in paths:
-            console.print(f"wrote {path}", soft_wrap=True, markup=False)
+            console.print(f"wrote {markup(path)}", soft_wrap=True)
     except MissingExtraError as error:
-        console.print(f"no {missing}: {error}", soft_wrap=True, markup=False)
+        console.print(f"no {missing}: {markup(error)}", soft_wrap=True)

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Column, Table
 
 from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption, JsonFractionsOption
-from canthus.cli.output import number, percent, write_json
+from canthus.cli.output import markup, number, percent, write_json
 from canthus.cli.tables import number_columns
 from canthus.data.scenes import scene_sets
 from canthus.errors import ConfigError
@@ -29,6 +28,7 @@ from canthus.evaluation.detection_report import (
 from canthus.evaluation.detectors import LEAST_SCORE, evaluate_detectors, write_detector_reports
 from canthus.evaluation.plots import plot_detectors
 from canthus.evaluation.wider_face import LEVELS, write_wider_predictions
+from canthus.files import check_targets
 
 DatasetOption = Annotated[str, typer.Option(help=f"One of {', '.join(scene_sets())}.")]
 RootOption = Annotated[Path, typer.Option(help="Folder of the dataset.")]
@@ -99,6 +99,10 @@ def evaluate_detector(
         raise ConfigError("--worst needs --out DIR, the folder for the sheet of worst pictures")
     if write_predictions is not None and (len(detector or []) > 1 or predictions):
         raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
+    check_targets(
+        [*(detector or []), *(predictions or []), detector_model],
+        text={"--json": json, "--csv": rows}, picture={"--plot": plot},
+    )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     reports = evaluate_detectors(
         dataset, root, split=split, detectors=detector or (), predictions=predictions or (),
@@ -115,7 +119,7 @@ def evaluate_detector(
     _write_files(reports, rows=rows, plot=plot)
     if out is not None:
         for path in write_detector_reports(out, reports, worst=worst):
-            errors.print(f"wrote {path}", soft_wrap=True, markup=False)
+            errors.print(f"wrote {markup(path)}", soft_wrap=True)
 
 
 def _write_files(reports: Sequence[DetectorReport], *, rows: Path | None, plot: Path | None) -> None:
@@ -145,7 +149,7 @@ def _official_table(reports: Sequence[DetectorReport]) -> Table:
     for report in reports:
         levels = [report.official[level] for level in LEVELS]
         values = [f"{percent(level.official)} ({percent(level.exact)})" for level in levels]
-        table.add_row(escape(report.detector), *values)
+        table.add_row(markup(report.detector), *values)
     return table
 
 
@@ -166,7 +170,7 @@ def _main_table(reports: Sequence[DetectorReport], figures: Mapping[str, Detecto
         collapse_padding=True,
     )
     for report, cells in zip(reports, rows, strict=True):
-        table.add_row(escape(report.detector), *(cells[name] for name in names))
+        table.add_row(markup(report.detector), *(cells[name] for name in names))
     return table
 
 
@@ -187,9 +191,9 @@ def _cells(report: DetectorReport, figures: DetectorFigures) -> dict[str, str]:
 def _recall_table(title: str, groups: Mapping[str, Recalls]) -> Table:
     """Recall of each detector in groups of faces, each with its number of faces."""
     first = next(iter(groups.values()))
-    table = _table(title, [f"{escape(name)}\nn={faces}" for name, (faces, _) in first.items()])
+    table = _table(title, [f"{markup(name)}\nn={faces}" for name, (faces, _) in first.items()])
     for detector, found in groups.items():
-        table.add_row(escape(detector), *(percent(recall) for _, recall in found.values()))
+        table.add_row(markup(detector), *(percent(recall) for _, recall in found.values()))
     return table
 
 
@@ -204,7 +208,7 @@ def _offset_table(figures: Mapping[str, DetectorFigures]) -> Table:
         cells = [
             f"{offsets[f'{name}_median']:+.3f} ± {offsets[f'{name}_sigma']:.3f}" for name in ("x", "y", "log_scale")
         ]
-        table.add_row(escape(detector), f"{offsets['pairs']:.0f}", *cells)
+        table.add_row(markup(detector), f"{offsets['pairs']:.0f}", *cells)
     return table
 
 

@@ -11,11 +11,12 @@ import cv2
 import typer
 
 from canthus.cli import options
-from canthus.cli.output import check_outputs, opened_text
+from canthus.cli.output import opened_lines, opened_text
 from canthus.cli.progress import VideoProgress
 from canthus.fatigue.events import Event
 from canthus.fatigue.film import FatigueFilm
 from canthus.fatigue.report import FatigueRecorder, FatigueReport, StatusCsv, plot_timeline
+from canthus.files import check_targets
 from canthus.lookup import require
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
@@ -52,7 +53,10 @@ def fatigue(
     Each event is printed as one line of JSON when it ends, unless --json - or --csv - use standard output.
     Exit code 1: the video is damaged or cut short; everything decoded so far is reported.
     """
-    check_outputs(json_file, csv_file, source=video, out=out)
+    check_targets(
+        [video, detector_model],
+        text={"--json": json_file, "--csv": csv_file}, picture={"--plot": plot}, video={"--out": out},
+    )  # fmt: skip
     if plot is not None:
         require("matplotlib", extra="plots")
     pipeline = load_pipeline(
@@ -67,31 +71,30 @@ def fatigue(
     with open_video(video, threads=threads) as source, ExitStack() as stack:
         progress = VideoProgress(source, "fatigue")
         target = stack.enter_context(opened_text(json_file)) if json_file else None
-        rows = StatusCsv(stack.enter_context(opened_text(csv_file))) if csv_file else None
+        rows = StatusCsv(stack.enter_context(opened_lines(csv_file))) if csv_file else None
         settings = recorder.monitor.settings
         film = stack.enter_context(FatigueFilm(out, settings, fps=source.fps)) if out else None
-        with progress.until_interrupted():
-            for image, time_s in progress:
-                tracked = tracker(image, time_s)
-                _print_events(recorder.add(tracked, image), silent=silent)
-                if rows:
-                    rows.write(recorder.monitor.status)
-                if film:
-                    film.write(image, tracked, recorder.monitor.status, recorder.events)
+        for image, time_s in progress:
+            tracked = tracker(image, time_s)
+            _print_events(recorder.add(tracked, image), silent=silent)
+            if rows:
+                rows.write(recorder.monitor.status)
+            if film:
+                film.write(image, tracked, recorder.monitor.status, recorder.events)
         _print_events(recorder.finish(), silent=silent)
         report = recorder.report()
         if target:
-            target.write(json.dumps(report.to_json()) + "\n")
+            target.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
     if plot is not None:
         title = Path(video).name if Path(video).exists() else source.name
         plot_timeline(plot, recorder.timeline, report.events, settings=settings, title=title)
-    if not progress.report(_summary(report)):
-        raise typer.Exit(1)
+    progress.report(_summary(report))
 
 
 def _print_events(events: Sequence[Event], *, silent: bool) -> None:
     for event in () if silent else events:
-        typer.echo(json.dumps(event.to_json()))  # flushes, so that a reader of a pipe gets the event at once
+        # It flushes, so that a reader of a pipe gets the event at once.
+        typer.echo(json.dumps(event.to_json(), allow_nan=False))
 
 
 def _summary(report: FatigueReport) -> str:

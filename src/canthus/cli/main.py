@@ -1,8 +1,10 @@
 """Entry point of the ``canthus`` command; a command's file is imported when the command runs."""
 
+import os
+import signal
 import sys
 from importlib import import_module
-from typing import Annotated, Any, final
+from typing import Annotated, Any, NoReturn, TextIO, final
 
 import typer
 import typer.core
@@ -11,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import canthus
-from canthus.errors import CanthusError
+from canthus.errors import CanthusError, printable
+from canthus.files import disk_problem, is_disk_problem
 from canthus.lookup import unknown_name
 
 COMMANDS = {
@@ -89,10 +92,42 @@ def options(
 
 
 def main() -> None:
-    """Run the command. A ``CanthusError`` becomes one line on standard error and exit code 2."""
+    """Run the command; an error becomes one line on standard error and exit code 2.
+
+    SIGTERM and SIGHUP act as Ctrl-C does, so that files which are being written are finished.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # 'nohup' ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CanthusError as error:
-        # Escaped, because the brackets of 'canthus[train]' would be markup.
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory; close other programs, or give smaller or fewer inputs")
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None and not is_disk_problem(error):
+            raise
+        what = "standard output" if error.filename is None else os.fspath(error.filename)
+        _fail(f"{what}: {disk_problem(error)}")
+
+
+def _fail(problem: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(printable(problem))}", soft_wrap=True)
+    _silence(sys.stdout)
+    sys.exit(2)
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what could not be written, which Python would try to write once more at the end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from canthus.cli import options
-from canthus.cli.output import write_json
+from canthus.cli.output import markup, write_json
 from canthus.evaluation.benchmark import MODEL_REPEATS, model_entries
 from canthus.evaluation.timing import DETECTOR_PICTURE
+from canthus.files import check_targets
 from canthus.runtime.cards import DETECTOR
 
 Entry = Mapping[str, Any]
@@ -27,6 +27,7 @@ def models(name: NameArgument = None, json_file: options.JsonOption = None) -> N
     entries = model_entries(name)
     landmarks, detectors = ([e for e in entries if (e["kind"] == DETECTOR) is kind] for kind in (False, True))
     if json_file:
+        check_targets([name], text={"--json": json_file})
         write_json(json_file, entries)
     elif name is None:
         console = Console()
@@ -37,7 +38,7 @@ def models(name: NameArgument = None, json_file: options.JsonOption = None) -> N
     else:
         table = Table(show_header=False, box=None, pad_edge=False)
         for key, value in (_landmark_card(landmarks[0]) if landmarks else _detector_card(detectors[0])).items():
-            table.add_row(f"[bold]{key}[/]", escape(value))
+            table.add_row(f"[bold]{key}[/]", markup(value))
         Console(highlight=False).print(table)
 
 

@@ -4,38 +4,46 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any, TextIO
 
-from canthus.errors import ConfigError
+from rich.markup import escape
+
+from canthus.errors import printable
+from canthus.evaluation.summary import null_for_nan
+from canthus.files import STANDARD_OUTPUT, LineFile, written
 from canthus.runtime.landmarker import CropModel
-from canthus.runtime.records import FRAME_COLUMNS, PICTURE_COLUMNS, CsvWriter, JsonLinesWriter, JsonWriter
+from canthus.runtime.records import (
+    FRAME_COLUMNS,
+    PICTURE_COLUMNS,
+    CsvWriter,
+    JsonLinesWriter,
+    JsonWriter,
+    TextTarget,
+)
 
 
 @contextmanager
 def opened_text(name: str) -> Iterator[TextIO]:
-    """A text file for writing, or standard output for ``-``; missing folders are made.
+    """A text file that appears whole at the end of the block, or standard output for ``-``; missing folders are made.
 
     File names in the text may hold bytes that are not UTF-8; they are written unchanged.
 
     Raises:
-        ConfigError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    if name == "-":
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")
-        yield sys.stdout
+    if name == STANDARD_OUTPUT:
+        yield _standard_output()
         return
-    try:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise ConfigError(f"{name}: cannot be written ({error.strerror}); choose another file") from error
-    with file:
+    with written(name) as aside, aside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         yield file
+
+
+def _standard_output() -> TextIO:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    return sys.stdout
 
 
 def record_writers(
@@ -43,41 +51,46 @@ def record_writers(
 ) -> list[Callable[[Mapping[str, Any]], None]]:
     """Open the JSON and CSV files of ``detect`` or ``track``; each result takes one record of a picture or frame.
 
+    The files of ``track`` grow line by line, so that they can be read meanwhile; those of ``detect`` appear at the end.
+
     Raises:
-        ConfigError: a file cannot be written.
+        OutputError: a file cannot be written.
     """
     writers: list[Callable[[Mapping[str, Any]], None]] = []
+    opened = opened_lines if video else opened_text
     if json_file:
-        file = stack.enter_context(opened_text(json_file))
+        file = stack.enter_context(opened(json_file))
         writers.append(JsonLinesWriter(file).write if video else stack.enter_context(JsonWriter(file)).write)
     if csv_file:
-        file = stack.enter_context(opened_text(csv_file))
+        file = stack.enter_context(opened(csv_file))
         columns = FRAME_COLUMNS if video else PICTURE_COLUMNS
         points, confidence = model.scheme.count, model.gives_scores
         writers.append(CsvWriter(file, points=points, confidence=confidence, columns=columns).write)
     return writers
 
 
-def write_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON to a file, or to standard output for ``-``.
+def opened_lines(name: str) -> AbstractContextManager[TextTarget]:
+    """A text file that grows by whole lines, or standard output for ``-``; missing folders are made.
 
     Raises:
-        ConfigError: the file cannot be written.
+        OutputError: the file cannot be written.
+    """
+    return nullcontext(_standard_output()) if name == STANDARD_OUTPUT else LineFile(name)
+
+
+def write_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write JSON to a file, or to standard output for ``-``; numbers that are not finite become null.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     with opened_text(name) as file:
-        file.write(json.dumps(value, indent=1) + "\n")
+        file.write(json.dumps(null_for_nan(value), indent=1, allow_nan=False) + "\n")
 
 
-def check_outputs(json_file: str | None, csv_file: str | None, *, source: str = "", out: Path | None = None) -> None:
-    """Refuse outputs that would overwrite the video ``source``, or mix on standard output.
-
-    Raises:
-        ConfigError: they would.
-    """
-    if out is not None and Path(source).exists() and out.resolve() == Path(source).resolve():
-        raise ConfigError(f"--out {out} would overwrite the input video; choose another file")
-    if json_file == csv_file == "-":
-        raise ConfigError("--json - and --csv - would mix on standard output; write one of them to a file")
+def markup(text: object) -> str:
+    """Text for Rich: brackets are no markup, and control characters become escapes."""
+    return escape(printable(str(text)))
 
 
 def plural(number: int, thing: str) -> str:

@@ -1,17 +1,23 @@
 """Progress on standard error."""
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import final
+from types import FrameType
+from typing import Any, final
 
+import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 
-from canthus.cli.output import plural
-from canthus.runtime.video import VideoFrame, VideoSource
+from canthus.cli.output import markup, plural
+from canthus.runtime.video import VideoFile, VideoFrame, VideoSource
+
+STOPPED = "stopped; everything so far is kept"
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C, SIGTERM or SIGHUP ended before its work was done."""
 
 
 @final
@@ -46,16 +52,48 @@ class ProgressBar:
         """
         if not self._console.is_terminal:
             if line:
-                self._console.print(what, soft_wrap=True)
+                self._console.print(markup(what), soft_wrap=True)
             return
         if self._bar is None:
             self._bar = Progress(console=self._console, transient=True)
             self._bar.add_task("")
             self._bar.start()
-        text = escape(f"{self._verb} {what}".strip())
+        text = markup(f"{self._verb} {what}".strip())
         self._bar.update(self._bar.task_ids[0], description=text, completed=done, total=total)
         if total is not None and done >= total:
             self.__exit__()
+
+
+@final
+class StopRequest:
+    """Let Ctrl-C, SIGTERM and SIGHUP end a loop after its current step, so that its files are finished.
+
+    Use it as a context manager.  A second signal interrupts at once.
+
+    Attributes:
+        asked: whether a signal arrived.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # others receive no signals
+            names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+            for number in (signal.Signals[name] for name in names):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, place: FrameType | None) -> None:
+        if self.asked:
+            signal.default_int_handler(number, place)
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 @final
@@ -65,26 +103,30 @@ class VideoProgress:
     Attributes:
         frames: number of frames so far.
         end_s: time of the last frame.
-        stopped: whether the user pressed Ctrl-C; set it to end the iteration.
+        stopped: set it to end the iteration.
+        interrupted: whether Ctrl-C, SIGTERM or SIGHUP ended it.
     """
 
     def __init__(self, video: VideoSource, verb: str) -> None:
         self.frames = 0
         self.end_s = 0.0
-        self.stopped = False
+        self.stopped = self.interrupted = False
         self.console = Console(stderr=True, highlight=False)
         self._video, self._verb = video, verb
         self._started_s = time.monotonic()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        with ProgressBar(self.console, self._verb) as bar:
+        with ProgressBar(self.console, self._verb) as bar, StopRequest() as stop:
             for frame in self._video:
                 self.frames += 1
                 self.end_s = frame.time_s
                 text = f"{frame.time_s:.1f} s, {self.frames_per_s:.0f} frames/s"
                 bar(text, frame.time_s, self._video.duration_s)
                 yield frame
-                if self.stopped:
+                if stop.asked:
+                    self.interrupted = True
+                    self.console.print(STOPPED)
+                if self.stopped or stop.asked:
                     return
 
     @property
@@ -92,22 +134,21 @@ class VideoProgress:
         """Frames processed per second of wall-clock time."""
         return self.frames / max(time.monotonic() - self._started_s, 1e-6)
 
-    @contextmanager
-    def until_interrupted(self) -> Iterator[None]:
-        """Let Ctrl-C end the frames, so that the files being written are finished."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.stopped = True
-            self.console.print("stopped; everything so far is kept")
+    def report(self, rest: str) -> None:
+        """Print the closing line.
 
-    def report(self, rest: str) -> bool:
-        """Print the closing line; return False where the video is damaged or cut short."""
+        Raises:
+            Exit: with code 1 where the video is damaged or cut short, with code 130 where a file was not read to its
+                end because of a signal.
+        """
         if self._video.problem:
-            self.console.print(f"[red]damaged:[/] {escape(self._video.problem)}", soft_wrap=True)
+            self.console.print(f"[red]damaged:[/] {markup(self._video.problem)}", soft_wrap=True)
         line = f"{plural(self.frames, 'frame')}, {self.end_s:.2f} s of video, {rest}; {self.frames_per_s:.0f} frames/s"
         self.console.print(line, soft_wrap=True)
-        return self._video.problem is None
+        if self.interrupted and isinstance(self._video, VideoFile):
+            raise typer.Exit(INTERRUPTED)
+        if self._video.problem is not None:
+            raise typer.Exit(1)
 
 
 def quiet_lightning() -> None:

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Column, Table
 
-from canthus.cli.output import number, percent
+from canthus.cli.output import markup, number, percent
 from canthus.data.datasets import USUAL
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.jitter import FRACTIONS, JitterReport
@@ -33,7 +32,7 @@ def cost_table(result: Benchmark) -> Table:
     for cost in result.models:
         time = cost.latency
         table.add_row(
-            escape(cost.name),
+            markup(cost.name),
             f"{cost.size_bytes / 1e6:.2f}",
             f"{cost.count.parameters / 1e6:.3f}" if cost.count else "-",
             f"{cost.count.multiply_adds / 1e6:.1f}" if cost.count else "-",
@@ -61,10 +60,11 @@ def _error_table(report: Report, summaries: Mapping[str, Summary]) -> Table:
     own = {f"NME\n{protocol.short} %": (protocol.error, 100, 3)}, f"NME: error over the {protocol.scale}"
     metrics, caption = _ERRORS.get(protocol.short, own)
     columns = number_columns(("faces", "missed", *metrics))
-    table = Table("faces of", *columns, title=escape(f"{report.title}\nboxes: {report.protocol}"), caption=caption)
+    title = f"{markup(report.title)}\nboxes: {markup(report.protocol)}"
+    table = Table("faces of", *columns, title=title, caption=caption)
     for name, summary in summaries.items():
         cells = [number(factor * getattr(summary, key), digits) for key, factor, digits in metrics.values()]
-        table.add_row(escape(name), str(summary.faces), str(summary.missed), *cells)
+        table.add_row(markup(name), str(summary.faces), str(summary.missed), *cells)
     return table
 
 
@@ -92,7 +92,7 @@ def _openness_table(summaries: Mapping[str, Summary]) -> Table:
     for name, summary in summaries.items():
         found = summary.openness
         table.add_row(
-            escape(name),
+            markup(name),
             percent(summary.nme_eyes, 3),
             number(found.ear_error),
             number(found.ear_bias),
@@ -131,7 +131,7 @@ def jitter_table(jitter: JitterReport) -> Table:
     table = Table(
         "",
         *number_columns(f"{100 * fraction:g} %" for fraction in FRACTIONS),
-        title=escape(f"{jitter.title}\nNME ION % in true boxes jittered by up to % of their longer side"),
+        title=f"{markup(jitter.title)}\nNME ION % in true boxes jittered by up to % of their longer side",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -150,7 +150,7 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
         table = _covered_table(title, number_columns(names, no_wrap=True))
         for line in cover_lines(rows):
             table.add_row(
-                escape(line.occlusion),
+                markup(line.occlusion),
                 str(line.faces),
                 percent(line.covered, 1),
                 percent(line.nme_ion, 2),
@@ -162,7 +162,7 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
     limit = round(math.degrees(PROFILE_YAW))
     for group, meaning in (("frontal", f"yaw up to {limit} degrees"), ("profile", f"yaw above {limit} degrees")):
         lines = {name: {line.occlusion: line for line in cover_lines(rows, group)} for name, rows in models.items()}
-        heads = (head for name in models for head in (f"{escape(name)}\nprinted", "\nsquared"))
+        heads = (head for name in models for head in (f"{markup(name)}\nprinted", "\nsquared"))
         table = _covered_table(
             f"{group} faces ({meaning})",
             number_columns(("faces", *heads)),
@@ -172,13 +172,13 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
         for condition in dict.fromkeys(key for found in lines.values() for key in found):
             ours = [found.get(condition) for found in lines.values()]
             count = max(line.faces for line in ours if line)
-            table.add_row(escape(condition), str(count), *(cell for line in ours for cell in _squares(line)))
+            table.add_row(markup(condition), str(count), *(cell for line in ours for cell in _squares(line)))
         yield table
 
 
 def _covered_table(title: str, columns: Sequence[Column], caption: str | None = None) -> Table:
     left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    return Table("covered", *columns, title=escape(title), caption=caption, box=SIMPLE_HEAD, **left)
+    return Table("covered", *columns, title=markup(title), caption=caption, box=SIMPLE_HEAD, **left)
 
 
 def _squares(line: CoverLine | None) -> tuple[str, str]:

@@ -7,8 +7,9 @@ import cv2
 import typer
 
 from canthus.cli import options
-from canthus.cli.output import check_outputs, plural, record_writers
+from canthus.cli.output import plural, record_writers
 from canthus.cli.progress import VideoProgress
+from canthus.files import check_targets
 from canthus.runtime.draw import draw_tracked
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
@@ -48,7 +49,7 @@ def track(
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
-    check_outputs(json_file, csv_file, source=video, out=out)
+    check_targets([video, detector_model], text={"--json": json_file, "--csv": csv_file}, video={"--out": out})
     settings = TrackerSettings(
         detect_every_s=detect_every,
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
@@ -66,16 +67,14 @@ def track(
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
         writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=True)
         window = VideoWindow("canthus track") if show else None
-        with progress.until_interrupted():
-            for number, (image, time_s) in enumerate(progress):
-                tracked = tracker(image, time_s)
-                faces |= set(tracked.ids.tolist())
-                for write in writers:
-                    write(tracked.to_dict(number))
-                if film or window:
-                    canvas = draw_tracked(image, tracked)
-                    if film:
-                        film.write(canvas, time_s)
-                    progress.stopped = window is not None and not window.show(canvas)
-    if not progress.report(f"{plural(len(faces), 'face')}, detector run {tracker.detections} times"):
-        raise typer.Exit(1)
+        for number, (image, time_s) in enumerate(progress):
+            tracked = tracker(image, time_s)
+            faces |= set(tracked.ids.tolist())
+            for write in writers:
+                write(tracked.to_dict(number))
+            if film or window:
+                canvas = draw_tracked(image, tracked)
+                if film:
+                    film.write(canvas, time_s)
+                progress.stopped = window is not None and not window.show(canvas)
+    progress.report(f"{plural(len(faces), 'face')}, detector run {tracker.detections} times")

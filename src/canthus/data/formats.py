@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Float64
 
 from canthus.data.datasets import DAMAGED, Problem
 from canthus.errors import DataError
+from canthus.files import write_text
 from canthus.lookup import require
 
 
@@ -90,7 +91,7 @@ def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
 def write_pts(path: str | os.PathLike[str], points: Float[np.ndarray, "k 2"]) -> None:
     """Write points (pixels, counted from zero) as a ``.pts`` file, which counts from one."""
     body = "".join(f"{x + 1:.3f} {y + 1:.3f}\n" for x, y in points.astype(np.float64))
-    Path(path).write_text(f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n", encoding="utf-8")
+    write_text(path, f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n")
 
 
 def _count(text: str) -> int:

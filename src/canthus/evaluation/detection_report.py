@@ -1,23 +1,21 @@
 """Precision, recall and other figures of a detector on a dataset."""
 
-import csv
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from canthus.errors import DataError
 from canthus.evaluation.boxes import BoxOffsets, box_offsets, robust_sigma
 from canthus.evaluation.detection import FALSE, HIT, IGNORED, DetectionRows, interpolated_area
 from canthus.evaluation.errors import mean_or_nan
 from canthus.evaluation.summary import null_for_nan
 from canthus.evaluation.wider_face import WiderPrecision
+from canthus.files import csv_line, written
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 
@@ -258,17 +256,12 @@ def write_detection_rows(path: str | os.PathLike[str], reports: Sequence[Detecto
     """Write the rows of all reports as CSV: one line per detection, and one per labelled face.
 
     Raises:
-        DataError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            for report in reports:
-                writer.writerows([report.detector, *line] for line in _lines(report.rows))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    with written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        file.write(csv_line(_COLUMNS))
+        for report in reports:
+            file.writelines(csv_line([report.detector, *line]) for line in _lines(report.rows))
 
 
 def _lines(rows: DetectionRows) -> Iterator[list[object]]:

@@ -7,7 +7,6 @@ Each function writes one file; the suffix of ``path`` selects the format, ``titl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from canthus.evaluation.detection_report import DetectorReport, detector_figures, precision_recall
 from canthus.evaluation.reliability import BINS, Reliability
 from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
+from canthus.files import written
 from canthus.lookup import require
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -27,11 +27,12 @@ def _figure(path: StrPath, width: float, height: float) -> Iterator[Any]:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        OutputError: the file cannot be written.
     """
     figure = require("matplotlib.figure", extra="plots").Figure(figsize=(width, height), dpi=120, layout="constrained")
     yield figure
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with written(path) as aside:
+        figure.savefig(aside)
 
 
 def plot_error_curves(

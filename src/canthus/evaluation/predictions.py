@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from canthus.errors import DataError
 from canthus.evaluation.boxes import match_boxes
+from canthus.files import write_text
 from canthus.geometry import box_iou, hull_box
 from canthus.schemes import Scheme
 from canthus.types import Annotation, by_picture
@@ -59,7 +60,7 @@ def write_predictions(
     """
     common = {"boxes": boxes} | ({} if tolerance is None else {"tolerance": tolerance})
     lines = [json.dumps(_entry(prediction) | common) for prediction in predictions]
-    Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def read_json_list(path: str | os.PathLike[str]) -> list[Mapping[str, Any]]:

@@ -9,13 +9,13 @@ from typing import Any, final
 
 import numpy as np
 
-from canthus.errors import DataError
 from canthus.evaluation.plots import plot_error_curves, plot_reliability
 from canthus.evaluation.predictions import Prediction, write_predictions
 from canthus.evaluation.reliability import Reliability, score_reliability
 from canthus.evaluation.rows import FaceError, face_error, protocol_of, write_rows
 from canthus.evaluation.sheets import worst_sheet
 from canthus.evaluation.summary import Summary, divide, null_for_nan, summarize
+from canthus.files import write_text
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
 
@@ -120,13 +120,9 @@ def write_summary(folder: Path, value: Any) -> Path:
     """Create ``folder`` if it does not exist, and write ``value`` to its ``summary.json``.
 
     Raises:
-        DataError: the folder cannot be created or written to.
+        OutputError: the folder cannot be created or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "summary.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+    write_text(folder / "summary.json", json.dumps(value, indent=1) + "\n")
     return folder / "summary.json"
 
 

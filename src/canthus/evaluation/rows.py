@@ -27,6 +27,7 @@ from canthus.evaluation.errors import (
 )
 from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
+from canthus.files import csv_line, write_text, written
 from canthus.lookup import require
 from canthus.types import Annotation
 
@@ -202,25 +203,20 @@ def write_rows(path: str | os.PathLike[str], rows: Sequence[FaceError]) -> None:
 
     Raises:
         ConfigError: another suffix.
-        DataError: the file cannot be written.
+        OutputError: the file cannot be written.
         MissingExtraError: parquet without ``pyarrow``.
     """
     check_rows_path(path)
     path = Path(path)
     table = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in table for name in row)) or [*_TEXTS, "found", *_NUMBERS]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".csv":
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, columns, restval="nan", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(table)
-        else:
-            arrow, parquet = require("pyarrow", extra="plots"), require("pyarrow.parquet", extra="plots")
-            parquet.write_table(arrow.table({name: [row.get(name) for row in table] for name in columns}), path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    if path.suffix == ".csv":
+        lines = [columns, *([row.get(name, "nan") for name in columns] for row in table)]
+        write_text(path, "".join(map(csv_line, lines)))
+        return
+    arrow, parquet = require("pyarrow", extra="plots"), require("pyarrow.parquet", extra="plots")
+    with written(path) as aside:
+        parquet.write_table(arrow.table({name: [row.get(name) for row in table] for name in columns}), aside)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:

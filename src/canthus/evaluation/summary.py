@@ -164,9 +164,9 @@ def known_mean(values: Iterable[float]) -> float:
 
 
 def null_for_nan(value: Any) -> Any:
-    """Replace NaN by None in nested dicts, lists and tuples, since JSON has no NaN."""
+    """Replace NaN and infinity by None in nested dicts, lists and tuples, since JSON has neither."""
     if isinstance(value, Mapping):
         return {name: null_for_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [null_for_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

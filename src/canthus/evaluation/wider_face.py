@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float64
 from canthus.data.widerface import SUBSETS, read_subset
 from canthus.errors import DataError
 from canthus.evaluation.detection import interpolated_area
+from canthus.files import write_text
 from canthus.geometry import BoxHabit
 from canthus.types import Faces, Scene
 
@@ -46,11 +47,7 @@ def write_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Sce
             for (x, y), (w, h), score in zip(own[:, :2], sides, faces.scores[order], strict=True)
         ]
         path = Path(folder) / f"{key}.txt"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+        write_text(path, "\n".join(lines) + "\n")
 
 
 def read_wider_predictions(folder: str | os.PathLike[str], scenes: Sequence[Scene]) -> list[Faces]:

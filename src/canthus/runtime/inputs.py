@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from canthus.errors import ConfigError
+from canthus.files import check_targets
 from canthus.images import IMAGE_SUFFIXES
 
 KEPT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -44,13 +45,8 @@ class Inputs:
         targets = [_overlay_path(folder, path, base) for path, base in zip(self.paths, self.bases, strict=True)]
         if len(set(targets)) < len(targets):
             targets = [_overlay_path(folder, path, self.root) for path in self.paths]
-        sources = {_absolute(path) for path in self.paths}
-        for path, target in zip(self.paths, targets, strict=True):
-            if _absolute(target) in sources:
-                raise ConfigError(f"The overlay of {path} would overwrite {target}; give --out another folder")
-        if len(set(targets)) < len(targets):
-            twice = next(target for target in targets if targets.count(target) > 1)
-            raise ConfigError(f"Two pictures would share the overlay {twice}; rename one of them")
+        named = zip(self.paths, targets, strict=True)
+        check_targets(self.paths, picture={f"the overlay of {path}": target for path, target in named})
         return targets
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from canthus.errors import ConfigError, DataError, ImageError
+from canthus.files import write_text
 from canthus.geometry import box_size
 from canthus.images import IMAGE_SUFFIXES, read_images
 from canthus.runtime.pipeline import Pipeline
@@ -78,7 +79,7 @@ def write_labels(path: str | os.PathLike[str], labels: Sequence[PseudoLabel]) ->
 
     Raises:
         ConfigError: another suffix, or a name with a blank in a ``.txt`` or a comma in a ``.csv``.
-        DataError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     check_label_path(path)
     path = Path(path)
@@ -90,9 +91,5 @@ def write_labels(path: str | os.PathLike[str], labels: Sequence[PseudoLabel]) ->
         if separator in label.name:
             raise ConfigError(f"{label.name!r} holds a {separator!r}, which parts the fields of {path.suffix} files")
         lines.append(separator.join([label.name, *(f"{value:.3f}" for value in label.points.ravel())]))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return len(lines)

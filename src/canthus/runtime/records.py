@@ -3,10 +3,12 @@
 A record is what ``Frame.to_dict`` or ``TrackedFrame.to_dict`` returns.
 """
 
-import csv
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol, final, runtime_checkable
+
+from canthus.errors import DataError
+from canthus.files import csv_line
 
 PICTURE_COLUMNS = ("image", "width", "height", "face")
 """First columns of a CSV about pictures; ``face`` counts the faces of a picture from 0."""
@@ -21,6 +23,18 @@ class TextTarget(Protocol):
     def write(self, text: str, /) -> object:
         """Write text."""
         ...
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    """One line of JSON.
+
+    Raises:
+        DataError: a number is not finite, which JSON cannot hold.
+    """
+    try:
+        return json.dumps(record, allow_nan=False)
+    except ValueError as error:
+        raise DataError("A point, box or score is not a finite number; nothing of this picture is written") from error
 
 
 @final
@@ -40,7 +54,7 @@ class JsonWriter:
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one record."""
         # Plain ASCII is valid in every encoding, and file names that are not valid text survive.
-        self._file.write(self._separator + json.dumps(record))
+        self._file.write(self._separator + _json(record))
         self._separator = ",\n"
 
     def __exit__(self, *_: object) -> None:
@@ -56,7 +70,7 @@ class JsonLinesWriter:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one line."""
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(_json(record) + "\n")
 
 
 @final
@@ -75,11 +89,10 @@ class CsvWriter:
     def __init__(
         self, file: TextTarget, *, points: int, confidence: bool = False, columns: tuple[str, ...] = PICTURE_COLUMNS
     ) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._columns = columns
+        self._file, self._columns = file, columns
         places = [f"point_{index}_{axis}" for index in range(points) for axis in "xy"]
         places += [f"point_{index}_confidence" for index in range(points) if confidence]
-        self._rows.writerow([*columns, "x1", "y1", "x2", "y2", "score", "scheme", *places])
+        file.write(csv_line([*columns, "x1", "y1", "x2", "y2", "score", "scheme", *places]))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add the faces of one record."""
@@ -87,4 +100,4 @@ class CsvWriter:
             values = {**record, "face": index, **face}
             start = [values[column] for column in self._columns]
             places = [value for point in face["points"] for value in point] + face.get("confidence", [])
-            self._rows.writerow([*start, *face["box"], face["score"], face["scheme"], *places])
+            self._file.write(csv_line([*start, *face["box"], face["score"], face["scheme"], *places]))

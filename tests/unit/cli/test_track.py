@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,19 +113,22 @@ def test_show_ends_when_q_is_pressed(run: Run, clip: Path, monkeypatch: pytest.M
     assert len(done.out.splitlines()) == 3
 
 
-def test_interrupt_keeps_what_was_written(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_was_written(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     calls = iter(range(100))
 
     def pressed(*_: object) -> int:
         if next(calls) == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return -1
 
     monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
     monkeypatch.setattr(cv2, "imshow", lambda *_: None)
     monkeypatch.setattr(cv2, "waitKey", pressed)
     done = run(clip, "--show", "--out", "half.mp4", "--json", "half.jsonl")
-    assert done.code == 0
+    assert done.code == 130
     assert "everything so far is kept" in done.err
     assert len(list(read_video("half.mp4"))) == 5
     assert len(Path("half.jsonl").read_text(encoding="utf-8").splitlines()) == 5

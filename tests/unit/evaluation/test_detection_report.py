@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.errors import DataError, ImageError
+from canthus.errors import ImageError, OutputError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import (
     DetectorReport,
@@ -142,7 +142,7 @@ def test_rows_hold_every_find_and_every_face(tmp_path: Path, report: DetectorRep
     assert [row["verdict"] for row in labelled] == ["found", "missed", "found"]
     assert [row["score"] for row in labelled][1] == ""
     assert (labelled[0]["x1"], labelled[0]["size"], labelled[0]["label"]) == ("10.0", "40.0", "masked")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_detection_rows(tmp_path, [report])
 
 

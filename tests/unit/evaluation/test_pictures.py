@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.errors import DataError, ImageError, MissingExtraError
+from canthus.errors import ImageError, MissingExtraError, OutputError
 from canthus.evaluation import plots
 from canthus.evaluation.plots import plot_error_curves
 from canthus.evaluation.predictions import Prediction
@@ -79,7 +79,7 @@ def test_report_folder(faces: list[Annotation], tmp_path: Path) -> None:
 
 def test_report_folder_that_is_a_file_is_refused(faces: list[Annotation], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(DataError, match="choose another folder"):
+    with pytest.raises(OutputError, match="choose another place"):
         list(write_report(tmp_path / "out", make_report(faces), worst=0))
 
 

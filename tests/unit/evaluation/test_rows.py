@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.errors import ConfigError, DataError
+from canthus.errors import ConfigError, DataError, OutputError
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.rows import FaceError, face_error, read_rows, worst_faces, write_rows
 from canthus.types import Annotation
@@ -68,7 +68,7 @@ def test_rows_of_earlier_versions_are_read(faces: list[Annotation], tmp_path: Pa
 
 def test_rows_into_nowhere_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_rows(tmp_path / "file" / "rows.csv", [])
     write_rows(tmp_path / "new" / "folder" / "rows.parquet", [])
     assert (tmp_path / "new" / "folder" / "rows.parquet").is_file()

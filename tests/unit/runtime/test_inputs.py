@@ -97,12 +97,12 @@ def test_overlays_of_equal_names_do_not_collide(here: Path) -> None:
 
 
 def test_overlays_never_overwrite_what_is_read(here: Path) -> None:
-    with pytest.raises(ConfigError, match="would overwrite photos/a.PNG; give --out another folder"):
+    with pytest.raises(ConfigError, match="overlay of photos/a.PNG: photos/a.PNG would overwrite the input"):
         find_inputs(["photos"]).overlay_paths(Path("photos"))
 
 
 def test_two_pictures_never_share_an_overlay(here: Path) -> None:
     (here / "other/a.webp").touch()
     (here / "other/a.webp.png").touch()
-    with pytest.raises(ConfigError, match=r"would share the overlay out/a.webp.png"):
+    with pytest.raises(ConfigError, match=r"and the overlay of other/a.webp.png are the same file, out/a.webp.png"):
         find_inputs(["other"]).overlay_paths(Path("out"))
