@@ -31,6 +31,8 @@ class Face:
         confidence: confidence of each point in [0, 1]; None if the model gives none.
         five_points: the detector's own points in the scheme ``five``; None if it finds none.
         id: number of a followed face; None in a picture.
+        face_confidence: confidence of the whole face in [0, 1], the probability that its points are right
+            (``docs/confidence.md``); None if the model gives none.
     """
 
     box: Float32[np.ndarray, " 4"]
@@ -40,6 +42,7 @@ class Face:
     confidence: Float32[np.ndarray, " k"] | None = None
     five_points: Float32[np.ndarray, "5 2"] | None = None
     id: int | None = None
+    face_confidence: float | None = None
 
     def __getitem__(self, part: str) -> Float32[np.ndarray, "m 2"]:
         """Points of a part of the face, such as ``left_eye``.
@@ -62,6 +65,8 @@ class Face:
             record["five_points"] = _rounded(self.five_points, 2)
         if self.confidence is not None:
             record["confidence"] = _rounded(self.confidence, 4)
+        if self.face_confidence is not None:
+            record["face_confidence"] = round(self.face_confidence, 4)
         return record
 
 
@@ -130,11 +135,14 @@ class Landmarks:
         points: in pixels of the picture; a point may lie outside the picture.
         scores: confidence of each point in [0, 1], the probability that it is right (``docs/confidence.md``); None if
             the model gives none.
+        face_confidence: confidence of each face in [0, 1], the probability that its points are right; None if the model
+            gives none.
     """
 
     points: Float32[np.ndarray, "n k 2"]
     scheme: Scheme
     scores: Float32[np.ndarray, "n k"] | None = None
+    face_confidence: Float32[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -154,21 +162,25 @@ class Landmarks:
         if isinstance(chosen, str):
             return self.points[:, list(self.scheme.part(chosen))]
         rows = _indices(chosen, len(self))
-        return Landmarks(self.points[rows], self.scheme, None if self.scores is None else self.scores[rows])
+        scores = None if self.scores is None else self.scores[rows]
+        whole = None if self.face_confidence is None else self.face_confidence[rows]
+        return Landmarks(self.points[rows], self.scheme, scores, whole)
 
     def convert(self, target: Scheme, *, variant: str | None = None) -> "Landmarks":
         """The same faces in another scheme; ``docs/schemes.md`` lists the conversions.
 
-        The score of a point that is averaged from several points is averaged with the same weights.
+        The score of a point that is averaged from several points is averaged with the same weights.  The confidence of
+        the whole face stays.
 
         Raises:
             ConfigError: no such conversion or variant.
         """
         points = convert(self.points, self.scheme, target, variant=variant)
         if self.scores is None:
-            return Landmarks(points, target)
+            return Landmarks(points, target, face_confidence=self.face_confidence)
         twice = np.stack([self.scores, self.scores], axis=-1)
-        return Landmarks(points, target, convert(twice, self.scheme, target, variant=variant)[..., 0])
+        scores = convert(twice, self.scheme, target, variant=variant)[..., 0]
+        return Landmarks(points, target, scores, self.face_confidence)
 
 
 @final
@@ -212,6 +224,7 @@ class Frame:
             scheme=marks.scheme,
             confidence=None if marks.scores is None else marks.scores[chosen],
             five_points=None if faces.points is None else faces.points[chosen],
+            face_confidence=None if marks.face_confidence is None else float(marks.face_confidence[chosen]),
         )
 
     def to_dict(self, name: str | None = None, image: Image | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from canthus.errors import printable
 from canthus.evaluation.summary import null_for_nan
 from canthus.files import STANDARD_OUTPUT, LineFile, written
-from canthus.runtime.landmarker import CropModel
+from canthus.runtime.landmarker import CropModel, gives_face_confidence
 from canthus.runtime.records import (
     FRAME_COLUMNS,
     PICTURE_COLUMNS,
@@ -64,8 +64,14 @@ def record_writers(
     if csv_file:
         file = stack.enter_context(opened(csv_file))
         columns = FRAME_COLUMNS if video else PICTURE_COLUMNS
-        points, confidence = model.scheme.count, model.gives_scores
-        writers.append(CsvWriter(file, points=points, confidence=confidence, columns=columns).write)
+        table = CsvWriter(
+            file,
+            points=model.scheme.count,
+            confidence=model.gives_scores,
+            face_confidence=gives_face_confidence(model),
+            columns=columns,
+        )
+        writers.append(table.write)
     return writers
 
 

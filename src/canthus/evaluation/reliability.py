@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from canthus.errors import DataError
 from canthus.evaluation.errors import box_longer_side, mean_or_nan
 from canthus.evaluation.predictions import Prediction
-from canthus.runtime.cards import Calibration
+from canthus.runtime.cards import Calibration, FaceCalibration, mean_log_odds
 
 LEAST_SLOPE = 1e-3
 """Smallest slope of a calibration: with expected errors that predict nothing, confidence is nearly constant."""
@@ -50,6 +50,27 @@ def fit_calibration(
         share = (right.sum() + 1) / (len(right) + 2)
         slope, offset = LEAST_SLOPE, math.log(share / (1 - share)) - LEAST_SLOPE * float(x.mean())
     return Calibration(tolerance=tolerance, slope=round(slope, 5), offset=round(offset, 5))
+
+
+def fit_face_calibration(
+    scores: Float32[np.ndarray, "n k"], right: Bool[np.ndarray, " n"], *, tolerance: float
+) -> FaceCalibration:
+    """Logistic regression of "the points are right" on the log odds of the mean confidence of a face's points.
+
+    As ``fit_calibration``, after Platt (1999).
+
+    Args:
+        scores: confidence of the points of each face.
+        right: whether the mean error of the face's points is within the tolerance.
+        tolerance: for the card, as a fraction of the longer side of the face box.
+
+    Raises:
+        DataError: all faces are right, or none is.
+    """
+    if right.all() or not right.any():
+        raise DataError(f"Confidence of faces needs right and wrong ones; found {right.sum()} right of {len(right)}")
+    slope, offset = _logistic(mean_log_odds(scores), right)
+    return FaceCalibration(tolerance=tolerance, slope=round(max(slope, LEAST_SLOPE), 5), offset=round(offset, 5))
 
 
 def _logistic(x: Float64[np.ndarray, " m"], right: Bool[np.ndarray, " m"]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from canthus.errors import ModelFileError
 from canthus.plain_data import from_values, to_values
@@ -101,9 +101,62 @@ class Calibration:
         return (0.5 * (1 + np.tanh(odds / 2))).astype(np.float32)
 
 
+FACE_TOLERANCE = 0.06
+"""Mean error of right points, in longer sides of the face box.  On a frontal face that is 10 % of the inter-ocular
+distance, from which COFW and WFLW count a face as failed; unlike that distance it does not vanish on profiles."""
+
+_SURE = 1e-4
+"""Mean confidences are kept this far from 0 and 1, where their log odds are infinite."""
+
+
+@final
+@dataclass(frozen=True)
+class FaceCalibration:
+    """Map from the confidence of a face's points to the confidence of the whole face.
+
+    The confidence of a face is the probability that its points are right, that is, that their mean error is within
+    ``tolerance``.  With the mean confidence m of the points it is
+
+    p = 1 / (1 + exp(-(slope ln(m / (1 - m)) + offset))).
+
+    ``benchmarks/face_confidence.py`` fits it on faces as they are, and on faces turned, covered, small, cropped far
+    off, and on pictures of other things.
+
+    Attributes:
+        tolerance: largest mean error of right points, as a fraction of the longer side of the face box.
+        slope: positive, so that surer points never give a lower confidence.
+        offset: of the log odds.
+
+    Raises:
+        ModelFileError: the tolerance or the slope is not positive, or a number is not finite.
+    """
+
+    tolerance: float
+    slope: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        values = (self.tolerance, self.slope, self.offset)
+        if not all(math.isfinite(v) for v in values) or min(values[:2]) <= 0:
+            raise ModelFileError(
+                f"A face calibration needs a positive tolerance and slope and a finite offset; found {values}"
+            )
+
+    def confidence(self, scores: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, " n"]:
+        """Confidence of faces in [0, 1], from the confidence of their points."""
+        odds = self.slope * mean_log_odds(scores) + self.offset
+        return (0.5 * (1 + np.tanh(odds / 2))).astype(np.float32)
+
+
+def mean_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
+    """Log odds of the mean confidence of each face's points."""
+    means = np.clip(scores.mean(axis=1, dtype=np.float64), _SURE, 1 - _SURE)
+    return np.asarray(np.log(means / (1 - means)))
+
+
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
-OPTIONAL = ("calibration", "quantization", "parameters", "multiply_adds")
+OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "multiply_adds")
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
@@ -130,6 +183,7 @@ class ModelCard:
         quantization: how the model was quantized to int8; None for a float model.
         parameters: number of weights; None if the export did not count them.
         multiply_adds: of one face; None if the export did not count them.
+        face_calibration: how confidence of points becomes confidence of the face; None if the model gives none.
 
     Raises:
         ModelFileError: a count is negative.
@@ -148,6 +202,7 @@ class ModelCard:
     quantization: Quantization | None = None
     parameters: int | None = None
     multiply_adds: int | None = None
+    face_calibration: FaceCalibration | None = None
 
     def __post_init__(self) -> None:
         _check_counts(self.parameters, self.multiply_adds)

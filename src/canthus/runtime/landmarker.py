@@ -50,6 +50,11 @@ def open_model(model: str | os.PathLike[str] | bytes = "default", *, threads: in
     return LandmarkSession.open(model, threads=threads)
 
 
+def gives_face_confidence(model: CropModel) -> bool:
+    """Whether the landmarks of a model have a confidence of the whole face."""
+    return model.gives_scores and model.card.face_calibration is not None
+
+
 @final
 class Landmarker:
     """Find the landmarks of faces whose boxes are known.
@@ -90,7 +95,13 @@ class Landmarker:
         for _ in range(1, self.passes):
             boxes = _hulls_or_boxes(answer.points, boxes)
             answer = self._answer(image, boxes)
-        return Landmarks(answer.points, self.session.scheme, answer.scores)
+        return self.landmarks(answer.points, answer.scores)
+
+    def landmarks(self, points: Float32[np.ndarray, "n k 2"], scores: Float32[np.ndarray, "n k"] | None) -> Landmarks:
+        """Points of the model with their confidence and that of each face, where the model gives them."""
+        calibration = self.session.card.face_calibration
+        whole = None if scores is None or calibration is None else calibration.confidence(scores)
+        return Landmarks(points, self.session.scheme, scores, whole)
 
     def _answer(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Answer:
         """The answer of the model, with points in pixels of the picture."""

@@ -75,7 +75,7 @@ class JsonLinesWriter:
 
 @final
 class CsvWriter:
-    """Write one row a face: ``columns``, box, score, scheme, points, then the confidence of each point.
+    """Write one row a face: ``columns``, box, score, scheme, points, then the confidence of each point and of the face.
 
     A record without faces adds no row.
 
@@ -84,14 +84,22 @@ class CsvWriter:
         columns: ``PICTURE_COLUMNS`` or ``FRAME_COLUMNS``.
         points: number of points of a face.
         confidence: whether the points have a confidence.
+        face_confidence: whether the whole face has one.
     """
 
     def __init__(
-        self, file: TextTarget, *, points: int, confidence: bool = False, columns: tuple[str, ...] = PICTURE_COLUMNS
+        self,
+        file: TextTarget,
+        *,
+        points: int,
+        confidence: bool = False,
+        face_confidence: bool = False,
+        columns: tuple[str, ...] = PICTURE_COLUMNS,
     ) -> None:
         self._file, self._columns = file, columns
         places = [f"point_{index}_{axis}" for index in range(points) for axis in "xy"]
         places += [f"point_{index}_confidence" for index in range(points) if confidence]
+        places += ["face_confidence"] if face_confidence else []
         file.write(csv_line([*columns, "x1", "y1", "x2", "y2", "score", "scheme", *places]))
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -100,4 +108,5 @@ class CsvWriter:
             values = {**record, "face": index, **face}
             start = [values[column] for column in self._columns]
             places = [value for point in face["points"] for value in point] + face.get("confidence", [])
+            places += [face["face_confidence"]] if "face_confidence" in face else []
             self._file.write(csv_line([*start, *face["box"], face["score"], face["scheme"], *places]))

@@ -306,7 +306,7 @@ class Tracker:
                 smoothed[index] = track.filter(track.points, time_s, size=float(box_size(track.box).max()))
         faces = Faces(boxes, np.array([track.score for track in tracks], np.float32))
         numbers = np.array([track.number for track in tracks], np.int64)
-        landmarks = Landmarks(smoothed, self._scheme, self._scores(tracks))
+        landmarks = self._follower.landmarks(smoothed, self._scores(tracks))
         return TrackedFrame(Frame(faces, landmarks), numbers, measured, time_s)
 
     def _scores(self, tracks: list[_Track]) -> Float32[np.ndarray, "n k"] | None:

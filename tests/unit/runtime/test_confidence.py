@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from canthus.errors import ModelFileError
-from canthus.runtime.cards import Calibration, ModelCard
+from canthus.runtime.cards import Calibration, FaceCalibration, ModelCard
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.sessions import MAX_BATCH, LandmarkSession
 from canthus.runtime.tracker import Tracker
-from canthus.schemes import IBUG_68, WFLW_98
+from canthus.schemes import FIVE, IBUG_68, WFLW_98
 from canthus.types import Faces, Image, Landmarks
 
 TinyModel = Callable[..., Path]
@@ -67,6 +67,70 @@ def test_the_card_carries_the_calibration_and_old_cards_have_none(tiny_session: 
         text = old.to_json()[:-2] + f', "calibration": {wrong}}}'
         with pytest.raises(ModelFileError, match=reason):
             ModelCard.from_json(text, source="x")
+
+
+FACE_CALIBRATION = FaceCalibration(tolerance=0.06, slope=2.0, offset=-1.0)
+
+
+@given(scores=arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32)), slope=st.floats(0.001, 20))
+def test_the_confidence_of_a_face_grows_with_that_of_its_points(scores: np.ndarray, slope: float) -> None:
+    ordered = scores[np.argsort(scores.mean(axis=1, dtype=np.float64))]
+    found = FaceCalibration(tolerance=0.06, slope=slope, offset=0.5).confidence(ordered)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (np.diff(found) >= 0).all()
+
+
+def test_the_confidence_of_a_face_by_hand() -> None:
+    scores = np.array([[0.9, 0.7], [0.5, 0.5]], np.float32)  # log odds of the means: ln 4 and 0
+    found = FACE_CALIBRATION.confidence(scores)
+    np.testing.assert_allclose(found, [1 / (1 + math.exp(1 - 2 * math.log(4))), 1 / (1 + math.exp(1))], rtol=1e-5)
+    assert FACE_CALIBRATION.confidence(np.zeros((0, 2), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0, 0.0), (0.06, -1.0, 0.0), (0.06, 1.0, math.inf)])
+def test_a_face_calibration_without_meaning_is_refused(values: tuple[float, float, float]) -> None:
+    with pytest.raises(ModelFileError, match="positive tolerance and slope"):
+        FaceCalibration(*values)
+
+
+def test_the_card_carries_the_face_calibration_and_old_cards_have_none(tiny_session: LandmarkSession) -> None:
+    old = tiny_session.card
+    assert "face_calibration" not in json.loads(old.to_json())
+    assert ModelCard.from_json(old.to_json(), source="x").face_calibration is None
+    new = replace(old, face_calibration=FACE_CALIBRATION)
+    assert ModelCard.from_json(new.to_json(), source="x") == new
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_faces_have_a_confidence_wherever_they_go(
+    tiny_model: TinyModel, confident_session: LandmarkSession, passes: int
+) -> None:
+    card = replace(confident_session.card, face_calibration=FACE_CALIBRATION)
+    landmarker = Landmarker(LandmarkSession.open(tiny_model("sure.onnx", card=card)), passes=passes)
+    faces = Faces(np.array([[80, 60, 120, 100], [85, 62, 125, 102]], np.float32), np.ones(2, np.float32))
+    frame = Pipeline(lambda image: faces, landmarker)(disc(100, 80))
+    marks = frame.landmarks
+    assert marks.scores is not None
+    assert marks.face_confidence is not None
+    np.testing.assert_array_equal(marks.face_confidence, FACE_CALIBRATION.confidence(marks.scores))
+    assert frame[1].face_confidence == marks.face_confidence[1]
+    assert frame[1:].landmarks.face_confidence == marks.face_confidence[1:]
+    assert list(frame[0].to_dict())[-1] == "face_confidence"
+    assert frame.to_dict()["faces"][0]["face_confidence"] == round(float(marks.face_confidence[0]), 4)
+    converted = marks.convert(FIVE)
+    np.testing.assert_array_equal(converted.face_confidence, marks.face_confidence)
+    tracked = Tracker(Pipeline(lambda image: faces[:1], landmarker))(disc(100, 80), 0.0)
+    assert tracked[0].face_confidence == marks.face_confidence[0]
+
+
+def test_faces_have_no_confidence_without_a_map(confident_session: LandmarkSession) -> None:
+    boxes = np.array([[80, 60, 120, 100]], np.float32)
+    marks = Landmarker(confident_session)(disc(100, 80), boxes)
+    assert marks.scores is not None
+    assert marks.face_confidence is None
+    face = Pipeline(lambda image: Faces(boxes, np.ones(1, np.float32)), Landmarker(confident_session))(disc(100, 80))[0]
+    assert face.face_confidence is None
+    assert "face_confidence" not in face.to_dict()
 
 
 def test_a_file_without_spread_gives_no_scores(tiny_session: LandmarkSession) -> None:

@@ -94,6 +94,17 @@ def test_confidence_is_written_where_the_model_gives_it() -> None:
     assert all(None not in row and None not in row.values() for row in rows)
 
 
+def test_the_confidence_of_the_face_is_the_last_column() -> None:
+    plain = frame(2, confidence=True)
+    whole = replace(plain, landmarks=replace(plain.landmarks, face_confidence=np.array([0.25, 0.987654], np.float32)))
+    file = io.StringIO()
+    CsvWriter(file, points=5, confidence=True, face_confidence=True).write(whole.to_dict("a.jpg", IMAGE))
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert list(rows[0])[-2:] == ["point_4_confidence", "face_confidence"]
+    assert [row["face_confidence"] for row in rows] == ["0.25", "0.9877"]
+    assert all(None not in row and None not in row.values() for row in rows)
+
+
 def test_tracks_carry_confidence_likewise() -> None:
     ids, measured = np.array([3, 7]), np.zeros((2, 5, 2), np.float32)
     plain, confident = (
