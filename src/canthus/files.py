@@ -1,22 +1,31 @@
 """Files that are written whole or not at all, and never over something that nobody asked to replace.
 
 A result is written to a file beside its target and moved into place when it is complete, so that a full disk, an
-interruption or an error leaves an earlier result as it was.
+interruption or an error leaves an earlier result as it was.  Archives of arrays are read here, too, within a bound on
+memory.
 """
 
 import csv
 import errno
 import io
+import lzma
+import math
 import os
 import secrets
 import shutil
 import stat
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
-from canthus.errors import ConfigError, OutputError
+from canthus.errors import ConfigError, DataError, OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Name: TypeAlias = str | os.PathLike[str]
 
@@ -34,6 +43,7 @@ _ENDS = 8_192
 """Bytes at each end of a file in which a mark is looked for."""
 _MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus", b"card.npy")}
 """What the files that canthus writes have near their start or end."""
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @contextmanager
@@ -320,3 +330,56 @@ def is_ours(path: Path, kind: str) -> bool:
         file.seek(max(0, path.stat().st_size - _ENDS))
         ends = start + file.read(_ENDS)
     return any(mark in ends for mark in _MARKS[kind])
+
+
+def read_arrays(path: Name, max_bytes: int = 1_000_000_000) -> "dict[str, np.ndarray]":
+    """Read an ``.npz`` file without pickle, after checking what its headers promise.
+
+    The sizes in the archive's directory and in the header of each array are compared with each other and with
+    ``max_bytes`` before any array is allocated, so that a small file cannot fill the memory.
+
+    Args:
+        path: the file.
+        max_bytes: the most that all arrays together may take, and that the file may have.
+
+    Raises:
+        DataError: the file is missing, is no ``.npz`` file, is damaged, holds Python objects, or is larger.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > max_bytes:
+            raise DataError(f"{path}: has {size:,} bytes, more than the {max_bytes:,} allowed")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            promised = sum(member.file_size for member in members)
+            if promised > max_bytes:
+                raise DataError(f"{path}: its arrays would take {promised:,} bytes, {max_bytes:,} are allowed")
+            return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    # What zipfile and numpy raise on damaged files; NotImplementedError and RuntimeError on unknown or secret ones.
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, RuntimeError, *_BAD_ARCHIVE) as error:
+        raise DataError(f"{path}: not an .npz file, or damaged ({error})") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarray":
+    """One array of an ``.npz`` file.
+
+    Raises:
+        ValueError: its header promises more or less than the archive holds, or Python objects.
+    """
+    import numpy as np
+
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"{member.filename}: format {version} is not known")
+        shape, by_columns, dtype = readers[version](file)
+        count = math.prod(shape)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename}: holds Python objects, which are not read")
+        if min(shape, default=0) < 0 or count * dtype.itemsize != member.file_size - file.tell():
+            raise ValueError(f"{member.filename}: promises {count:,} numbers of type {dtype}, holds others")
+        array = np.frombuffer(bytearray(file.read()), dtype, count)
+    return array.reshape(shape, order="F" if by_columns else "C")

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from canthus.errors import CanthusError, ConfigError, OutputError
-from canthus.files import LineFile, check_targets, content_kind, write_bytes, write_text, written
+from canthus.errors import CanthusError, ConfigError, DataError, OutputError
+from canthus.files import LineFile, check_targets, content_kind, read_arrays, write_bytes, write_text, written
 from canthus.zoo import embedded_models
 
 
@@ -185,3 +186,68 @@ def test_only_pictures_that_canthus_wrote_are_replaced(tmp_path: Path) -> None:
 
 def test_an_output_error_is_an_error_of_canthus() -> None:
     assert issubclass(OutputError, CanthusError)
+
+
+def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {
+        "rows": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "text": np.array("a card"),
+        "one": np.array(7),
+        "none": np.zeros((0, 5)),
+    }
+    np.savez_compressed(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    read = read_arrays(tmp_path / "a.npz")
+    assert list(read) == list(arrays)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+        assert read[name].flags.writeable
+
+
+def npz(path: Path, body: bytes, *, shape: str, dtype: str = "<f4") -> Path:
+    """An archive of one array, whose header is what the arguments say."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + body)
+    return path
+
+
+def test_archives_that_would_fill_the_memory_are_refused_unread(tmp_path: Path) -> None:
+    zeros = npz(tmp_path / "zeros.npz", bytes(4_000_000), shape="(1000000,)")
+    assert zeros.stat().st_size < 10_000
+    with pytest.raises(DataError, match=r"would take 4,000,\d+ bytes, 1,000,000 are allowed"):
+        read_arrays(zeros, 1_000_000)
+    assert len(read_arrays(zeros, 5_000_000)["a"]) == 1_000_000
+    with pytest.raises(DataError, match=r"has [\d,]+ bytes, more than the 100 allowed"):
+        read_arrays(zeros, 100)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ("(1000000000,)", "<f4", r"promises 1,000,000,000 numbers of type float32, holds others"),
+        ("(-1, -2)", "<f4", "holds others"),
+        ("(2,)", "|O", "holds Python objects"),
+        ("(2,", "<f4", "not an .npz file, or damaged"),
+        ("()", "<f8", None),
+    ],
+)
+def test_headers_of_arrays_are_checked(tmp_path: Path, shape: str, dtype: str, message: str | None) -> None:
+    path = npz(tmp_path / "a.npz", bytes(8), shape=shape, dtype=dtype)
+    if message is None:
+        assert read_arrays(path)["a"] == 0
+        return
+    with pytest.raises(DataError, match=message):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 200, -1, -30])
+def test_damaged_archives_give_one_error(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, numbers=np.random.default_rng(0).random(100))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=f"{path}: not an .npz file, or damaged"):
+        read_arrays(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_arrays(tmp_path / "none.npz")
