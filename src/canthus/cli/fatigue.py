@@ -47,6 +47,7 @@ def fatigue(
     detector_size: options.DetectorSizeOption = None,
     detector_tiles: options.DetectorTilesOption = False,
     threads: options.VideoThreadsOption = 1,
+    fps: options.PicturesRateOption = None,
 ) -> None:
     """Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.
 
@@ -68,7 +69,7 @@ def fatigue(
     tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
     recorder = FatigueRecorder()
     silent = "-" in (json_file, csv_file)
-    with open_video(video, threads=threads) as source, ExitStack() as stack:
+    with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "fatigue")
         target = stack.enter_context(opened_text(json_file)) if json_file else None
         rows = StatusCsv(stack.enter_context(opened_lines(csv_file))) if csv_file else None

@@ -37,7 +37,17 @@ DetectorTilesOption = Annotated[
     bool, typer.Option("--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.")
 ]
 VideoArgument = Annotated[
-    str, typer.Argument(metavar="VIDEO|CAMERA", help="A video file, or the number of a camera, such as 0.")
+    str,
+    typer.Argument(
+        metavar="VIDEO|CAMERA",
+        help="A video file; a folder of pictures, or a pattern such as seq/%05d.png; or the number of a camera.",
+    ),
+]
+PicturesRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--fps", metavar="HZ", show_default="25", help="Pictures a second, only for a folder or pattern of pictures."
+    ),
 ]
 VideoOutOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write an annotated H.264 video (.mp4, .mkv or .mov).")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from canthus.cli.output import markup, plural
-from canthus.runtime.video import VideoFile, VideoFrame, VideoSource
+from canthus.runtime.video import Camera, VideoFrame, VideoSource
 
 STOPPED = "stopped; everything so far is kept"
 INTERRUPTED = 130
@@ -135,17 +135,19 @@ class VideoProgress:
         return self.frames / max(time.monotonic() - self._started_s, 1e-6)
 
     def report(self, rest: str) -> None:
-        """Print the closing line.
+        """Print what was assumed and the closing line.
 
         Raises:
             Exit: with code 1 where the video is damaged or cut short, with code 130 where a file was not read to its
                 end because of a signal.
         """
+        for note in self._video.notes:
+            self.console.print(f"note: {markup(note)}", soft_wrap=True)
         if self._video.problem:
             self.console.print(f"[red]damaged:[/] {markup(self._video.problem)}", soft_wrap=True)
         line = f"{plural(self.frames, 'frame')}, {self.end_s:.2f} s of video, {rest}; {self.frames_per_s:.0f} frames/s"
         self.console.print(line, soft_wrap=True)
-        if self.interrupted and isinstance(self._video, VideoFile):
+        if self.interrupted and not isinstance(self._video, Camera):
             raise typer.Exit(INTERRUPTED)
         if self._video.problem is not None:
             raise typer.Exit(1)

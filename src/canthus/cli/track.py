@@ -44,6 +44,7 @@ def track(
     detect_every: PauseOption = 1.0,
     smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
+    fps: options.PicturesRateOption = None,
 ) -> None:
     """Follow faces and their landmarks through a video. Each face keeps its number.
 
@@ -62,7 +63,7 @@ def track(
     cv2.setNumThreads(usable_threads(threads))
     tracker = Tracker(pipeline, settings)
     faces: set[int] = set()
-    with open_video(video, threads=threads) as source, ExitStack() as stack:
+    with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "track")
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
         writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=True)

@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 from canthus.errors import ConfigError
@@ -13,6 +12,7 @@ from canthus.fatigue.events import Event, EventKind
 from canthus.fatigue.monitor import FatigueMonitor, Status
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import State
+from canthus.files import written
 from canthus.lookup import require
 from canthus.runtime.records import TextTarget
 from canthus.types import Image, TrackedFrame
@@ -210,7 +210,8 @@ def plot_timeline(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ConfigError: the file cannot be written.
+        ConfigError: the suffix names no format.
+        OutputError: the file cannot be written.
     """
     figure = require("matplotlib.figure", extra="plots").Figure(figsize=(13, 7.2), dpi=110, layout="constrained")
     eyes, mouth, perclos, marks = figure.subplots(4, 1, sharex=True, height_ratios=[3, 2, 1.6, 1.8])
@@ -218,7 +219,8 @@ def plot_timeline(
     eyes.plot(times, timeline.openness, linewidth=0.9, color="#1b4965")
     eyes.axhline(settings.shut, linestyle="--", linewidth=0.8, color="0.4", label="blink or closure")
     eyes.axhline(0.2, linestyle=":", linewidth=0.8, color="0.4", label="80 % closed (PERCLOS)")
-    eyes.set(ylabel="openness of the eyes", ylim=(-0.05, 1.55), title=title)
+    eyes.set(ylabel="openness of the eyes", ylim=(-0.05, 1.55))
+    eyes.set_title(title, parse_math=False)
     mouth.plot(times, timeline.mouth, linewidth=0.9, color="#8a4f7d")
     mouth.axhline(settings.yawn_opening, linestyle="--", linewidth=0.8, color="0.4", label="yawn, if it lasts")
     mouth.set(ylabel="mouth")
@@ -234,9 +236,9 @@ def plot_timeline(
                 axes.axvspan(event.start_s, event.end_s, color=EVENT_COLORS[event.kind], alpha=0.3, linewidth=0)
     _draw_marks(marks, timeline, events)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
+        with written(path) as aside:
+            figure.savefig(aside)
+    except ValueError as error:
         raise ConfigError(f"{path}: the plot cannot be written ({error})") from error
 
 

@@ -50,6 +50,10 @@ class Perclos:
         if not self._steps:
             self._judged_s = self._shut_s = 0.0  # clear rounding errors
 
+    def interrupt(self) -> None:
+        """Do not count the time until the next frame, because nothing was seen in it."""
+        self._last = None
+
     @property
     def value(self) -> float:
         """Share in the window, 0 to 1; NaN below ``least_s`` of judged time."""

@@ -13,6 +13,7 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.images import read_image
+from canthus.runtime import video
 from canthus.runtime.video import VideoWriter, read_video
 from command import Done, Run, runner
 
@@ -96,6 +97,7 @@ def test_show_without_windows_says_what_to_do(run: Run, clip: Path, monkeypatch:
     def no_window(*_: object) -> None:
         raise cv2.error("The function is not implemented")
 
+    monkeypatch.setattr(video, "screen_found", lambda: True)
     monkeypatch.setattr(cv2, "namedWindow", no_window)
     done = run(clip, "--show")
     assert done.code == 2
@@ -104,6 +106,7 @@ def test_show_without_windows_says_what_to_do(run: Run, clip: Path, monkeypatch:
 
 def test_show_ends_when_q_is_pressed(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[int, ...]] = []
+    monkeypatch.setattr(video, "screen_found", lambda: True)
     monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
     monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image.shape))
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
@@ -124,6 +127,7 @@ def test_a_signal_keeps_what_was_written(
             os.kill(os.getpid(), number)
         return -1
 
+    monkeypatch.setattr(video, "screen_found", lambda: True)
     monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
     monkeypatch.setattr(cv2, "imshow", lambda *_: None)
     monkeypatch.setattr(cv2, "waitKey", pressed)

@@ -1,4 +1,4 @@
-"""Videos written and read again, whole, cut short and broken; cameras that are none."""
+"""Videos written and read again, whole, cut short and broken; pictures and cameras as videos; windows."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from canthus.errors import VideoError
-from canthus.runtime import video as video_module
-from canthus.runtime.video import Camera, VideoFile, VideoWriter, open_video, read_video
+from canthus.errors import ConfigError, VideoError
+from canthus.images import write_image
+from canthus.runtime.video import Camera, VideoFile, VideoWindow, VideoWriter, open_video, read_video
 
 UNEVEN = [0.0, 0.04, 0.05, 0.3, 0.31, 1.0, 1.5]
 
@@ -123,25 +123,6 @@ def test_writer_without_frames_and_equal_times(tmp_path: Path) -> None:
     assert len(frames) == 3
 
 
-class _Turned:
-    """What the reader needs of a decoded frame, one that asks to be turned."""
-
-    width, height = 3, 2
-
-    def __init__(self, rotation: int) -> None:
-        self.rotation = rotation
-
-    def to_ndarray(self, *, format: str) -> np.ndarray:  # noqa: A002  PyAV's name
-        assert format == "rgb24"
-        return np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-
-
-@pytest.mark.parametrize(("rotation", "top_left"), [(0, 0), (90, 6), (-90, 9), (180, 15)])
-def test_frames_are_turned_upright(rotation: int, top_left: int) -> None:
-    # Counterclockwise by 90 degrees brings the top-right pixel (6, 7, 8) to the top left.
-    assert video_module._upright(_Turned(rotation), None)[0, 0, 0] == top_left
-
-
 class _Capture:
     """A camera with three blue frames."""
 
@@ -175,3 +156,75 @@ def test_camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert isinstance(open_video("0"), Camera)
     with pytest.raises(VideoError, match="camera 7 cannot be opened"):
         open_video("7")
+
+
+def _pictures(folder: Path, names: list[str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        write_image(folder / name, np.full((20, 30, 3), 10 * number, np.uint8))
+
+
+@pytest.mark.parametrize("source", ["seq", "seq/%05d.png", "seq/%d.png"])
+@pytest.mark.parametrize(("fps", "expected_hz"), [(None, 25.0), (10.0, 10.0)])
+def test_pictures_are_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, fps: float | None, expected_hz: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _pictures(Path("seq"), [f"{number:05d}.png" for number in (8, 9, 10, 11, 100000)])
+    Path("seq/notes.txt").write_text("no picture")
+    with open_video(source, fps=fps) as video:
+        frames = list(video)
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 10, 20, 30, 40]
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(5) / expected_hz)
+    assert (video.fps, video.problem) == (expected_hz, None)
+    assert bool(video.notes) == (fps is None)  # the assumed rate is said
+
+
+def test_pictures_in_the_order_of_their_numbers_and_of_one_size(tmp_path: Path) -> None:
+    _pictures(tmp_path, ["a2.png", "a10.png", "a1.png"])
+    write_image(tmp_path / "a11.png", np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / "a3.png").write_bytes(b"no picture")
+    with open_video(tmp_path, fps=1) as video:
+        frames = list(video)
+    assert [(frame.time_s, int(frame.image[0, 0, 0])) for frame in frames] == [(0, 20), (1, 0), (3, 10), (4, 0)]
+    assert {frame.image.shape for frame in frames} == {(20, 30, 3)}
+    assert "1 of 5 pictures cannot be read; " in str(video.problem)
+    assert "a3.png" in str(video.problem)
+
+
+def test_a_rate_is_for_pictures(tmp_path: Path) -> None:
+    _write(tmp_path / "a.mp4", [0.0, 0.04])
+    _pictures(tmp_path / "seq", ["1.png"])
+    with pytest.raises(ConfigError, match="has its own times"):
+        open_video(tmp_path / "a.mp4", fps=25)
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="Expected a rate"):
+            open_video(tmp_path / "seq", fps=rate)
+    with pytest.raises(VideoError, match="no picture has such a name"):
+        open_video(tmp_path / "seq" / "%05d.png")
+    with pytest.raises(VideoError, match="cannot be read as a folder"):
+        open_video(tmp_path / "none" / "%05d.png")
+
+
+@pytest.mark.parametrize("fate", ["os.abort()", "raise SystemError", "pass"])
+@pytest.mark.parametrize("screen", [None, ":99"])
+def test_a_window_is_tried_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str, screen: str | None
+) -> None:
+    """OpenCV with Qt aborts the process where it cannot reach a screen."""
+    (tmp_path / "cv2.py").write_text(f"import os\ndef namedWindow(title): {fate}\ndef destroyAllWindows(): pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    for name, value in (("DISPLAY", screen), ("WAYLAND_DISPLAY", None)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+    opened: list[str] = []
+    monkeypatch.setattr(cv2, "namedWindow", lambda title, _: opened.append(title))
+    if screen and fate == "pass":
+        VideoWindow("faces")
+        assert opened == ["faces"]
+        return
+    with pytest.raises(ConfigError, match="needs a screen"):
+        VideoWindow("faces")
+    assert opened == []

@@ -1,0 +1,338 @@
+"""Frames of a video file with their times, and whether any are missing (extra: video)."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from canthus.errors import VideoError
+from canthus.image_files import MAX_PIXELS
+from canthus.lookup import require
+from canthus.runtime.frame_times import FrameTimes
+from canthus.runtime.sessions import usable_threads
+from canthus.runtime.video_structure import structure_problem
+from canthus.types import Image
+
+logger = logging.getLogger(__name__)
+
+BROKEN_PACKETS = 50
+"""A file is given up after so many packets in a row that cannot be decoded."""
+MISSING_END_S = 0.5
+"""A file whose last frame ends earlier than its header promises, by more than this, was cut short."""
+ANSWER_S = 10.0
+"""An address on the network must answer, and deliver each packet, within this time."""
+MOST_STRETCH = 5.0
+"""Pixels whose sides differ by more than this factor are taken as square, because no camera makes them."""
+DROPPED_FRAME_BYTES = 8
+"""Packets of at most this size only repeat the last frame."""
+GROUP_PACKETS = 1000
+"""The last group of frames is decoded again to check its end if it has no more packets."""
+_UNCOUNTED_CODECS = ("vp8", "hevc")
+"""Codecs whose packets need not give a frame each: hidden frames, and frames before the first that can be shown."""
+_INDEXED, _SELF_CHECKED = ("mov", "avi"), ("mov", "avi", "matroska", "flv", "gif")
+
+
+class VideoFrame(NamedTuple):
+    """One picture of a video: RGB, upright, with square pixels, and its time in seconds from the first frame."""
+
+    image: Image
+    time_s: float
+
+
+@final
+class VideoFile:
+    """Frames of a video file, with the time stamps of its stream, so that a variable frame rate works.
+
+    Frames are turned and mirrored as the file says, stretched to square pixels, and scaled to the size of the first
+    one. A damaged or truncated file yields the frames that can be decoded; ``problem`` then states what is missing.
+
+    Args:
+        path: a file, or an address that FFmpeg can open, such as ``rtsp://...``; an address must answer within
+            ``ANSWER_S`` seconds.
+        threads: of the decoder.
+
+    Attributes:
+        fps: mean frame rate as the file states it, or None.
+        duration_s: length in seconds as the file states it, or None.
+        problem: what is damaged or missing, or None. It is complete after the last frame.
+        notes: what was done about stamps that started again, complete after the last frame.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        VideoError: the file is missing or holds no video that FFmpeg can open and decode.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
+        self._av = require("av", extra="video")
+        self.name = os.fspath(path)
+        self.problem: str | None = None
+        self.notes: list[str] = []
+        self._container = _opened(self._av, self.name)
+        self._stream = _picture_stream(self._container, self.name)
+        self._stream.codec_context.thread_count = usable_threads(threads)
+        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._format: str = self._container.format.name
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate) if rate else None
+        self.duration_s: float | None = None
+        if self._stream.duration and self._stream.time_base:
+            self.duration_s = float(self._stream.duration * self._stream.time_base)
+        elif self._container.duration:
+            self.duration_s = self._container.duration / 1e6
+        self._findings: list[str] = []
+        self._decoded = self._broken = self._incomplete = self._damaged_frames = 0
+        self._last_frame_s = 0.0
+        self._group: list[Any] = []
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames in order of their times, which advance always and start at 0."""
+        times = FrameTimes(1 / self.fps if self.fps else 0.04)
+        shape = _Shape(self._stream.sample_aspect_ratio)
+        end_s = 0.0
+        for frame, time_s in times(self._stamped()):
+            try:
+                image = shape(frame)
+            except (self._av.error.FFmpegError, ValueError) as error:
+                logger.debug("%s: frame at %s s: %s", self.name, time_s, error)
+                self._broken += 1
+                continue
+            end_s = time_s + max(self._last_frame_s, times.step_s)
+            yield VideoFrame(image, time_s)
+        self._judge(times, end_s)
+
+    def _stamped(self) -> Iterator[tuple[Any, float | None]]:
+        """Frames, each with its stamp in seconds from the first one."""
+        first: int | None = None
+        for frame in self._frames():
+            self._decoded += 1
+            self._damaged_frames += bool(frame.is_corrupt)
+            self._last_frame_s = float((frame.duration or 0) * frame.time_base) if frame.time_base else 0.0
+            if frame.pts is None or not frame.time_base:
+                yield frame, None
+                continue
+            first = frame.pts if first is None else first
+            yield frame, float((frame.pts - first) * frame.time_base)
+
+    def _frames(self) -> Iterator[Any]:
+        """Frames of all packets; those that cannot be decoded are counted and passed over."""
+        in_a_row = 0
+        packets = self._container.demux(self._stream)
+        while in_a_row < BROKEN_PACKETS:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except self._av.error.FFmpegError as error:
+                self._findings.append(f"reading stopped ({error.strerror})")
+                return
+            self._note_packet(packet)
+            try:
+                frames = packet.decode()
+            except (self._av.error.FFmpegError, ValueError) as error:
+                logger.debug("%s: packet %s: %s", self.name, packet.pts, error)
+                self._broken, in_a_row = self._broken + 1, in_a_row + 1
+                continue
+            in_a_row = 0
+            yield from frames
+        self._findings.append(f"reading was given up after {BROKEN_PACKETS} damaged packets in a row")
+
+    def _note_packet(self, packet: Any) -> None:
+        if not packet.size:
+            return
+        self._incomplete += bool(packet.is_corrupt)
+        if packet.is_keyframe:
+            self._group.clear()
+        if len(self._group) <= GROUP_PACKETS:
+            self._group.append(packet)
+
+    def _judge(self, times: FrameTimes, end_s: float) -> None:
+        """Set ``problem`` and ``notes`` after the last frame."""
+        if times.restarts:
+            again = "once" if times.restarts == 1 else f"{times.restarts} times"
+            self.notes.append(
+                f"{self.name}: the time stamps started again {again}; the frames there go on by the usual step, "
+                f"{times.step_s:.4g} s"
+            )
+        if not self._decoded:
+            self.problem = "; ".join([f"{self.name}: no frame could be decoded", *self._findings])
+            return
+        self._find_damage(times.restarts)
+        missing = self._missing()
+        if missing:
+            self._findings.append(missing)
+        if self._ends_early(end_s, known=bool(self._findings)) and not (times.damaged or times.restarts):
+            self._findings.append(f"the frames end at {end_s:.2f} s of {self.duration_s:.2f} s, so it was cut short")
+        if self._findings and times.widest and times.widest[1] - times.widest[0] > 3.5 * times.step_s:
+            self._findings.append(f"there is no picture between {times.widest[0]:.2f} and {times.widest[1]:.2f} s")
+        if times.damaged:
+            self._findings.append(f"{_count(times.damaged, 'damaged time stamp')} replaced by the usual step")
+        if self._findings:
+            self.problem = f"{self.name}: {'; '.join(self._findings)}; everything that could be decoded is kept"
+
+    def _find_damage(self, restarts: int) -> None:
+        """Note packets and frames that are damaged, and a file that is not whole.
+
+        Args:
+            restarts: where a transport stream starts again, FFmpeg takes the packet before for incomplete.
+        """
+        if self._broken:
+            self._findings.append(f"{_count(self._broken, 'damaged packet')} left out")
+        damaged = max(self._incomplete - restarts, self._damaged_frames)
+        if damaged > 0 and not self._broken:
+            self._findings.append(f"{_count(damaged, 'frame')} incomplete")
+        structure = structure_problem(self.name, self._format)
+        if structure:
+            self._findings.append(structure)
+        elif not self._findings and self._last_packet_is_cut():
+            self._findings.append("the last frame is incomplete, so the file was cut short")
+
+    def _missing(self) -> str | None:
+        """How many frames are missing, where the file states how many it has."""
+        expected = self._stream.frames if self._findings else 0
+        entries = getattr(self._stream, "index_entries", None)
+        if entries is not None and len(entries) and "mov" in self._format:
+            expected = 0
+        if entries is not None and self._is(_INDEXED) and self._stream.codec_context.name not in _UNCOUNTED_CODECS:
+            indexed = sum(1 for entry in entries if entry.size > DROPPED_FRAME_BYTES and not entry.is_discard)
+            expected = max(indexed, expected)
+        if expected <= self._decoded:
+            return None
+        missing = expected - self._decoded
+        return f"{missing} of {expected} frames {'is' if missing == 1 else 'are'} missing"
+
+    def _ends_early(self, end_s: float, *, known: bool) -> bool:
+        """Whether the frames end before the time that the header states for the pictures.
+
+        Args:
+            known: whether the file is known to be damaged; else only a header that counts no frames is asked.
+        """
+        own = self._stream.duration or len(self._container.streams) == 1
+        asked = known or ("mov" in self._format and not self._stream.frames)
+        return bool(own and asked and self.duration_s and end_s < self.duration_s - MISSING_END_S)
+
+    def _last_packet_is_cut(self) -> bool:
+        """Whether the last packet of a format without lengths ends before its picture does.
+
+        The decoder conceals that; it tells when it is asked to stop at the first error.
+        """
+        if self._is(_SELF_CHECKED) or not 0 < len(self._group) <= GROUP_PACKETS or path_kind(self.name) != "file":
+            return False
+        own = self._stream.codec_context
+        context = self._av.CodecContext.create(own.name, "r")
+        context.extradata = own.extradata
+        context.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+        for number, packet in enumerate(self._group, 1):
+            try:
+                context.decode(packet)
+            except (self._av.error.FFmpegError, ValueError):
+                return number == len(self._group)
+        return False
+
+    def _is(self, formats: tuple[str, ...]) -> bool:
+        return any(name in self._format.split(",") for name in formats)
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._group.clear()
+        self._container.close()
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
+
+
+def path_kind(name: str) -> str | None:
+    """``file`` (also a device or pipe) or ``folder``, or None where there is nothing of this name."""
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116 - a Path turns the empty name into the current folder
+    except (OSError, ValueError):
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _opened(av: Any, name: str) -> Any:
+    """The container. A file on this machine is opened as such, also if its name looks like an address."""
+    kind = path_kind(name)
+    if kind is None and "://" not in name:
+        raise VideoError(f"{name}: no such file; a camera is given by its number, such as 0")
+    if kind == "folder":
+        raise VideoError(f"{name}: is a folder, expected a video file or the number of a camera")
+    try:
+        if kind == "file":
+            return av.open(f"file:{name}", metadata_errors="replace")
+        return av.open(name, metadata_errors="replace", timeout=(ANSWER_S, ANSWER_S))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, av.error.ExitError):
+            raise VideoError(f"{name}: did not answer within {ANSWER_S:g} s") from error
+        raise VideoError(f"{name}: cannot be opened as video ({reason}); is it one, and is it whole?") from error
+
+
+def _picture_stream(container: Any, name: str) -> Any:
+    """The first video stream that is more than the cover of a sound file.
+
+    Raises:
+        VideoError: there is none, or FFmpeg has no decoder for it.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    if not streams:
+        container.close()
+        raise VideoError(f"{name}: holds no video stream; is it a sound file?")
+    if streams[0].codec_context is None:
+        container.close()
+        raise VideoError(
+            f"{name}: its video is in a codec that the installed FFmpeg cannot decode; convert it to H.264 first"
+        )
+    return streams[0]
+
+
+_COVER = 0x400
+"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
+
+
+@final
+class _Shape:
+    """Frames as they are to be seen: RGB, upright, with square pixels, and all of the size of the first one.
+
+    Args:
+        pixel: width of a pixel over its height, or None.
+    """
+
+    def __init__(self, pixel: Any) -> None:
+        ratio = float(pixel) if pixel else 1.0
+        self._stretch = ratio if 1 / MOST_STRETCH <= ratio <= MOST_STRETCH else 1.0
+        self._size: tuple[int, int] | None = None
+
+    def __call__(self, frame: Any) -> Image:
+        """The picture of a decoded frame."""
+        swapped, mirrored, flipped = orientation(frame)
+        if self._size is None:
+            size = max(1, round(frame.width * self._stretch)), frame.height
+            self._size = size[::-1] if swapped else size
+        width, height = self._size[::-1] if swapped else self._size
+        if (width, height) == (frame.width, frame.height):
+            image = frame.to_ndarray(format="rgb24")
+        else:
+            image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+        image = image.transpose(1, 0, 2) if swapped else image
+        return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])
+
+
+def orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """How to show a frame: whether x and y are swapped, and then whether x and then y are mirrored.
+
+    The display matrix of the file maps the stored (p, q) to the shown x = a p + c q, y = b p + d q. It is rounded to
+    the nearest of the eight ways to lay a picture on a screen.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(bytes(data), np.int32))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0

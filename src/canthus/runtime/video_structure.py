@@ -1,0 +1,174 @@
+"""Whether a video file is whole by its own structure, read from its bytes without decoding a picture.
+
+FFmpeg plays what is there and passes over the rest in silence, so that a file that was cut or has a hole looks like a
+shorter one. Containers state how long their parts are; here the parts are followed from the first to the last.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+CUT = "cut short, the file ends at byte {at} of at least {end}"
+BROKEN = "its structure breaks off at byte {at} of {end}"
+
+
+def structure_problem(path: str | os.PathLike[str], container: str) -> str | None:
+    """What the structure of a video file says against it, or None.
+
+    Args:
+        container: the name of the format as FFmpeg gives it; other formats than Matroska, WebM, AVI, FLV, GIF and
+            MPEG-TS have no check and give None.
+    """
+    check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
+    if check is None or not Path(path).is_file():
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            return check(file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror})"
+
+
+_EBML_HEAD, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_DESCENDED = (_SEGMENT, _CLUSTER)
+_CLUSTER_PARTS = (0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, 0xEC, 0xBF)
+"""Time, tracks, position, size, block, group of blocks, encrypted block, void, checksum."""
+
+
+def _matroska_problem(file: BinaryIO, size: int) -> str | None:
+    """Follow the elements of Matroska and WebM down to the blocks.
+
+    Elements of 4-byte names that are not known are passed over, as the format asks for.
+    """
+    at, end = 0, size
+    while at < end:
+        file.seek(at)
+        head = file.read(12)
+        name, length, data = _ebml_element(head)
+        if data == 0 or not (name > 0xFFFFFF or name in _CLUSTER_PARTS):
+            return BROKEN.format(at=at, end=end)
+        if name == _SEGMENT and length is not None:
+            if at + data + length > size:
+                return CUT.format(at=size, end=at + data + length)
+            end = at + data + length  # bytes after the segment are not its own
+        if length is None and name not in _DESCENDED:
+            return BROKEN.format(at=at, end=end)
+        at += data + (0 if name in _DESCENDED else length or 0)
+    return CUT.format(at=size, end=at) if at > end else None
+
+
+def _ebml_element(head: bytes) -> tuple[int, int | None, int]:
+    """Name, length of the data (None: not stated) and length of the head, which is 0 if it is none."""
+    first = head[0]
+    width = 9 - first.bit_length()
+    if width > 4 or len(head) <= width:
+        return 0, None, 0
+    mark = head[width]
+    wide = 9 - mark.bit_length()
+    if wide > 8 or len(head) < width + wide:
+        return 0, None, 0
+    unknown = (1 << 7 * wide) - 1
+    length = int.from_bytes(head[width : width + wide], "big") & unknown
+    return int.from_bytes(head[:width], "big"), None if length == unknown else length, width + wide
+
+
+def _avi_problem(file: BinaryIO, size: int) -> str | None:
+    """Follow the RIFF chunks, of which large files have several."""
+    at = 0
+    while at + 12 <= size:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name != b"RIFF":
+            return None if at else BROKEN.format(at=at, end=size)  # bytes after the last chunk are not its own
+        if length == 0:
+            return "the header was never completed, as after a crash of the recorder"
+        if at + 8 + length > size:
+            return CUT.format(at=size, end=at + 8 + length)
+        at += 8 + length + length % 2
+    return None
+
+
+def _flv_problem(file: BinaryIO, size: int) -> str | None:
+    """Follow the tags, each of which is followed by its own length."""
+    file.seek(5)
+    at = int.from_bytes(file.read(4), "big") + 4
+    while at < size:
+        file.seek(at)
+        head = file.read(11)
+        if len(head) < 11:
+            return CUT.format(at=size, end=at + 11)
+        length = int.from_bytes(head[1:4], "big")
+        if head[0] & 0x1F not in (8, 9, 18):
+            return BROKEN.format(at=at, end=size)
+        if at + 15 + length > size:
+            return CUT.format(at=size, end=at + 15 + length)
+        file.seek(at + 11 + length)
+        if int.from_bytes(file.read(4), "big") not in (0, length, length + 11):
+            return BROKEN.format(at=at + 11 + length, end=size)
+        at += 15 + length
+    return None
+
+
+_GIF_EXTENSION, _GIF_PICTURE, _GIF_END = 0x21, 0x2C, 0x3B
+
+
+def _gif_problem(file: BinaryIO, size: int) -> str | None:
+    """Follow the blocks to the end mark."""
+    head = file.read(13)
+    if len(head) < 13:
+        return CUT.format(at=size, end=14)
+    file.seek(_palette_length(head[10]), os.SEEK_CUR)
+    while kind := file.read(1):
+        if kind[0] == _GIF_END:
+            return None
+        if kind[0] == _GIF_PICTURE:
+            flags = file.read(9)[8:]
+            file.seek((_palette_length(flags[0]) if flags else 0) + 1, os.SEEK_CUR)
+        elif kind[0] == _GIF_EXTENSION:
+            file.seek(1, os.SEEK_CUR)
+        else:
+            return BROKEN.format(at=file.tell() - 1, end=size)
+        while length := file.read(1):
+            if length[0] == 0:
+                break
+            file.seek(length[0], os.SEEK_CUR)
+    return CUT.format(at=size, end=max(file.tell(), size) + 1)
+
+
+def _palette_length(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+_PACKETS = 20_000
+"""Transport packets looked at together."""
+
+
+def _mpegts_problem(file: BinaryIO, size: int) -> str | None:
+    """Look for the mark with which every transport packet begins."""
+    start = file.read(5 * 204)
+    for packet, first in ((188, 0), (192, 4), (204, 0)):
+        if start[first::packet][:4].count(0x47) == len(start[first::packet][:4]):
+            break
+    else:
+        return None  # begins within a packet, as recordings may
+    at = 0
+    file.seek(0)
+    while block := file.read(packet * _PACKETS):
+        marks = np.frombuffer(block, np.uint8)[first::packet]
+        if not (good := marks == 0x47).all():
+            return BROKEN.format(at=at + packet * int(np.argmin(good)), end=size)
+        at += len(block)
+    return f"cut short, the file ends within a transport packet, at byte {size}" if size % packet else None
+
+
+_CHECKS: Mapping[str, Callable[[BinaryIO, int], str | None]] = {
+    "matroska": _matroska_problem,
+    "avi": _avi_problem,
+    "flv": _flv_problem,
+    "gif": _gif_problem,
+    "mpegts": _mpegts_problem,
+}

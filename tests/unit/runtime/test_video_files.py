@@ -1,0 +1,332 @@
+"""Video files of many containers: whole ones are whole, damaged ones say what is missing, all are shown upright."""
+
+import itertools
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from canthus.errors import VideoError
+from canthus.runtime import video_files
+from canthus.runtime.video import VideoFile, VideoFrame, open_video
+from videos import make_video, noise
+
+UNEVEN = [0.0, 0.04, 0.05, 0.3, 0.31, 1.0, 1.5, 9.0]
+ONE = 1 << 16
+
+
+def _read(path: Path, *, threads: int = 1) -> tuple[list[VideoFrame], VideoFile]:
+    with VideoFile(path, threads=threads) as video:
+        return list(video), video
+
+
+WHOLE: dict[str, Callable[[Path], Path]] = {
+    "mp4": lambda folder: make_video(folder / "a.mp4"),
+    "mp4_index_first": lambda folder: make_video(folder / "a.mp4", options={"movflags": "faststart"}),
+    "mp4_fragments": lambda folder: make_video(folder / "a.mp4", options={"movflags": "frag_keyframe+empty_moov"}),
+    "mov": lambda folder: make_video(folder / "a.mov"),
+    "mkv": lambda folder: make_video(folder / "a.mkv"),
+    "webm": lambda folder: make_video(folder / "a.webm"),
+    "avi": lambda folder: make_video(folder / "a.avi"),
+    "avi_mjpeg": lambda folder: make_video(folder / "a.avi", codec="mjpeg"),
+    "ts": lambda folder: make_video(folder / "a.ts"),
+    "mpg": lambda folder: make_video(folder / "a.mpg"),
+    "flv": lambda folder: make_video(folder / "a.flv"),
+    "gif": lambda folder: make_video(folder / "a.gif"),
+    "h264": lambda folder: make_video(folder / "a.h264"),
+    "mkv_mpeg2": lambda folder: make_video(folder / "a.mkv", codec="mpeg2video"),
+    "mp4_ten_bits": lambda folder: make_video(folder / "a.mp4", pixels="yuv420p10le"),
+    "webm_alpha": lambda folder: make_video(folder / "a.webm", codec="libvpx-vp9", pixels="yuva420p"),
+    "odd_sides": lambda folder: make_video(folder / "a.avi", images=[noise(i, 97, 65) for i in range(75)]),
+}
+
+
+_MADE: dict[str, tuple[str, bytes]] = {}
+
+
+def _whole(folder: Path, name: str) -> Path:
+    """One of ``WHOLE``; each is encoded once."""
+    if name not in _MADE:
+        made = WHOLE[name](folder)
+        _MADE[name] = made.name, made.read_bytes()
+    file, data = _MADE[name]
+    (folder / file).write_bytes(data)
+    return folder / file
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_whole_files_are_whole(tmp_path: Path, name: str, threads: int) -> None:
+    frames, video = _read(_whole(tmp_path, name), threads=threads)
+    assert (len(frames), video.problem, video.notes) == (75, None, [])
+    np.testing.assert_allclose(np.diff([frame.time_s for frame in frames]), 0.04, atol=0.0101)  # GIF: hundredths
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".gif", ".flv", ".mpg"])
+def test_one_frame_is_whole(tmp_path: Path, suffix: str) -> None:
+    frames, video = _read(make_video(tmp_path / f"one{suffix}", [0.0]))
+    assert (len(frames), video.problem) == (1, None)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".ts"])
+def test_uneven_times_and_a_late_end_are_whole(tmp_path: Path, suffix: str) -> None:
+    frames, video = _read(make_video(tmp_path / f"a{suffix}", UNEVEN))
+    np.testing.assert_allclose([frame.time_s for frame in frames], UNEVEN, atol=1e-3)
+    assert video.problem is None
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".flv"])
+@pytest.mark.parametrize("late_s", [0.0, 2.0])
+def test_sound_longer_than_the_picture_is_whole(tmp_path: Path, suffix: str, late_s: float) -> None:
+    times = [late_s + i / 25 for i in range(25)]
+    frames, video = _read(make_video(tmp_path / f"a{suffix}", times, sound_s=8))
+    assert video.problem is None
+    assert len(frames) >= 25  # AVI repeats the first frame until it is due
+    assert frames[0].time_s == 0.0
+
+
+@pytest.mark.parametrize(("length_ms", "start", "expected"), [(1000, 0, 25), (2000, 12800, 50), (1000, 6400, 25)])
+def test_edit_lists_are_whole(tmp_path: Path, length_ms: int, start: int, expected: int) -> None:
+    data = bytearray(make_video(tmp_path / "a.mp4").read_bytes())
+    struct.pack_into(">Ii", data, data.index(b"elst") + 12, length_ms, start)
+    (tmp_path / "cut.mp4").write_bytes(data)
+    frames, video = _read(tmp_path / "cut.mp4")
+    assert (len(frames), video.problem) == (expected, None)
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) * 3 // 10]
+
+
+def _holed(data: bytes) -> bytes:
+    start, length = len(data) * 4 // 10, len(data) * 3 // 10
+    return data[:start] + bytes(length) + data[start + length :]
+
+
+def _shortened(data: bytes) -> bytes:
+    return data[: len(data) * 4 // 10] + data[len(data) * 7 // 10 :]
+
+
+CONTAINERS = ["mp4_index_first", "mp4_fragments", "mkv", "webm", "avi", "avi_mjpeg", "ts", "flv", "gif"]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("damage", [_cut, _holed, _shortened])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_damaged_files_keep_what_is_there_and_say_so(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes], threads: int
+) -> None:
+    path = _whole(tmp_path, name)
+    path.write_bytes(damage(path.read_bytes()))
+    frames, video = _read(path, threads=threads)
+    assert 5 <= len(frames) < 75
+    assert video.problem
+    assert "everything that could be decoded is kept" in video.problem
+    assert "\n" not in video.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("gif", _cut, "cut short, the file ends at byte"),
+        ("avi", _cut, "of 75 frames are missing"),
+        ("mp4_index_first", _cut, "of 75 frames are missing"),
+        ("mkv", _cut, "of 3.00 s, so it was cut short"),
+        ("mkv", _holed, "its structure breaks off at byte"),
+        ("mkv", _holed, "there is no picture between"),
+        ("ts", _holed, "there is no picture between"),
+    ],
+)
+def test_the_message_says_what_is_missing(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    path = _whole(tmp_path, name)
+    path.write_bytes(damage(path.read_bytes()))
+    assert words in str(_read(path)[1].problem)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_transport_stream_cut_between_packets_ends_in_half_a_frame(tmp_path: Path, threads: int) -> None:
+    path = make_video(tmp_path / "a.ts")
+    whole = path.read_bytes()
+    said = []
+    for packets in range(len(whole) // 188 // 2, len(whole) // 188 // 2 + 40):
+        path.write_bytes(whole[: packets * 188])
+        said.append(_read(path, threads=threads)[1].problem is not None)
+    assert sum(said) > 25  # the others end between two frames, where nothing can tell
+
+
+def test_damage_of_any_kind_and_place_is_no_crash(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a"
+    for name in ("mp4_index_first", "mkv", "avi", "ts", "gif", "flv"):
+        whole = _whole(tmp_path, name).read_bytes()
+        for _ in range(12):
+            data = bytearray(whole)
+            for place in rng.integers(0, len(data), rng.integers(1, 40)):
+                data[place] = rng.integers(0, 256)
+            path.write_bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.3 else data)
+            try:
+                frames, _ = _read(path)
+            except VideoError:
+                continue
+            assert all(step > 0 for step in np.diff([frame.time_s for frame in frames]))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "d"),
+    [(x, 0, 0, y) for x in (1, -1) for y in (1, -1)] + [(0, x, y, 0) for x in (1, -1) for y in (1, -1)],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_all_eight_orientations(tmp_path: Path, a: int, b: int, c: int, d: int, suffix: str) -> None:
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:32, :48], image[:32, 48:], image[32:, :48] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    matrix = [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30]
+    frames, _ = _read(make_video(tmp_path / f"a{suffix}", [0.0], images=[image], matrix=matrix))
+    shown = frames[0].image
+    assert shown.shape == ((96, 64, 3) if b else (64, 96, 3))
+    for p, q in itertools.product((-1, 1), (-1, 1)):  # a corner from the centre, as stored
+        stored = image[32 + 16 * q, 48 + 24 * p]
+        x, y = a * p + c * q, b * p + d * q  # the same corner, as shown
+        height, width = shown.shape[:2]
+        found = shown[height // 2 + y * height // 4, width // 2 + x * width // 4]
+        assert np.abs(found.astype(int) - stored).max() < 60
+
+
+class _Side(dict):  # type: ignore[type-arg]
+    """Side data of a frame with a display matrix."""
+
+    def __init__(self, matrix: list[int]) -> None:
+        super().__init__(DISPLAYMATRIX=np.array(matrix, np.int32).tobytes())
+
+
+@pytest.mark.parametrize("degrees", [*range(-180, 181, 15)])
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_any_angle_is_rounded_to_the_nearest_quarter(degrees: int, mirror: int) -> None:
+    if degrees % 90 == 45:
+        return  # halfway, where either side is right
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    near = np.deg2rad(90 * round(degrees / 90))
+
+    def frame(cosine: float, sine: float) -> object:
+        matrix = [
+            int(mirror * cosine * ONE),
+            int(mirror * sine * ONE),
+            0,
+            int(-sine * ONE),
+            int(cosine * ONE),
+            0,
+            0,
+            0,
+            1 << 30,
+        ]
+        return type("Frame", (), {"side_data": _Side(matrix)})()
+
+    assert video_files.orientation(frame(cos, sin)) == video_files.orientation(
+        frame(np.cos(near).round(), np.sin(near).round())
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 128), (Fraction(1, 2), 48), (Fraction(100, 1), 96)])
+def test_pixels_become_square(tmp_path: Path, suffix: str, aspect: Fraction, width: int) -> None:
+    circle = np.zeros((64, 96, 3), np.uint8)
+    axes = (round(24 / aspect), 24) if aspect < 2 else (24, 24)
+    cv2.ellipse(circle, (48, 32), axes, 0, 0, 360, (255, 255, 255), cv2.FILLED)
+    frames, _ = _read(make_video(tmp_path / f"a{suffix}", [0.0, 0.04], images=[circle] * 2, aspect=aspect))
+    assert frames[0].image.shape == (64, width, 3)
+    white = frames[0].image[..., 0] > 128
+    rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+    assert np.ptp(rows) == pytest.approx(48, abs=2)
+    assert np.ptp(columns) == pytest.approx(48, abs=3)
+
+
+def test_joined_transport_streams_go_on(tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.ts", [i / 25 for i in range(50)]).read_bytes()
+    (tmp_path / "twice.ts").write_bytes(data * 2)
+    frames, video = _read(tmp_path / "twice.ts")
+    np.testing.assert_allclose([frame.time_s for frame in frames], [i / 25 for i in range(100)], atol=1e-3)
+    assert video.problem is None
+    assert "started again once" in video.notes[0]
+
+
+@pytest.mark.parametrize("jump_s", [7 * 3600, 30 * 3600])
+def test_a_gap_beyond_any_pause_is_a_damaged_stamp(tmp_path: Path, jump_s: float) -> None:
+    times = [i / 25 + (jump_s if i >= 10 else 0) for i in range(20)]
+    frames, video = _read(make_video(tmp_path / "a.mkv", times))
+    np.testing.assert_allclose([frame.time_s for frame in frames], [i / 25 for i in range(20)], atol=1e-3)
+    assert "1 damaged time stamp is replaced" in str(video.problem)
+
+
+def test_a_change_of_size_is_scaled_to_the_first(tmp_path: Path) -> None:
+    small = make_video(tmp_path / "a.ts", [i / 25 for i in range(10)]).read_bytes()
+    images = [noise(i, 160, 128) for i in range(10)]
+    large = make_video(tmp_path / "b.ts", [i / 25 for i in range(10)], images=images).read_bytes()
+    (tmp_path / "both.ts").write_bytes(small + large)
+    frames, _ = _read(tmp_path / "both.ts")
+    assert len(frames) == 20
+    assert {frame.image.shape for frame in frames} == {(64, 96, 3)}
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "a b%20c#.mp4", "ümläut.mp4", "-.mp4", "pipe:0.mp4"])
+def test_names_of_files_are_no_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "a.mp4", [0.0, 0.04]).rename(name)
+    with open_video(name) as video:
+        assert len(list(video)) == 2
+
+
+def test_a_codec_without_a_decoder(tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(data.replace(b"avc1", b"zz9z").replace(b"avcC", b"zz9C"))
+    with pytest.raises(VideoError, match="codec that the installed FFmpeg cannot decode"):
+        open_video(tmp_path / "b.mp4")
+
+
+def test_a_picture_larger_than_any_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_files, "MAX_PIXELS", 1000)
+    frames, video = _read(make_video(tmp_path / "a.mkv"))
+    assert frames == []
+    assert "no frame could be decoded" in str(video.problem)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b.mp4", "x" * 5000])
+def test_names_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(VideoError):
+        open_video(name)
+
+
+def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_files, "ANSWER_S", 0.3)
+    server = socket.create_server(("127.0.0.1", 0))  # the connection waits in its queue
+    with server, pytest.raises(VideoError, match=r"did not answer within 0\.3 s"):
+        open_video(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4")
+
+
+def test_a_server_that_stops_answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_files, "ANSWER_S", 0.5)
+    data = make_video(tmp_path / "a.ts").read_bytes()
+    ended = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        connection.recv(4000)
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 100000000\r\n\r\n" + data)
+        ended.wait(20)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        with open_video(f"http://127.0.0.1:{server.getsockname()[1]}/a.ts") as video:
+            frames = list(video)
+        ended.set()
+        thread.join(5)
+    assert len(frames) > 30
+    assert "reading stopped" in str(video.problem)
