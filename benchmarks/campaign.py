@@ -63,7 +63,7 @@ def pictures() -> dict[str, bytes]:
     exif = Pillow.Exif()
     exif[0x0112] = 6
     moving: dict[str, Any] = {"save_all": True, "append_images": [other, plain], "duration": 80}
-    made = {
+    made: dict[str, tuple[str, Pillow.Image, dict[str, Any]]] = {
         "baseline.jpg": ("JPEG", plain, {"quality": 85}),
         "progressive.jpg": ("JPEG", plain, {"progressive": True}),
         "turned.jpg": ("JPEG", plain, {"exif": exif}),
@@ -91,11 +91,8 @@ def pictures() -> dict[str, bytes]:
         buffer = io.BytesIO()
         source.save(buffer, kind, **options)
         found[name] = buffer.getvalue()
-    for name, pixels in {
-        "16_bits.png": bgr.astype(np.uint16) * 257,
-        "16_bits.tif": bgr.astype(np.uint16) * 257,
-    }.items():
-        found[name] = cv2.imencode(Path(name).suffix, pixels)[1].tobytes()
+    for suffix in (".png", ".tif"):
+        found[f"16_bits{suffix}"] = cv2.imencode(suffix, bgr.astype(np.uint16) * 257)[1].tobytes()
     if cv2.haveImageWriter(".avif"):
         found["plain.avif"] = cv2.imencode(".avif", bgr)[1].tobytes()
     return found
