@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
-import onnxruntime
 
 from canthus.errors import ModelFileError
-from canthus.evaluation.timing import first_line
 from canthus.lookup import require
-from canthus.runtime.sessions import ORT_ERRORS
+from canthus.runtime.sessions import MOST_SECONDS, BoundedSession
+
+SECONDS = 10 * MOST_SECONDS
+"""Longest run for the shapes; it may have a large batch."""
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -102,19 +103,17 @@ def _run_shapes(model: Any, names: list[str], feeds: Mapping[str, np.ndarray], *
     for name in names:
         if name not in present:
             model.graph.output.add(name=name)
-    options = onnxruntime.SessionOptions()
     # Optimization would remove the very tensors that are asked for.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(source.resolve().parent)
+    session = BoundedSession(
+        model.SerializeToString(),
+        source=str(source),
+        threads=1,
+        folder=source.resolve().parent,
+        fixed=False,
+        optimize=False,
+        seconds=SECONDS,
     )
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        arrays = session.run(names, dict(feeds))
-    except ORT_ERRORS as error:
-        raise ModelFileError(f"{source}: cannot be run to count its multiply-adds ({first_line(error)})") from error
+    arrays = session.run(names, dict(feeds))
     return {name: array.shape for name, array in zip(names, arrays, strict=True)}
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-import onnxruntime
 from jaxtyping import Float64
 
 from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import hull_box
 from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.runtime.sessions import ORT_ERRORS, usable_threads
+from canthus.runtime.sessions import MAX_BATCH, MOST_SECONDS, BoundedSession, read_model
 
 FREE_SIDE = 112
 """Height and width of inputs that leave them open."""
@@ -68,30 +67,28 @@ def open_candidate(
     Raises:
         ConfigError: the batch of the model is fixed to another size, an input has an unsupported type, or the model
             does not run on the made-up inputs.
-        ModelFileError: the file is no ONNX model.
+        ModelFileError: the file is no ONNX model, or one that ``onnx_files.check_onnx`` refuses; its weights may be in
+            other files of its folder.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = usable_threads(threads), 1
-    options.log_severity_level = 3
-    content = model if isinstance(model, bytes) else os.fspath(model)
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except ORT_ERRORS as error:
-        raise ModelFileError(f"{name}: ONNX Runtime cannot open it ({first_line(error)})") from error
+    session = BoundedSession(
+        model if isinstance(model, bytes) else read_model(model),
+        source=name,
+        threads=threads,
+        folder=None if isinstance(model, bytes) else Path(model).resolve().parent,
+        fixed=False,
+        seconds=MOST_SECONDS * max(1, batch / MAX_BATCH),
+    )
     given = dict(shapes or {})
     feeds = {
         value.name: _made_up(
             value.type, tuple(given.get(value.name) or fill_shape(value.shape, batch=batch, name=name)), name=name
         )
-        for value in session.get_inputs()
+        for value in session.inputs
     }
     try:
         session.run(None, feeds)
-    except ORT_ERRORS as error:
-        tried = ", ".join(f"{key} {list(array.shape)}" for key, array in feeds.items())
-        raise ConfigError(
-            f"{name}: does not run with made-up inputs {tried} ({first_line(error)}); name their shapes by --shape"
-        ) from error
+    except ModelFileError as error:
+        raise ConfigError(f"{error}. These inputs are made up; name their shapes by --shape") from error
     return Candidate(name, feeds, lambda: session.run(None, feeds))
 
 
@@ -189,12 +186,6 @@ def latency(seconds: Float64[np.ndarray, " n"]) -> Latency:
 def share_of_peak(multiply_adds: int, seconds: float, peak_flops: float) -> float:
     """Floating-point operations per second over ``peak_flops``; a multiply-add is two operations."""
     return 2 * multiply_adds / seconds / peak_flops
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error message; the further lines of ONNX Runtime are about its own source code."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 PICTURE = 240

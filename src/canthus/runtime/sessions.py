@@ -1,9 +1,11 @@
 """Model files opened in ONNX Runtime: landmark networks and face detectors."""
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -17,22 +19,24 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
 from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard
+from canthus.runtime.onnx_files import MOST_BYTES, check_onnx
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NoModel,
-    ort_state.NoSuchFile,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
+    MemoryError,
+    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
-"""Errors of ONNX Runtime for a bad file; they share no base class of their own."""
+"""Errors of ONNX Runtime; they share no base class of their own."""
 
 MAX_BATCH = 32
 """Crops in one run.  More crops are split into several runs to bound the memory."""
+
+MOST_MEMORY = 4 << 30
+"""Bytes that all models of a process may use together for weights and intermediate results."""
+MOST_SECONDS = 120.0
+"""Longest time to open a model, and longest run on ``MAX_BATCH`` crops or one picture."""
+FARTHEST = 1e6
+"""Largest number in an answer of a model, in crops or strides: larger ones are no points, and would overflow."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,16 +99,156 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
     """Content of a model file.
 
     Raises:
-        ModelFileError: the file cannot be read.
+        ModelFileError: the file cannot be read, or has more than ``onnx_files.MOST_BYTES``.
     """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > MOST_BYTES:
+        raise ModelFileError(f"{path}: has more than {MOST_BYTES:,} bytes, expected a smaller model")
+    return data
 
 
-def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
-    """Open a model on the CPU; return the session of ONNX Runtime, and the card as JSON.
+@final
+class BoundedSession:
+    """A session of ONNX Runtime on the CPU, with bounds on what it may read and on its memory and time.
+
+    The file is checked first (``onnx_files.check_onnx``), and is given to ONNX Runtime as bytes.  All sessions share an
+    allocator of ``MOST_MEMORY``.  Opening, and the first run on inputs of each shape, end after ``seconds``.  A later
+    run on the same shapes takes the same steps, because the check refuses loops, and is not watched.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        source: str,
+        threads: int,
+        folder: Path | None = None,
+        fixed: bool = True,
+        optimize: bool = True,
+        seconds: float = MOST_SECONDS,
+    ) -> None:
+        """Check and open a model.
+
+        Args:
+            data: content of the file.
+            source: the file, for errors.
+            threads: threads within one operator, at most ``processors()``.
+            folder: see ``check_onnx``, as for ``fixed``.
+            optimize: let ONNX Runtime join and remove operators.
+            seconds: longest time to open the model, and for one run.
+
+        Raises:
+            ConfigError: ``threads`` is below one.
+            ModelFileError: not an ONNX model, one that the check refuses, or one that takes too much memory or time.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = usable_threads(threads)
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what went wrong is in the exceptions
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        check_onnx(data, source=source, folder=folder, fixed=fixed)
+        _bound_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        self._source, self._seconds, self._seen = source, seconds, set[object]()
+        self._session = self._watched(
+            functools.partial(onnxruntime.InferenceSession, data, options, providers=["CPUExecutionProvider"]),
+            lambda: None,
+            doing="opening it",
+            wrong="is no ONNX model that ONNX Runtime can open",
+        )
+        self.inputs: Sequence[Any] = self._session.get_inputs()
+        self.outputs: Sequence[Any] = self._session.get_outputs()
+        logger.debug("opened %s, %d threads", source, threads)
+
+    def card(self) -> str | None:
+        """The card as JSON; None if the file has none.
+
+        Raises:
+            ModelFileError: the metadata of the file is not UTF-8.
+        """
+        try:
+            metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ModelFileError(f"{self._source}: its metadata is not UTF-8 ({error.reason})") from error
+        return metadata.get(METADATA_KEY)
+
+    def run(self, names: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of these names, or all outputs.
+
+        Raises:
+            ModelFileError: the model does not run on these inputs, or takes too much memory or time.
+        """
+        shapes = tuple((name, array.shape) for name, array in feeds.items())
+        options = onnxruntime.RunOptions()
+        call = functools.partial(self._session.run, names, dict(feeds), options)
+        shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes)
+        outputs: list[np.ndarray]
+        if shapes in self._seen:
+            outputs = self._translated(call, f"cannot be run on {shown}")
+            return outputs
+        outputs = self._watched(
+            call,
+            lambda: setattr(options, "terminate", True),
+            doing=f"one run on {shown}",
+            wrong=f"cannot be run on {shown}",
+        )
+        self._seen.add(shapes)
+        return outputs
+
+    def _watched(self, call: Callable[[], Any], stop: Callable[[], None], *, doing: str, wrong: str) -> Any:
+        """Result of a call in a thread of its own, which is left behind where it takes too long."""
+        results: list[Any] = []
+
+        def work() -> None:
+            try:
+                results.append((self._translated(call, wrong), None))
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                results.append((None, error))
+
+        thread = threading.Thread(target=work, name="canthus-model", daemon=True)
+        thread.start()
+        thread.join(self._seconds)
+        if not results:
+            stop()
+            raise ModelFileError(
+                f"{self._source}: {doing} took more than {self._seconds:g} s; expected a smaller network or input"
+            )
+        value, error = results[0]
+        if error is not None:
+            raise error
+        return value
+
+    def _translated(self, call: Callable[[], Any], wrong: str) -> Any:
+        """Result of a call of ONNX Runtime, whose errors become one line each."""
+        try:
+            return call()
+        except ORT_ERRORS as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, MemoryError) or "arena" in reason or "allocat" in reason:
+                needs = f"needs more than {MOST_MEMORY / 2**30:g} GiB of memory; expected a smaller network or input"
+                raise ModelFileError(f"{self._source}: {needs}") from error
+            raise ModelFileError(f"{self._source}: {wrong} ({reason})") from error
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Give ONNX Runtime one allocator of bounded size for this process, unless the program has set up one."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    with contextlib.suppress(*ORT_ERRORS):
+        onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
+
+
+def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[BoundedSession, str]:
+    """Open a model of canthus on the CPU; return the session and the card as JSON.
 
     Args:
         data: content of the file.
@@ -113,28 +257,16 @@ def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[Any, str]:
 
     Raises:
         ConfigError: ``threads`` is below one.
-        ModelFileError: not an ONNX model, or a model without a card.
+        ModelFileError: see ``BoundedSession``; or a model without a card.
     """
-    threads = usable_threads(threads)
-    if not data:
-        raise ModelFileError(f"{source}: the file is empty, expected an ONNX model")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except ORT_ERRORS as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelFileError(f"{source}: is no ONNX model that ONNX Runtime can open ({reason})") from error
-    metadata = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in metadata:
+    session = BoundedSession(data, source=source, threads=threads)
+    card = session.card()
+    if card is None:
         raise ModelFileError(
             f"{source}: holds no model card (metadata entry {METADATA_KEY!r}), so its scheme and crop are unknown; "
             "make the file with: canthus export CHECKPOINT"
         )
-    logger.debug("opened %s, %d threads", source, threads)
-    return session, metadata[METADATA_KEY]
+    return session, card
 
 
 @final
@@ -174,7 +306,7 @@ class LandmarkSession:
         self.source = source
         self.size_bytes = len(data)
         self._input = _input_name(self._session, ["n", self.card.size, self.card.size, 3], source=source)
-        outputs = self._session.get_outputs()
+        outputs = self._session.outputs
         self._outputs = [_output_name(outputs, "points", ["n", self.scheme.count, 2], source=source)]
         if any(value.name == "spread" for value in outputs):
             self._outputs.append(_output_name(outputs, "spread", ["n", self.scheme.count], source=source))
@@ -215,18 +347,30 @@ class LandmarkSession:
 
         Args:
             crops: RGB squares of ``card.size`` pixels; n may be 0.
+
+        Raises:
+            ModelFileError: the model fails on the crops, or its answer has another shape or is not finite.
+            TypeError: ``crops`` is no array of bytes.
+            ValueError: its shape is another.
         """
+        check_crops(crops, self.card.size)
         count = self.scheme.count
-        runs = [
-            self._session.run(self._outputs, {self._input: crops[first : first + MAX_BATCH]})
-            for first in range(0, len(crops), MAX_BATCH)
-        ] or [[np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)]]
+        runs = [self._run(crops[first : first + MAX_BATCH]) for first in range(0, len(crops), MAX_BATCH)] or [
+            [np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)]
+        ]
         outputs = runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
         points = unit_to_pixels(outputs[0], self.card.size)
         if not self.tells_spread:
             return Answer(points)
         calibration, spread = self.card.calibration, outputs[1]
         return Answer(points, spread, calibration.scores(spread, margin=self.card.margin) if calibration else None)
+
+    def _run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> list[np.ndarray]:
+        outputs = self._session.run(self._outputs, {self._input: crops})
+        shape = (len(crops), self.scheme.count, 2)
+        for name, values in zip(self._outputs, outputs, strict=True):
+            check_answer(values, shape[:2] if name == "spread" else shape, name=name, source=self.source)
+        return outputs
 
 
 @final
@@ -245,7 +389,7 @@ class DetectorSession:
         self.source = source
         self.size_bytes = len(data)
         self._input = _input_name(self._session, ["n", "h", "w", 3], source=source)
-        self._output = _output_name(self._session.get_outputs(), "faces", ["n", "cells", ROW], source=source)
+        self._output = _output_name(self._session.outputs, "faces", ["n", "cells", ROW], source=source)
 
     @staticmethod
     def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "DetectorSession":
@@ -258,9 +402,55 @@ class DetectorSession:
 
         Args:
             images: RGB; both sides are multiples of the largest stride.
+
+        Raises:
+            ModelFileError: the model fails on the pictures, or its answer has another shape or is not finite.
+            TypeError: ``images`` is no array of bytes.
+            ValueError: its shape is another.
         """
-        outputs: Float32[np.ndarray, "n cells 15"] = self._session.run([self._output], {self._input: images})[0]
+        _check_bytes(images, "pictures", "(n, h, w, 3)")
+        if images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(f"Expected pictures of the shape (n, h, w, 3), found {images.shape}")
+        outputs = self._session.run([self._output], {self._input: images})[0]
+        count, height, width = images.shape[:3]
+        cells = sum((height // stride) * (width // stride) for stride in self.card.strides)
+        check_answer(outputs, (count, cells, ROW), name=self._output, source=self.source)
         return outputs
+
+
+def check_crops(crops: Any, size: int) -> None:
+    """Refuse what is no ``uint8`` array of the shape ``(n, size, size, 3)``.
+
+    Raises:
+        TypeError: it is no array, or one of another type.
+        ValueError: its shape is another.
+    """
+    shape = f"(n, {size}, {size}, 3)"
+    _check_bytes(crops, "crops", shape)
+    if crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+        raise ValueError(f"Expected crops of the shape {shape}, found {crops.shape}")
+
+
+def _check_bytes(value: object, what: str, shape: str) -> None:
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
+        found = f"one of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"Expected a numpy array of uint8 {what}, shape {shape}, found {found}")
+
+
+def check_answer(values: np.ndarray, shape: tuple[int, ...], *, name: str, source: str) -> None:
+    """Refuse an answer of another shape, or one with numbers that are not finite or beyond ``FARTHEST``.
+
+    Raises:
+        ModelFileError: the answer is refused.
+    """
+    if values.shape != shape:
+        raise ModelFileError(f"{source}: its output {name!r} has the shape {values.shape}, expected {shape}")
+    # NaN passes through min and max, and fails both comparisons.
+    if not (values.min(initial=0) >= -FARTHEST and values.max(initial=0) <= FARTHEST):
+        raise ModelFileError(
+            f"{source}: its output {name!r} holds numbers that are not finite, or above {FARTHEST:g}; the file is "
+            "damaged, or its training failed"
+        )
 
 
 def _content(model: str | os.PathLike[str] | bytes, kind: str) -> tuple[bytes, str]:
@@ -271,9 +461,9 @@ def _content(model: str | os.PathLike[str] | bytes, kind: str) -> tuple[bytes, s
     return read_model(path), os.fspath(path)
 
 
-def _input_name(session: Any, shape: Sequence[int | str], *, source: str) -> str:
+def _input_name(session: BoundedSession, shape: Sequence[int | str], *, source: str) -> str:
     """Name of the only input, which takes bytes of this shape."""
-    inputs = session.get_inputs()
+    inputs = session.inputs
     if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and _fits(inputs[0].shape, shape):
         return str(inputs[0].name)
     raise ModelFileError(f"{source}: expected one input, tensor(uint8) {_shown(shape)}; found {_described(inputs)}")

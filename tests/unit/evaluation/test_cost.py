@@ -121,12 +121,12 @@ def test_other_bytes_are_no_model(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
     with pytest.raises(ModelFileError, match="not an ONNX file"):
         read_graph(tmp_path / "m.onnx")
-    with pytest.raises(ModelFileError, match="m: ONNX Runtime cannot open it"):
+    with pytest.raises(ModelFileError, match="m: .*ONNX model"):
         open_candidate(tmp_path / "m.onnx", name="m", threads=1)
 
 
 def test_inputs_that_do_not_fit_are_no_count(small_network: Path) -> None:
-    with pytest.raises(ModelFileError, match="cannot be run to count its multiply-adds"):
+    with pytest.raises(ModelFileError, match="cannot be run on x"):
         count_graph(small_network, {"x": zeros(1, 4, 20, 30)})
 
 
