@@ -9,10 +9,14 @@ from canthus.errors import ConfigError, MissingExtraError
 
 T = TypeVar("T")
 
+LONGEST_SHOWN = 100
+"""Characters of an unknown name that are compared and shown; a file may hold a million."""
+
 
 def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
     """Error for an unknown name; it suggests the nearest known one."""
     names = sorted(known)
+    name = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
     nearest = get_close_matches(name, names, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

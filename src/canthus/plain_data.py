@@ -1,6 +1,8 @@
 """Build checked dataclasses from plain data, such as parsed TOML or JSON: recipes and model cards."""
 
+import json
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import PurePosixPath, PureWindowsPath
@@ -35,6 +37,31 @@ def checked_name(name: str, *, what: str, error: type[CanthusError] = ConfigErro
             f"characters, of at most {LONGEST_NAME} bytes"
         )
     return name
+
+
+def json_table(text: str, *, source: str, error: type[CanthusError] = ConfigError) -> dict[str, Any]:
+    """Read a JSON object whose numbers are all finite.
+
+    Args:
+        source: what is read, for error messages, such as ``m.onnx: the model card``.
+        error: class of the errors that are raised.
+
+    Raises:
+        CanthusError: not JSON, nested too deep, NaN or Infinity, or not an object; of the class ``error``.
+    """
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as too_deep:
+        raise error(f"{source} is nested too deep to be read") from too_deep
+    except ValueError as wrong:  # a JSONDecodeError is one
+        raise error(f"{source} is not JSON ({wrong})") from wrong
+    if not isinstance(values, dict):
+        raise error(f"{source} is not a JSON object")
+    return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def from_values(
@@ -99,10 +126,17 @@ def _converted(kind: Any, value: Any, name: str) -> Any:
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _converted(inner[1], item, f"{name}.{key}") for key, item in value.items()}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _as_float(value, name)
     if kind is Any or (isinstance(kind, type) and type(value) is kind):
         return value
-    raise ConfigError(f"The field {name!r} must be {_kind_name(kind)}, not {value!r}")
+    raise ConfigError(f"The field {name!r} must be {_kind_name(kind)}, not {reprlib.repr(value)}")
+
+
+def _as_float(value: float, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"The field {name!r} must be a number below 1e308, not {reprlib.repr(value)}") from error
 
 
 def _kind_name(kind: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, final
@@ -9,12 +10,22 @@ from typing import Any, TypeVar, final
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from canthus.errors import ModelFileError
-from canthus.plain_data import from_values, to_values
+from canthus.errors import ConfigError, ModelFileError, printable
+from canthus.plain_data import from_values, json_table, to_values
 from canthus.schemes import Scheme, find_scheme
 
 ROW = 15
 """Numbers in a cell of a detector: logit of the score, dx, dy, log width, log height, x and y of five points."""
+
+
+MARGINS = (0.1, 100.0)
+"""Smallest and largest margin of a crop: ten times smaller and a hundred times larger than the face."""
+MOST_SIDE = 2048
+"""Largest side of a crop in pixels; a batch of 32 such crops is 400 MB."""
+MOST_DETECTOR_SIDE = 16_384
+MOST_STRIDE = 1024
+MOST_COUNT = 10**18
+"""Largest count, and largest measured number."""
 
 
 @final
@@ -31,6 +42,9 @@ class Quantization:
         kept: names of the layers that stay in float.
         checked_on: ``dataset/split`` on which int8 and float were compared.
         float_nme_ion: error of the float model there, a fraction; the error of the int8 model is in the metrics.
+
+    Raises:
+        ModelFileError: a number is out of range.
     """
 
     method: str
@@ -41,6 +55,12 @@ class Quantization:
     kept: tuple[str, ...]
     checked_on: str
     float_nme_ion: float
+
+    def __post_init__(self) -> None:
+        _check_range("crops", self.crops, 0, MOST_COUNT)
+        _check_range("seed", self.seed, -MOST_COUNT, MOST_COUNT)
+        _check_range("weight_bits", self.weight_bits, 1, 8)
+        _check_range("float_nme_ion", self.float_nme_ion, 0, MOST_COUNT)
 
     def describe(self) -> str:
         """The quantization in one line."""
@@ -84,7 +104,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         values = (self.tolerance, self.slope, self.offset)
-        if not all(math.isfinite(v) for v in values) or min(values[:2]) <= 0:
+        if not all(abs(v) <= MOST_COUNT for v in values) or min(values[:2]) <= 0:
             raise ModelFileError(
                 f"A calibration needs a positive tolerance and slope and a finite offset; found {values}"
             )
@@ -158,6 +178,8 @@ METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
 OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "multiply_adds")
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
+MOST_TEXT = 1_000_000
+"""Characters of the longest card."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
 KINDS = {LANDMARKS: "a landmark model (for --model)", DETECTOR: "a face detector (for --detector)"}
@@ -186,7 +208,8 @@ class ModelCard:
         face_calibration: how confidence of points becomes confidence of the face; None if the model gives none.
 
     Raises:
-        ModelFileError: a count is negative.
+        ModelFileError: the size is outside 1 to ``MOST_SIDE``, the margin outside ``MARGINS``, or another number out of
+            range.
     """
 
     name: str
@@ -205,7 +228,9 @@ class ModelCard:
     face_calibration: FaceCalibration | None = None
 
     def __post_init__(self) -> None:
-        _check_counts(self.parameters, self.multiply_adds)
+        _check_range("size", self.size, 1, MOST_SIDE)
+        _check_range("margin", self.margin, *MARGINS)
+        _check_numbers(self)
 
     def find_scheme(self) -> Scheme:
         """The point scheme."""
@@ -238,7 +263,8 @@ class DetectorCard:
         multiply_adds: of one picture of 640 x 480 pixels; None if the export did not count them.
 
     Raises:
-        ModelFileError: a stride or the size is below 1, the score is outside [0, 1], or a count is negative.
+        ModelFileError: a stride is outside 1 to ``MOST_STRIDE``, the size outside 1 to ``MOST_DETECTOR_SIDE``, the
+            score outside [0, 1], or another number out of range.
     """
 
     name: str
@@ -255,13 +281,13 @@ class DetectorCard:
     multiply_adds: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.strides, default=0) < 1:
-            raise ModelFileError(f"the strides are {list(self.strides)}, expected numbers of pixels such as 8")
-        if self.size < 1:
-            raise ModelFileError(f"the size is {self.size}, expected a number of pixels")
-        if not 0 <= self.score <= 1:
-            raise ModelFileError(f"the score is {self.score:g}, expected a number from 0 to 1")
-        _check_counts(self.parameters, self.multiply_adds)
+        if not 1 <= len(self.strides) <= 16 or not all(1 <= stride <= MOST_STRIDE for stride in self.strides):
+            raise ModelFileError(
+                f"the strides are {reprlib.repr(list(self.strides))}, expected up to 16 numbers of pixels such as 8"
+            )
+        _check_range("size", self.size, 1, MOST_DETECTOR_SIDE)
+        _check_range("score", self.score, 0, 1)
+        _check_numbers(self)
 
     def to_json(self) -> str:
         """The card as JSON."""
@@ -286,18 +312,26 @@ def card_kind(text: str, *, source: str) -> str:
     Raises:
         ModelFileError: not JSON.
     """
-    return str(_json_object(text, source=source).get("kind", LANDMARKS))
+    return str(_card_values(text, source=source).get("kind", LANDMARKS))
 
 
 def _read_card(cls: type[Card], text: str, *, kind: str, source: str) -> Card:
-    values = _json_object(text, source=source)
+    values = _card_values(text, source=source)
     found = values.get("kind", LANDMARKS)
     if found != kind:
-        what = KINDS.get(found, f"of the unknown kind {found!r}")
+        what = (
+            KINDS[found] if isinstance(found, str) and found in KINDS else f"of the unknown kind {reprlib.repr(found)}"
+        )
         raise ModelFileError(f"{source}: is {what}, expected {KINDS[kind]}")
     if kind == LANDMARKS:
         values.pop("kind", None)
-    return from_values(cls, values, source=f"{source}: model card", error=ModelFileError)
+    card = from_values(cls, values, source=f"{source}: model card", error=ModelFileError)
+    if isinstance(card, ModelCard):
+        try:
+            card.find_scheme()
+        except ConfigError as error:
+            raise ModelFileError(f"{source}: model card: {error}") from error
+    return card
 
 
 def _card_json(card: ModelCard | DetectorCard) -> str:
@@ -305,16 +339,32 @@ def _card_json(card: ModelCard | DetectorCard) -> str:
     return json.dumps({k: v for k, v in values.items() if v is not None or k not in OPTIONAL}, indent=1)
 
 
-def _check_counts(*counts: int | None) -> None:
-    if any(count is not None and count < 0 for count in counts):
-        raise ModelFileError(f"parameters and multiply_adds are {counts}, expected numbers of 0 or more")
-
-
-def _json_object(text: str, *, source: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelFileError(f"{source}: the model card is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelFileError(f"{source}: the model card is not a JSON object")
+def _card_values(text: str, *, source: str) -> dict[str, Any]:
+    """The values of a card, with its texts fit for any terminal."""
+    if len(text) > MOST_TEXT:
+        raise ModelFileError(f"{source}: the model card has {len(text)} characters, expected {MOST_TEXT} at most")
+    values: dict[str, Any] = _shown(json_table(text, source=f"{source}: the model card", error=ModelFileError))
     return values
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _shown(entry) for key, entry in value.items()}
+    return [_shown(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _check_numbers(card: ModelCard | DetectorCard) -> None:
+    """Check what the cards of both kinds have: counts and metrics."""
+    for name in ("parameters", "multiply_adds"):
+        if getattr(card, name) is not None:
+            _check_range(name, getattr(card, name), 0, MOST_COUNT)
+    for name, value in card.metrics.items():
+        _check_range(f"metric {name}", value, -MOST_COUNT, MOST_COUNT)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        found = f"{value:g}" if abs(value) < MOST_COUNT**2 else reprlib.repr(value)
+        raise ModelFileError(f"the {name} is {found}, expected a number from {low:g} to {high:g}")

@@ -5,7 +5,7 @@ x + iy, so that rotation and scale are one complex factor.
 """
 
 import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,12 +14,18 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Complex64, Float32, Int16, Int64, UInt8
 
-from canthus.errors import ModelFileError
+from canthus.errors import ConfigError, DataError, ModelFileError
+from canthus.files import read_arrays, written
 from canthus.runtime.cards import ModelCard
-from canthus.runtime.sessions import Answer
+from canthus.runtime.sessions import FARTHEST, Answer, check_answer, check_crops
 
 FORMAT = 1
 """Version of the file's layout."""
+
+MOST_BYTES = 1 << 28
+"""Bytes of all arrays of a cascade in its file; in memory they take four times as much."""
+MOST_FEATURES = 12
+"""Features of the largest fern, which has two to that power cells."""
 
 _CROPS_AT_ONCE = 16
 
@@ -78,9 +84,18 @@ class EsrModel:
         self.size_bytes = size_bytes
 
     def answer(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Answer:
-        """Points of each crop, a square of ``card.size`` pixels: the median over the starts; n may be 0."""
+        """Points of each crop, a square of ``card.size`` pixels: the median over the starts; n may be 0.
+
+        Raises:
+            ModelFileError: a point is not finite.
+            TypeError: ``crops`` is no array of bytes.
+            ValueError: its shape is another.
+        """
+        check_crops(crops, self.card.size)
         parts = [self._points(crops[i : i + _CROPS_AT_ONCE]) for i in range(0, len(crops), _CROPS_AT_ONCE)]
-        return Answer(np.concatenate(parts) if parts else np.zeros((0, self.scheme.count, 2), np.float32))
+        points = np.concatenate(parts) if parts else np.zeros((0, self.scheme.count, 2), np.float32)
+        check_answer(points, (len(crops), self.scheme.count, 2), name="points", source=self.card.name)
+        return Answer(points)
 
     def _points(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Float32[np.ndarray, "n k 2"]:
         pictures = np.stack([grey(crop) for crop in crops])
@@ -96,9 +111,15 @@ class EsrModel:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write card and arrays to an ``.npz`` file, without pickle; movements are stored in half precision.
 
+        An earlier file is replaced when the new one is complete.
+
         Raises:
-            ModelFileError: the file cannot be written.
+            ConfigError: the name does not end in ``.npz``.
+            OutputError: the file cannot be written.
         """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise ConfigError(f"{path}: expected a name that ends in .npz")
         arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "card": np.array(self.card.to_json())}
         arrays |= {"mean": self.shapes.mean, "starts": self.shapes.starts, "stages": np.array(len(self.stages))}
         for number, stage in enumerate(self.stages):
@@ -106,12 +127,8 @@ class EsrModel:
             outputs = values["outputs"]
             values["outputs"] = np.stack([outputs.real, outputs.imag], axis=-1).astype(np.float16)
             arrays |= {f"{name}_{number}": value for name, value in values.items()}
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stub takes them for its own flag
-        except OSError as error:
-            raise ModelFileError(f"{path}: cannot be written ({error.strerror})") from error
+        with written(path) as aside:
+            np.savez_compressed(aside, **arrays)  # type: ignore[arg-type]  # its stub takes them for its own flag
         return path
 
     @staticmethod
@@ -119,28 +136,73 @@ class EsrModel:
         """Read a file that ``save`` wrote.
 
         Raises:
-            ModelFileError: the file is missing, damaged, or was not written by ``save``.
+            ModelFileError: the file is missing or damaged, was not written by ``save``, or holds more than
+                ``MOST_BYTES``.
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return _read(dict(file), path)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelFileError(f"{path}: not a cascade written by 'canthus fit' ({error})") from error
+            return _read(read_arrays(path, max_bytes=MOST_BYTES), path)
+        except (DataError, ValueError, KeyError) as error:
+            reason = f"no array {error}" if isinstance(error, KeyError) else str(error).removeprefix(f"{path}: ")
+            raise ModelFileError(f"{path}: not a cascade written by 'canthus fit' ({reason})") from error
 
 
-def _read(arrays: dict[str, Any], path: Path) -> EsrModel:
-    if int(arrays["format"]) != FORMAT:
-        raise ValueError(f"format {arrays['format']}, expected {FORMAT}")
-    stages = []
-    for number in range(int(arrays["stages"])):
-        values = {name: arrays[f"{name}_{number}"] for name in EsrStage.__dataclass_fields__}
-        parts = values["outputs"].astype(np.float32)
-        values["outputs"] = (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
-        stages.append(EsrStage(**values))
-    card = ModelCard.from_json(str(arrays["card"]), source=str(path))
-    shapes = EsrShapes(arrays["mean"], arrays["starts"])
-    return EsrModel(card, shapes, tuple(stages), size_bytes=path.stat().st_size)
+def _read(arrays: Mapping[str, np.ndarray], path: Path) -> EsrModel:
+    version, count = (int(_array(arrays, name, "i", ())) for name in ("format", "stages"))
+    if version != FORMAT:
+        raise ValueError(f"format {version}, expected {FORMAT}")
+    card = ModelCard.from_json(str(_array(arrays, "card", "U", ())), source=str(path))
+    points = card.find_scheme().count
+    shapes = EsrShapes(_array(arrays, "mean", "c", (points,)), _array(arrays, "starts", "c", (None, points)))
+    if len(shapes.starts) == 0 or np.ptp(shapes.mean.real) + np.ptp(shapes.mean.imag) == 0:
+        raise ValueError("no starts, or a mean shape without extent")
+    if not 0 <= count <= len(arrays):
+        raise ValueError(f"{count} stages in {len(arrays)} arrays")
+    stages = tuple(_stage(arrays, number, points) for number in range(count))
+    return EsrModel(card, shapes, stages, size_bytes=path.stat().st_size)
+
+
+def _stage(arrays: Mapping[str, np.ndarray], number: int, points: int) -> EsrStage:
+    """A stage whose indices all lie inside the arrays that they point into.
+
+    Raises:
+        KeyError, ValueError: an array is missing, or is not what a stage needs.
+    """
+    near = _array(arrays, f"near_{number}", "i", (None,))
+    first = _array(arrays, f"first_{number}", "i", (None, None))
+    ferns, features = first.shape
+    second = _array(arrays, f"second_{number}", "i", (ferns, features))
+    if features > MOST_FEATURES:
+        raise ValueError(f"ferns of {features} features, expected {MOST_FEATURES} at most")
+    for indices, end in ((near, points), (first, len(near)), (second, len(near))):
+        if indices.size and not (indices.min() >= 0 and indices.max() < end):
+            raise ValueError(f"an index of stage {number} beyond the {end} that there are")
+    parts = _array(arrays, f"outputs_{number}", "f", (ferns, 2**features, points, 2)).astype(np.float32)
+    return EsrStage(
+        near=near.astype(np.int16),
+        offsets=_array(arrays, f"offsets_{number}", "c", (len(near),)).astype(np.complex64),
+        first=first.astype(np.int16),
+        second=second.astype(np.int16),
+        thresholds=_array(arrays, f"thresholds_{number}", "f", (ferns, features)).astype(np.float32),
+        outputs=(parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64),
+    )
+
+
+def _array(arrays: Mapping[str, np.ndarray], name: str, kind: str, shape: tuple[int | None, ...]) -> Any:
+    """An array of this kind of numbers, all finite; None stands for any side.
+
+    Raises:
+        KeyError: there is no such array.
+        ValueError: it has another kind or shape, or numbers that are not finite or too large.
+    """
+    values = arrays[name]
+    fits = values.ndim == len(shape) and all(s in (None, side) for s, side in zip(shape, values.shape, strict=True))
+    if values.dtype.kind != kind or not fits:
+        wanted = f"({', '.join('any' if side is None else str(side) for side in shape)})"
+        raise ValueError(f"{name} is {values.dtype} of shape {values.shape}, expected kind {kind!r} of shape {wanted}")
+    if kind in "fc" and not float(np.abs(values).max(initial=0)) <= FARTHEST:  # NaN passes through max
+        raise ValueError(f"{name} holds numbers that are not finite, or above {FARTHEST:g}")
+    return values
 
 
 def grey(crop: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarray, "s s"]:

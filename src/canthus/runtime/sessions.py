@@ -24,9 +24,11 @@ from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
     MemoryError,
+    RuntimeError,
+    ValueError,
     *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
-"""Errors of ONNX Runtime; they share no base class of their own."""
+"""Errors of ONNX Runtime for a bad file; its own share no base class."""
 
 MAX_BATCH = 32
 """Crops in one run.  More crops are split into several runs to bound the memory."""
@@ -158,7 +160,10 @@ class BoundedSession:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._source, self._seconds, self._seen = source, seconds, set[object]()
         self._session = self._watched(
-            functools.partial(onnxruntime.InferenceSession, data, options, providers=["CPUExecutionProvider"]),
+            # Without its fallback, which prints and tries the same once more.
+            functools.partial(
+                onnxruntime.InferenceSession, data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            ),
             lambda: None,
             doing="opening it",
             wrong="is no ONNX model that ONNX Runtime can open",
