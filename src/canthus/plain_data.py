@@ -149,6 +149,10 @@ def _kind_name(kind: Any) -> str:
     return names.get(origin or kind, str(kind))
 
 
+LARGEST = 1e300
+"""Largest number that a setting may be; a whole number of a file may have thousands of digits."""
+
+
 @final
 @dataclass(frozen=True)
 class Range:
@@ -185,10 +189,11 @@ def check_ranges(values: Any, **ranges: Range) -> None:
     """
     for field in fields(values):
         for name, number in _numbers(field.name, getattr(values, field.name)):
-            if not math.isfinite(number):
-                raise ConfigError(f"The setting {name} is {number:g}; expected a finite number")
+            shown = reprlib.repr(number) if abs(number) > LARGEST else f"{number:g}"  # of long whole numbers, the ends
+            if not abs(number) <= LARGEST:
+                raise ConfigError(f"The setting {name} is {shown}; expected a finite number")
             if number not in (allowed := ranges.get(field.name, Range())):
-                raise ConfigError(f"The setting {name} is {number:g}; expected {allowed}")
+                raise ConfigError(f"The setting {name} is {shown}; expected {allowed}")
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -11,21 +11,22 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from canthus.errors import ConfigError, ModelFileError, printable
-from canthus.plain_data import from_values, json_table, to_values
+from canthus.plain_data import CHANCE, NOT_NEGATIVE, Range, check_ranges, from_values, json_table, to_values
 from canthus.schemes import Scheme, find_scheme
 
 ROW = 15
 """Numbers in a cell of a detector: logit of the score, dx, dy, log width, log height, x and y of five points."""
 
 
-MARGINS = (0.1, 100.0)
-"""Smallest and largest margin of a crop: ten times smaller and a hundred times larger than the face."""
-MOST_SIDE = 2048
-"""Largest side of a crop in pixels; a batch of 32 such crops is 400 MB."""
-MOST_DETECTOR_SIDE = 16_384
-MOST_STRIDE = 1024
-MOST_COUNT = 10**18
-"""Largest count, and largest measured number."""
+MARGINS = Range(0.1, 100)
+"""Margins of crops: ten times smaller and a hundred times larger than the face."""
+SIDES = Range(1, 2048)
+"""Sides of crops in pixels; a batch of 32 crops of the largest is 400 MB."""
+DETECTOR_SIDES = Range(1, 16_384)
+STRIDES = Range(1, 1024)
+MOST_STRIDES = 16
+COUNTS = Range(0, 1e18)
+CALIBRATIONS = Range(0, 1e6, open=True)
 
 
 @final
@@ -57,10 +58,7 @@ class Quantization:
     float_nme_ion: float
 
     def __post_init__(self) -> None:
-        _check_range("crops", self.crops, 0, MOST_COUNT)
-        _check_range("seed", self.seed, -MOST_COUNT, MOST_COUNT)
-        _check_range("weight_bits", self.weight_bits, 1, 8)
-        _check_range("float_nme_ion", self.float_nme_ion, 0, MOST_COUNT)
+        _check_ranges(self, crops=COUNTS, seed=COUNTS, weight_bits=Range(1, 8), float_nme_ion=NOT_NEGATIVE)
 
     def describe(self) -> str:
         """The quantization in one line."""
@@ -103,11 +101,9 @@ class Calibration:
     offset: float
 
     def __post_init__(self) -> None:
-        values = (self.tolerance, self.slope, self.offset)
-        if not all(abs(v) <= MOST_COUNT for v in values) or min(values[:2]) <= 0:
-            raise ModelFileError(
-                f"A calibration needs a positive tolerance and slope and a finite offset; found {values}"
-            )
+        _check_ranges(
+            self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=Range(-CALIBRATIONS.most, CALIBRATIONS.most)
+        )
 
     def scores(self, spread: Float32[np.ndarray, "n k"], *, margin: float) -> Float32[np.ndarray, "n k"]:
         """Confidence of points in [0, 1].
@@ -180,6 +176,8 @@ OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "mu
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 MOST_TEXT = 1_000_000
 """Characters of the longest card."""
+MOST_DEPTH = 8
+"""Tables and lists inside each other in a card; those of canthus have three."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
 KINDS = {LANDMARKS: "a landmark model (for --model)", DETECTOR: "a face detector (for --detector)"}
@@ -208,8 +206,7 @@ class ModelCard:
         face_calibration: how confidence of points becomes confidence of the face; None if the model gives none.
 
     Raises:
-        ModelFileError: the size is outside 1 to ``MOST_SIDE``, the margin outside ``MARGINS``, or another number out of
-            range.
+        ModelFileError: the size is outside ``SIDES``, the margin outside ``MARGINS``, or another number out of range.
     """
 
     name: str
@@ -228,9 +225,7 @@ class ModelCard:
     face_calibration: FaceCalibration | None = None
 
     def __post_init__(self) -> None:
-        _check_range("size", self.size, 1, MOST_SIDE)
-        _check_range("margin", self.margin, *MARGINS)
-        _check_numbers(self)
+        _check_ranges(self, size=SIDES, margin=MARGINS, parameters=COUNTS, multiply_adds=COUNTS)
 
     def find_scheme(self) -> Scheme:
         """The point scheme."""
@@ -263,8 +258,8 @@ class DetectorCard:
         multiply_adds: of one picture of 640 x 480 pixels; None if the export did not count them.
 
     Raises:
-        ModelFileError: a stride is outside 1 to ``MOST_STRIDE``, the size outside 1 to ``MOST_DETECTOR_SIDE``, the
-            score outside [0, 1], or another number out of range.
+        ModelFileError: a stride is outside ``STRIDES``, the size outside ``DETECTOR_SIDES``, the score outside [0, 1],
+            or another number out of range.
     """
 
     name: str
@@ -281,13 +276,11 @@ class DetectorCard:
     multiply_adds: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.strides) <= 16 or not all(1 <= stride <= MOST_STRIDE for stride in self.strides):
+        if not 1 <= len(self.strides) <= MOST_STRIDES:
             raise ModelFileError(
-                f"the strides are {reprlib.repr(list(self.strides))}, expected up to 16 numbers of pixels such as 8"
+                f"There are {len(self.strides)} strides; expected 1 to {MOST_STRIDES}, such as 8, 16, 32"
             )
-        _check_range("size", self.size, 1, MOST_DETECTOR_SIDE)
-        _check_range("score", self.score, 0, 1)
-        _check_numbers(self)
+        _check_ranges(self, strides=STRIDES, size=DETECTOR_SIDES, score=CHANCE, parameters=COUNTS, multiply_adds=COUNTS)
 
     def to_json(self) -> str:
         """The card as JSON."""
@@ -343,28 +336,23 @@ def _card_values(text: str, *, source: str) -> dict[str, Any]:
     """The values of a card, with its texts fit for any terminal."""
     if len(text) > MOST_TEXT:
         raise ModelFileError(f"{source}: the model card has {len(text)} characters, expected {MOST_TEXT} at most")
-    values: dict[str, Any] = _shown(json_table(text, source=f"{source}: the model card", error=ModelFileError))
+    values: dict[str, Any] = _shown(json_table(text, source=f"{source}: the model card", error=ModelFileError), source)
     return values
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, source: str, depth: int = 0) -> Any:
+    """The value with each text in it printable."""
+    if depth > MOST_DEPTH:
+        raise ModelFileError(f"{source}: the model card is nested too deep to be read")
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {printable(key): _shown(entry) for key, entry in value.items()}
-    return [_shown(entry) for entry in value] if isinstance(value, list) else value
+        return {printable(key): _shown(entry, source, depth + 1) for key, entry in value.items()}
+    return [_shown(entry, source, depth + 1) for entry in value] if isinstance(value, list) else value
 
 
-def _check_numbers(card: ModelCard | DetectorCard) -> None:
-    """Check what the cards of both kinds have: counts and metrics."""
-    for name in ("parameters", "multiply_adds"):
-        if getattr(card, name) is not None:
-            _check_range(name, getattr(card, name), 0, MOST_COUNT)
-    for name, value in card.metrics.items():
-        _check_range(f"metric {name}", value, -MOST_COUNT, MOST_COUNT)
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        found = f"{value:g}" if abs(value) < MOST_COUNT**2 else reprlib.repr(value)
-        raise ModelFileError(f"the {name} is {found}, expected a number from {low:g} to {high:g}")
+def _check_ranges(values: Quantization | Calibration | ModelCard | DetectorCard, **ranges: Range) -> None:
+    try:
+        check_ranges(values, **ranges)
+    except ConfigError as error:
+        raise ModelFileError(str(error)) from error

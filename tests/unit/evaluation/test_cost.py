@@ -222,7 +222,9 @@ def test_texts_cannot_be_made_up(tmp_path: Path) -> None:
 
 
 def test_inputs_that_do_not_run_ask_for_shapes(small_network: Path) -> None:
-    with pytest.raises(ConfigError, match=r"does not run with made-up inputs x \[1, 5, 8, 8\].*--shape"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be run on x \[1, 5, 8, 8\].*are made up; name their shapes by --shape"
+    ):
         open_candidate(small_network, name="m", threads=1, shapes={"x": (1, 5, 8, 8)})
 
 

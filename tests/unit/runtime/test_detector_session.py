@@ -80,11 +80,11 @@ def test_detectors_and_landmark_models_are_not_taken_for_each_other(tiny_model: 
             json.dumps({"kind": "detector", "name": "x"}),
             r"Missing: architecture \(text\), strides \(a list\), size",
         ),
-        (card_with(strides=[]), r"strides are \[\]"),
-        (card_with(strides=[8, 0]), r"strides are \[8, 0\]"),
+        (card_with(strides=[]), "There are 0 strides; expected 1 to 16"),
+        (card_with(strides=[8, 0]), r"strides\.1 is 0; expected 1 to 1024"),
         (card_with(strides=8), "'strides' must be a list, not 8"),
         (card_with(size=True), "'size' must be a whole number, not True"),
-        (card_with(score=50), "score is 50, expected a number from 0 to 1"),
+        (card_with(score=50), "score is 50; expected 0 to 1"),
     ],
 )
 def test_cards_that_are_no_detectors_are_refused(tmp_path: Path, metadata: str, reason: str) -> None:
