@@ -733,9 +733,9 @@ def test_an_archive_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:
     ):
         for _ in range(300):
             entry.write(bytes(1_000_000))
-    with pytest.raises(ModelFileError, match=r"1 arrays of 300,000,000 bytes, expected 10000 of 268,435,456 at most"):
+    with pytest.raises(ModelFileError, match=r"would take 300,000,000 bytes, 268,435,456 are allowed"):
         open_model(tmp_path / "bomb.npz")
-    with pytest.raises(ModelFileError, match=r"mean.npy: shape \(1000000000,\) of float64 in \d+ bytes"):
+    with pytest.raises(ModelFileError, match=r"mean.npy: promises 1,000,000,000 numbers"):
         open_model(tmp_path / "promise.npz")
 
 
