@@ -75,3 +75,29 @@ def write_small_cascade(path: Path) -> Path:
     """A cascade of no stages: its answer is the middle of its starts."""
     shape = (np.linspace(8, 24, 68) * (1 + 1j)).astype(np.complex64)
     return EsrModel(small_card(), EsrShapes(shape, np.stack([shape, shape])), ()).save(path)
+
+
+def cascade_with_card(path: Path, card: bytes) -> Path:
+    """A cascade of no stages with this card; bytes that are no UTF-8 become surrogates, as numpy holds text."""
+    shape = (np.linspace(8, 24, 68) * (1 + 1j)).astype(np.complex64)
+    text = np.array(card.decode("utf-8", "surrogateescape"))
+    np.savez(path, format=np.array(1), card=text, mean=shape, starts=np.stack([shape, shape]), stages=np.array(0))
+    return path
+
+
+def with_card(path: Path, card: bytes) -> Path:
+    """Put other bytes in place of the card of an ONNX file."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    key = METADATA_KEY.encode()
+    entry = b"\x0a" + bytes([len(key)]) + key + b"\x12" + _varint(len(card)) + card
+    path.write_bytes(model.SerializeToString() + b"\x72" + _varint(len(entry)) + entry)
+    return path
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value >= 128:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
