@@ -9,6 +9,10 @@ import av
 import numpy as np
 
 SUFFIX_CODECS = {".gif": "gif", ".avi": "mpeg4", ".webm": "libvpx", ".mpg": "mpeg2video"}
+CODEC_OPTIONS = {
+    "libx264": {"preset": "ultrafast"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
+}
 PIXELS = {"gif": "rgb8", "mjpeg": "yuvj420p"}
 
 
@@ -51,7 +55,7 @@ def make_video(
             1, 25 if all(abs(t * 25 - round(t * 25)) < 1e-6 for t in times) else 1000
         )
         stream.codec_context.gop_size = 12
-        stream.options = {"preset": "ultrafast"} if codec == "libx264" else {}
+        stream.options = CODEC_OPTIONS.get(codec, {})
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
         if matrix:

@@ -13,7 +13,7 @@ from canthus.image_files import MAX_PIXELS
 from canthus.lookup import require
 from canthus.runtime.frame_times import FrameTimes
 from canthus.runtime.sessions import usable_threads
-from canthus.runtime.video_structure import structure_problem
+from canthus.runtime.video_structure import hevc_starts_open, structure_problem
 from canthus.types import Image
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ DROPPED_FRAME_BYTES = 8
 """Packets of at most this size only repeat the last frame."""
 GROUP_PACKETS = 1000
 """The last group of frames is decoded again to check its end if it has no more packets."""
-_UNCOUNTED_CODECS = ("vp8", "hevc")
-"""Codecs whose packets need not give a frame each: hidden frames, and frames before the first that can be shown."""
 _INDEXED, _SELF_CHECKED = ("mov", "avi"), ("mov", "avi", "matroska", "flv", "gif")
 
 
@@ -86,6 +84,7 @@ class VideoFile:
         self._decoded = self._broken = self._incomplete = self._damaged_frames = 0
         self._last_frame_s = 0.0
         self._group: list[Any] = []
+        self._start = b""
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames in order of their times, which advance always and start at 0."""
@@ -143,6 +142,7 @@ class VideoFile:
         if not packet.size:
             return
         self._incomplete += bool(packet.is_corrupt)
+        self._start = self._start or bytes(packet)
         if packet.is_keyframe:
             self._group.clear()
         if len(self._group) <= GROUP_PACKETS:
@@ -190,18 +190,25 @@ class VideoFile:
             self._findings.append("the last frame is incomplete, so the file was cut short")
 
     def _missing(self) -> str | None:
-        """How many frames are missing, where the file states how many it has."""
-        expected = self._stream.frames if self._findings else 0
-        entries = getattr(self._stream, "index_entries", None)
-        if entries is not None and len(entries) and "mov" in self._format:
-            expected = 0
-        if entries is not None and self._is(_INDEXED) and self._stream.codec_context.name not in _UNCOUNTED_CODECS:
-            indexed = sum(1 for entry in entries if entry.size > DROPPED_FRAME_BYTES and not entry.is_discard)
-            expected = max(indexed, expected)
+        """How many frames are missing, where the file states how many it has.
+
+        The index of MP4 and AVI is exact: it tells frames that are not shown, or only repeat the last one, from the
+        others. The header counts them all; it is asked where a damaged AVI has lost its index.
+        """
+        entries = getattr(self._stream, "index_entries", None) or ()
+        expected: int = self._stream.frames if self._findings and not (entries and "mov" in self._format) else 0
+        if entries and self._is(_INDEXED) and not self._hides_frames():
+            indexed = sum(1 for e in entries if e.size > DROPPED_FRAME_BYTES and not e.is_discard)
+            expected = max(expected, indexed)
         if expected <= self._decoded:
             return None
         missing = expected - self._decoded
         return f"{missing} of {expected} frames {'is' if missing == 1 else 'are'} missing"
+
+    def _hides_frames(self) -> bool:
+        """Whether the codec has packets that give no frame: VP8, and HEVC whose start was cut off."""
+        name = self._stream.codec_context.name
+        return name == "vp8" or (name == "hevc" and hevc_starts_open(self._start))
 
     def _ends_early(self, end_s: float, *, known: bool) -> bool:
         """Whether the frames end before the time that the header states for the pictures.

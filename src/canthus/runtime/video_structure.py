@@ -77,7 +77,7 @@ def _ebml_element(head: bytes) -> tuple[int, int | None, int]:
 
 
 def _avi_problem(file: BinaryIO, size: int) -> str | None:
-    """Follow the RIFF chunks, of which large files have several."""
+    """Follow the RIFF chunks, of which large files have several, and the chunks in each."""
     at = 0
     while at + 12 <= size:
         file.seek(at)
@@ -86,9 +86,17 @@ def _avi_problem(file: BinaryIO, size: int) -> str | None:
             return None if at else BROKEN.format(at=at, end=size)  # bytes after the last chunk are not its own
         if length == 0:
             return "the header was never completed, as after a crash of the recorder"
-        if at + 8 + length > size:
-            return CUT.format(at=size, end=at + 8 + length)
-        at += 8 + length + length % 2
+        end = at + 8 + length
+        if end > size:
+            return CUT.format(at=size, end=end)
+        at += 12
+        while at + 8 <= end:
+            file.seek(at)
+            name, length = struct.unpack("<4sI", file.read(8))
+            if at + 8 + length > end or not (name.isascii() and name.decode().isprintable()):
+                return BROKEN.format(at=at, end=size)
+            at += 8 + length + length % 2
+        at = end + end % 2
     return None
 
 
@@ -172,3 +180,20 @@ _CHECKS: Mapping[str, Callable[[BinaryIO, int], str | None]] = {
     "gif": _gif_problem,
     "mpegts": _mpegts_problem,
 }
+
+
+_HEVC_PICTURES, _HEVC_OPEN = 32, (16, 17, 18, 21)
+
+
+def hevc_starts_open(packet: bytes) -> bool:
+    """Whether the first packet of an HEVC stream in MP4 begins a group whose first frames lean on frames before it.
+
+    Such a stream was cut out of a longer one without encoding it again, and some of its first frames cannot be shown.
+    """
+    at = 0
+    while at + 6 <= len(packet):
+        kind = packet[at + 4] >> 1 & 0x3F
+        if kind < _HEVC_PICTURES:
+            return kind in _HEVC_OPEN
+        at += 4 + int.from_bytes(packet[at : at + 4], "big")
+    return True

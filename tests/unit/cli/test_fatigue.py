@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.fatigue.events import Event
+from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor
 from canthus.images import read_image
 from canthus.runtime.video import VideoWriter, read_video
 from command import Run, runner
+from videos import make_video
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -102,3 +106,41 @@ def test_refusals_end_with_one_line(run: Run, clip: Path) -> None:
     assert (same.code, "would overwrite" in same.err) == (2, True)
     folder = run(clip, "--out", ".")
     assert (folder.code, "is a folder" in folder.err) == (2, True)
+
+
+def test_joined_recordings_are_as_long_as_both(run: Run) -> None:
+    data = make_video(Path("one.ts"), [number / 25 for number in range(40)]).read_bytes()
+    Path("two.ts").write_bytes(data * 2)
+    done = run("two.ts", "--json", "two.json", "--out", "two.mp4")
+    assert done.code == 0
+    assert "note: two.ts: the time stamps started again once" in done.err
+    report = json.loads(Path("two.json").read_text())
+    assert (report["frames"], report["duration_s"], report["fps"]) == (80, 3.2, 25.0)
+    assert len(list(read_video("two.mp4"))) == 80
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_with_a_whole_report(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    update, calls = FatigueMonitor.update, iter(range(100))
+
+    def stopped(self: FatigueMonitor, seen: Observation) -> list[Event]:
+        if next(calls) == 6:
+            os.kill(os.getpid(), number)
+        return update(self, seen)
+
+    monkeypatch.setattr(FatigueMonitor, "update", stopped)
+    done = run(clip, "--json", "a.json", "--csv", "a.csv", "--out", "a.mp4", "--plot", "a.png")
+    assert (done.code, "everything so far is kept" in done.err) == (130, True)
+    assert json.loads(Path("a.json").read_text())["frames"] == 7
+    assert len(list(csv.DictReader(Path("a.csv").read_text().splitlines()))) == 7
+    assert len(list(read_video("a.mp4"))) == 7
+    assert read_image("a.png").shape[1] > 1000
+
+
+def test_names_with_formulas_are_titles_of_plots(run: Run, clip: Path) -> None:
+    clip.rename("$a_{$.mkv")
+    done = run("$a_{$.mkv", "--plot", "a.png")
+    assert done.code == 0, done.err
+    assert Path("a.png").exists()

@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +15,11 @@ import numpy as np
 import pytest
 from matplotlib import get_data_path
 
-from canthus.images import read_image
+from canthus.images import read_image, write_image
 from canthus.runtime import video
-from canthus.runtime.video import VideoWriter, read_video
+from canthus.runtime.video import VideoFile, VideoWriter, read_video
 from command import Done, Run, runner
+from videos import make_video, noise
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -136,3 +140,93 @@ def test_a_signal_keeps_what_was_written(
     assert "everything so far is kept" in done.err
     assert len(list(read_video("half.mp4"))) == 5
     assert len(Path("half.jsonl").read_text(encoding="utf-8").splitlines()) == 5
+
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from canthus.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "limit"),
+    [
+        ("track", "--out", "old.mp4", 0),
+        ("track", "--out", "old.mp4", 3000),
+        ("track", "--json", "new.jsonl", 0),
+        ("track", "--json", "new.jsonl", 3000),
+        ("fatigue", "--out", "old.mp4", 0),
+        ("fatigue", "--plot", "old.png", 100),
+    ],
+)
+def test_a_disk_that_is_full_at_any_byte_is_one_line(
+    run: Run, clip: Path, tiny_model: TinyModel, command: str, option: str, name: str, limit: int
+) -> None:
+    with VideoWriter("old.mp4") as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0.0)
+    write_image("old.png", np.zeros((48, 64, 3), np.uint8))
+    before = {path: path.read_bytes() for path in (Path("old.mp4"), Path("old.png"))}
+    model = str(tiny_model(spread=2 / 3))
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), command, str(clip), "--model", model, option, name],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        "(the file would be larger than is allowed here); choose another place"
+    )
+    assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(clip.parent.glob(".canthus-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_from_outside_ends_with_a_whole_video(
+    run: Run, tiny_model: TinyModel, tmp_path: Path, number: signal.Signals
+) -> None:
+    make_video(Path("long.ts"), [i / 25 for i in range(50)], images=[noise(i, 320, 240) for i in range(50)])
+    Path("long.ts").write_bytes(Path("long.ts").read_bytes() * 20)
+    model = str(tiny_model(spread=2 / 3))
+    command = [sys.executable, "-c", "from canthus.cli.main import main; main()", "track", "long.ts", "--model", model]
+    with subprocess.Popen(
+        [*command, "--out", "a.mp4", "--json", "a.jsonl"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not Path("a.jsonl").exists() or Path("a.jsonl").read_bytes().count(b"\n") < 5:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        err = process.communicate(timeout=60)[1]
+    assert (process.returncode, "everything so far is kept" in err) == (130, True)
+    lines = Path("a.jsonl").read_text(encoding="utf-8").splitlines()
+    assert 5 <= len(lines) < 1000
+    with VideoFile("a.mp4") as written:
+        assert len(list(written)) == len(lines)
+        assert written.problem is None
+    assert not list(tmp_path.glob(".canthus-*"))
+
+
+def test_pictures_with_a_rate_are_a_video(run: Run, clip: Path) -> None:
+    for number, frame in enumerate(read_video(clip)):
+        write_image(Path("seq") / f"{number:05d}.png", frame.image)
+    said = run("seq", "--json", "-")
+    assert said.code == 0
+    assert "note: seq: 12 pictures at 25 a second" in said.err
+    asked = run("seq/%05d.png", "--fps", "2", "--json", "-")
+    assert (asked.code, "note" in asked.err) == (0, False)
+    assert [json.loads(line)["time_s"] for line in asked.out.splitlines()] == [number / 2 for number in range(12)]
+    refused = run(clip, "--fps", "2")
+    assert (refused.code, "has its own times" in refused.err) == (2, True)
+    assert run("seq", "--fps", "0").code == 2
+
+
+def test_a_damaged_stamp_ends_no_run(run: Run) -> None:
+    times = [number / 25 + (8 * 3600 if number >= 10 else 0) for number in range(20)]
+    make_video(Path("gap.mkv"), times)
+    done = run("gap.mkv", "--out", "out.mp4", "--json", "out.jsonl")
+    assert done.code == 1
+    assert "1 damaged time stamp is replaced by the usual step" in done.err
+    np.testing.assert_allclose([frame.time_s for frame in read_video("out.mp4")], np.arange(20) / 25, atol=2e-3)
+    assert len(Path("out.jsonl").read_text().splitlines()) == 20

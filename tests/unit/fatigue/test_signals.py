@@ -84,6 +84,27 @@ def test_perclos_counts_judged_time_only_and_forgets() -> None:
     assert math.isnan(Perclos().total)
 
 
+def test_perclos_does_not_count_a_pause() -> None:
+    share = Perclos(window_s=60, least_s=2)
+    for time_s in np.arange(0, 10, 0.1):
+        share.update(float(time_s), 0.0)
+    share.interrupt()
+    for time_s in np.arange(3600, 3610, 0.1):
+        share.update(float(time_s), 1.0)
+    assert share.value == 0.0
+    assert share.total == pytest.approx(0.5)
+    assert share.total_judged_s == pytest.approx(19.8)
+
+
+def test_a_pause_of_the_video_is_not_judged() -> None:
+    monitor = FatigueMonitor()
+    seen = {"right_eye": 0.3, "left_eye": 0.3, "eye_pixels": 30.0, "mouth": 0.0, "yaw": 0.0, "pitch": 0.0}
+    times = [*np.arange(0, 10, 0.04), *np.arange(5000, 5010, 0.04)]
+    for time_s in times:
+        monitor.update(Observation(float(time_s), **seen))
+    assert monitor.perclos.total_judged_s == pytest.approx(20 - 0.08, abs=0.1)
+
+
 def test_event_as_json() -> None:
     event = Event("blink", 1.23456, 1.4, 0.81234)
     assert event.to_json() == {"kind": "blink", "start_s": 1.235, "end_s": 1.4, "depth": 0.812}

@@ -15,6 +15,7 @@ import pytest
 from canthus.errors import VideoError
 from canthus.runtime import video_files
 from canthus.runtime.video import VideoFile, VideoFrame, open_video
+from canthus.runtime.video_structure import hevc_starts_open
 from videos import make_video, noise
 
 UNEVEN = [0.0, 0.04, 0.05, 0.3, 0.31, 1.0, 1.5, 9.0]
@@ -43,6 +44,7 @@ WHOLE: dict[str, Callable[[Path], Path]] = {
     "mkv_mpeg2": lambda folder: make_video(folder / "a.mkv", codec="mpeg2video"),
     "mp4_ten_bits": lambda folder: make_video(folder / "a.mp4", pixels="yuv420p10le"),
     "webm_alpha": lambda folder: make_video(folder / "a.webm", codec="libvpx-vp9", pixels="yuva420p"),
+    "mp4_hevc": lambda folder: make_video(folder / "a.mp4", codec="libx265", options={"movflags": "faststart"}),
     "odd_sides": lambda folder: make_video(folder / "a.avi", images=[noise(i, 97, 65) for i in range(75)]),
 }
 
@@ -113,7 +115,7 @@ def _shortened(data: bytes) -> bytes:
     return data[: len(data) * 4 // 10] + data[len(data) * 7 // 10 :]
 
 
-CONTAINERS = ["mp4_index_first", "mp4_fragments", "mkv", "webm", "avi", "avi_mjpeg", "ts", "flv", "gif"]
+CONTAINERS = ["mp4_index_first", "mp4_hevc", "mp4_fragments", "mkv", "webm", "avi", "avi_mjpeg", "ts", "flv", "gif"]
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -149,6 +151,24 @@ def test_the_message_says_what_is_missing(
     path = _whole(tmp_path, name)
     path.write_bytes(damage(path.read_bytes()))
     assert words in str(_read(path)[1].problem)
+
+
+@pytest.mark.parametrize(("kind", "is_open"), [(19, False), (20, False), (21, True), (16, True)])
+def test_hevc_frames_before_the_first_shown_are_not_missed(kind: int, is_open: bool) -> None:
+    def unit(kind: int) -> bytes:
+        return (6).to_bytes(4, "big") + bytes([kind << 1, 1]) + bytes(4)
+
+    assert hevc_starts_open(unit(32) + unit(33) + unit(39) + unit(kind)) is is_open
+    assert hevc_starts_open(b"")
+
+
+def test_an_avi_whose_index_is_lost_counts_by_its_header(tmp_path: Path) -> None:
+    path = _whole(tmp_path, "avi_mjpeg")
+    data = path.read_bytes()
+    start = len(data) * 6 // 10
+    path.write_bytes(data[:start] + bytes(len(data) - start))
+    frames, video = _read(path)
+    assert f"{75 - len(frames)} of 75 frames are missing" in str(video.problem)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
