@@ -19,6 +19,10 @@ Choice: TypeAlias = slice | Sequence[int] | Sequence[bool] | np.ndarray
 """Faces chosen by a slice, by indices, or by a mask with one entry a face."""
 
 
+DOUBTFUL = 0.5
+"""The points of a face with less confidence are more likely wrong than right."""
+
+
 @final
 @dataclass(frozen=True)
 class Face:
@@ -43,6 +47,11 @@ class Face:
     five_points: Float32[np.ndarray, "5 2"] | None = None
     id: int | None = None
     face_confidence: float | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the points are more likely wrong than right; False if the model gives no confidence of the face."""
+        return self.face_confidence is not None and self.face_confidence < DOUBTFUL
 
     def __getitem__(self, part: str) -> Float32[np.ndarray, "m 2"]:
         """Points of a part of the face, such as ``left_eye``.

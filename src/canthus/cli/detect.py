@@ -21,13 +21,24 @@ from canthus.runtime.inputs import Inputs, find_inputs
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.types import Frame, Image
 
+CsvOption = Annotated[
+    str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face; - is standard output.")
+]
 BoxesOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Read face boxes from this JSON or CSV file; no detector runs.")
+]
+TilesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--detector-tiles/--no-detector-tiles",
+        show_default="for pictures of more than twice the --detector-size",
+        help="Also search tiles of larger pictures for small faces. Slower.",
+    ),
 ]
 PassesOption = Annotated[
     int | None,
     typer.Option(
-        show_default="2 for haar, yunet and --boxes, else 1",
+        show_default="2 for haar, yunet and --boxes, 2 to 4 for none, else 1",
         help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
     ),
 ]
@@ -44,14 +55,14 @@ def detect(
         Path | None, typer.Option(metavar="DIR", help="Write pictures with boxes and landmarks drawn to this folder.")
     ] = None,
     json_file: options.JsonOption = None,
-    csv_file: Annotated[
-        str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face; - is standard output.")
-    ] = None,
+    csv_file: CsvOption = None,
     model: options.LandmarkModelOption = "default",
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
-    detector_tiles: options.DetectorTilesOption = False,
+    detector_tiles: TilesOption = None,
+    min_score: options.MinScoreOption = None,
+    min_confidence: options.MinConfidenceOption = 0.0,
     boxes: BoxesOption = None,
     passes: PassesOption = None,
     threads: Annotated[int, typer.Option(help="Threads for the detector and the landmark model.")] = 1,
@@ -61,14 +72,13 @@ def detect(
     Without --out, --json and --csv, a short summary is printed.
     Exit code 1: some inputs could not be read; the results of the others are written.
     """
-    if boxes is not None and (detector or detector_model or detector_size or detector_tiles):
-        raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options")
     if boxes is not None:
-        detector = "none"
-        passes = 2 if passes is None else passes  # boxes from elsewhere fit less well
+        _refuse_with_boxes(detector, detector_model, detector_size, detector_tiles, min_score)
+        detector, passes = "none", 2 if passes is None else passes  # boxes from elsewhere fit less well
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
-        detector_tiles=detector_tiles, threads=threads, passes=passes,
+        detector_tiles="auto" if detector_tiles is None else detector_tiles, threads=threads, passes=passes,
+        min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
     cv2.setNumThreads(threads)
     known = None if boxes is None else read_boxes(boxes)
@@ -90,6 +100,16 @@ def detect(
         code = _run(pipeline, known, found, write)
     if code:
         raise typer.Exit(code)
+
+
+def _refuse_with_boxes(*settings: object) -> None:
+    """Refuse settings of the detector beside boxes from a file.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    if any(value is not None for value in settings):
+        raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options and --min-score")
 
 
 def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write) -> int:
@@ -126,11 +146,12 @@ class _Tally:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self._pictures = self._faces = self._failed = 0
+        self._pictures = self._faces = self._doubtful = self._failed = 0
 
     def add(self, frame: Frame) -> None:
         self._pictures += 1
         self._faces += len(frame)
+        self._doubtful += sum(face.doubtful for face in frame)
 
     def fail(self, problem: str) -> None:
         self._failed += 1
@@ -144,7 +165,8 @@ class _Tally:
         """
         if stopped:
             self.console.print(STOPPED)
-        self.console.print(f"{plural(self._pictures, 'picture')}, {plural(self._faces, 'face')}, {self._failed} failed")
+        faces = plural(self._faces, "face") + (f" ({self._doubtful} doubtful)" if self._doubtful else "")
+        self.console.print(f"{plural(self._pictures, 'picture')}, {faces}, {self._failed} failed")
         if self._failed and not self._pictures:
             raise typer.Exit(1)
         return INTERRUPTED if stopped else min(self._failed, 1)
@@ -155,4 +177,6 @@ def _print_summary(record: Mapping[str, Any]) -> None:
     for number, face in enumerate(record["faces"], start=1):
         x1, y1, x2, y2 = face["box"]
         size = f"{x2 - x1:.0f} x {y2 - y1:.0f} at {x1:.0f}, {y1:.0f}"
-        typer.echo(f"  {number}: {size}, score {face['score']:.2f}, {len(face['points'])} points ({face['scheme']})")
+        sure = f", confidence {face['face_confidence']:.2f}" if "face_confidence" in face else ""
+        points = f"{len(face['points'])} points ({face['scheme']})"
+        typer.echo(f"  {number}: {size}, score {face['score']:.2f}{sure}, {points}")

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from canthus.cli.options import DetectorModelOption, DetectorSizeOption, DetectorTilesOption, JsonFractionsOption
+from canthus.cli.options import (
+    DetectorModelOption,
+    DetectorSizeOption,
+    DetectorTilesOption,
+    JsonFractionsOption,
+    MinConfidenceOption,
+)
 from canthus.cli.output import markup, number, percent, write_json
 from canthus.cli.tables import number_columns
 from canthus.data.scenes import scene_sets
@@ -43,7 +49,10 @@ DetectorsOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each detector and of OpenCV.")]
 LeastScoreOption = Annotated[
-    float | None, typer.Option(help="Leave out detections of a lower score.", show_default=f"{LEAST_SCORE:g}")
+    float | None,
+    typer.Option(
+        "--least-score", "--min-score", help="Leave out detections of a lower score.", show_default=f"{LEAST_SCORE:g}"
+    ),
 ]
 OverlapOption = Annotated[
     float, typer.Option(help="A detection matches a labelled face from this IoU (intersection over union) on.")
@@ -84,6 +93,7 @@ def evaluate_detector(
     detector_tiles: DetectorTilesOption = False,
     threads: ThreadsOption = 1,
     least_score: LeastScoreOption = None,
+    min_confidence: MinConfidenceOption = 0.0,
     min_overlap: OverlapOption = MIN_OVERLAP,
     predictions: PredictionsOption = None,
     write_predictions: WriteOption = None,
@@ -107,7 +117,7 @@ def evaluate_detector(
     reports = evaluate_detectors(
         dataset, root, split=split, detectors=detector or (), predictions=predictions or (),
         detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles, threads=threads,
-        least_score=least_score, min_overlap=min_overlap, official=official,
+        least_score=least_score, min_confidence=min_confidence, min_overlap=min_overlap, official=official,
         progress=partial(track, console=errors, transient=True),
     )  # fmt: skip
     if write_predictions is not None:

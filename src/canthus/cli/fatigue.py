@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import cv2
 import typer
@@ -46,6 +46,8 @@ def fatigue(
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
     detector_tiles: options.DetectorTilesOption = False,
+    min_score: options.MinScoreOption = None,
+    min_confidence: options.MinConfidenceOption = 0.0,
     threads: options.VideoThreadsOption = 1,
     fps: options.PicturesRateOption = None,
 ) -> None:
@@ -62,7 +64,7 @@ def fatigue(
         require("matplotlib", extra="plots")
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
-        detector_tiles=detector_tiles, threads=threads,
+        detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
     cv2.setNumThreads(usable_threads(threads))
     # The measures use unsmoothed points; only the drawing needs smooth ones.
@@ -73,8 +75,7 @@ def fatigue(
         progress = VideoProgress(source, "fatigue")
         target = stack.enter_context(opened_text(json_file)) if json_file else None
         rows = StatusCsv(stack.enter_context(opened_lines(csv_file))) if csv_file else None
-        settings = recorder.monitor.settings
-        film = stack.enter_context(FatigueFilm(out, settings, fps=source.fps)) if out else None
+        film = stack.enter_context(FatigueFilm(out, recorder.monitor.settings, fps=source.fps)) if out else None
         for image, time_s in progress:
             tracked = tracker(image, time_s)
             _print_events(recorder.add(tracked, image), silent=silent)
@@ -84,12 +85,16 @@ def fatigue(
                 film.write(image, tracked, recorder.monitor.status, recorder.events)
         _print_events(recorder.finish(), silent=silent)
         report = recorder.report()
-        if target:
-            target.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+        _write_report(target, report)
     if plot is not None:
         title = Path(video).name if Path(video).exists() else source.name
-        plot_timeline(plot, recorder.timeline, report.events, settings=settings, title=title)
+        plot_timeline(plot, recorder.timeline, report.events, settings=recorder.monitor.settings, title=title)
     progress.report(_summary(report))
+
+
+def _write_report(target: TextIO | None, report: FatigueReport) -> None:
+    if target is not None:
+        target.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
 
 
 def _print_events(events: Sequence[Event], *, silent: bool) -> None:

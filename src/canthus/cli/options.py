@@ -36,6 +36,18 @@ DetectorSizeOption = Annotated[
 DetectorTilesOption = Annotated[
     bool, typer.Option("--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.")
 ]
+MinScoreOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, metavar="0...1", show_default="the detector's own", help="Leave out faces of a lower score."
+    ),
+]
+MinConfidenceOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, metavar="0...1", help="Leave out faces whose points are right with a lower probability."
+    ),
+]
 VideoArgument = Annotated[
     str,
     typer.Argument(

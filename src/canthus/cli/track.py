@@ -41,6 +41,8 @@ def track(
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
     detector_tiles: options.DetectorTilesOption = False,
+    min_score: options.MinScoreOption = None,
+    min_confidence: options.MinConfidenceOption = 0.0,
     detect_every: PauseOption = 1.0,
     smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
@@ -58,7 +60,7 @@ def track(
     )
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
-        detector_tiles=detector_tiles, threads=threads,
+        detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
     cv2.setNumThreads(usable_threads(threads))
     tracker = Tracker(pipeline, settings)

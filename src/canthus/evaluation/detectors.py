@@ -1,7 +1,7 @@
 """Evaluate face detectors on a dataset: run them or read their boxes, match the boxes to the labels, write files."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,17 @@ from canthus.evaluation.wider_face import (
 )
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup
-from canthus.runtime.detectors import Detector, ScoredDetector, create_detector, detector_name, found_faces
+from canthus.runtime.detectors import (
+    Detector,
+    ScoredDetector,
+    create_detector,
+    detector_name,
+    found_faces,
+    most_passes,
+    usual_passes,
+)
+from canthus.runtime.landmarker import CropModel, Landmarker, open_model
+from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.types import Faces, Scene
 
@@ -51,6 +61,7 @@ def evaluate_detectors(
     detector_tiles: bool = False,
     threads: int = 1,
     least_score: float | None = None,
+    min_confidence: float = 0.0,
     min_overlap: float = MIN_OVERLAP,
     official: bool = False,
     progress: Progress = no_progress,
@@ -66,6 +77,8 @@ def evaluate_detectors(
         detector_size: longer side in pixels to which pictures are resized.
         detector_tiles: also search tiles of large pictures.
         least_score: leave out detections of a lower score; ``LEAST_SCORE`` if None.
+        min_confidence: leave out detections whose landmarks, found by the embedded model, have a lower confidence of
+            the whole face; the time of a picture then includes the landmarks.
         min_overlap: least IoU of a detection and a labelled face.
         official: also evaluate by WIDER FACE's own protocol.
 
@@ -81,17 +94,20 @@ def evaluate_detectors(
     if official and (dataset, split or "val") != ("widerface", "val"):
         raise ConfigError("The official protocol is only for dataset widerface, split val; leave it out here")
     settings: dict[str, Any] = {"model": detector_model, "size": detector_size, "tiles": detector_tiles}
-    _check(detectors, predictions, least_score=least_score, min_overlap=min_overlap, **settings)
+    limits = {"least_score": least_score, "min_confidence": min_confidence or None}
+    _check(detectors, predictions, limits=limits, min_overlap=min_overlap, **settings)
     split = split or lookup(scene_sets(), dataset, kind="set of pictures with faces").default_scene_split
     scenes = load_scenes(dataset, root, split)
     threads = usable_threads(threads)
     cv2.setNumThreads(threads)
     least = LEAST_SCORE if least_score is None else least_score
     opened = {name: _opened(partial(create_detector, name, threads=threads, **settings), least) for name in detectors}
+    session = open_model(threads=threads) if min_confidence > 0 else None
     report = partial(_report, scenes, dataset=dataset, split=split, min_overlap=min_overlap)
     reports = []
     for name, (detector, usual_score) in opened.items():
-        found = list(progress(detect_scenes(scenes, detector), name, len(scenes)))
+        used = detector if session is None else _sure_detector(detector, name, session, min_confidence)
+        found = list(progress(detect_scenes(scenes, used), name, len(scenes)))
         seconds = [detection.seconds for detection in found]
         faces = [detection.faces for detection in found]
         reports.append(report(faces, detector=Path(name).stem, usual_score=usual_score, seconds=seconds))
@@ -99,6 +115,13 @@ def evaluate_detectors(
         faces = read_wider_predictions(folder, scenes)
         reports.append(report(faces, detector=folder.name, usual_score=_USUAL_SCORE, seconds=()))
     return _with_official(reports, root) if official else reports
+
+
+def _sure_detector(detector: Detector, name: str, session: CropModel, min_confidence: float) -> Detector:
+    """A detector that leaves out the faces whose landmarks are not sure enough."""
+    landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
+    pipeline = Pipeline(detector, landmarker, min_confidence=min_confidence)
+    return lambda image: pipeline(image).faces
 
 
 class Detection(NamedTuple):
@@ -155,7 +178,7 @@ def _check(
     detectors: Sequence[str],
     predictions: Sequence[Path],
     *,
-    least_score: float | None,
+    limits: Mapping[str, float | None],
     min_overlap: float,
     model: StrPath | None,
     size: int | None,
@@ -169,12 +192,12 @@ def _check(
     if not detectors:
         settings = {"model": model, "size": size, "tiles": tiles or None}
         named = {f"detector_{name}": value for name, value in settings.items()}
-        refuse_options("with predictions alone", **named, least_score=least_score)
+        refuse_options("with predictions alone", **named, **limits)
     if model is not None and len(detectors) > 1:
         raise ConfigError("A detector-model is the file of one detector; name the files themselves as detectors")
-    for option, value in (("least-score", least_score), ("min-overlap", min_overlap)):
+    for option, value in {**limits, "min_overlap": min_overlap}.items():
         if value is not None and not 0 <= value <= 1:
-            raise ConfigError(f"Expected a fraction from 0 to 1 as {option}, found {value:g}")
+            raise ConfigError(f"Expected a fraction from 0 to 1 as {option.replace('_', '-')}, found {value:g}")
     if min_overlap == 0:
         raise ConfigError("With min-overlap 0 any box matches any face; expected a fraction above 0")
 

@@ -25,7 +25,7 @@ from canthus.geometry import box_iou
 from canthus.images import read_image
 from canthus.lookup import lookup, unknown_name
 from canthus.runtime.cards import TOLERANCE
-from canthus.runtime.detectors import Detector, create_detector, detector_name, usual_passes
+from canthus.runtime.detectors import Detector, create_detector, detector_name, most_passes, usual_passes
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.schemes import find_scheme
 from canthus.types import Annotation, Image, Landmarks, by_picture
@@ -214,8 +214,11 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         raise ConfigError(f"A model needs boxes: expected truth or detector, found {options.boxes}")
     session = open_model(options.model or "default", threads=options.threads or 1)
     split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
-    usual = usual_passes(options.detector or "default") if detected else 1
-    landmarker = Landmarker(session, passes=usual if options.passes is None else options.passes)
+    name = options.detector or "default"
+    if detected and options.passes is None:
+        landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
+    else:
+        landmarker = Landmarker(session, passes=options.passes or 1)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
     calibration = session.card.calibration
     return score(
@@ -224,10 +227,16 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         dataset=options.dataset or "",
         split=split,
         boxes=options.boxes or "truth",
-        protocol=protocol + (f"; {landmarker.passes} passes" if landmarker.passes > 1 else ""),
+        protocol=protocol + _passes_in_words(landmarker),
         tolerance=calibration.tolerance if calibration else TOLERANCE,
         passes=landmarker.passes,
     )
+
+
+def _passes_in_words(landmarker: Landmarker) -> str:
+    words = f"; {landmarker.passes} passes" if landmarker.passes > 1 else ""
+    more = landmarker.most_passes > landmarker.passes
+    return words + (f", up to {landmarker.most_passes} while the points move" if more else "")
 
 
 def _in_true_boxes(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 
@@ -20,8 +20,17 @@ from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.types import Faces, Image
 from canthus.zoo import embedded_detectors
 
-PASSES = {"haar": 2, "yunet": 2}
+PASSES = {"haar": 2, "none": 2, "yunet": 2}
 """Passes of the landmarker for detectors whose boxes need more than one; see ``usual_passes``."""
+MOST_PASSES = {"none": 4}
+"""Passes of the landmarker for faces whose points still move, where that is more than the usual passes."""
+Tiles: TypeAlias = bool | Literal["auto"]
+"""Whether a detector also searches tiles of a picture; ``auto``: of pictures that it would shrink too much."""
+MOST_SHRINK = 2
+"""Automatic tiles are for pictures that would be shrunk by more than this factor.  The network sees about one in six
+faces of 50 to 60 pixels that it gets at a third of their size, and nearly all that it gets at two thirds."""
+MOST_TILES = 24
+"""Largest number of automatic tiles; the picture is halved until they suffice."""
 OVERLAP = 0.25
 """Smallest share of the side of a tile that overlaps the next tile."""
 CUT = 0.05
@@ -89,23 +98,33 @@ class TiledDetector:
     Args:
         detector: run on the whole picture and on each tile.
         size: side of the tiles, and longer side in pixels to which ``detector`` resizes pictures.
+        automatic: search tiles only of pictures more than ``MOST_SHRINK`` times as large as ``size``, and at most
+            ``MOST_TILES``, of the picture at a half, a quarter, ... of its size.
     """
 
-    def __init__(self, detector: Detector, *, size: int) -> None:
+    def __init__(self, detector: Detector, *, size: int, automatic: bool = False) -> None:
         self.detector = detector
         self.size = size
+        self.automatic = automatic
         self.least_score: float | None = getattr(detector, "least_score", None)
 
     def __call__(self, image: Image) -> Faces:
         """Faces of one picture, best first."""
         found = [found_faces(self.detector, image)]
         level, shrink = image, 1
-        for wanted in _shrinks(max(image.shape[:2]), self.size):
+        for wanted in self._shrinks(*image.shape[:2]):
             while shrink < wanted:
                 level, shrink = halve_image(level), shrink * 2
             grow = Affine(np.array([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5]]))
             found += [faces.moved(grow) for faces in self._in_tiles(level)]
         return merge_faces(found) if len(found) > 1 else found[0]
+
+    def _shrinks(self, height: int, width: int) -> Iterator[int]:
+        """Factors by which the picture is shrunk before it is cut into tiles, ascending."""
+        if not self.automatic:
+            yield from _shrinks(max(height, width), self.size)
+        elif max(height, width) > MOST_SHRINK * self.size:
+            yield automatic_shrink(height, width, self.size)
 
     def _in_tiles(self, image: Image) -> Iterator[Faces]:
         """Faces of each tile, without those that reach a border (left, top, right, bottom) with another tile."""
@@ -188,9 +207,19 @@ def usual_passes(detector: str | os.PathLike[str] | Detector) -> int:
 
     The boxes of the cascade are off by a tenth of the face.  A second pass, cropped around the points of the first,
     corrects this: on the validation photos of 300-W the error falls to that of true boxes.  The map of YuNet's boxes is
-    assumed, not measured, so they get a second pass as well.  Boxes of other detectors get one pass.
+    assumed, not measured, so they get a second pass as well, and so do whole pictures, which are rarely cut as closely
+    as a face box.  Boxes of other detectors get one pass.
     """
     return PASSES.get(detector_name(detector), 1) if isinstance(detector, str) else 1
+
+
+def most_passes(detector: str | os.PathLike[str] | Detector) -> int:
+    """Number of passes for faces whose points still move; at least ``usual_passes``.
+
+    A picture cut at 1.3 face sizes is right after two passes, one cut at twice the size after four.
+    """
+    usual = usual_passes(detector)
+    return MOST_PASSES.get(detector, usual) if isinstance(detector, str) else usual
 
 
 def create_detector(
@@ -198,7 +227,7 @@ def create_detector(
     *,
     model: str | os.PathLike[str] | None = None,
     size: int | None = None,
-    tiles: bool = False,
+    tiles: Tiles = False,
     threads: int = 1,
     least_score: float | None = None,
 ) -> ScoredDetector:
@@ -210,7 +239,8 @@ def create_detector(
             lists, or the ONNX file of a detector.
         model: ONNX file for ``canthus`` or ``yunet``; by default the embedded or the fetched one.
         size: longer side in pixels to which pictures are resized, usually 640.
-        tiles: also run on tiles in full resolution if a picture is larger than ``size``.
+        tiles: also run on tiles in full resolution if a picture is larger than ``size``.  ``auto`` does so from
+            ``MOST_SHRINK`` times the size on, with at most ``MOST_TILES`` tiles, for which the picture is halved.
         threads: threads of the canthus network.
         least_score: score threshold; by default the detector's own.
 
@@ -227,11 +257,18 @@ def create_detector(
         detector, seen = _canthus(replace(settings, model=name))
     else:
         raise unknown_name(named, [*DETECTORS, *embedded_detectors()], kind="detector")
-    if not tiles:
+    if tiles not in (True, False, "auto"):
+        raise ConfigError(f"Expected True, False or 'auto' as tiles of the detector, found {tiles!r}")
+    if not tiles or (tiles == "auto" and seen is None):
         return detector
     if seen is None:
         raise ConfigError(f"Tiles have no effect with the detector {named!r}; leave them out")
-    return TiledDetector(detector, size=seen)
+    return TiledDetector(detector, size=seen, automatic=tiles == "auto")
+
+
+def frame_detector(detector: Detector) -> Detector:
+    """The detector for the frames of a video: one that chooses tiles by itself does not, for they take too long."""
+    return detector.detector if isinstance(detector, TiledDetector) and detector.automatic else detector
 
 
 def tile_starts(side: int, tile: int) -> list[int]:
@@ -241,6 +278,17 @@ def tile_starts(side: int, tile: int) -> list[int]:
     step = max(1, int(tile * (1 - OVERLAP)))
     count = 1 + -(-(side - tile) // step)
     return [round(start) for start in np.linspace(0, side - tile, count).tolist()]
+
+
+def automatic_shrink(height: int, width: int, size: int) -> int:
+    """Smallest power of two, at least 2, by which a picture is shrunk so that ``MOST_TILES`` tiles suffice.
+
+    Half the size still shows the faces that are large enough for landmarks, and takes a quarter of the tiles.
+    """
+    shrink = 2
+    while len(tile_starts(height // shrink, size)) * len(tile_starts(width // shrink, size)) > MOST_TILES:
+        shrink *= 2
+    return shrink
 
 
 def _shrinks(side: int, size: int) -> Iterator[int]:

@@ -39,6 +39,8 @@ CLOSED = ("eye", "mouth")
 def draw_frame(image: Image, frame: Frame) -> Image:
     """Draw boxes, contours and points on a copy of the picture; line widths scale with the size of each face.
 
+    A doubtful face, whose points are more likely wrong than right, has an orange to red box that says so.
+
     Raises:
         TypeError: not an array, or not a ``Frame``.
         ValueError: not an RGB picture, uint8 ``(h, w, 3)``.
@@ -50,10 +52,15 @@ def draw_frame(image: Image, frame: Frame) -> Image:
     sides = (frame.faces.boxes[:, 2:] - frame.faces.boxes[:, :2]).max(axis=1, initial=0.0)
     for index in np.argsort(-sides, kind="stable"):
         size = float(sides[index])
-        draw_box(canvas, frame.faces.boxes[index], width=line_width(size))
-        marks = frame.landmarks
-        scores = None if marks.scores is None else marks.scores[index]
-        draw_points(canvas, marks.points[index], marks.scheme, size=size, scores=scores)
+        face = frame[int(index)]
+        color = BOX_COLOR if face.face_confidence is None or not face.doubtful else doubt_color(face.face_confidence)
+        draw_box(canvas, face.box, width=line_width(size), color=color)
+        draw_points(canvas, face.points, face.scheme, size=size, scores=face.confidence)
+        if face.doubtful:
+            height = max(8.0, 0.07 * size)
+            draw_text(
+                canvas, "doubtful", (float(face.box[0]), float(face.box[3]) + 1.5 * height), height=height, color=color
+            )
     return canvas
 
 
@@ -90,18 +97,18 @@ def line_width(size: float) -> int:
     return max(1, round(size / 220))
 
 
-def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int) -> None:
+def draw_box(canvas: Image, box: Float[np.ndarray, " 4"], *, width: int, color: Color = BOX_COLOR) -> None:
     """Draw a box onto ``canvas``: thick corners and thin, faint sides."""
     x1, y1, x2, y2 = (float(v) - 0.5 for v in box)
     corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
     faint = canvas.copy() if canvas.size < 3_000_000 else canvas
-    _line(faint, corners, BOX_COLOR, width=1, closed=True)
+    _line(faint, corners, color, width=1, closed=True)
     if faint is not canvas:
         cv2.addWeighted(faint, 0.45, canvas, 0.55, 0, dst=canvas)
     arm = 0.16 * min(x2 - x1, y2 - y1)
     for corner, before, after in zip(corners, np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), strict=True):
         ends = [corner + arm * (end - corner) / max(float(np.abs(end - corner).max()), 1e-6) for end in (before, after)]
-        _line(canvas, np.array([ends[0], corner, ends[1]]), BOX_COLOR, width=width + 1, closed=False)
+        _line(canvas, np.array([ends[0], corner, ends[1]]), color, width=width + 1, closed=False)
 
 
 def draw_points(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import FAR, box_size, crop_square, hull_box
@@ -65,16 +65,22 @@ class Landmarker:
         session: the model.
         passes: crops per face.  2 crops each face again around the hull of the first points, so that the result depends
             less on the box; each pass costs one run of the model.
+        most_passes: further passes, up to this number in all, for the faces whose hull still moves by more than
+            ``SETTLED`` from one pass to the next; by default ``passes``, so none.
 
     Raises:
-        ConfigError: ``passes`` is below one.
+        ConfigError: ``passes`` is below one, or ``most_passes`` below ``passes``.
     """
 
-    def __init__(self, session: CropModel, *, passes: int = 1) -> None:
+    def __init__(self, session: CropModel, *, passes: int = 1, most_passes: int | None = None) -> None:
+        most = passes if most_passes is None else most_passes
         if passes < 1:
             raise ConfigError(f"Expected at least 1 pass, found {passes}")
+        if most < passes:
+            raise ConfigError(f"Expected most_passes of at least {passes}, the number of passes; found {most}")
         self.session = session
         self.passes = passes
+        self.most_passes = most
 
     def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
         """Landmarks of the faces in ``boxes``, which are face boxes in pixels (see ``docs/coordinates.md``).
@@ -92,9 +98,12 @@ class Landmarker:
                 f"Box {np.argmin(good)} is {box}; expected finite x1, y1, x2, y2 below {FAR:g}, x1 < x2 and y1 < y2"
             )
         answer = self._answer(image, boxes)
-        for _ in range(1, self.passes):
-            boxes = _hulls_or_boxes(answer.points, boxes)
-            answer = self._answer(image, boxes)
+        for done in range(1, self.most_passes):
+            before, boxes = boxes, _hulls_or_boxes(answer.points, boxes)
+            moving = np.ones(len(boxes), bool) if done < self.passes else _moves(before, boxes)
+            if not moving.any():
+                break
+            answer = _merged(answer, self._answer(image, boxes[moving]), moving)
         return self.landmarks(answer.points, answer.scores)
 
     def landmarks(self, points: Float32[np.ndarray, "n k 2"], scores: Float32[np.ndarray, "n k"] | None) -> Landmarks:
@@ -116,6 +125,29 @@ class Landmarker:
         for index, affine in enumerate(affines):
             points[index] = affine.inverse().apply(points[index])
         return replace(answer, points=points)
+
+
+SETTLED = 0.05
+"""Largest shift of a side of a settled box from one pass to the next, in longer sides of the box."""
+
+
+def _moves(before: Float32[np.ndarray, "n 4"], after: Float32[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
+    """Whether a box differs from the one of the pass before."""
+    return np.asarray(np.abs(after - before).max(axis=1) > SETTLED * box_size(after).max(axis=1))
+
+
+def _merged(answer: Answer, newer: Answer, chosen: Bool[np.ndarray, " n"]) -> Answer:
+    """The answer with that of a further pass for the chosen faces."""
+    if chosen.all():
+        return newer
+    values = {}
+    for name in ("points", "spread", "scores"):
+        old = getattr(answer, name)
+        if old is not None:
+            old = old.copy()
+            old[chosen] = getattr(newer, name)
+        values[name] = old
+    return Answer(**values)
 
 
 def _hulls_or_boxes(

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias, final
 
 import numpy as np
+from jaxtyping import Bool
 
 from canthus.errors import ConfigError
 from canthus.geometry import outside
 from canthus.images import checked_image, read_image
-from canthus.runtime.detectors import Detector, create_detector, found_faces, usual_passes
-from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.types import Faces, Frame, Image
+from canthus.runtime.detectors import Detector, Tiles, create_detector, found_faces, most_passes, usual_passes
+from canthus.runtime.landmarker import Landmarker, gives_face_confidence, open_model
+from canthus.types import Faces, Frame, Image, Landmarks
 
 Picture: TypeAlias = Any
 """A picture as ``as_image`` takes it: RGB array, path of a picture file, or PIL image."""
@@ -45,6 +46,14 @@ def as_image(picture: Picture) -> Image:
 class Pipeline:
     """Find faces and their landmarks in pictures.
 
+    Args:
+        detector: finds the faces.
+        landmarker: finds their landmarks.
+        min_confidence: faces with a lower confidence of the whole face are left out; 0 keeps all.
+
+    Raises:
+        ConfigError: the confidence is outside [0, 1], or the landmark model gives none.
+
     Example:
         >>> pipeline = load_pipeline()
         >>> frame = pipeline(read_image("portrait.jpg"))
@@ -52,12 +61,20 @@ class Pipeline:
         (1, 68, 2)
     """
 
-    def __init__(self, detector: Detector, landmarker: Landmarker) -> None:
+    def __init__(self, detector: Detector, landmarker: Landmarker, *, min_confidence: float = 0.0) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ConfigError(f"Expected a least confidence from 0 to 1, found {min_confidence:g}")
+        if min_confidence > 0 and not gives_face_confidence(landmarker.session):
+            raise ConfigError(
+                f"The model {landmarker.session.card.name!r} gives no confidence of the whole face; "
+                "leave out the least confidence"
+            )
         self.detector = detector
         self.landmarker = landmarker
+        self.min_confidence = min_confidence
 
     def __call__(self, image: Picture) -> Frame:
-        """Faces and landmarks of one picture; the frame has length 0 if there is no face.
+        """Faces and landmarks of one picture, best first; the frame has length 0 if there is no face.
 
         Args:
             image: RGB array, path of a picture file, or PIL image; see ``as_image``.
@@ -91,7 +108,15 @@ class Pipeline:
         return self._marked(image, faces)
 
     def _marked(self, image: Image, faces: Faces) -> Frame:
-        return Frame(faces, self.landmarker(image, faces.boxes))
+        frame = Frame(faces, self.landmarker(image, faces.boxes))
+        sure = self.is_sure(frame.landmarks)
+        return frame if sure.all() else frame[sure]
+
+    def is_sure(self, landmarks: Landmarks) -> Bool[np.ndarray, " n"]:
+        """Whether each face has the confidence of ``min_confidence``."""
+        if landmarks.face_confidence is None:
+            return np.ones(len(landmarks), bool)
+        return landmarks.face_confidence >= self.min_confidence
 
     def stream(self, images: Iterable[Picture]) -> Iterator[Frame]:
         """Yield the frame of each picture, in order; ``images`` may be an endless generator."""
@@ -105,9 +130,11 @@ def load_pipeline(
     detector: str | os.PathLike[str] | Detector = "default",
     detector_model: str | os.PathLike[str] | None = None,
     detector_size: int | None = None,
-    detector_tiles: bool = False,
+    detector_tiles: Tiles = "auto",
     threads: int = 1,
     passes: int | None = None,
+    min_score: float | None = None,
+    min_confidence: float = 0.0,
 ) -> Pipeline:
     """Open a landmark model and a detector.
 
@@ -117,10 +144,13 @@ def load_pipeline(
         detector: a name or file that ``create_detector`` accepts, or any function from a picture to ``Faces``.
         detector_model: ONNX file for the detector ``canthus`` or ``yunet``.
         detector_size: longer side in pixels to which the detector resizes pictures.
-        detector_tiles: also search tiles of larger pictures for small faces.
+        detector_tiles: also search tiles of larger pictures for small faces; ``auto`` searches those of pictures that
+            the detector would shrink to less than a half, see ``create_detector``.
         threads: threads of the landmark model and of the canthus detector.
         passes: crops per face.  2 crops each face again around the first landmarks, which is slower and depends less on
             the box.  By default what suits the detector; see ``usual_passes``.
+        min_score: score threshold of the detector, from 0 to 1; by default the detector's own.
+        min_confidence: faces with a lower confidence of the whole face (``Face.face_confidence``) are left out.
 
     Raises:
         ConfigError: an unknown model or detector, a setting without effect, or a number below one.
@@ -129,11 +159,20 @@ def load_pipeline(
     found: Detector
     if isinstance(detector, str | os.PathLike):
         found = create_detector(
-            detector, model=detector_model, size=detector_size, tiles=detector_tiles, threads=threads
+            detector,
+            model=detector_model,
+            size=detector_size,
+            tiles=detector_tiles,
+            threads=threads,
+            least_score=min_score,
         )
-    elif detector_model is not None or detector_size is not None or detector_tiles:
+    elif detector_tiles is True or any(value is not None for value in (detector_model, detector_size, min_score)):
         raise ConfigError("Settings of the detector have no effect on a detector that exists already; leave them out")
     else:
         found = detector
-    count = usual_passes(detector) if passes is None else passes
-    return Pipeline(found, Landmarker(open_model(model, threads=threads), passes=count))
+    session = open_model(model, threads=threads)
+    if passes is None:
+        landmarker = Landmarker(session, passes=usual_passes(detector), most_passes=most_passes(detector))
+    else:
+        landmarker = Landmarker(session, passes=passes)
+    return Pipeline(found, landmarker, min_confidence=min_confidence)

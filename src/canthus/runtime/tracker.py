@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 from canthus.errors import ConfigError
 from canthus.geometry import box_iou, box_size, hull_box
 from canthus.images import checked_image
-from canthus.runtime.detectors import found_faces
+from canthus.runtime.detectors import found_faces, frame_detector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.smoother import OneEuroFilter
@@ -174,6 +174,7 @@ class Tracker:
         self.settings = settings or TrackerSettings()
         self.detections = 0
         self._pipeline = pipeline
+        self._detector = frame_detector(pipeline.detector)
         # One pass is enough, because the hull of the last points is a good box.
         self._follower = Landmarker(pipeline.landmarker.session)
         self._scheme = scheme
@@ -205,7 +206,9 @@ class Tracker:
         if self._search_is_due(time_s):
             self._search(image, time_s)
         self._lost = [track for track in self._lost if time_s - track.seen_s <= self.settings.remember_s]
-        return self._result(time_s)
+        tracked = self._result(time_s)
+        sure = self._pipeline.is_sure(tracked.frame.landmarks)
+        return tracked if sure.all() else tracked[sure]  # a doubtful face is followed on, with its number
 
     def _follow(self, image: Image, time_s: float) -> None:
         """Find the landmarks of the known faces around their last boxes; move lost faces to ``_lost``."""
@@ -244,7 +247,7 @@ class Tracker:
         """Run the detector: confirm or correct the followed faces, and add new ones."""
         self._searched_s = time_s
         self.detections += 1
-        faces = found_faces(self._pipeline.detector, image)
+        faces = found_faces(self._detector, image)
         taken = self._confirm(image, faces, time_s)
         fresh = [index for index in range(len(faces)) if index not in taken]
         if not fresh:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.images import write_image
 from canthus.runtime import downloads
+from canthus.runtime.cards import Calibration, FaceCalibration
+from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.video import VideoWriter
+from conftest import tiny_card, write_tiny_model
 from tiny_detectors import write_tiny_detector, write_tiny_yunet
 
 TinyModel = Callable[..., Path]
@@ -29,11 +34,11 @@ def error_of(*arguments: str | Path) -> CanthusError:
     return result.exception
 
 
-def faces_of(*arguments: str | Path) -> list[dict[str, object]]:
+def faces_of(*arguments: str | Path) -> list[dict[str, Any]]:
     result = run("detect", *arguments, "--json", "-")
     assert result.exit_code == 0, result.output
     (entry,) = json.loads(result.stdout)
-    faces: list[dict[str, object]] = entry["faces"]
+    faces: list[dict[str, Any]] = entry["faces"]
     return faces
 
 
@@ -62,10 +67,82 @@ def test_a_detector_file_and_what_it_finds(place: Path) -> None:
     assert face["box"] == [64, 32, 80, 48]
     assert face["five_points"] == [[67.5, 35.5], [75.5, 35.5], [71.5, 39.5], [67.5, 43.5], [75.5, 43.5]]
     assert faces_of("small.png", "--detector", "own.onnx") == []
-    (tiled,) = faces_of("small.png", "--detector", "own.onnx", "--detector-tiles")
+    (tiled,) = faces_of("--detector-tiles", "small.png", "--detector", "own.onnx")
     assert tiled["box"] == face["box"]
     (large,) = faces_of("small.png", "--detector", "own.onnx", "--detector-size", "1280")
     assert large["box"] == face["box"]
+
+
+def test_tiles_are_chosen_by_the_size_of_the_picture(place: Path) -> None:
+    image = np.zeros((1920, 2560, 3), np.uint8)
+    image[64:96, 128:160] = 255  # 8 pixels in the whole picture, 16 in its half
+    write_image("large.png", image)
+    (face,) = faces_of("large.png", "--detector", "own.onnx")
+    assert face["box"] == [128, 64, 160, 96]
+    assert faces_of("large.png", "--detector", "own.onnx", "--no-detector-tiles") == []
+    assert len(load_pipeline("zoo/pfld_68_robust.onnx", detector="own.onnx")("large.png")) == 1
+    assert len(load_pipeline("zoo/pfld_68_robust.onnx", detector="own.onnx", detector_tiles=False)("large.png")) == 0
+
+
+@pytest.fixture
+def sure(place: Path) -> Path:
+    """The folder with a model that tells the confidence of faces: sure in the light, not in the dark."""
+    calibration, face = Calibration(tolerance=0.05, slope=1.0, offset=1.5), FaceCalibration(0.06, 8.0, -38.8)
+    card = replace(tiny_card(calibration=calibration), face_calibration=face)
+    write_tiny_model(place / "zoo/pfld_68_robust.onnx", card=card)
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[32:48, 64:80] = 255
+    image[320:336, 480:496] = 234  # found, with a lower score
+    write_image("two.png", image)
+    with VideoWriter("two.mkv", width=640, height=480, fps=10) as writer:
+        for number in range(3):
+            writer.write(image, number / 10)
+    return place
+
+
+def test_faces_can_be_left_out_by_score_or_confidence(sure: Path) -> None:
+    common = ("two.png", "--detector", "own.onnx")
+    first, second = faces_of(*common)
+    assert first["score"] > second["score"]
+    assert first["face_confidence"] > second["face_confidence"]
+    between = {"--min-score": "score", "--min-confidence": "face_confidence"}
+    for option, name in between.items():
+        limit = (first[name] + second[name]) / 2
+        assert faces_of(*common, option, f"{limit:.4f}") == [first]
+        assert faces_of(*common, option, "0") == [first, second] or option == "--min-score"
+        assert faces_of(*common, option, "1") == []
+    csv = run("detect", *common, "--csv", "-").stdout.splitlines()
+    assert [line.rpartition(",")[2] for line in csv] == [
+        "face_confidence", *(str(face["face_confidence"]) for face in (first, second))
+    ]  # fmt: skip
+    boxes = ("--boxes", "boxes.json")
+    Path("boxes.json").write_text(run("detect", *common, "--json", "-").stdout, encoding="utf-8")
+    (only,) = faces_of("two.png", *boxes, "--passes", "1", "--min-confidence", f"{limit:.4f}")
+    assert only["box"] == first["box"]
+    assert "leave out --boxes, or" in str(error_of("detect", "two.png", *boxes, "--min-score", "0.5"))
+    assert "no effect with 'none'" in str(error_of("detect", "two.png", "--detector", "none", "--min-score", "0.5"))
+
+
+def test_doubtful_faces_are_kept_and_counted(sure: Path) -> None:
+    first, second = faces_of("two.png", "--detector", "own.onnx")
+    assert second["face_confidence"] < 0.5 < first["face_confidence"]
+    done = run("detect", "two.png", "--detector", "own.onnx")
+    assert f"confidence {second['face_confidence']:.2f}, 68 points" in done.stdout
+    assert "1 picture, 2 faces (1 doubtful), 0 failed" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["track", "fatigue", "detect"])
+@pytest.mark.parametrize("option", ["--min-score", "--min-confidence"])
+def test_every_command_has_the_limits(sure: Path, command: str, option: str) -> None:
+    source = "two.png" if command == "detect" else "two.mkv"
+    assert run(command, source, "--detector", "own.onnx", option, "0.5", "--json", "out.json").exit_code == 0
+    for wrong in ("-0.1", "1.5", "x"):
+        assert run(command, source, "--detector", "own.onnx", option, wrong).exit_code == 2
+
+
+def test_a_limit_without_a_confidence_is_refused(place: Path) -> None:
+    text = str(error_of("detect", "fits.png", "--detector", "own.onnx", "--min-confidence", "0.5"))
+    assert text == "The model 'tiny' gives no confidence of the whole face; leave out the least confidence"
 
 
 def test_the_embedded_detector_is_the_default(place: Path) -> None:

@@ -130,7 +130,15 @@ def test_finds_kept_in_files_give_the_same_figures(on_set: tuple[str, ...], netw
 
 def test_overlap_and_least_score_have_their_effect(on_set: tuple[str, ...], network: Path) -> None:
     assert numbers(*on_set, "--detector", network, "--min-overlap", "1")[0]["recall"] == 0
-    assert numbers(*on_set, "--detector", network, "--least-score", "1")[0]["recall"] == 0
+    for option in ("--least-score", "--min-score"):
+        assert numbers(*on_set, "--detector", network, option, "1")[0]["recall"] == 0
+
+
+def test_finds_whose_points_are_doubtful_can_be_left_out(on_set: tuple[str, ...], network: Path) -> None:
+    """White squares are no faces: the embedded landmark model tells it."""
+    (every,) = numbers(*on_set, "--detector", network, "--min-confidence", "0")
+    (sure,) = numbers(*on_set, "--detector", network, "--min-confidence", "0.5")
+    assert (every["recall"], sure["recall"]) == (0.75, 0)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +150,7 @@ def test_overlap_and_least_score_have_their_effect(on_set: tuple[str, ...], netw
         (("--official",), "widerface"),
         (("--detector", "haar", "--detector", "none", "--write-predictions", "x"), "one --detector"),
         (("--predictions", "x", "--detector-size", "320"), "no effect"),
+        (("--predictions", "x", "--min-confidence", "0.5"), "no effect"),
         (("--detector", "haar", "--detector", "none", "--detector-model", "x.onnx"), "one detector"),
         (("--detector", "hare"), "haar"),
         (("--split", "tests"), "test"),

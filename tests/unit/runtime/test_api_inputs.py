@@ -59,6 +59,9 @@ CASES = {
     "Tracker(detect)(image, 'now')": "TypeError: Expected the time of the frame in seconds, found str",
     "Tracker(detect)(image, float('nan'))": "ValueError: Expected a finite time of the frame, found nan s",
     "Tracker(Pipeline(lambda image: None, landmarker))(image, 0)": f"{FACES}",
+    "create_detector('haar', tiles='always')": "ConfigError: Expected True, False or 'auto' as tiles of the",
+    "Pipeline(WholePicture(), landmarker, min_confidence=2)": "ConfigError: Expected a least confidence from 0 to 1",
+    "Pipeline(WholePicture(), landmarker, min_confidence=0.5)": "ConfigError: The model 'tiny' gives no confidence",
     "FatigueMonitor().watch(frame)": "TypeError: Expected the TrackedFrame that a Tracker returns, found Frame",
     "FatigueMonitor().watch(Tracker(detect)(image, 0.0), 'a.jpg')": f"{ARRAY}",
 }
@@ -66,7 +69,7 @@ SCRIPT = """
 import json, sys
 import numpy as np
 from canthus import FatigueMonitor, Faces, Frame, Landmarker, LandmarkSession, Pipeline, Tracker, draw_frame
-from canthus.runtime.detectors import TiledDetector, WholePicture
+from canthus.runtime.detectors import TiledDetector, WholePicture, create_detector
 
 landmarker = Landmarker(LandmarkSession.open(sys.argv[1]))
 detect = Pipeline(WholePicture(), landmarker)

@@ -15,12 +15,13 @@ from hypothesis.extra.numpy import arrays
 
 from canthus.errors import ModelFileError
 from canthus.runtime.cards import Calibration, FaceCalibration, ModelCard
+from canthus.runtime.draw import draw_frame
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.sessions import MAX_BATCH, LandmarkSession
-from canthus.runtime.tracker import Tracker
+from canthus.runtime.tracker import Plausibility, Tracker, TrackerSettings
 from canthus.schemes import FIVE, IBUG_68, WFLW_98
-from canthus.types import Faces, Image, Landmarks
+from canthus.types import Faces, Frame, Image, Landmarks
 
 TinyModel = Callable[..., Path]
 CALIBRATION = Calibration(tolerance=0.05, slope=1.0, offset=0.0)
@@ -121,6 +122,48 @@ def test_faces_have_a_confidence_wherever_they_go(
     np.testing.assert_array_equal(converted.face_confidence, marks.face_confidence)
     tracked = Tracker(Pipeline(lambda image: faces[:1], landmarker))(disc(100, 80), 0.0)
     assert tracked[0].face_confidence == marks.face_confidence[0]
+
+
+def test_doubtful_faces_are_kept_and_marked_or_left_out_where_asked(
+    tiny_model: TinyModel, confident_session: LandmarkSession
+) -> None:
+    card = replace(confident_session.card, face_calibration=FACE_CALIBRATION)
+    session = LandmarkSession.open(tiny_model("sure.onnx", card=card))
+    picture = np.maximum(disc(100, 80), disc(220, 160, light=70))
+    boxes = np.array([[80, 60, 120, 100], [200, 140, 240, 180]], np.float32)
+    faces = Faces(boxes, np.array([0.6, 0.9], np.float32))
+
+    def find(image: Image) -> Faces:
+        return faces
+
+    every = Pipeline(find, Landmarker(session))(picture)
+    assert every.landmarks.face_confidence is not None
+    bright, dark = every.landmarks.face_confidence
+    assert dark < 0.5 < bright
+    assert [face.doubtful for face in every] == [False, True]
+    sure = Pipeline(find, Landmarker(session), min_confidence=0.5)
+    assert sure(picture).faces.boxes.tolist() == boxes[:1].tolist()
+    assert sure.mark(picture, faces[1:]).landmarks.points.shape == (0, 68, 2)
+    assert len(Pipeline(find, Landmarker(session), min_confidence=float(dark))(picture)) == 2
+    settings = TrackerSettings(plausibility=Plausibility(aspect=(0, 9), eye_distance=(0, 9)))
+    tracks = [Tracker(Pipeline(find, Landmarker(session), min_confidence=c), settings) for c in (0.0, 0.5)]
+    assert [tracker(picture, 0.0).ids.tolist() for tracker in tracks] == [[0, 1], [0]]
+
+
+def test_a_doubtful_face_is_drawn_in_another_color() -> None:
+    points, boxes = np.zeros((1, 68, 2), np.float32), np.array([[80, 60, 120, 100]], np.float32)
+    faces, pictures = Faces(boxes, np.ones(1, np.float32)), []
+    for confidence in (None, 0.9, 0.4, 0.0):
+        whole = None if confidence is None else np.array([confidence], np.float32)
+        frame = Frame(faces, Landmarks(points, IBUG_68, face_confidence=whole))
+        pictures.append(draw_frame(np.zeros((240, 320, 3), np.uint8), frame))
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    below = [picture[104:130, 78:180].max(axis=(0, 1)) for picture in pictures]
+    assert not below[1].any()
+    for (red, green, blue), (least, most) in zip(below[2:], ((100, 200), (20, 80)), strict=True):
+        assert red > 200
+        assert least < green < most
+        assert blue < 60
 
 
 def test_faces_have_no_confidence_without_a_map(confident_session: LandmarkSession) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.sessions import LandmarkSession
+from canthus.runtime.sessions import Answer, LandmarkSession
 
 TinyModel = Callable[..., Path]
 
@@ -84,6 +85,44 @@ def test_impossible_boxes_are_refused(tiny_session: LandmarkSession, box: list[f
     boxes = np.array([[0, 0, 20, 20], box], np.float32)
     with pytest.raises(ValueError, match=r"Box 1 is \[.*expected finite x1, y1, x2, y2"):
         Landmarker(tiny_session)(discs([]), boxes)
+
+
+def test_further_passes_are_for_the_faces_that_still_move(tiny_session: LandmarkSession) -> None:
+    """The tiny model's ring is 0.75 of its crop's hull, so each pass shrinks it; a face in the dark stays in place."""
+    crops: list[int] = []
+
+    class Counting:
+        card, scheme, size_bytes, gives_scores = tiny_session.card, tiny_session.scheme, 0, False
+
+        def answer(self, crops_: np.ndarray) -> Answer:
+            crops.append(len(crops_))
+            answer = tiny_session.answer(crops_)
+            return replace(answer, points=answer.points if len(crops) == 1 else still(answer.points, crops_))
+
+    def still(points: np.ndarray, crops_: np.ndarray) -> np.ndarray:
+        """Points whose hull is the box that was cropped, except in bright crops."""
+        side = crops_.shape[1]
+        ring = (points - points.mean(axis=1, keepdims=True)) / np.ptp(points, axis=1, keepdims=True)
+        fixed = (ring * side / tiny_session.card.margin + (side - 1) / 2).astype(np.float32)
+        bright = crops_.max(axis=(1, 2, 3)) > 200
+        return np.where(bright[:, None, None], points, fixed)
+
+    image = discs([(100.0, 80.0)])
+    boxes = np.concatenate([box_about(100, 80, 40), box_about(250, 180, 40)])
+    two = Landmarker(Counting(), passes=2)(image, boxes)
+    assert crops == [2, 2]
+    crops.clear()
+    four = Landmarker(Counting(), passes=2, most_passes=4)(image, boxes)
+    assert crops == [2, 2, 1, 1]
+    np.testing.assert_array_equal(two.points[1], four.points[1])
+    crops.clear()
+    alone = Landmarker(Counting(), passes=4)(image, boxes[:1])
+    np.testing.assert_allclose(four.points[0], alone.points[0], atol=1e-4)
+
+
+def test_passes_out_of_range_are_refused(tiny_session: LandmarkSession) -> None:
+    with pytest.raises(ConfigError, match="most_passes of at least 3, the number of passes; found 2"):
+        Landmarker(tiny_session, passes=3, most_passes=2)
 
 
 def test_passes_below_one_are_refused(tiny_session: LandmarkSession) -> None:

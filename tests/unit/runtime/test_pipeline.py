@@ -32,7 +32,11 @@ def picture(value: int) -> np.ndarray:
 
 def test_load_pipeline_is_public_and_takes_names_files_and_detectors(tiny_model: TinyModel) -> None:
     path = tiny_model()
-    assert isinstance(canthus.load_pipeline(path, detector="haar").detector, HaarDetector)
+    assert isinstance(canthus.load_pipeline(path, detector="haar", detector_tiles=False).detector, HaarDetector)
+    usual = canthus.load_pipeline(path, detector="haar").detector
+    assert isinstance(usual, TiledDetector)
+    assert usual.automatic
+    assert isinstance(usual.detector, HaarDetector)
     assert isinstance(load_pipeline(str(path), detector="none", passes=2).detector, WholePicture)
     assert load_pipeline(path, passes=2).landmarker.passes == 2
     own = load_pipeline(path.read_bytes(), detector=find_nothing)
@@ -108,8 +112,11 @@ def test_a_frame_keeps_the_five_points_of_the_detector(tiny_model: TinyModel, tm
 
 
 def test_bad_settings_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="have no effect on a detector that exists already"):
-        load_pipeline(tiny_model(), detector=find_nothing, detector_size=320)
+    for settings in ({"detector_size": 320}, {"min_score": 0.5}, {"detector_tiles": True}):
+        with pytest.raises(ConfigError, match="have no effect on a detector that exists already"):
+            load_pipeline(tiny_model(), detector=find_nothing, **settings)
+    with pytest.raises(ConfigError, match="least score from 0 to 1, found 2"):
+        load_pipeline(tiny_model(), detector="haar", min_score=2)
     with pytest.raises(ConfigError, match="Unknown detector"):
         load_pipeline(tiny_model(), detector="dlib")
     with pytest.raises(ConfigError, match="at least 1 pass"):

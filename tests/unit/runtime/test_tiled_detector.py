@@ -9,7 +9,14 @@ import pytest
 from canthus.geometry import box_iou
 from canthus.images import fit_image
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detectors import TiledDetector, tile_starts
+from canthus.runtime.detectors import (
+    MOST_TILES,
+    TiledDetector,
+    WholePicture,
+    create_detector,
+    frame_detector,
+    tile_starts,
+)
 from canthus.runtime.sessions import DetectorSession
 from canthus.types import Faces, Image
 from tiny_detectors import write_tiny_detector
@@ -96,6 +103,37 @@ def test_every_face_of_any_size_is_found_once(seed: int) -> None:
     assert len(found) == len(boxes)
     assert (overlap.max(axis=1) > 0.75).all()
     assert max(max(shape) for shape in detector.seen[1:]) <= 320
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tiles"),
+    [(240, 320, 0), (640, 480, 0), (360, 644, 2), (1500, 2000, 12), (3000, 4000, 12), (400, 40_000, 21)],
+)
+def test_automatic_tiles_are_few_and_only_of_large_pictures(height: int, width: int, tiles: int) -> None:
+    detector = BlobDetector(320)
+    TiledDetector(detector, size=320, automatic=True)(picture(height, width))
+    assert len(detector.seen) == 1 + tiles
+    assert tiles <= MOST_TILES
+
+
+def test_automatic_tiles_find_the_small_faces_of_a_phone_photo() -> None:
+    """Faces of 80 pixels in 4000 x 3000: 12.8 pixels in the whole picture, 40 in its half."""
+    corners = [(x, y) for x in (0, 900, 1950, 3920) for y in (0, 700, 1490, 2200, 2920)]
+    image = picture(3000, 4000, *[(x, y, x + 80, y + 80) for x, y in corners])
+    whole = BlobDetector(640)
+    assert len(whole(image)) == 0
+    found = TiledDetector(whole, size=640, automatic=True)(image)
+    assert sorted(found.boxes[:, :2].tolist()) == sorted([x, y] for x, y in corners)
+
+
+def test_automatic_tiles_are_not_for_the_frames_of_a_video(tmp_path: Path) -> None:
+    path = write_tiny_detector(tmp_path / "detector.onnx")
+    automatic, asked, plain = (create_detector(path, tiles=tiles) for tiles in ("auto", True, False))
+    assert isinstance(automatic, TiledDetector)
+    assert frame_detector(automatic) is automatic.detector
+    assert frame_detector(asked) is asked
+    assert frame_detector(plain) is plain
+    assert isinstance(create_detector("none", tiles="auto"), WholePicture)
 
 
 def test_a_face_on_the_border_of_the_picture_is_no_cut_face() -> None:
