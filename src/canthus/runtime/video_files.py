@@ -30,7 +30,8 @@ DROPPED_FRAME_BYTES = 8
 """Packets of at most this size only repeat the last frame."""
 GROUP_PACKETS = 1000
 """The last group of frames is decoded again to check its end if it has no more packets."""
-_INDEXED, _SELF_CHECKED = ("mov", "avi"), ("mov", "avi", "matroska", "flv", "gif")
+_INDEXED = ("mov", "avi")
+_WITHOUT_LENGTHS = ("mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc")
 
 
 class VideoFrame(NamedTuple):
@@ -96,7 +97,7 @@ class VideoFile:
                 image = shape(frame)
             except (self._av.error.FFmpegError, ValueError) as error:
                 logger.debug("%s: frame at %s s: %s", self.name, time_s, error)
-                self._broken += 1
+                self._broken, self._decoded = self._broken + 1, self._decoded - 1
                 continue
             end_s = time_s + max(self._last_frame_s, times.step_s)
             yield VideoFrame(image, time_s)
@@ -225,7 +226,7 @@ class VideoFile:
 
         The decoder conceals that; it tells when it is asked to stop at the first error.
         """
-        if self._is(_SELF_CHECKED) or not 0 < len(self._group) <= GROUP_PACKETS or path_kind(self.name) != "file":
+        if not self._is(_WITHOUT_LENGTHS) or not 0 < len(self._group) <= GROUP_PACKETS:
             return False
         own = self._stream.codec_context
         context = self._av.CodecContext.create(own.name, "r")
@@ -314,10 +315,15 @@ class _Shape:
         ratio = float(pixel) if pixel else 1.0
         self._stretch = ratio if 1 / MOST_STRETCH <= ratio <= MOST_STRETCH else 1.0
         self._size: tuple[int, int] | None = None
+        self._turned: tuple[int, ...] | None = None
+        self._orientation = (False, False, False)
 
     def __call__(self, frame: Any) -> Image:
         """The picture of a decoded frame."""
-        swapped, mirrored, flipped = orientation(frame)
+        turned = frame.rotation, frame.width, frame.height
+        if turned != self._turned:  # PyAV frees a frame late once its side data were asked for
+            self._turned, self._orientation = turned, orientation(frame)
+        swapped, mirrored, flipped = self._orientation
         if self._size is None:
             size = max(1, round(frame.width * self._stretch)), frame.height
             self._size = size[::-1] if swapped else size
@@ -336,7 +342,11 @@ def orientation(frame: Any) -> tuple[bool, bool, bool]:
     The display matrix of the file maps the stored (p, q) to the shown x = a p + c q, y = b p + d q. It is rounded to
     the nearest of the eight ways to lay a picture on a screen.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # the frame has other data of a kind that PyAV does not know
+        quarters = round(frame.rotation / 90) % 4  # counterclockwise
+        return quarters % 2 == 1, quarters in (2, 3), quarters in (1, 2)
     if data is None:
         return False, False, False
     a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(bytes(data), np.int32))

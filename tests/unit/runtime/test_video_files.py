@@ -253,6 +253,44 @@ def test_any_angle_is_rounded_to_the_nearest_quarter(degrees: int, mirror: int) 
     )
 
 
+@pytest.mark.parametrize(("rotation", "top_left"), [(0, 0), (90, 2), (-90, 3), (180, 5), (-180, 5)])
+def test_frames_with_data_that_pyav_does_not_know_are_turned(rotation: int, top_left: int) -> None:
+    class Frame:
+        def __init__(self) -> None:
+            self.rotation = rotation
+
+        @property
+        def side_data(self) -> object:
+            raise ValueError("31 is not a valid Type")
+
+    swapped, mirrored, flipped = video_files.orientation(Frame())
+    image = np.arange(6).reshape(2, 3)
+    image = image.T if swapped else image
+    shown = image[:: -1 if flipped else 1, :: -1 if mirrored else 1]
+    assert shown[0, 0] == top_left
+    np.testing.assert_array_equal(shown, np.rot90(np.arange(6).reshape(2, 3), rotation // 90))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
+def test_a_single_picture_is_a_short_video(tmp_path: Path, suffix: str) -> None:
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), noise(0))
+    frames, video = _read(tmp_path / f"a{suffix}")
+    assert ([frame.image.shape for frame in frames], video.problem) == ([(64, 96, 3)], None)
+
+
+def test_side_data_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyAV frees a frame only when its cycle is collected once its side data were asked for."""
+    calls: list[object] = []
+
+    def counted(frame: object) -> tuple[bool, bool, bool]:
+        calls.append(frame)
+        return False, False, False
+
+    monkeypatch.setattr(video_files, "orientation", counted)
+    assert len(_read(_whole(tmp_path, "mp4"))[0]) == 75
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 @pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 128), (Fraction(1, 2), 48), (Fraction(100, 1), 96)])
 def test_pixels_become_square(tmp_path: Path, suffix: str, aspect: Fraction, width: int) -> None:
