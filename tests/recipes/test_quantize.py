@@ -1,6 +1,8 @@
 """An int8 file from a float one, on drawn faces: kept where it is as good, refused where it is not."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.images import write_image
 from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, int8_path, quantize
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import LandmarkSession
@@ -152,3 +155,92 @@ def test_a_damaged_entry_of_a_card_is_refused(faces: Path, tmp_path: Path) -> No
     ):
         with pytest.raises(ModelFileError, match=f"m: model card: .*{reason}"):
             ModelCard.from_json(json.dumps({**values, "quantization": damaged}), source="m")
+
+
+KILLED = """
+import json, os, sys
+from pathlib import Path
+
+import numpy as np
+
+from canthus.recipes.quantize import QuantizeSettings, quantize  # imported once; each run is a process of its own
+
+model, faces, folder = map(Path, sys.argv[1:])
+settings = QuantizeSettings(crops=8, most_loss=1.0, weight_bits=7)
+WRITES = {"os.rename", "os.remove", "os.mkdir", "os.truncate"}
+
+
+def run(cache, left=None):
+    # A new process that quantizes, and is gone before it changes a file for the time ``left``; the number of changes.
+    source, sink = os.pipe()
+    child = os.fork()
+    if child == 0:
+        changes = 0
+
+        def count(event, arguments):
+            nonlocal changes
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if writes or event in WRITES:
+                changes += 1
+                if changes == left:
+                    os._exit(9)
+
+        sys.addaudithook(count)
+        quantize(model, folder / "int8.onnx", settings, roots={"300w": faces}, cache=folder / cache)
+        os.write(sink, str(changes).encode())
+        os._exit(0)
+    os.close(sink)
+    _, status = os.waitpid(child, 0)
+    changes = os.read(source, 100)
+    os.close(source)
+    return status, int(changes or 0)
+
+
+status, changes = run("whole")
+assert status == 0, status
+whole = (folder / "int8.onnx").read_bytes()
+(folder / "int8.onnx").write_bytes(b"an earlier file")
+kills = sorted({*np.linspace(1, changes, 3).round().astype(int).tolist(), changes - 1})
+for left in kills:
+    status, _ = run(f"cache_{left}", left)
+    assert os.waitstatus_to_exitcode(status) == 9, status
+    assert (folder / "int8.onnx").read_bytes() in (b"an earlier file", whole), left
+    status, _ = run(f"cache_{left}")
+    assert status == 0, status
+    assert (folder / "int8.onnx").read_bytes() == whole, left
+    (folder / "int8.onnx").write_bytes(b"an earlier file")
+print(changes, len(kills))
+"""
+
+
+def test_a_run_that_was_killed_gives_the_same_file_when_started_again(tmp_path: Path) -> None:
+    """Killed before the first and the last change of a file, and between; an earlier file stays until then."""
+    write_synthetic_300w(tmp_path / "300w", 20, np.random.default_rng(0), size=64)
+    model = write_small_landmarker(tmp_path / "m.onnx")
+    (tmp_path / "work").mkdir()
+    command = [sys.executable, "-c", KILLED, str(model), str(tmp_path / "300w"), str(tmp_path / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    changes, kills = map(int, done.stdout.split())
+    assert changes > 20
+    assert kills == 4
+
+
+def test_a_failure_keeps_the_earlier_file(harmed: Path, faces: Path) -> None:
+    out = harmed.with_name("int8.onnx")
+    out.write_bytes(b"an earlier file")
+    with pytest.raises(ModelFileError, match="Nothing was written"):
+        make(harmed, faces)
+    assert out.read_bytes() == b"an earlier file"
+
+
+def test_the_command_overwrites_neither_the_model_nor_files_of_others(faces: Path, tmp_path: Path) -> None:
+    model = write_small_landmarker(tmp_path / "m.onnx")
+    (tmp_path / "link.onnx").hardlink_to(model)
+    write_image(tmp_path / "photo.jpg", np.zeros((8, 8, 3), np.uint8))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name, reason in (("link.onnx", "would overwrite the input"), ("photo.jpg", "would overwrite a picture")):
+        result = run(model, faces, "--out", tmp_path / name)
+        assert isinstance(result.exception, CanthusError)
+        assert reason in str(result.exception)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

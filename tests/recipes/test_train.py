@@ -1,24 +1,28 @@
 """Training on drawn faces: it learns, it records, it goes on after a stop as if there had been none, it shares out."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
-from canthus.errors import ConfigError, ModelFileError
+from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.onnx_counts import count_graph
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.sessions import LandmarkSession
-from canthus.training.checkpoint import read_checkpoint
+from canthus.training.checkpoint import checkpoint_config, read_checkpoint
 
 RECIPE = """
 name = "drawn"
@@ -187,6 +191,58 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
     measured = min(row["300w/validation/nme_ion"] for row in rows(unbroken))
     if best == "best.ckpt":
         assert report.metrics["300w/validation/nme_ion"] == pytest.approx(measured, rel=1e-3)
+
+
+def test_an_export_of_nan_is_refused_and_keeps_the_earlier_file(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"an earlier file")
+    network, config = load_network(unbroken / "best.ckpt")
+    with torch.no_grad():
+        list(network.parameters())[-1].fill_(float("nan"))
+    monkeypatch.setattr("canthus.recipes.export.load_network", lambda _: (network, config))
+    with pytest.raises(ModelFileError, match="'points' of the network holds numbers that are not finite"):
+        export(unbroken / "best.ckpt", path, roots={}, cache=tmp_path)
+    assert path.read_bytes() == b"an earlier file"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", "a\x1b[31m"])
+def test_the_name_in_a_checkpoint_is_no_path(
+    name: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(unbroken / "best.ckpt", tmp_path / "run" / "best.ckpt")
+    values = checkpoint_config(read_checkpoint(unbroken / "best.ckpt"), source=unbroken)
+    monkeypatch.setattr("canthus.training.checkpoint.checkpoint_config", lambda *_, **__: {**values, "name": name})
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "run" / "best.ckpt")])
+    assert isinstance(result.exception, CanthusError)
+    assert "expected the name of one file" in str(result.exception)
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["best.ckpt"]
+
+
+def test_an_export_overwrites_neither_its_checkpoint_nor_files_of_others(unbroken: Path, tmp_path: Path) -> None:
+    checkpoint = shutil.copy(unbroken / "best.ckpt", tmp_path / "best.ckpt")
+    (tmp_path / "link.onnx").hardlink_to(checkpoint)
+    shutil.copy(unbroken / "last.ckpt", tmp_path / "other.ckpt")
+    onnx.save(
+        onnx.parser.parse_model(
+            '<ir_version: 9, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+        ),
+        tmp_path / "other.onnx",
+    )
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name, reason in (
+        ("link.onnx", "would overwrite the input"),
+        ("other.ckpt", "would overwrite a model"),
+        ("other.onnx", "would overwrite a model"),
+        ("best.ckpt", "would overwrite the input"),
+    ):
+        result = CliRunner().invoke(app, ["export", str(checkpoint), "--out", str(tmp_path / name)])
+        assert isinstance(result.exception, CanthusError)
+        assert reason in str(result.exception)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_without_data_the_export_is_checked_on_drawn_faces(unbroken: Path, tmp_path: Path) -> None:

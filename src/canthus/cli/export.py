@@ -8,6 +8,7 @@ from rich.console import Console
 
 from canthus.cli import options
 from canthus.cli.progress import ProgressBar
+from canthus.files import check_targets
 from canthus.lookup import require
 from canthus.plain_data import checked_name
 from canthus.runtime.downloads import cache_folder
@@ -41,6 +42,7 @@ def export(
     console = Console(stderr=True, highlight=False)
     config = read_config(checkpoint_config(read_checkpoint(checkpoint), source=checkpoint))
     path = out or checkpoint.parent / f"{checked_name(config.name, what='recipe')}.onnx"
+    check_targets([checkpoint], model={"--out" if out else "the exported file": path})
     roots = options.dataset_roots(data, root, sorted({v.dataset for v in config.validation}))
     with ProgressBar(console, "packing") as bar:
         report = recipes.export(

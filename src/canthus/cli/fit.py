@@ -9,6 +9,7 @@ from rich.console import Console
 from canthus.cli import options
 from canthus.cli.progress import ProgressBar
 from canthus.errors import ConfigError
+from canthus.files import check_targets
 from canthus.lookup import require
 from canthus.plain_data import checked_name
 from canthus.runtime.downloads import cache_folder
@@ -38,6 +39,7 @@ def fit(
     path = out or Path(f"{checked_name(config.name, what='recipe')}.npz")
     if path.suffix != ".npz":
         raise ConfigError(f"--out must end in .npz, found {path}")
+    check_targets([recipe], model={"--out" if out else "the fitted file": path})
     roots = options.dataset_roots(data, root, dataset_names(config))
     console = Console(stderr=True, highlight=False)
     with ProgressBar(console, "packing") as bar:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from canthus.cli import options
 from canthus.cli.progress import ProgressBar
+from canthus.files import check_targets
 from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
 
@@ -64,12 +65,14 @@ def quantize(
         calibrate=calibrate, check=check, method=method, crops=crops, seed=seed, keep=tuple(keep),
         most_loss=most_loss / 100, force=force, weight_bits=weight_bits,
     )  # fmt: skip
+    path = out or recipes.int8_path(model)
+    check_targets([model], model={"--out" if out else "the int8 file": path})
     names = sorted({recipes.split_name(name)[0] for name in (calibrate, check)})
     console = Console(stderr=True, highlight=False)
     with ProgressBar(console) as bar:
         report = recipes.quantize(
             model,
-            out or recipes.int8_path(model),
+            path,
             settings,
             roots=options.dataset_roots(data, root, names),
             cache=cache or cache_folder(),

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from canthus.errors import ModelFileError
+from canthus.errors import ModelFileError, printable
+from canthus.files import write_bytes
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import require
 from canthus.models.face_detector import STRIDES, FaceDetector
@@ -96,11 +97,12 @@ def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
     Args:
         network: a landmark network, which returns ``Output``, or a ``FaceDetector``; in eval mode.
         card: written into the file's metadata; its type says which of the two ``network`` is.
-        path: file to write; missing folders are made.
+        path: file to write; missing folders are made, and an earlier file is replaced when the new one is complete.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
         ModelFileError: the exported file is not valid.
+        OutputError: the file cannot be written.
     """
     require("onnxscript", extra="train")
     view, example, outputs, sizes = _signature(network, card)
@@ -118,8 +120,7 @@ def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
         ).model_proto  # type: ignore[union-attr]  # with dynamo it is a program
     _remove_traces(model)
     content = finished_model(model, card)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_bytes(path, content)
 
 
 def finished_model(model: Any, card: Card) -> bytes:
@@ -135,7 +136,7 @@ def finished_model(model: Any, card: Card) -> bytes:
     model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
     model.producer_name = "canthus"
     what = f"{card.scheme} landmarks of one face" if isinstance(card, ModelCard) else "face detector"
-    model.doc_string = f"{card.name}: {what}. Licence of the weights: {card.licence}"
+    model.doc_string = printable(f"{card.name}: {what}. Licence of the weights: {card.licence}")
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -152,7 +153,7 @@ def replace_card(path: Path, card: Card) -> None:
         ModelFileError: the file is not a valid ONNX model.
     """
     onnx = require("onnx", extra="train")
-    path.write_bytes(finished_model(onnx.load(path), card))
+    write_bytes(path, finished_model(onnx.load(path), card))
 
 
 @contextlib.contextmanager
@@ -196,22 +197,26 @@ def verify_export(
         Largest difference of the first output: of points in pixels of the crop, or of a detector's rows.
 
     Raises:
-        ModelFileError: an output differs by more than ``TOLERANCES`` allow, or one of the two lacks an output.
+        ModelFileError: an output differs by more than ``TOLERANCES`` allow or is not finite, one of the two lacks an
+            output, or there is nothing to compare.
     """
     worst: dict[str, float] = {}
     for batch in images:
-        found, expected = _file_outputs(session, batch), _network_outputs(network, session, batch)
+        expected = _network_outputs(network, session, batch)
+        found = _file_outputs(session, batch)  # which refuses such numbers of the file itself
         if found.keys() != expected.keys():
             raise ModelFileError(f"The network has the outputs {list(expected)}, the exported file {list(found)}")
         for name, values in found.items():
             worst[name] = max(worst.get(name, 0.0), float(np.abs(values - expected[name]).max(initial=0.0)))
+    if not worst:
+        raise ModelFileError("There are no pictures on which the exported file could be compared with the network")
     for name, difference in worst.items():
         if not difference <= TOLERANCES[name]:
             raise ModelFileError(
                 f"The output {name!r} of the exported file differs from the network's by {difference:.2g}; "
                 f"{TOLERANCES[name]:g} is allowed. The file is not fit for use"
             )
-    return next(iter(worst.values()), 0.0)
+    return next(iter(worst.values()))
 
 
 def _file_outputs(session: LandmarkSession | DetectorSession, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -227,6 +232,14 @@ def _network_outputs(
     with torch.no_grad():
         output = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0)
     if isinstance(session, DetectorSession):
-        return {"faces": output.numpy()}
-    points = unit_to_pixels(output.points.numpy(), session.card.size)
-    return {"points": points} | ({} if output.spread is None else {"spread": output.spread.numpy()})
+        outputs = {"faces": output.numpy()}
+    else:
+        outputs = {"points": unit_to_pixels(output.points.numpy(), session.card.size)}
+        outputs |= {} if output.spread is None else {"spread": output.spread.numpy()}
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise ModelFileError(
+                f"The output {name!r} of the network holds numbers that are not finite; its training failed, or the "
+                "checkpoint is damaged. Nothing is exported"
+            )
+    return outputs

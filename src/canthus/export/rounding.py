@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canthus.files import write_bytes
 from canthus.lookup import require
 
 BITS = 18
@@ -29,7 +30,7 @@ def round_weights(path: Path, *, bits: int = BITS) -> None:
         if tensor.data_type == tensor.FLOAT and tensor.raw_data:
             values = np.frombuffer(tensor.raw_data, np.uint32).astype(np.uint64)
             tensor.raw_data = ((values + step // 2) // step * step).astype(np.uint32).tobytes()
-    path.write_bytes(model.SerializeToString())
+    write_bytes(path, model.SerializeToString())
 
 
 if __name__ == "__main__":

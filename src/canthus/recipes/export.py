@@ -10,12 +10,13 @@ from torch import nn
 
 from canthus.data.scenes import load_scenes
 from canthus.data.synthetic import draw_face
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, printable
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import average_precision
 from canthus.evaluation.onnx_counts import count_graph
 from canthus.evaluation.timing import detector_shape
 from canthus.export.onnx import Card, export_onnx, replace_card, verify_export
+from canthus.files import written
 from canthus.images import fit_image, read_image
 from canthus.models.face_detector import STRIDES
 from canthus.models.joint import JointNetwork, decoding
@@ -104,7 +105,7 @@ def export(
     Without them the comparison runs on drawn faces (landmarks) or noise (detectors), and the card has no metrics.
 
     Args:
-        path: ONNX file to write; nothing is written there unless the comparison succeeds.
+        path: ONNX file to write; an earlier file stays as it is unless the comparison succeeds.
         roots: folder of each dataset at hand, by name.
         licence: terms of the weights; by default research terms that name the training sets, or for a folder of one's
             own that none were stated.
@@ -112,17 +113,17 @@ def export(
 
     Raises:
         ConfigError: the network does not give points in the way that ``decode`` names.
-        ModelFileError: not a checkpoint, or the file differs from the network.
+        ModelFileError: not a checkpoint, the file differs from the network, or an answer is not finite.
+        OutputError: the file cannot be written.
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
     network = _decoded(network, decode)
     names = training_sets(config)
     terms = OWN_TERMS if names == ("folder",) else RESEARCH_TERMS.format(names=", ".join(names))
-    card = _card(config, name=path.stem, training_data=names, licence=licence or terms)
+    card = _card(config, name=printable(path.stem), training_data=names, licence=licence or terms)
     # The file gets its name only after the comparison, and only its card changes in between.
-    unchecked = path.with_suffix(".unchecked.onnx")
-    try:
+    with written(path) as unchecked:
         export_onnx(network, card, unchecked)
         if isinstance(config, DetectorConfig):
             report = _check_detector(network, config, unchecked, roots, progress=progress)
@@ -132,9 +133,6 @@ def export(
         if report.calibration:
             entries["calibration"] = report.calibration
         replace_card(unchecked, replace(card, **entries))
-        unchecked.replace(path)
-    finally:
-        unchecked.unlink(missing_ok=True)
     return replace(report, path=path, size_bytes=path.stat().st_size)
 
 
@@ -144,9 +142,10 @@ def export_untrained(config: Recipe, path: Path) -> None:
     Raises:
         MissingExtraError: onnx is not installed.
     """
-    card = _card(config, name=path.stem, training_data=(), licence=UNTRAINED_TERMS)
-    export_onnx(_decoded(fresh_network(config)), card, path)
-    replace_card(path, replace(card, **_counts(path, card)))
+    card = _card(config, name=printable(path.stem), training_data=(), licence=UNTRAINED_TERMS)
+    with written(path) as unfinished:
+        export_onnx(_decoded(fresh_network(config)), card, unfinished)
+        replace_card(unfinished, replace(card, **_counts(unfinished, card)))
 
 
 def _decoded(network: nn.Module, how: str = "") -> nn.Module:

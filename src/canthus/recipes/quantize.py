@@ -13,8 +13,9 @@ from jaxtyping import Float32, UInt8
 from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
 from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
-from canthus.errors import ConfigError, ModelFileError
+from canthus.errors import ConfigError, ModelFileError, printable
 from canthus.export.onnx import finished_model
+from canthus.files import write_bytes
 from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.export import export
@@ -124,6 +125,9 @@ def quantize(
 ) -> QuantizeReport:
     """Write an int8 file of a landmark model if its error is close to the float model's.
 
+    An earlier file stays as it is until the new one is complete, and the same settings give the same bytes, so that a
+    run that was stopped is simply started again.
+
     Args:
         model: embedded name, ONNX file, or a checkpoint, which is exported first.
         roots: folder of each dataset at hand, by name.
@@ -132,6 +136,7 @@ def quantize(
         ConfigError: unknown names, a dataset without a folder, or settings that do not work.
         DataError: a dataset is missing or damaged.
         ModelFileError: the model cannot be quantized, or the error grows too much; the message has both errors.
+        OutputError: the file cannot be written.
         MissingExtraError: onnx is not installed.
     """
     require("onnx", extra="train")
@@ -202,7 +207,7 @@ def _open_float(
             source, data = str(model), exported.read_bytes()
     else:
         file = find_model(model)
-        if file.resolve() == path.resolve():
+        if path.exists() and file.samefile(path):
             raise ConfigError(f"{path}: is the float model itself; choose another file for the result")
         source, data = str(file), read_model(file)
     session = LandmarkSession(data, source=source)
@@ -312,9 +317,8 @@ def _write(report: QuantizeReport, content: bytes, card: ModelCard) -> int:
     name = report.quantization.checked_on
     metrics = {f"{name}/nme_ion": round(report.nme, 6)}
     metrics |= {f"{name}/{key}": value for key, value in report.confidence.items()}
-    own = replace(card, name=report.path.stem, metrics=metrics, quantization=report.quantization)
+    own = replace(card, name=printable(report.path.stem), metrics=metrics, quantization=report.quantization)
     finished = finished_model(require("onnx", extra="train").load_from_string(content), own)
     LandmarkSession(finished, source=report.path.name)  # a file that cannot be opened is not written
-    report.path.parent.mkdir(parents=True, exist_ok=True)
-    report.path.write_bytes(finished)
+    write_bytes(report.path, finished)
     return len(finished)

@@ -1,17 +1,23 @@
 """Model files of other projects that ``canthus fetch`` downloads; each is checked by its SHA-256."""
 
+import functools
 import hashlib
 import http.client
 import os
 import tempfile
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from canthus.errors import ConfigError, ModelFileError
+from canthus.runtime.time_limit import result_within
 
 TIMEOUT_S = 30.0
+"""Longest wait for a connection, and for the next bytes."""
+TOTAL_S = 300.0
+"""Longest download; the files are small."""
 
 
 @final
@@ -82,7 +88,8 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
 
     Raises:
         ConfigError: the address begins with neither ``http://`` nor ``https://``.
-        ModelFileError: the download failed, the content is not the expected one, or the file cannot be written.
+        ModelFileError: the download failed or took more than ``TOTAL_S``, the content is not the expected one, or
+            the file cannot be written.
     """
     path, address = fetched_path(download), url or download.url
     if not address.startswith(("https://", "http://")):
@@ -91,10 +98,7 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The scheme was checked above; redirects of urllib stay within http, https and ftp.
-        request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            content = answer.read(download.size_bytes + 1)
+        content = result_within(TOTAL_S, functools.partial(_content, address, download.size_bytes + 1))
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
             part = Path(folder) / download.file
             part.write_bytes(content)
@@ -104,6 +108,18 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
         reason = str(error) or type(error).__name__
         raise ModelFileError(f"{address}: cannot be fetched into {path.parent} ({reason})") from error
     return path
+
+
+def _content(address: str, most_bytes: int) -> bytes:
+    # The scheme was checked by the caller; redirects of urllib stay within http, https and ftp.
+    request = urllib.request.Request(address, headers={"User-Agent": "canthus"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            content: bytes = answer.read(most_bytes)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    return content
 
 
 def _check(path: Path, download: Download, *, source: str) -> None:

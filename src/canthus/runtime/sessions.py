@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
 from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard
 from canthus.runtime.onnx_files import MOST_BYTES, check_onnx
+from canthus.runtime.time_limit import result_within
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -209,26 +209,10 @@ class BoundedSession:
 
     def _watched(self, call: Callable[[], Any], stop: Callable[[], None], *, doing: str, wrong: str) -> Any:
         """Result of a call in a thread of its own, which is left behind where it takes too long."""
-        results: list[Any] = []
-
-        def work() -> None:
-            try:
-                results.append((self._translated(call, wrong), None))
-            except BaseException as error:  # noqa: BLE001 - raised again below
-                results.append((None, error))
-
-        thread = threading.Thread(target=work, name="canthus-model", daemon=True)
-        thread.start()
-        thread.join(self._seconds)
-        if not results:
-            stop()
-            raise ModelFileError(
-                f"{self._source}: {doing} took more than {self._seconds:g} s; expected a smaller network or input"
-            )
-        value, error = results[0]
-        if error is not None:
-            raise error
-        return value
+        try:
+            return result_within(self._seconds, functools.partial(self._translated, call, wrong), stop=stop)
+        except TimeoutError as error:
+            raise ModelFileError(f"{self._source}: {doing} {error}; expected a smaller network or input") from error
 
     def _translated(self, call: Callable[[], Any], wrong: str) -> Any:
         """Result of a call of ONNX Runtime, whose errors become one line each."""

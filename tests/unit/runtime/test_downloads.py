@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from canthus.errors import ConfigError, ModelFileError
+from canthus.runtime import downloads
 from canthus.runtime.downloads import DOWNLOADS, Download, fetch, fetched_file, fetched_path
 
 CONTENT = bytes(range(256)) * 300
@@ -29,6 +30,16 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_header("Location", "/right")
             self.end_headers()
             return
+        if self.path == "/drip":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            while not self.server.ending.wait(0.02):  # type: ignore[attr-defined]
+                self.wfile.write(b".")
+            return
+        if self.path == "/silent":
+            self.server.ending.wait(20)  # type: ignore[attr-defined]
+            return
         bodies = {"/right": CONTENT, "/short": CONTENT[:-100], "/long": CONTENT + b"!", "/cut": CONTENT[:1000]}
         body = bodies.get(self.path, CONTENT[::-1])
         self.send_response(200)
@@ -47,11 +58,16 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(_Answers, "asked", [], raising=False)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as running:
+        running.ending = threading.Event()  # type: ignore[attr-defined]
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.ending.set()  # type: ignore[attr-defined]
         running.shutdown()
         thread.join()
+    for limited in threading.enumerate():
+        if limited.name == "canthus-limited":
+            limited.join(5)
 
 
 def download(url: str) -> Download:
@@ -115,6 +131,18 @@ def test_servers_that_do_not_answer_and_other_addresses(server: str) -> None:
         fetch(download("http://127.0.0.1:9/x"))
     with pytest.raises(ConfigError, match="begins with https:// or http://"):
         fetch(download("file:///etc/hostname"))
+
+
+@pytest.mark.parametrize(("path", "reason"), [("/drip", "took more than 0.5 s"), ("/silent", "timed out")])
+def test_slow_servers_are_given_up(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
+) -> None:
+    """One that sends a byte now and then, so that no single read waits long, and one that never answers."""
+    monkeypatch.setattr(downloads, "TOTAL_S", 0.5)
+    monkeypatch.setattr(downloads, "TIMEOUT_S", 0.2)
+    with pytest.raises(ModelFileError, match=rf"cannot be fetched into .* \({reason}\)"):
+        fetch(download(server + path))
+    assert left_over(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> None:

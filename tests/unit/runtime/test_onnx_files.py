@@ -316,7 +316,7 @@ def test_a_run_without_end_is_stopped() -> None:
     with pytest.raises(ModelFileError, match=r"m: one run on x \[4000, 500\] took more than 0.2 s; expected a smaller"):
         session.run(None, {"x": np.zeros((4000, 500), np.float32)})
     for thread in threading.enumerate():
-        if thread.name == "canthus-model":
+        if thread.name == "canthus-limited":
             thread.join(20)
     assert threading.active_count() <= before, "the run ends at its next operator"
 
