@@ -32,6 +32,7 @@ def make_video(
     matrix: Sequence[int] | None = None,
     aspect: Fraction | None = None,
     sound_s: float = 0.0,
+    cover: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a video of noise, or of ``images``, at the given times (75 frames, 25 a second).
@@ -42,6 +43,7 @@ def make_video(
         matrix: the nine numbers of a display matrix.
         aspect: width of a pixel over its height.
         sound_s: length of a silent sound track.
+        cover: the picture is the cover of the sound.
         options: of the container.
     """
     times = [i / 25 for i in range(75)] if times is None else times
@@ -58,6 +60,8 @@ def make_video(
         stream.options = CODEC_OPTIONS.get(codec, {})
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
+        if cover:
+            stream.disposition = av.stream.Disposition.attached_pic
         if matrix:
             stream.set_display_matrix(matrix)
         sound: Any = (

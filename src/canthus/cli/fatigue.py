@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -21,7 +21,8 @@ from canthus.lookup import require
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
-from canthus.runtime.video import open_video
+from canthus.runtime.video import VideoSource, open_video
+from canthus.types import Image, TrackedFrame
 
 JsonOption = Annotated[
     str | None,
@@ -76,9 +77,8 @@ def fatigue(
         target = stack.enter_context(opened_text(json_file)) if json_file else None
         rows = StatusCsv(stack.enter_context(opened_lines(csv_file))) if csv_file else None
         film = stack.enter_context(FatigueFilm(out, recorder.monitor.settings, fps=source.fps)) if out else None
-        for image, time_s in progress:
-            tracked = tracker(image, time_s)
-            _print_events(recorder.add(tracked, image), silent=silent)
+        for image, tracked, events in _watched(progress, source, tracker, recorder):
+            _print_events(events, silent=silent)
             if rows:
                 rows.write(recorder.monitor.status)
             if film:
@@ -95,6 +95,18 @@ def fatigue(
 def _write_report(target: TextIO | None, report: FatigueReport) -> None:
     if target is not None:
         target.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+
+
+def _watched(
+    progress: VideoProgress, source: VideoSource, tracker: Tracker, recorder: FatigueRecorder
+) -> Iterator[tuple[Image, TrackedFrame, list[Event]]]:
+    """Each frame, its faces, and the events that ended; where recordings were joined, no event goes on."""
+    restarts = 0
+    for image, time_s in progress:
+        events = recorder.pause() if source.restarts > restarts else []
+        restarts = source.restarts
+        tracked = tracker(image, time_s)
+        yield image, tracked, events + recorder.add(tracked, image)
 
 
 def _print_events(events: Sequence[Event], *, silent: bool) -> None:

@@ -160,7 +160,7 @@ class FatigueMonitor:
             raise ValueError(f"Time must advance: {seen.time_s} s after {self._last_s} s")
         step_s = 0.0 if self._last_s is None else seen.time_s - self._last_s
         self._last_s = seen.time_s
-        events = self._pause() if step_s > LONGEST_STEP_S else []
+        events = self.pause() if step_s > LONGEST_STEP_S else []
         if not seen.has_face:
             self.lost_s += step_s
             if self._early and self._early[-1].has_face:
@@ -178,8 +178,11 @@ class FatigueMonitor:
             self._early.clear()
         return self._noted(events + self._judge(seen))
 
-    def _pause(self) -> list[Event]:
-        """End the events that still last, because nothing was seen for a while."""
+    def pause(self) -> list[Event]:
+        """End the events that still last and return them, because the next frame does not follow on the last one.
+
+        Call it where two recordings were joined; a gap of more than ``LONGEST_STEP_S`` is noticed without.
+        """
         self.perclos.interrupt()
         return self.finish()
 

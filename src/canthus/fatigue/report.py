@@ -166,6 +166,12 @@ class FatigueRecorder:
         self._frames += 1
         return events
 
+    def pause(self) -> list[Event]:
+        """End the events that still last, and return them; see ``FatigueMonitor.pause``."""
+        events = self.monitor.pause()
+        self.events += events
+        return events
+
     def finish(self) -> list[Event]:
         """End the events that still last, and return them. Call it after the last frame."""
         events = self.monitor.finish()

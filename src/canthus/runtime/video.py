@@ -45,6 +45,7 @@ class Camera:
         self.name = f"camera {number}"
         self.duration_s: float | None = None
         self.problem: str | None = None
+        self.restarts = 0
         self.notes: list[str] = []
         self._clock = clock
         level = cv2.utils.logging.getLogLevel()  # OpenCV prints lines of its own about cameras that are not there
@@ -108,6 +109,7 @@ class PictureSequence:
         self.name = os.fspath(source)
         self.fps = fps or PICTURES_PER_S
         self.problem: str | None = None
+        self.restarts = 0
         self._paths = _folder_pictures(self.name) if path_kind(self.name) == "folder" else _numbered_pictures(self.name)
         self.duration_s = len(self._paths) / self.fps
         self.notes = [] if fps else [f"{self.name}: {len(self._paths)} pictures at {self.fps:.0f} a second"]

@@ -57,6 +57,7 @@ class VideoFile:
         fps: mean frame rate as the file states it, or None.
         duration_s: length in seconds as the file states it, or None.
         problem: what is damaged or missing, or None. It is complete after the last frame.
+        restarts: how often the time stamps started again before the current frame, as where recordings were joined.
         notes: what was done about stamps that started again, complete after the last frame.
 
     Raises:
@@ -68,9 +69,10 @@ class VideoFile:
         self._av = require("av", extra="video")
         self.name = os.fspath(path)
         self.problem: str | None = None
+        self.restarts = 0
         self.notes: list[str] = []
         self._container = _opened(self._av, self.name)
-        self._stream = _picture_stream(self._container, self.name)
+        self._stream = _picture_stream(self._av, self._container, self.name)
         self._stream.codec_context.thread_count = usable_threads(threads)
         self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self._format: str = self._container.format.name
@@ -93,6 +95,7 @@ class VideoFile:
         shape = _Shape(self._stream.sample_aspect_ratio)
         end_s = 0.0
         for frame, time_s in times(self._stamped()):
+            self.restarts = times.restarts
             try:
                 image = shape(frame)
             except (self._av.error.FFmpegError, ValueError) as error:
@@ -281,13 +284,14 @@ def _opened(av: Any, name: str) -> Any:
         raise VideoError(f"{name}: cannot be opened as video ({reason}); is it one, and is it whole?") from error
 
 
-def _picture_stream(container: Any, name: str) -> Any:
+def _picture_stream(av: Any, container: Any, name: str) -> Any:
     """The first video stream that is more than the cover of a sound file.
 
     Raises:
         VideoError: there is none, or FFmpeg has no decoder for it.
     """
-    streams = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
         container.close()
         raise VideoError(f"{name}: holds no video stream; is it a sound file?")
@@ -297,10 +301,6 @@ def _picture_stream(container: Any, name: str) -> Any:
             f"{name}: its video is in a codec that the installed FFmpeg cannot decode; convert it to H.264 first"
         )
     return streams[0]
-
-
-_COVER = 0x400
-"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
 
 
 @final

@@ -108,7 +108,14 @@ def test_refusals_end_with_one_line(run: Run, clip: Path) -> None:
     assert (folder.code, "is a folder" in folder.err) == (2, True)
 
 
-def test_joined_recordings_are_as_long_as_both(run: Run) -> None:
+def test_joined_recordings_are_as_long_as_both(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause, joined_s = FatigueMonitor.pause, []
+
+    def noted(self: FatigueMonitor) -> list[Event]:
+        joined_s.append(self.status.time_s)
+        return pause(self)
+
+    monkeypatch.setattr(FatigueMonitor, "pause", noted)
     data = make_video(Path("one.ts"), [number / 25 for number in range(40)]).read_bytes()
     Path("two.ts").write_bytes(data * 2)
     done = run("two.ts", "--json", "two.json", "--out", "two.mp4")
@@ -117,6 +124,7 @@ def test_joined_recordings_are_as_long_as_both(run: Run) -> None:
     report = json.loads(Path("two.json").read_text())
     assert (report["frames"], report["duration_s"], report["fps"]) == (80, 3.2, 25.0)
     assert len(list(read_video("two.mp4"))) == 80
+    assert joined_s == [pytest.approx(39 / 25)]  # no event goes on from the one to the other
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

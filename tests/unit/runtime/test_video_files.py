@@ -347,6 +347,12 @@ def test_a_codec_without_a_decoder(tmp_path: Path) -> None:
         open_video(tmp_path / "b.mp4")
 
 
+def test_the_cover_of_a_sound_file_is_no_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", [0.0], codec="mjpeg", sound_s=1, cover=True)
+    with pytest.raises(VideoError, match="is it a sound file"):
+        open_video(tmp_path / "a.mp4")
+
+
 def test_a_picture_larger_than_any_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_files, "MAX_PIXELS", 1000)
     frames, video = _read(make_video(tmp_path / "a.mkv"))
