@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from canthus.evaluation.timing import (
     time_in_turns,
 )
 from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, card_kind
-from canthus.runtime.landmarker import open_model
+from canthus.runtime.landmarker import CropModel, open_model
 from canthus.runtime.sessions import DetectorSession, find_model, open_onnx, processors, read_model, usable_threads
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
@@ -165,11 +166,11 @@ def benchmark_models(
     peak_flops = 2 * PEAK_SIDE**3 / float(together[-1].min())
     times = [latency(row) for row in together[:-1]]
     costs = []
-    for candidate, time in zip(candidates, times, strict=True):
+    for candidate, took in zip(candidates, times, strict=True):
         count, why = _count(models[candidate.name], candidate, cards[candidate.name], batch=batch)
-        share = share_of_peak(count.multiply_adds, time.median_s, peak_flops) if count else None
-        size, ratio = _size(models[candidate.name]), time.median_s / times[0].median_s
-        costs.append(ModelCost(candidate.name, candidate.shapes, size, time, ratio, count, share, why))
+        share = share_of_peak(count.multiply_adds, took.median_s, peak_flops) if count else None
+        size, ratio = _size(models[candidate.name]), took.median_s / times[0].median_s
+        costs.append(ModelCost(candidate.name, candidate.shapes, size, took, ratio, count, share, why))
     return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, tuple(costs), whole)
 
 
@@ -257,7 +258,9 @@ def _size(path: str | os.PathLike[str]) -> int:
 
 
 MODEL_REPEATS, DETECTOR_REPEATS = 50, 10
-"""Timed runs of a landmark model and of a detector for ``model_entries``."""
+"""Timed runs of a landmark model and of a detector for ``model_entries``; fewer for slow ones."""
+TIMING_S = 10.0
+"""Seconds that these runs should take together."""
 
 
 def model_files(models: Sequence[str]) -> dict[str, Path]:
@@ -300,11 +303,24 @@ def model_entries(model: str | None = None) -> list[dict[str, Any]]:
         paths, detectors = ({}, {model: path}) if detects else ({model: path}, {})
     if not paths and not detectors:
         raise ConfigError("No model is embedded in this installation; install canthus again")
-    costs = benchmark_models(paths, repeats=MODEL_REPEATS).models if paths else ()
+    repeats = min((_repeats(open_model(path)) for path in paths.values()), default=MODEL_REPEATS)
+    costs = benchmark_models(paths, repeats=repeats).models if paths else ()
     return [
         *(_landmark_entry(cost, open_model(paths[cost.name]).card) for cost in costs),
         *(_detector_entry(name, path) for name, path in detectors.items()),
     ]
+
+
+def _repeats(model: CropModel) -> int:
+    """Timed runs of a landmark model that fit into ``TIMING_S``, at least one."""
+    size = model.card.size
+    return _affordable(lambda: model.answer(np.zeros((1, size, size, 3), np.uint8)), MODEL_REPEATS)
+
+
+def _affordable(run: Callable[[], object], most: int) -> int:
+    start = time.perf_counter()
+    run()
+    return max(1, min(most, int(TIMING_S / (time.perf_counter() - start))))
 
 
 def _landmark_entry(cost: ModelCost, card: ModelCard) -> dict[str, Any]:
@@ -325,7 +341,9 @@ def _landmark_entry(cost: ModelCost, card: ModelCard) -> dict[str, Any]:
 def _detector_entry(name: str, path: Path) -> dict[str, Any]:
     session = DetectorSession.open(path)
     picture = np.random.default_rng(0).integers(0, 256, detector_shape(session.card.strides), dtype=np.uint8)
-    seconds = np.concatenate(list(time_in_turns([lambda: session(picture)], rounds=DETECTOR_REPEATS)), axis=1)
+    rounds = _affordable(lambda: session(picture), DETECTOR_REPEATS)
+    calls = 5 if rounds == DETECTOR_REPEATS else 1
+    seconds = np.concatenate(list(time_in_turns([lambda: session(picture)], rounds=rounds, calls=calls)), axis=1)
     return {
         **asdict(session.card),
         "name": name,

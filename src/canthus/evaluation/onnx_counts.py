@@ -11,7 +11,8 @@ import numpy as np
 
 from canthus.errors import ModelFileError
 from canthus.lookup import require
-from canthus.runtime.sessions import MOST_SECONDS, BoundedSession
+from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.sessions import MOST_SECONDS, BoundedSession, read_model
 
 SECONDS = 10 * MOST_SECONDS
 """Longest run for the shapes; it may have a large batch."""
@@ -65,19 +66,19 @@ def count_graph(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -
 
 
 def read_graph(path: str | os.PathLike[str]) -> Any:
-    """The ``ModelProto`` of a file, without weights that are stored in other files.
+    """The ``ModelProto`` of a file, without weights that are stored in other files of its folder.
 
     Raises:
         MissingExtraError: onnx is not installed.
-        ModelFileError: the file is no ONNX model.
+        ModelFileError: the file is no ONNX model, or one that ``check_onnx`` refuses.
     """
     onnx, protobuf = require("onnx", extra="train"), require("google.protobuf.message", extra="train")
+    data = read_model(path)
+    check_onnx(data, source=os.fspath(path), folder=Path(path).resolve().parent, fixed=False)
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load_from_string(data)
     except protobuf.DecodeError as error:
-        raise ModelFileError(f"{path}: not an ONNX file, or damaged ({error})") from error
-    if not model.graph.node:
-        raise ModelFileError(f"{path}: not an ONNX file, or its graph is empty")
+        raise ModelFileError(f"{path}: is no ONNX model, or is damaged ({error})") from error
     return model
 
 

@@ -16,6 +16,8 @@ from canthus.errors import ModelFileError
 from canthus.evaluation.onnx_counts import read_graph
 from canthus.lookup import require
 from canthus.models.output import evaluating, hooked
+from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.sessions import read_model
 
 FEW = 6
 """Number of names of one kind that a report prints."""
@@ -168,6 +170,7 @@ def load_onnx_weights(network: nn.Module, path: Path, images: Float[Tensor, "n 3
 
 def _stored_weights(path: Path) -> dict[str, Tensor]:
     """Weights and biases of an ONNX file by their names in the network."""
+    check_onnx(read_model(path), source=str(path))  # all weights in this file
     graph = read_graph(path).graph
     onnx = require("onnx", extra="train")
     arrays = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}

@@ -12,6 +12,8 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import BoxHabit
 from canthus.images import fit_image
 from canthus.runtime.canthus_detector import checked_score
+from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.sessions import check_answer, read_model
 from canthus.types import Faces, Image
 
 MOST_OVERLAP = 0.3
@@ -39,7 +41,7 @@ class YuNetDetector:
 
     Raises:
         ConfigError: the size is below 32 pixels, or the score is outside [0, 1].
-        ModelFileError: the file is missing, or OpenCV cannot use it.
+        ModelFileError: the file is missing, ``onnx_files.check_onnx`` refuses it, or OpenCV cannot use it.
     """
 
     def __init__(self, model: str | os.PathLike[str], *, least_score: float = 0.6, size: int = 640) -> None:
@@ -50,6 +52,9 @@ class YuNetDetector:
         self._source = os.fspath(model)
         if not Path(model).is_file():
             raise ModelFileError(f"{self._source}: no such file, expected the ONNX file of YuNet")
+        data = read_model(model)
+        check_onnx(data, source=self._source, fixed=False)
+        self._data = np.frombuffer(data, np.uint8)
         self._here = threading.local()
         self._network()
 
@@ -59,7 +64,7 @@ class YuNetDetector:
             seen = (self.size, self.size)
             try:
                 self._here.network = cv2.FaceDetectorYN.create(
-                    self._source, "", seen, self.least_score, MOST_OVERLAP, MOST_CANDIDATES
+                    "onnx", self._data, np.zeros(0, np.uint8), seen, self.least_score, MOST_OVERLAP, MOST_CANDIDATES
                 )
             except cv2.error as error:
                 raise self._unusable(error) from error
@@ -77,6 +82,7 @@ class YuNetDetector:
         except cv2.error as error:
             raise self._unusable(error) from error
         rows = np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 15)
+        check_answer(rows, rows.shape, name="faces", source=self._source)
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         # Its points count from the corner of the picture, half a pixel from the centre of the first pixel.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from canthus.errors import ConfigError, ModelFileError
@@ -61,7 +62,7 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"none.onnx: no such file"):
         YuNetDetector(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelFileError, match=r"bad.onnx: is no YuNet model that OpenCV can use \(.+\)") as caught:
+    with pytest.raises(ModelFileError, match=r"bad.onnx: is no ONNX model, or is damaged \(.+\)") as caught:
         YuNetDetector(tmp_path / "bad.onnx")
     assert "\n" not in str(caught.value)
 
@@ -75,3 +76,14 @@ def test_another_network_is_refused_when_it_is_run(tmp_path: Path) -> None:
 def test_a_size_below_the_stride_is_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="at least 32 pixels, found 31"):
         YuNetDetector(model, size=31)
+
+
+def test_files_that_could_harm_are_refused(tmp_path: Path) -> None:
+    model = onnx.load(write_tiny_yunet(tmp_path / "yunet.onnx"))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret")
+    (tmp_path / "bad.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="bad.onnx: holds weights that are stored in other files"):
+        YuNetDetector(tmp_path / "bad.onnx")
