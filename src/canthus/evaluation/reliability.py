@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from canthus.errors import DataError
 from canthus.evaluation.errors import box_longer_side, mean_or_nan
 from canthus.evaluation.predictions import Prediction
-from canthus.runtime.cards import Calibration, FaceCalibration, mean_log_odds
+from canthus.runtime.cards import Calibration, FaceCalibration, median_log_odds
 
 LEAST_SLOPE = 1e-3
 """Smallest slope of a calibration: with expected errors that predict nothing, confidence is nearly constant."""
@@ -55,7 +55,7 @@ def fit_calibration(
 def fit_face_calibration(
     scores: Float32[np.ndarray, "n k"], right: Bool[np.ndarray, " n"], *, tolerance: float
 ) -> FaceCalibration:
-    """Logistic regression of "the points are right" on the log odds of the mean confidence of a face's points.
+    """Logistic regression of "the points are right" on the log odds of the median confidence of a face's points.
 
     As ``fit_calibration``, after Platt (1999).
 
@@ -69,7 +69,7 @@ def fit_face_calibration(
     """
     if right.all() or not right.any():
         raise DataError(f"Confidence of faces needs right and wrong ones; found {right.sum()} right of {len(right)}")
-    slope, offset = _logistic(mean_log_odds(scores), right)
+    slope, offset = _logistic(median_log_odds(scores), right)
     return FaceCalibration(tolerance=tolerance, slope=round(max(slope, LEAST_SLOPE), 5), offset=round(offset, 5))
 
 

@@ -122,7 +122,7 @@ FACE_TOLERANCE = 0.06
 distance, from which COFW and WFLW count a face as failed; unlike that distance it does not vanish on profiles."""
 
 _SURE = 1e-4
-"""Mean confidences are kept this far from 0 and 1, where their log odds are infinite."""
+"""Median confidences are kept this far from 0 and 1, where their log odds are infinite."""
 
 
 @final
@@ -131,9 +131,11 @@ class FaceCalibration:
     """Map from the confidence of a face's points to the confidence of the whole face.
 
     The confidence of a face is the probability that its points are right, that is, that their mean error is within
-    ``tolerance``.  With the mean confidence m of the points it is
+    ``tolerance``.  With the median confidence m of the points it is
 
     p = 1 / (1 + exp(-(slope ln(m / (1 - m)) + offset))).
+
+    The median, because a network that sees the eyes of an upside-down face may be sure of them and of nothing else.
 
     ``benchmarks/face_confidence.py`` fits it on faces as they are, and on faces turned, covered, small, cropped far
     off, and on pictures of other things.
@@ -152,22 +154,22 @@ class FaceCalibration:
     offset: float
 
     def __post_init__(self) -> None:
-        values = (self.tolerance, self.slope, self.offset)
-        if not all(math.isfinite(v) for v in values) or min(values[:2]) <= 0:
-            raise ModelFileError(
-                f"A face calibration needs a positive tolerance and slope and a finite offset; found {values}"
-            )
+        _check_ranges(
+            self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=Range(-CALIBRATIONS.most, CALIBRATIONS.most)
+        )
 
     def confidence(self, scores: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, " n"]:
         """Confidence of faces in [0, 1], from the confidence of their points."""
-        odds = self.slope * mean_log_odds(scores) + self.offset
+        odds = self.slope * median_log_odds(scores) + self.offset
         return (0.5 * (1 + np.tanh(odds / 2))).astype(np.float32)
 
 
-def mean_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
-    """Log odds of the mean confidence of each face's points."""
-    means = np.clip(scores.mean(axis=1, dtype=np.float64), _SURE, 1 - _SURE)
-    return np.asarray(np.log(means / (1 - means)))
+def median_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
+    """Log odds of the median confidence of each face's points."""
+    if len(scores) == 0:
+        return np.zeros(0)
+    medians = np.clip(np.median(scores.astype(np.float64), axis=1), _SURE, 1 - _SURE)
+    return np.asarray(np.log(medians / (1 - medians)))
 
 
 METADATA_KEY = "canthus"
@@ -351,7 +353,9 @@ def _shown(value: Any, source: str, depth: int = 0) -> Any:
     return [_shown(entry, source, depth + 1) for entry in value] if isinstance(value, list) else value
 
 
-def _check_ranges(values: Quantization | Calibration | ModelCard | DetectorCard, **ranges: Range) -> None:
+def _check_ranges(
+    values: Quantization | Calibration | FaceCalibration | ModelCard | DetectorCard, **ranges: Range
+) -> None:
     try:
         check_ranges(values, **ranges)
     except ConfigError as error:

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib import get_data_path
 
 from canthus.errors import ModelFileError
+from canthus.images import read_image
 from canthus.runtime.cards import Calibration, FaceCalibration, ModelCard
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.landmarker import Landmarker
-from canthus.runtime.pipeline import Pipeline
+from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.sessions import MAX_BATCH, LandmarkSession
 from canthus.runtime.tracker import Plausibility, Tracker, TrackerSettings
 from canthus.schemes import FIVE, IBUG_68, WFLW_98
@@ -49,7 +51,7 @@ def test_scores_are_probabilities_that_fall_with_the_expected_error(
 
 @pytest.mark.parametrize("values", [(0.0, 1.0, 0.0), (0.05, 0.0, 0.0), (0.05, -1.0, 0.0), (0.05, 1.0, math.nan)])
 def test_a_calibration_without_meaning_is_refused(values: tuple[float, float, float]) -> None:
-    with pytest.raises(ModelFileError, match="positive tolerance and slope"):
+    with pytest.raises(ModelFileError, match="The setting (tolerance|slope|offset) is .*; expected"):
         Calibration(*values)
 
 
@@ -63,7 +65,7 @@ def test_the_card_carries_the_calibration_and_old_cards_have_none(tiny_session: 
         ("[]", "'calibration' must be a table"),
         ('{"tolerance": 0.05}', r"Missing: calibration\.slope \(a number\), calibration\.offset"),
         ('{"tolerance": "0.05", "slope": 1.0, "offset": 0.0}', r"'calibration\.tolerance' must be a number"),
-        ('{"tolerance": -0.05, "slope": 1.0, "offset": 0.0}', "x: model card: .*positive tolerance"),
+        ('{"tolerance": -0.05, "slope": 1.0, "offset": 0.0}', "x: model card: .*tolerance is -0.05"),
     ):
         text = old.to_json()[:-2] + f', "calibration": {wrong}}}'
         with pytest.raises(ModelFileError, match=reason):
@@ -75,14 +77,14 @@ FACE_CALIBRATION = FaceCalibration(tolerance=0.06, slope=2.0, offset=-1.0)
 
 @given(scores=arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32)), slope=st.floats(0.001, 20))
 def test_the_confidence_of_a_face_grows_with_that_of_its_points(scores: np.ndarray, slope: float) -> None:
-    ordered = scores[np.argsort(scores.mean(axis=1, dtype=np.float64))]
+    ordered = scores[np.argsort(np.median(scores, axis=1))]
     found = FaceCalibration(tolerance=0.06, slope=slope, offset=0.5).confidence(ordered)
     assert ((found >= 0) & (found <= 1)).all()
     assert (np.diff(found) >= 0).all()
 
 
 def test_the_confidence_of_a_face_by_hand() -> None:
-    scores = np.array([[0.9, 0.7], [0.5, 0.5]], np.float32)  # log odds of the means: ln 4 and 0
+    scores = np.array([[0.9, 0.8, 0.1], [0.5, 0.5, 0.5]], np.float32)  # log odds of the medians: ln 4 and 0
     found = FACE_CALIBRATION.confidence(scores)
     np.testing.assert_allclose(found, [1 / (1 + math.exp(1 - 2 * math.log(4))), 1 / (1 + math.exp(1))], rtol=1e-5)
     assert FACE_CALIBRATION.confidence(np.zeros((0, 2), np.float32)).shape == (0,)
@@ -90,7 +92,7 @@ def test_the_confidence_of_a_face_by_hand() -> None:
 
 @pytest.mark.parametrize("values", [(0.0, 1.0, 0.0), (0.06, -1.0, 0.0), (0.06, 1.0, math.inf)])
 def test_a_face_calibration_without_meaning_is_refused(values: tuple[float, float, float]) -> None:
-    with pytest.raises(ModelFileError, match="positive tolerance and slope"):
+    with pytest.raises(ModelFileError, match="The setting (tolerance|slope|offset) is .*; expected"):
         FaceCalibration(*values)
 
 
@@ -148,6 +150,20 @@ def test_doubtful_faces_are_kept_and_marked_or_left_out_where_asked(
     settings = TrackerSettings(plausibility=Plausibility(aspect=(0, 9), eye_distance=(0, 9)))
     tracks = [Tracker(Pipeline(find, Landmarker(session), min_confidence=c), settings) for c in (0.0, 0.5)]
     assert [tracker(picture, 0.0).ids.tolist() for tracker in tracks] == [[0, 1], [0]]
+
+
+def test_an_upside_down_portrait_is_doubtful() -> None:
+    """The embedded detector finds the face either way; its points are right only one way."""
+    portrait = read_image(Path(get_data_path()) / "sample_data" / "grace_hopper.jpg")[:400]
+    pipeline = load_pipeline()
+    (face,) = pipeline(portrait)
+    assert face.face_confidence is not None
+    assert face.face_confidence > 0.95
+    turned = pipeline(np.ascontiguousarray(portrait[::-1, ::-1]))
+    assert len(turned) == 1
+    assert turned.faces.scores[0] > 0.5
+    assert turned[0].doubtful
+    assert len(load_pipeline(min_confidence=0.5)(np.ascontiguousarray(portrait[::-1, ::-1]))) == 0
 
 
 def test_a_doubtful_face_is_drawn_in_another_color() -> None:

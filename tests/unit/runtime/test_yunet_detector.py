@@ -1,5 +1,6 @@
 """OpenCV's FaceDetectorYN behind the protocol, with a network of the same inputs and outputs that finds white cells."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,17 @@ def picture(height: int, width: int, *squares: tuple[int, int], side: int = 16) 
     for x, y in squares:
         image[y : y + side, x : x + side] = 255
     return image
+
+
+def test_threads_share_a_detector(model: Path) -> None:
+    pictures = [picture(480, 640, (64, 32)), picture(480, 320, (96, 160)), picture(320, 640, (320, 64), (480, 160))]
+    detector = YuNetDetector(model)
+    expected = [detector(image) for image in pictures]
+    assert all(len(faces) for faces in expected)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(detector, pictures * 30))
+    for number, faces in enumerate(found):
+        np.testing.assert_array_equal(faces.boxes, expected[number % 3].boxes)
 
 
 @pytest.mark.parametrize(("shape", "scale"), [((480, 640), 1.0), ((960, 1280), 2.0), ((100, 200), 0.5)])
