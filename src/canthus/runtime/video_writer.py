@@ -24,8 +24,9 @@ LONGEST_GAP_S = 23_000.0
 class VideoWriter:
     """Write an H.264 video, each frame at its own time. Use it as a context manager, which finishes the file.
 
-    The file is written beside its target and moved into place when it is finished. An exception in the ``with`` block
-    finishes it too, so that the frames so far are kept, unless the writing itself failed; then an earlier file stays.
+    The file is written beside its target and moved into place when it is finished. Ctrl-C finishes it too, so that the
+    frames so far are kept. So does any other exception in the ``with`` block, except that it leaves an earlier file as
+    it was. Where the writing itself fails, an earlier file stays and the partial one is removed.
 
     Args:
         path: the suffix chooses the container: ``.mp4``, ``.mkv``, ``.mov``.
@@ -122,21 +123,30 @@ class VideoWriter:
             self._give_up(error)
 
     def _give_up(self, error: Any) -> None:
-        """Remove the partial file. Nothing more may be sent to the container: FFmpeg would crash."""
+        """Remove the partial file and raise."""
         self._failed = True
-        container, self._container, self._stream = self._container, None, None
-        with suppress(self._av.error.FFmpegError):
-            container.close()
+        self._close_badly()
         with self._files:
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror) from error
             raise VideoError(f"{self.name}: cannot be written ({error.strerror})") from error
 
+    def _close_badly(self) -> None:
+        """Close the container of a file that is not kept. Nothing more may be sent to it: FFmpeg would crash."""
+        container, self._container, self._stream = self._container, None, None
+        with suppress(self._av.error.FFmpegError):
+            container.close()
+
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object = None, error: object = None, *_: object) -> None:
         if self._container is None:
+            return
+        if isinstance(error, Exception) and Path(self.name).exists():
+            self._close_badly()
+            with suppress(VideoError), self._files:
+                raise VideoError(f"{self.name}: stays as it was")
             return
         self._mux(None)
         try:

@@ -93,6 +93,21 @@ def test_an_interruption_keeps_the_frames_so_far(tmp_path: Path, error: type[Bas
     assert len(list(read_video(path))) == 7
 
 
+@pytest.mark.parametrize(("error", "kept"), [(KeyboardInterrupt, 3), (RuntimeError, 7), (OSError, 7)])
+def test_an_error_elsewhere_leaves_an_earlier_video(tmp_path: Path, error: type[BaseException], kept: int) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path) as writer:
+        for number in range(7):
+            writer.write(noise(number), number / 25)
+    with pytest.raises(error) as caught, VideoWriter(path) as writer:
+        for number in range(3):
+            writer.write(noise(number), number / 25)
+        raise error("of something else")
+    assert str(caught.value) == "of something else"
+    assert len(list(read_video(path))) == kept
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_no_frame_no_file(tmp_path: Path) -> None:
     sizes: tuple[dict[str, int], ...] = ({}, {"width": 64, "height": 48})
     for size in sizes:
