@@ -39,13 +39,13 @@ DetectorTilesOption = Annotated[
 MinScoreOption = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, metavar="0...1", show_default="the detector's own", help="Leave out faces of a lower score."
+        min=0, max=1, metavar="SCORE", show_default="the detector's own", help="Leave out faces of a lower score."
     ),
 ]
 MinConfidenceOption = Annotated[
     float,
     typer.Option(
-        min=0, max=1, metavar="0...1", help="Leave out faces whose points are right with a lower probability."
+        min=0, max=1, metavar="CHANCE", help="Leave out faces whose points are right with a lower probability."
     ),
 ]
 VideoArgument = Annotated[
