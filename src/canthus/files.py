@@ -279,6 +279,11 @@ def content_kind(path: Path) -> str | None:
             start = file.read(1024)
     except OSError:
         return None
+    return bytes_kind(start)
+
+
+def bytes_kind(start: bytes) -> str | None:
+    """``picture``, ``video`` or ``model`` by the first bytes of a file; None for everything else."""
     return next((kind for kind, is_kind in _KINDS.items() if is_kind(start)), None)
 
 

@@ -3,50 +3,57 @@
 import os
 import stat
 import struct
+import threading
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from canthus.errors import ImageError
-from canthus.files import MARK, write_bytes
+from canthus.errors import ImageError, MissingExtraError
+from canthus.files import MARK, bytes_kind, write_bytes
 from canthus.geometry import Affine
-from canthus.image_files import check_picture_file
+from canthus.image_files import check_picture_file, is_known, without_animation
+from canthus.lookup import require
 from canthus.types import Image
 
 ReadImage: TypeAlias = tuple[str | os.PathLike[str], Image | ImageError]
 """A path, and its picture or the reason why it cannot be read."""
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm"})
+IMAGE_SUFFIXES = frozenset({
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".hdr", ".heic", ".heif", ".hif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
+    ".jpe", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras", ".sr", ".tif",
+    ".tiff", ".webp",
+})  # fmt: skip
+"""Files of these names are taken from folders; which of them can be decoded is told by their content."""
 MAX_BYTES = 1_000_000_000
 """Larger files are refused before they are read."""
+AHEAD_BYTES = 500_000_000
+"""A picture is decoded in advance only while all pictures in memory, and its decoding, take less."""
+_SAMPLE = 65_536
+"""Bytes from which a file is recognized before the rest is read."""
+_MOST_WARPED = 32_767
+"""OpenCV warps pictures with shorter sides only: it counts their pixels with 16 bits."""
+_ROWS = 256
+"""Rows of a picture whose channels are exchanged at once, so that no second picture is in memory."""
 
 
 def decode_image(data: bytes, *, name: str) -> Image:
-    """Decode a picture file held in memory: 8-bit RGB, upright by its EXIF orientation, first frame.
+    """Decode a picture file held in memory: 8-bit RGB, upright, first frame.
 
-    Grey, palettes and CMYK become RGB, alpha is dropped, 16 bits become 8.
+    Grey, palettes and CMYK become RGB, alpha is dropped, 16 bits become 8.  Pictures are turned as EXIF says, HEIC and
+    AVIF as their container says.  Of an animated PNG the still picture is taken.
 
     Raises:
-        ImageError: the data is empty, cut short, not a picture that OpenCV can decode, or has more than
-            ``image_files.MAX_PIXELS`` pixels.
+        ImageError: the data is empty, cut short, not a picture that can be decoded, has more than
+            ``image_files.MAX_PIXELS`` pixels, or would take more than ``image_files.MAX_MEMORY`` bytes.
     """
-    if not data:
-        raise ImageError(f"{name}: the file is empty")
-    check_picture_file(data, name=name)
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"{name}: cannot be decoded ({error.err})") from error
-    if bgr is None:
-        raise ImageError(f"{name}: not a picture, or damaged; readable: {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    return _decode(data, name, _no_wait)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -55,25 +62,90 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     Raises:
         ImageError: the file is missing, empty or not a picture.
     """
+    return _read(path, _no_wait)
+
+
+def _no_wait(_: int) -> None:
+    """Memory is there."""
+
+
+def _read(path: str | os.PathLike[str], wait: Callable[[int], None]) -> Image:
+    """Read and decode a file; ``wait(bytes)`` is called before so much memory is taken."""
     name = os.fspath(path)
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise ImageError(f"{name}: is {kind}, expected a picture file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"{name}: {status.st_size / 1e6:.0f} MB is more than a picture holds; is it one?")
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            start = file.read(_SAMPLE)
+            if start and not is_known(start):
+                raise _unknown(name, start)
+            if status.st_size > MAX_BYTES:
+                raise ImageError(f"{name}: {status.st_size / 1e6:.0f} MB is more than a picture holds; is it one?")
+            wait(status.st_size)
+            data = start + file.read(MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{name}: cannot be read ({reason})") from error
-    return decode_image(data, name=name)
+    return _decode(data, name, wait)
+
+
+def _decode(data: bytes, name: str, wait: Callable[[int], None]) -> Image:
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    header = check_picture_file(data, name=name)
+    if header is None:
+        raise _unknown(name, data)
+    wait(len(data) + header.memory)
+    if header.kind == "HEIC":
+        return _decode_heic(data, name)
+    turned_here = header.kind == "AVIF"
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if turned_here else 0)
+    try:
+        picture = cv2.imdecode(
+            np.frombuffer(without_animation(data) if header.kind == "PNG" else data, np.uint8), flags
+        )
+    except cv2.error as error:
+        raise ImageError(f"{name}: cannot be decoded ({error.err})") from error
+    if picture is None:
+        raise _unknown(name, data)
+    for top in range(0, len(picture), _ROWS):
+        rows = picture[top : top + _ROWS]
+        cv2.cvtColor(rows, cv2.COLOR_BGR2RGB, dst=rows)
+    if turned_here:
+        picture = np.rot90(picture, header.quarter_turns)
+        picture = picture if header.mirror is None else np.flip(picture, header.mirror)
+    return np.ascontiguousarray(picture)
+
+
+def _decode_heic(data: bytes, name: str) -> Image:
+    """Decode by libheif, which turns the picture as its container says.
+
+    Raises:
+        ImageError: pillow-heif is not installed, or the picture is damaged.
+    """
+    try:
+        heif = require("pillow_heif", extra="heic")
+        picture = heif.read_heif(data, convert_hdr_to_8bit=True).to_pillow().convert("RGB")
+    except MissingExtraError as error:
+        raise ImageError(f"{name}: is a HEIC picture. {error}") from error
+    except (ValueError, OSError, EOFError, SyntaxError, RuntimeError) as error:  # what Pillow and libheif raise
+        raise ImageError(f"{name}: cannot be decoded ({error})") from error
+    return np.array(picture, np.uint8)
+
+
+def _unknown(name: str, data: bytes) -> ImageError:
+    if bytes_kind(data[:1024]) == "video":
+        return ImageError(f"{name}: looks like a video; use canthus track")
+    return ImageError(f"{name}: not a picture, or damaged; readable: {', '.join(sorted(IMAGE_SUFFIXES))}")
 
 
 def read_images(paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1) -> Iterator[ReadImage]:
     """Read pictures in order; a second thread decodes the next ones in advance.
 
-    At most ``ahead + 1`` pictures are in memory.  For a file that cannot be read, the error is yielded, not raised.
+    At most ``ahead + 1`` pictures are in memory, and one alone if it takes more than ``AHEAD_BYTES``, provided that the
+    caller keeps none.  For a file that cannot be read, the error is yielded, not raised.
 
     Args:
         paths: the files; taken one by one, so that a generator may be endless.
@@ -82,24 +154,61 @@ def read_images(paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1) -> I
     if ahead < 1:
         raise ValueError(f"Expected to read at least 1 picture ahead, found {ahead}")
     waiting: deque[Future[ReadImage]] = deque()
+    memory = _Memory()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="canthus-read") as reader:
         try:
             for path in paths:
-                waiting.append(reader.submit(_try_image, path))
+                waiting.append(reader.submit(memory.read, path))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()  # no variable, which would keep the picture in memory
+                    memory.free()
             while waiting:
                 yield waiting.popleft().result()
+                memory.free()
         finally:
             for future in waiting:
                 future.cancel()
+            memory.close()
 
 
-def _try_image(path: str | os.PathLike[str]) -> ReadImage:
-    try:
-        return path, read_image(path)
-    except ImageError as error:
-        return path, error
+@final
+class _Memory:
+    """Sizes of the decoded pictures that wait or are in use, oldest first; shared by the reader and its caller."""
+
+    def __init__(self) -> None:
+        self._sizes: deque[int] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def read(self, path: str | os.PathLike[str]) -> ReadImage:
+        """Read a picture as soon as there is memory for it."""
+        try:
+            image: Image | ImageError = _read(path, self._wait)
+        except ImageError as error:
+            image = error
+        with self._changed:
+            self._sizes.append(0 if isinstance(image, ImageError) else image.nbytes)
+        return path, image
+
+    def _wait(self, needed: int) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or sum(self._sizes) == 0 or sum(self._sizes) + needed <= AHEAD_BYTES
+            )
+            if self._closed:
+                raise ImageError("no longer wanted")
+
+    def free(self) -> None:
+        """The caller is done with the oldest picture."""
+        with self._changed:
+            self._sizes.popleft()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End a reader that waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
 
 def checked_image(array: np.ndarray) -> Image:
@@ -156,7 +265,30 @@ def _with_mark(data: bytes) -> bytes:
 
 def warp(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Resample ``image`` through ``affine`` into a ``size x size`` picture; bilinear, black outside."""
+    if max(image.shape[:2]) >= _MOST_WARPED:
+        image, affine = _shown_part(image, affine, size)
     return np.asarray(cv2.warpAffine(image, affine.matrix, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _shown_part(image: Image, affine: Affine, size: int) -> tuple[UInt8[np.ndarray, "part_h part_w 3"], Affine]:
+    """The part of a picture that ``affine`` maps into a ``size x size`` picture, with sides that OpenCV can warp.
+
+    Returns:
+        The part, a side that is too long halved as often as needed, and the map from its pixels to the result.
+    """
+    height, width = image.shape[:2]
+    corners = affine.inverse().apply(np.array([[-1, -1], [size, -1], [-1, size], [size, size]], np.float64))
+    x1, y1 = (int(np.clip(np.floor(v) - 1, 0, end - 1)) for v, end in zip(corners.min(0), (width, height), strict=True))
+    x2, y2 = (int(np.clip(np.ceil(v) + 2, 1, end)) for v, end in zip(corners.max(0), (width, height), strict=True))
+    part, step = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)], np.ones(2, int)
+    while max(part.shape[1] // step[0], part.shape[0] // step[1]) >= _MOST_WARPED:
+        step[int(part.shape[0] // step[1] >= _MOST_WARPED)] *= 2
+    columns, rows = part.shape[1] // step[0], part.shape[0] // step[1]
+    if step.max() > 1:
+        part = part[: rows * step[1], : columns * step[0]]
+        part = np.asarray(cv2.resize(part, (int(columns), int(rows)), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    to_image = Affine(np.array([[step[0], 0, x1 + step[0] / 2 - 0.5], [0, step[1], y1 + step[1] / 2 - 0.5]]))
+    return part, to_image.then(affine)
 
 
 def halve_image(image: Image) -> UInt8[np.ndarray, "half_h half_w 3"]:

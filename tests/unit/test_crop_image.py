@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from canthus.images import crop_image
+from canthus.geometry import Affine
+from canthus.images import crop_image, warp
 
 
 def gradient(side: int) -> np.ndarray:
@@ -48,3 +49,34 @@ def test_large_faces_do_not_alias() -> None:
     crop, _ = crop_image(stripes, np.array([0.0, 0.0, 1200.0, 1200.0]), 112)
     # Averaged stripes are an even grey; picked ones would be black, white or bands.
     assert 120 <= crop[5:-5, 5:-5].min() <= crop[5:-5, 5:-5].max() <= 135
+
+
+@pytest.mark.parametrize("long", [32_766, 32_767, 40_000, 70_000])
+@pytest.mark.parametrize("upright", [False, True])
+def test_pictures_of_any_length_are_cropped_alike(long: int, upright: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (20, long, 3), dtype=np.uint8)
+    start, box = long - 300, np.array([100.25, 2.5, 114.25, 16.5])
+    there, part = box + np.array([start, 0, start, 0]), image[:, start:]
+    if upright:
+        image, part = image.transpose(1, 0, 2), part.transpose(1, 0, 2)
+        box, there = box[[1, 0, 3, 2]], there[[1, 0, 3, 2]]
+    crop, affine = crop_image(np.ascontiguousarray(image), there, 32)
+    expected, _ = crop_image(np.ascontiguousarray(part), box, 32)
+    np.testing.assert_allclose(crop.astype(int), expected, atol=2)  # OpenCV counts a 32th of a pixel
+    np.testing.assert_allclose(affine.inverse().apply(np.zeros((1, 2))), [there[:2] - 0.28], atol=0.01)
+
+
+def test_a_picture_longer_than_opencv_warps_is_shown_whole() -> None:
+    image = np.zeros((3, 100_000, 3), np.uint8)
+    image[:, 50_000:] = 200
+    crop = warp(image, Affine(np.array([[64 / 100_000, 0, 0], [0, 1.0, 30]])), 64)
+    assert crop[31, 3:30].max() == 0
+    np.testing.assert_array_equal(crop[31, 34:60], 200)
+    assert crop[:28].max() == 0
+    assert crop[36:].max() == 0
+
+
+@pytest.mark.parametrize("square", [[5, 5, 5.000001, 5.000001], [-1e6, -1e6, 1e6, 1e6], [1e6, 5, 1e6 + 9, 14]])
+def test_odd_squares_give_a_crop(square: list[float]) -> None:
+    crop, _ = crop_image(gradient(100), np.array(square), 32)
+    assert crop.shape == (32, 32, 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from canthus.data.formats import read_pts, write_pts
+from canthus.data.formats import MAX_POINTS_FILE, read_pts, read_text, write_pts
 from canthus.errors import DataError
 
 POINTS = [[0.0, 1.5], [9.25, 3.0]]
@@ -44,6 +44,14 @@ def test_says_what_is_wrong_and_where(tmp_path: Path, text: str, message: str) -
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_pts(path)
+
+
+def test_files_that_are_too_long_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.pts"
+    path.write_bytes(b"1.0 2.5\n" * (MAX_POINTS_FILE // 8 + 1))
+    with pytest.raises(DataError, match=r"a.pts: is longer than 1 MB, which is no file of labels"):
+        read_pts(path)
+    assert read_text(path, max_bytes=2 * MAX_POINTS_FILE).startswith("1.0 2.5\n1.0")
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """``canthus detect``: faces and landmarks of pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from canthus.cli import options
 from canthus.cli.output import markup, plural, record_writers
 from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
-from canthus.errors import CanthusError, ConfigError, DataError, printable
+from canthus.errors import ConfigError, DataError, ImageError, printable
 from canthus.files import check_targets
 from canthus.images import read_images, write_image
 from canthus.runtime.box_files import BoxFile, read_boxes
@@ -42,8 +43,6 @@ PassesOption = Annotated[
         help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
     ),
 ]
-Write = Callable[[int, str, Image, Frame], None]
-"""Takes number and name of a picture, the picture, and what was found in it."""
 
 
 def detect(
@@ -89,15 +88,8 @@ def detect(
         writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=False)
         if not (writers or overlays):
             writers.append(_print_summary)
-
-        def write(number: int, name: str, image: Image, frame: Frame) -> None:
-            record = frame.to_dict(name, image)
-            for writer in writers:
-                writer(record)
-            if overlays:
-                write_image(overlays[number], draw_frame(image, frame))
-
-        code = _run(pipeline, known, found, write)
+        work = _Work(pipeline, known, writers, dict(zip(found.paths, overlays, strict=False)))
+        code = _run(work, found)
     if code:
         raise typer.Exit(code)
 
@@ -112,7 +104,7 @@ def _refuse_with_boxes(*settings: object) -> None:
         raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options and --min-score")
 
 
-def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write) -> int:
+def _run(work: "_Work", found: Inputs) -> int:
     """Process all pictures; return the exit code.
 
     Raises:
@@ -123,21 +115,68 @@ def _run(pipeline: Pipeline, known: BoxFile | None, found: Inputs, write: Write)
     with ProgressBar(tally.console, "detect") as bar, StopRequest() as stop:
         for problem in found.problems:
             tally.fail(problem)
-        for number, (path, image) in enumerate(read_images(found.paths)):
+        # No enumerate, which would keep each picture in memory while the next one is decoded.
+        for path, image in read_images(found.paths):
             try:
-                if isinstance(image, CanthusError):
-                    raise image
-                frame = pipeline(image) if known is None else pipeline.mark(image, known.faces_in(image, path))
+                tally.add(work.done_with(Path(path), image))
             except DataError as error:
                 tally.fail(str(error))
-            else:
-                tally.add(frame)
-                write(number, str(path), image, frame)
+                work.write_failure(Path(path), error)
+            del image
+            tally.done += 1
             if total > 1:
-                bar(f"{number + 1} of {total}", number + 1, total)
+                bar(f"{tally.done} of {total}", tally.done, total)
             if stop.asked:
                 break
-    return tally.finish(stopped=stop.asked)
+    return tally.finish(found.passed_over, stopped=stop.asked)
+
+
+@final
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each picture.
+
+    Attributes:
+        known: boxes from a file; None to run the detector.
+        writers: get one record of each picture.
+        overlays: picture -> where it is written with what was found; empty for nowhere.
+    """
+
+    pipeline: Pipeline
+    known: BoxFile | None
+    writers: Sequence[Callable[[Mapping[str, Any]], None]]
+    overlays: Mapping[Path, Path]
+
+    def done_with(self, path: Path, image: Image | ImageError) -> Frame:
+        """Find and write the faces of a picture.
+
+        Raises:
+            DataError: the picture cannot be read, processed or drawn; the next one may be.
+        """
+        if isinstance(image, ImageError):
+            raise image
+        try:
+            frame = self._frame(path, image)
+            if self.overlays:
+                write_image(self.overlays[path], draw_frame(image, frame))
+        except (ValueError, MemoryError, cv2.error) as error:
+            reason = error.err if isinstance(error, cv2.error) else str(error) or "there is not enough memory"
+            raise DataError(f"{path}: cannot be processed ({' '.join(reason.split())})") from error
+        record = frame.to_dict(str(path), image)
+        for write in self.writers:
+            write(record)
+        return frame
+
+    def _frame(self, path: Path, image: Image) -> Frame:
+        if self.known is None:
+            return self.pipeline(image)
+        return self.pipeline.mark(image, self.known.faces_in(image, path))
+
+    def write_failure(self, path: Path, error: DataError) -> None:
+        """Write the record of a picture that failed."""
+        reason = str(error).removeprefix(f"{path}: ")
+        for write in self.writers:
+            write({"image": str(path), "width": None, "height": None, "faces": [], "error": reason})
 
 
 @final
@@ -146,7 +185,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self._pictures = self._faces = self._doubtful = self._failed = 0
+        self.done = self._pictures = self._faces = self._doubtful = self._failed = 0
 
     def add(self, frame: Frame) -> None:
         self._pictures += 1
@@ -157,8 +196,8 @@ class _Tally:
         self._failed += 1
         self.console.print(f"[red]failed:[/] {markup(problem)}", soft_wrap=True)
 
-    def finish(self, *, stopped: bool) -> int:
-        """Print the closing line; return the exit code.
+    def finish(self, passed_over: Mapping[str, int], *, stopped: bool) -> int:
+        """Print the closing line, with the number of files passed over by suffix; return the exit code.
 
         Raises:
             Exit: no picture could be read.
@@ -166,13 +205,19 @@ class _Tally:
         if stopped:
             self.console.print(STOPPED)
         faces = plural(self._faces, "face") + (f" ({self._doubtful} doubtful)" if self._doubtful else "")
-        self.console.print(f"{plural(self._pictures, 'picture')}, {faces}, {self._failed} failed")
+        closing = f"{plural(self._pictures, 'picture')}, {faces}, {self._failed} failed"
+        if passed_over:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+            closing += f"; passed over {plural(sum(passed_over.values()), 'other file')} ({markup(kinds)})"
+        self.console.print(closing, soft_wrap=True)
         if self._failed and not self._pictures:
             raise typer.Exit(1)
         return INTERRUPTED if stopped else min(self._failed, 1)
 
 
 def _print_summary(record: Mapping[str, Any]) -> None:
+    if "error" in record:
+        return  # standard error has it
     typer.echo(f"{printable(record['image'])}: {plural(len(record['faces']), 'face')}")
     for number, face in enumerate(record["faces"], start=1):
         x1, y1, x2, y2 = face["box"]

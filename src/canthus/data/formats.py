@@ -16,26 +16,35 @@ from canthus.errors import DataError
 from canthus.files import write_text
 from canthus.lookup import require
 
+MAX_TEXT, MAX_POINTS_FILE = 500_000_000, 1_000_000
+"""Most bytes of a label file, and of a ``.pts`` file, which holds the points of one face."""
 
-def read_text(path: Path, expected: str = "") -> str:
+
+def read_text(path: Path, expected: str = "", *, max_bytes: int = MAX_TEXT) -> str:
     """The text of a file, without a byte order mark.
 
     Raises:
-        DataError: it cannot be read; the message names what was ``expected``.
+        DataError: it cannot be read, or is longer than ``max_bytes``; the message names what was ``expected``.
     """
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise DataError(f"{path}: is longer than {max_bytes / 1e6:.0f} MB, which is no file of labels")
+        return data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         hint = f"; expected {expected}" if expected else ""
         raise DataError(f"{path}: cannot be read ({error.strerror}){hint}") from error
 
 
-def numbered_lines(path: Path, expected: str = "", *, name: str = "") -> Iterator[tuple[str, str]]:
+def numbered_lines(
+    path: Path, expected: str = "", *, name: str = "", max_bytes: int = MAX_TEXT
+) -> Iterator[tuple[str, str]]:
     """The lines of a file that are not empty, each with its place ``name:number``; raises as ``read_text`` does.
 
     ``name`` is the file's own where it is empty.
     """
-    for number, line in enumerate(read_text(path, expected).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, expected, max_bytes=max_bytes).splitlines(), start=1):
         if line.strip():
             yield f"{name or path.name}:{number}", line.strip()
 
@@ -69,7 +78,7 @@ def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
     path = Path(path)
     promised: int | None = None
     rows: list[Float64[np.ndarray, " 2"]] = []
-    for where, text in numbered_lines(path, name=str(path)):
+    for where, text in numbered_lines(path, name=str(path), max_bytes=MAX_POINTS_FILE):
         if text == "}":
             break
         if text == "{" or text.startswith("version"):

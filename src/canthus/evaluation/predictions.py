@@ -141,6 +141,7 @@ def match_detections(
     Raises:
         DataError: a labelled picture has no entry, or an entry is malformed.
     """
+    entries = [entry for entry in entries if not entry.get("error")]  # pictures that canthus detect could not read
     faces = by_picture(annotations)
     found = _find_pictures(entries, list(faces), root=root, source=source)
     pairs = zip(found, faces.values(), strict=True)

@@ -111,6 +111,8 @@ def _from_json(text: str, path: Path) -> dict[str, Faces]:
         where = f"{path}: entry {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise DataError(f'{where}: expected {{"image": "name", "faces": [...]}}, found {str(entry)[:80]}')
+        if entry.get("error"):
+            continue  # canthus detect could not read this picture
         if not isinstance(entry.get("faces"), list):
             raise DataError(f"{where} ({entry['image']}): expected a list 'faces', found {entry.get('faces')!r}")
         if entry["image"] in found:

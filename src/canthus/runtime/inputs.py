@@ -2,8 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import final
@@ -23,15 +24,18 @@ class Inputs:
 
     Attributes:
         paths: in the order given, each once; sorted within a folder or pattern.
-        problems: one line for each input without a picture.
+        problems: one line for each input without a picture, and for each folder that cannot be searched.
         bases: for each picture, the folder that was named, or the folder of the file that was named.
         root: folder that all pictures lie below.
+        passed_over: suffix -> number of files that folders and patterns hold beside their pictures, most first; hidden
+            files are not counted.
     """
 
     paths: tuple[Path, ...]
     problems: tuple[str, ...]
     bases: tuple[Path, ...]
     root: Path
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def overlay_paths(self, folder: Path) -> list[Path]:
         """Path of the overlay of each picture.
@@ -63,44 +67,72 @@ def find_inputs(names: Sequence[str], *, leave_out: Path | None = None) -> Input
     """
     pictures: dict[Path, tuple[Path, Path]] = {}
     problems: list[str] = []
-    hidden = None if leave_out is None else _absolute(leave_out)
+    others: set[Path] = set()
+    search = _Search(None if leave_out is None else _absolute(leave_out), problems, others)
     for name in names:
-        found, base = _find(name, hidden)
+        found, base = search.find(name)
         if not found:
             problems.append(_problem(name))
             continue
         for path in found:
             pictures.setdefault(_absolute(path), (path, base))
     paths, bases = zip(*pictures.values(), strict=True) if pictures else ((), ())
-    return Inputs(paths, tuple(problems), bases, _shared_root([*bases, *(path.parent for path in pictures)]))
+    root = _shared_root([*bases, *(path.parent for path in pictures)])
+    kinds = Counter(path.suffix.lower() or "without suffix" for path in sorted(others - pictures.keys()))
+    return Inputs(paths, tuple(problems), bases, root, dict(kinds.most_common()))
 
 
-def _find(name: str, hidden: Path | None) -> tuple[list[Path], Path]:
-    """The pictures of one input and the folder they are mirrored from."""
-    path = Path(name)
-    if path.is_dir():
-        return sorted(_pictures_below(path, hidden)), _absolute(path)
-    if path.exists() or not glob.has_magic(name):
-        return ([path] if path.exists() else []), _absolute(path).parent
-    found: list[Path] = []
-    for match in sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
-        matched = Path(match)
-        if matched.is_dir():
-            found += sorted(_pictures_below(matched, hidden))
-        elif _named_like_a_picture(matched):
-            found.append(matched)
-    return found, _absolute(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
+@final
+@dataclass(frozen=True)
+class _Search:
+    """A search for pictures, and what it meets beside them.
 
+    Attributes:
+        hidden: a folder that is not searched.
+        problems: gets one line for each folder that cannot be searched.
+        others: gets the files that are not named like pictures.
+    """
 
-def _pictures_below(folder: Path, hidden: Path | None) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = [f for f in folders if not f.startswith(".") and _absolute(here / f) != hidden]
-        yield from (here / file for file in files if _named_like_a_picture(here / file))
+    hidden: Path | None
+    problems: list[str]
+    others: set[Path]
+
+    def find(self, name: str) -> tuple[list[Path], Path]:
+        """The pictures of one input and the folder they are mirrored from."""
+        path = Path(name)
+        if path.is_dir():
+            return sorted(self._below(path)), _absolute(path)
+        if path.exists() or not glob.has_magic(name):
+            return ([path] if path.exists() else []), _absolute(path).parent
+        base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        if "**" in path.parts:  # glob says nothing of folders that it cannot search
+            list(os.walk(base, onerror=self._unreadable))
+        found: list[Path] = []
+        for match in sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            matched = Path(match)
+            found += sorted(self._below(matched)) if matched.is_dir() else self._sorted_out([matched])
+        return found, _absolute(base)
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        for place, folders, files in os.walk(folder, onerror=self._unreadable):
+            here = Path(place)
+            folders[:] = [f for f in folders if not f.startswith(".") and _absolute(here / f) != self.hidden]
+            yield from self._sorted_out([here / file for file in files])
+
+    def _sorted_out(self, files: Sequence[Path]) -> list[Path]:
+        """The files that are named like pictures; the others are noted."""
+        shown = [file for file in files if not file.name.startswith(".")]
+        self.others.update(_absolute(file) for file in shown if not _named_like_a_picture(file))
+        return [file for file in shown if _named_like_a_picture(file)]
+
+    def _unreadable(self, error: OSError) -> None:
+        problem = f"{error.filename}: this folder cannot be searched ({error.strerror})"
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 def _named_like_a_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _problem(name: str) -> str:

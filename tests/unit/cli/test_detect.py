@@ -85,7 +85,7 @@ def test_failures_are_told_and_the_rest_goes_on(run: Run, photos: Path) -> None:
     Path("bare").mkdir()
     done = run("missing.jpg", "bare", "*.zip", "photos", "--json", "-")
     assert done.code == 1
-    assert len(json.loads(done.out)) == 3
+    assert ["error" in entry for entry in json.loads(done.out)] == [True, False, False, False]
     assert [line.partition(": ")[2].partition(": ")[0] for line in done.err.splitlines()[:4]] == [
         "missing.jpg", "bare", "*.zip", "photos/broken [1].jpg",
     ]  # fmt: skip
@@ -105,8 +105,9 @@ def test_own_boxes_replace_the_detector(run: Run, photos: Path) -> None:
     done = run("photos", "--boxes", "boxes.json", "--json", "-")
     assert done.code == 1
     assert "failed: photos/more/portrait.jpg: boxes.json has no entry" in done.err
-    portrait, wall = json.loads(done.out)
-    assert portrait["faces"] == []
+    missing, portrait, wall = json.loads(done.out)
+    assert missing["error"].startswith("boxes.json has no entry")
+    assert missing["faces"] == portrait["faces"] == []
     assert [face["box"] for face in wall["faces"]] == [box, [1, 1, 60, 60]]
     assert [face["score"] for face in wall["faces"]] == [0.25, 1]
 
@@ -170,3 +171,52 @@ def test_no_input_shows_usage(run: Run) -> None:
     done = run()
     assert done.code == 2
     assert "INPUT" in done.err
+
+
+def test_a_picture_that_cannot_be_processed_does_not_end_the_folder(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(image: np.ndarray, *_: object) -> np.ndarray:
+        if image.shape[0] == 120:
+            cv2.warpAffine(image, np.zeros((5, 5)), (3, 3))
+        return image
+
+    monkeypatch.setattr("canthus.cli.detect.draw_frame", fails)
+    done = run("photos", "--json", "all.json", "--csv", "all.csv", "--out", "out")
+    assert done.code == 1
+    assert done.err.startswith("failed: photos/wall.png: cannot be processed (")
+    assert done.err.endswith("2 pictures, 2 faces, 1 failed\n")
+    entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    assert [len(entry["faces"]) for entry in entries] == [1, 1, 0]
+    assert entries[2].keys() == {"image", "width", "height", "faces", "error"}
+    assert entries[2]["error"].startswith("cannot be processed (")
+    again = run("photos", "--boxes", "all.json", "--json", "again.json")
+    assert (again.code, again.err.splitlines()[-1]) == (1, "2 pictures, 2 faces, 1 failed")
+    assert "has no entry for this picture" in again.err
+
+
+@pytest.mark.parametrize("options", [["--detector-tiles"], ["--boxes", "boxes.json"], []])
+def test_very_long_pictures_are_pictures(run: Run, tmp_path: Path, options: list[str]) -> None:
+    image = np.zeros((40, 33_000, 3), np.uint8)
+    cv2.circle(image, (32_900, 20), 9, (255, 255, 255), -1)
+    write_image(tmp_path / "photos/long.png", image)
+    write_image(tmp_path / "photos/tall.png", np.ascontiguousarray(image.transpose(1, 0, 2)))
+    boxes = [("long.png", [32_885, 5, 32_915, 35]), ("tall.png", [5, 32_885, 35, 32_915])]
+    entries = [{"image": name, "faces": [{"box": box}]} for name, box in boxes]
+    Path("boxes.json").write_text(json.dumps(entries), encoding="utf-8")
+    done = run("photos", *options, "--json", "all.json", "--out", "out")
+    assert (done.code, done.err.splitlines()[-1].endswith(" 0 failed")) == (0, True)
+    found = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    assert [(entry["width"], entry["height"]) for entry in found] == [(33_000, 40), (40, 33_000)]
+    if "--boxes" in options:
+        centre = np.mean(found[0]["faces"][0]["points"], axis=0)
+        np.testing.assert_allclose(centre, [32_900, 20], atol=1)
+
+
+def test_files_passed_over_are_named_in_the_closing_line(run: Run, photos: Path) -> None:
+    for name in ("a.tga", "b.tga", "more/notes", "v.mp4"):
+        (photos / name).write_bytes(b"x")
+    done = run("photos")
+    assert done.code == 0
+    closing = "3 pictures, 2 faces, 0 failed; passed over 4 other files (2 .tga, 1 without suffix, 1 .mp4)\n"
+    assert done.err.endswith(closing)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,35 @@ def test_two_pictures_never_share_an_overlay(here: Path) -> None:
     (here / "other/a.webp.png").touch()
     with pytest.raises(ConfigError, match=r"and the overlay of other/a.webp.png are the same file, out/a.webp.png"):
         find_inputs(["other"]).overlay_paths(Path("out"))
+
+
+def test_files_that_are_no_pictures_are_counted_by_suffix(here: Path) -> None:
+    for name in (
+        "photos/a.tga",
+        "photos/sub/B.TGA",
+        "photos/.secret.tga",
+        "photos/README",
+        "photos/c.heic",
+        "photos/d.jfif",
+    ):
+        (here / name).touch()
+    found = find_inputs(["photos", "photos/*.tga", "photos/notes.txt"])
+    assert {path.suffix for path in found.paths} >= {".heic", ".jfif"}
+    assert found.passed_over == {".tga": 2, "without suffix": 1}  # the text was named, and is taken
+    assert find_inputs(["photos/*.jpg"]).passed_over == {}
+    assert find_inputs(["photos/s*", "photos/*t*"]).passed_over == {".tga": 2, ".txt": 1}
+
+
+@pytest.mark.parametrize("name", ["photos", "photos/**/*.PNG", "pho*"])
+def test_folders_that_cannot_be_searched_are_told(here: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refused(path: str | Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = find_inputs([name])
+    assert [path.name for path in found.paths if "sub" in path.parts] == ["a.PNG"]
+    assert found.problems == (f"{Path('photos/sub/deep')}: this folder cannot be searched (Permission denied)",)
