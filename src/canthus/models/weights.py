@@ -40,10 +40,20 @@ def read_weights_file(path: Path) -> dict[str, Any]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types
-        raise ModelFileError(f"{path}: not a file of weights, or it cannot be read safely ({error})") from error
+        raise ModelFileError(
+            f"{path}: not a file of weights, or it cannot be read safely ({_reason(error)})"
+        ) from error
     if not isinstance(loaded, dict):
         raise ModelFileError(f"{path}: expected a dictionary of tensors, found {type(loaded).__name__}")
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    """What ``torch.load`` says about the file in one line, without its advice to load it unsafely."""
+    text = str(error)
+    about_file = text.partition("WeightsUnpickler error:")[2] or text
+    lines = [line.strip() for line in about_file.splitlines() if line.strip()]
+    return lines[0].partition(". ")[0] if lines else type(error).__name__
 
 
 @final
