@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import Float32
 
 from canthus.data import landmark_sets
 from canthus.data.formats import write_pts
+from canthus.data.mean_faces import mean_face
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.images import write_image
 from contract_checks import check_division, check_refusals, check_repetition, check_report, check_split
@@ -41,6 +43,14 @@ def _write_folder(root: Path) -> None:
         write_pts(root / f"{number}.pts", sample.points)
 
 
+def _points_of(scheme: str, rng: np.random.Generator, *, size: int) -> Float32[np.ndarray, "k 2"]:
+    """Points of a face that lie in a picture; the picture need not show it."""
+    mean = mean_face(scheme)
+    assert mean is not None
+    points = mean * size / 6 + size / 2 + rng.normal(0, size / 200, mean.shape)
+    return points.astype(np.float32)
+
+
 def _write_wflw(root: Path) -> None:
     rng = np.random.default_rng(0)
     lists = root / "WFLW_annotations/list_98pt_rect_attr_train_test"
@@ -49,8 +59,7 @@ def _write_wflw(root: Path) -> None:
         lines = []
         for number in range(count):
             sample = draw_face(rng, size=48)
-            # Any 98 points will do that lie in the picture.
-            points = sample.points[np.arange(98) % 68]
+            points = _points_of("wflw_98", rng, size=48)
             name = f"{number % 5}--Place/{part}_{number}.png"
             write_image(root / "WFLW_images" / name, sample.image)
             flags = ["1" if number == flag else "0" for flag in range(6)]
@@ -64,8 +73,7 @@ def _write_wild21(root: Path) -> None:
         lines = []
         for number in range(count):
             sample = draw_face(rng, size=48)
-            # Any 21 points will do that lie in the picture.
-            points = sample.points[17:38]
+            points = _points_of("wild_21", rng, size=48)
             box = [*points.min(axis=0) - 4.5, *points.max(axis=0) + 4.5]
             write_image(root / part / f"{number:06d}.png", sample.image)
             lines.append(" ".join([f"{number:06d}.png", *(f"{v:.2f}" for v in [*box, *points.ravel()])]))
@@ -83,7 +91,7 @@ def _write_cofw(root: Path) -> None:
             for number in range(count):
                 sample = draw_face(rng, size=48)
                 cells[0, number] = file.create_dataset(f"#refs#/{number}", data=sample.image.T).ref
-                labels.append(np.concatenate([*(sample.points[:29] + 1).T, np.arange(29) % 2]))
+                labels.append(np.concatenate([*(_points_of("cofw_29", rng, size=48) + 1).T, np.arange(29) % 2]))
             file.create_dataset(f"phis{ending}", data=np.stack(labels, axis=1))
 
 
@@ -106,8 +114,7 @@ def _write_aflw(root: Path) -> None:
         sample = draw_face(rng, size=48)
         names[number, 0] = f"{number % 3}/image{number:05d}.png"
         write_image(root / "data/flickr" / names[number, 0], sample.image)
-        # Any 19 points will do that lie in the picture.
-        points = sample.points[17:36]
+        points = _points_of("aflw_19", rng, size=48)
         (x1, y1), (x2, y2) = points.min(axis=0) - 1, points.max(axis=0) + 1
         data.append([*points[:, 0], *points[:, 1]])
         boxes.append([x1, x2, y1, y2])

@@ -127,7 +127,10 @@ def test_ytf_parts(tmp_path: Path) -> None:
         ("train", 0, "absent"),
         ("test", 1, "partial"),
     ]
-    assert [str(problem) for problem in report.problems] == ["test/A_B_01.jpg: no line in the csv names it"]
+    assert [(problem.kind, problem.where) for problem in report.problems] == [
+        ("picture without points", "test/A_B_01.jpg"),
+        ("unlike a face", "test/A_B_00.jpg"),
+    ]
 
 
 def test_progress_counts_to_the_end(root: Path) -> None:

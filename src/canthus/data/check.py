@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from canthus.data.datasets import Dataset, PartCount, Problem, Progress
+from canthus.data.mean_faces import is_upside_down, likely_fault
 from canthus.errors import ConfigError, ImageError
 from canthus.geometry import Affine, box_iou, hull_box
 from canthus.images import decode_image, warp
@@ -118,6 +119,7 @@ def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progre
         image = found.open(path, faces[0].key.partition("#")[0] if faces else scenes[0].key)
         if image is not None:
             found.problems.extend(problem for face in faces for problem in _wrong_points(face, image))
+            found.notes.extend(note for face in faces for note in _upside_down(face))
             found.problems.extend(problem for scene in scenes for problem in _wrong_boxes(scene, image))
             marked += [(face, mark) for face in faces if (mark := signature(image, face)) is not None]
         found.problems.extend(_same_face(faces))
@@ -141,6 +143,13 @@ def _wrong_points(face: Annotation, image: Image) -> Iterator[Problem]:
         )
     if len(points) > 1 and float(np.ptp(points, axis=0).max()) < 1:
         yield Problem("points coincide", face.key, f"all {len(points)} points lie within one pixel")
+    elif fault := likely_fault(face.points, face.scheme):
+        yield Problem("unlike a face", face.key, fault)
+
+
+def _upside_down(face: Annotation) -> Iterator[str]:
+    if is_upside_down(face.points, face.scheme):
+        yield f"{face.key}: the face is upside down; was the picture turned after it was labelled?"
 
 
 def _same_face(faces: Sequence[Annotation]) -> Iterator[Problem]:

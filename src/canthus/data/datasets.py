@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from canthus.data.splits import Grouped, parse_fold, split_by_group
-from canthus.errors import ConfigError, DataError
+from canthus.errors import ConfigError, DataError, printable
 from canthus.geometry import BoxHabit, hull_box
 from canthus.lookup import lookup
 from canthus.plain_data import checked_name
@@ -152,6 +152,14 @@ def boxes_scene(
         group=group,
         subset=subset,
     )
+
+
+def _warn(root: Path, found: Scan[Any]) -> None:
+    """Tell of pictures without labels and of notes, for readers that do not print them."""
+    if found.problems:
+        _log.warning("%s: %d pictures have no label and are left out", printable(str(root)), len(found.problems))
+    for note in found.notes[:SHOWN]:
+        _log.warning("%s", printable(f"{root}: {note}"))
 
 
 @final
@@ -295,15 +303,14 @@ class Dataset:
         found = scan(root, parts)
         problems: list[Problem] = [problem for problem in found.problems if problem.kind != UNLABELLED]
         if problems:
-            lines = [f"{root}: {counted(len(problems), 'problem')}:", *(f"  {problem}" for problem in problems[:SHOWN])]
+            told = [str(problem) for problem in problems[:SHOWN]]
             if len(problems) > SHOWN:
                 check = f"canthus data check {self.name} {root}"
-                lines.append(f"  ... and {len(problems) - SHOWN} more; '{check}' lists them all")
-            raise DataError("\n".join(lines))
+                told.append(f"and {len(problems) - SHOWN} more; '{check}' lists them all")
+            raise DataError(f"{root}: {counted(len(problems), 'problem')}: {'; '.join(told)}")
         if not found.items:
             raise DataError(f"{root}: the labels of {self.name} hold no face; expected at least one")
-        if found.problems:
-            _log.warning("%s: %d pictures have no label and are left out", root, len(found.problems))
+        _warn(root, found)
         sizes, published = _sizes(found.items, self.part_of), sum(self.published.get(part, 0) for part in parts)
         if published not in (0, sizes.total()):
             _log.info("%s: %d faces; the published parts behind '%s' hold %d", root, sizes.total(), split, published)

@@ -3,21 +3,23 @@
 One of:
 
 - a ``.pts`` file beside each picture, in any sub-folder;
-- one csv in the folder: the name of a picture and 2k numbers ``x0, y0, x1, ...`` a line, counted from zero; a header
-  line is optional, an empty field means no position, several lines may name one picture; or what
-  ``canthus detect --csv`` writes;
+- one csv in the folder: the name of a picture and 2k numbers ``x0, y0, x1, ...`` a line, counted from zero, or the
+  columns that a header line names (see ``point_columns``), as in what ``canthus detect --csv`` writes; an empty field
+  means no position, several lines may name one picture;
 - one json in the folder: a list of ``{"image", "points"}``, what ``canthus detect --json`` writes, or a COCO file with
   keypoints.
 
 ``root`` may also be the csv or json itself.  Pictures are looked for below the folder, by the name the file gives
-and then by its last part alone.  The box of a face is the one in the file, or the hull of its points.
+and then by its last part alone.  The box of a face is the one in the file, or the hull of its points.  Points at (0, 0)
+or (-1, -1), if there are two or more of them, have no position; annotations of other categories of a COCO file are
+passed over.  Notes tell of both.
 """
 
 import csv
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -37,10 +39,11 @@ from canthus.data.datasets import (
     read_labels,
 )
 from canthus.data.formats import read_pts, read_text
+from canthus.data.point_columns import PointColumns, point_columns
 from canthus.errors import ConfigError, DataError
 from canthus.geometry import hull_box
 from canthus.images import IMAGE_SUFFIXES
-from canthus.schemes import Scheme, find_scheme, guess_scheme
+from canthus.schemes import SCHEMES, Scheme, find_scheme, guess_scheme
 from canthus.types import Annotation
 
 Entry = TypeVar("Entry")
@@ -48,7 +51,8 @@ Entry = TypeVar("Entry")
 _FAR = 1e6
 """No coordinate may be larger, in pixels."""
 
-_FIRST_POINT = "point_0_x"
+_NOWHERE = ((0.0, 0.0), (-1.0, -1.0))
+"""What files write for points without position."""
 _BOX = ("x1", "y1", "x2", "y2")
 
 
@@ -81,11 +85,13 @@ class LabelFile:
         labels: the place of each face (``file:line``), and the face.
         pictures: every picture named, also those that hold no face.
         problems: the lines that could not be read.
+        notes: remarks that are no problems.
     """
 
     labels: list[tuple[str, Label]] = field(default_factory=list)
     pictures: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, where: str, entry: Entry, read: Callable[[Entry], Label]) -> None:
         """Add the label that ``read`` makes of an entry, or a problem."""
@@ -102,12 +108,12 @@ def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) 
     faces = list(read_labels(file.labels, partial(_face, _scheme(file, scheme), folder, pictures), problems))
     named = {_picture(name, folder, pictures) for name in file.pictures}
     problems += [Problem(UNLABELLED, name, "no label names it") for name, path in pictures.items() if path not in named]
-    return Scan(faces, problems)
+    return Scan(faces, problems, file.notes)
 
 
 def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
     if root.is_file():
-        return _read_label_file(root)
+        return _without_marks(_read_label_file(root))
     if not root.is_dir():
         raise DataError(f"{root}: no such folder or file; expected pictures with .pts files, one csv or one json")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".json"))
@@ -116,13 +122,38 @@ def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
         kinds = [path.name for path in files] + [f"{len(points)} .pts files"] * bool(points)
         raise DataError(f"{root}: expected one source of labels, found {', '.join(kinds)}; give the csv or json itself")
     if files:
-        return _read_label_file(files[0])
+        return _without_marks(_read_label_file(files[0]))
     if points:
-        return _read_pts_labels(folder, points, pictures)
+        return _without_marks(_read_pts_labels(folder, points, pictures), first=1)
     raise DataError(
         f"{root}: found {len(pictures)} pictures and no labels; expected a .pts file beside each picture, "
         "or one csv or json in the folder"
     )
+
+
+def _without_marks(file: LabelFile, *, first: int = 0) -> LabelFile:
+    """The labels with NaN for points at (0, 0) or (-1, -1), where there are at least two of them.
+
+    Args:
+        first: the number of the first pixel in the file; points of labels are counted from zero.
+    """
+    marks = [np.array(mark, np.float32) - first for mark in _NOWHERE]
+    counts = [sum(int((label.points == mark).all(axis=1).sum()) for _, label in file.labels) for mark in marks]
+    used = [(name, mark, n) for name, mark, n in zip(_NOWHERE, marks, counts, strict=True) if n > 1]
+    if not used:
+        return file
+    labels = []
+    for where, label in file.labels:
+        gone = np.any([(label.points == mark).all(axis=1) for _, mark, _ in used], axis=0)
+        points = np.where(gone[:, None], np.float32(np.nan), label.points)
+        if np.isnan(points).all():
+            file.problems.append(Problem(DAMAGED, where, "gives no position for any point"))
+        else:
+            visible = None if label.visible is None else label.visible & ~gone
+            labels.append((where, replace(label, points=points, visible=visible)))
+    for (x, y), _, count in used:
+        file.notes.append(f"{count} points at ({x:g}, {y:g}) are taken as points without position")
+    return replace(file, labels=labels)
 
 
 def _scheme(file: LabelFile, name: str | None) -> Scheme | None:
@@ -199,26 +230,36 @@ def _read_csv(name: str, text: str) -> LabelFile:
     labels = [(f"{name}:{number}", row) for number, row in rows if any(field.strip() for field in row)]
     named = labels and labels[0][0] == f"{name}:1" and _is_header(labels[0][1])
     header = labels.pop(0)[1] if named else []
-    found.pictures.update(row[0].strip() for _, row in labels if row[0].strip())
+    try:
+        columns = point_columns(header)
+    except DataError as error:
+        raise DataError(f"{name}:1: {error}") from error
+    picture = columns.picture if columns else 0
+    found.pictures.update(row[picture].strip() for _, row in labels if len(row) > picture and row[picture].strip())
     for where, row in labels:
-        found.add(where, row, partial(_label_of_row, header))
+        found.add(where, row, partial(_label_of_row, header, columns))
     return found
 
 
-def _label_of_row(header: Sequence[str], row: Sequence[str]) -> Label:
-    """A name and numbers, or the columns of ``canthus detect --csv``, recognised by the name of the first point."""
-    if not row[0].strip():
-        raise DataError("expected the name of a picture in the first column")
-    start = header.index(_FIRST_POINT) if _FIRST_POINT in header else 1
-    points = _points_of_fields(row[start:], first_column=start + 1)
-    named = dict(zip(header[:start], row[:start], strict=False))
+def _label_of_row(header: Sequence[str], columns: PointColumns | None, row: Sequence[str]) -> Label:
+    """A name and numbers, or the columns that the header names."""
+    if columns is None:
+        columns = PointColumns(0, tuple(range(1, len(row))))
+    elif len(row) <= max(columns.picture, *columns.points):
+        raise DataError(f"expected {len(header)} columns as in the header, found {len(row)}")
+    name = row[columns.picture].strip()
+    if not name:
+        raise DataError(f"expected the name of a picture in the {'first column' if not columns.picture else 'header'}")
+    points = _points_of_fields([(column + 1, row[column]) for column in columns.points])
+    used = {columns.picture, *columns.points}
+    named = {key: row[i] for i, key in enumerate(header[: len(row)]) if i not in used}
     box = None
     if all(side in named for side in _BOX):
         try:
             box = np.array([named[side] for side in _BOX], np.float32)
         except ValueError as error:
             raise DataError(f"expected numbers in the columns {', '.join(_BOX)} ({error})") from error
-    return Label(row[0].strip(), points, box=box, scheme=named.get("scheme"))
+    return Label(name, points, box=box, scheme=named.get("scheme") or None)
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -232,9 +273,10 @@ def _is_header(row: Sequence[str]) -> bool:
     return not row[0].strip()
 
 
-def _points_of_fields(fields: Sequence[str], *, first_column: int) -> Float32[np.ndarray, "k 2"]:
+def _points_of_fields(fields: Sequence[tuple[int, str]]) -> Float32[np.ndarray, "k 2"]:
+    """Points of texts, each with the number of its column."""
     numbers = []
-    for column, text in enumerate(fields, start=first_column):
+    for column, text in fields:
         try:
             numbers.append(float(text) if text.strip() else np.nan)
         except ValueError as error:
@@ -250,7 +292,7 @@ def _read_json(path: Path, text: str) -> LabelFile:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
     if isinstance(data, dict) and isinstance(data.get("annotations"), list) and isinstance(data.get("images"), list):
-        return _read_coco(path.name, data["images"], data["annotations"])
+        return _read_coco(path.name, data["images"], data["annotations"], data.get("categories"))
     if isinstance(data, list):
         return _read_list(path.name, data)
     found = f"an object with {', '.join(map(repr, list(data)[:6]))}" if isinstance(data, dict) else repr(data)[:60]
@@ -289,7 +331,7 @@ def _label_of_face(picture: str, face: Any) -> Label:
     return Label(picture, points, box=box, scheme=scheme)
 
 
-def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> LabelFile:
+def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any], categories: Any) -> LabelFile:
     found = LabelFile()
     names: dict[Any, str] = {}
     for number, image in enumerate(images):
@@ -298,12 +340,43 @@ def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any]) -> 
         else:
             found.problems.append(Problem(DAMAGED, f"{name}: images[{number}]", "expected 'id' and 'file_name'"))
     found.pictures.update(names.values())
+    faces = _faces_of_coco(annotations, categories, found)
     # Flags: 0 not labelled, 1 labelled but hidden, 2 seen.  In files without any 2, 1 means seen.
-    lists = [face.get("keypoints") for face in annotations if isinstance(face, dict)]
+    lists = [face.get("keypoints") for face in faces.values() if isinstance(face, dict)]
     graded = any(2 in keypoints[2::3] for keypoints in lists if isinstance(keypoints, list))
-    for number, face in enumerate(annotations):
+    for number, face in faces.items():
         found.add(f"{name}: annotations[{number}]", face, partial(_coco_face, names, graded))
     return found
+
+
+def _faces_of_coco(annotations: Sequence[Any], categories: Any, found: LabelFile) -> dict[int, Any]:
+    """The annotations of the categories that have the points of a face, by their place in the file; others are noted.
+
+    Faces are the annotations with as many keypoints as a scheme has points; if there are several numbers, the most
+    frequent.  Without any, all annotations are taken.
+    """
+    known = {scheme.count for scheme in SCHEMES.values()}
+    counts: dict[str, Counter[int]] = defaultdict(Counter)
+    for entry in annotations:
+        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list):
+            counts[_category(entry)][len(entry["keypoints"]) // 3] += 1
+    total = Counter({n: sum(of[n] for of in counts.values()) for of in counts.values() for n in of if n in known})
+    if not total:
+        return dict(enumerate(annotations))
+    usual = total.most_common(1)[0][0]
+    taken = {category for category, of in counts.items() if of[usual]}
+    kept = {i: e for i, e in enumerate(annotations) if not isinstance(e, dict) or _category(e) in taken}
+    if len(kept) < len(annotations):
+        listed = [c for c in categories if isinstance(c, dict)] if isinstance(categories, list) else []
+        names = {str(c.get("id")): str(c.get("name", c.get("id"))) for c in listed}
+        left = sorted({names.get(_category(e), _category(e)) for i, e in enumerate(annotations) if i not in kept})
+        number = len(annotations) - len(kept)
+        found.notes.append(f"annotations of other categories are passed over: {number} ({', '.join(left)})")
+    return kept
+
+
+def _category(annotation: dict[str, Any]) -> str:
+    return str(annotation.get("category_id"))
 
 
 def _coco_face(names: dict[Any, str], graded: bool, annotation: Any) -> Label:
