@@ -1,6 +1,7 @@
 """Making a paper's tables again, on drawn faces."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from canthus.data.synthetic import write_synthetic_300w
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, DataError
 from canthus.evaluation.rows import read_rows
 from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
@@ -222,3 +223,25 @@ def test_folds_are_trained_apart_and_compared(place: Surroundings) -> None:
     text = fold_tests_markdown(paper, "t", SCALE, made)
     assert "published t 0.5; ours t " in text
     assert "p of Levene" in text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
+def test_cut_results_are_one_line(made: Made, place: Surroundings, tmp_path: Path, share: float) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made.folder, out / TRAINED.folder)
+    (out / "costs.json").write_text(json.dumps({"rows": {"net": {"size_bytes": 1.0, "time_s": 0.1}}}))
+    assert finished_job(TRAINED, out, measure=PLAIN, scale=SCALE) is not None
+    assert kept_costs(out) == {"net": {"size_bytes": 1.0, "time_s": 0.1}}
+    for path in (out / TRAINED.folder / "result.json", out / "costs.json"):
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=r"result.json: .*delete it to measure the model again"):
+        finished_job(TRAINED, out, measure=PLAIN, scale=SCALE)
+    with pytest.raises(DataError, match=r"costs.json: .*delete it to measure again"):
+        kept_costs(out)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"metrics": 3}', '{"rows": null}', '{"rows": {"net": {"time_s": "x"}}}'])
+def test_results_of_another_shape_are_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "costs.json").write_text(text)
+    with pytest.raises(DataError, match=r"costs.json: "):
+        kept_costs(tmp_path)

@@ -166,6 +166,24 @@ def test_a_folder_of_ones_own_serves_as_a_training_set(recipe: Path, faces: Path
     assert len(packs.train[0].pack) > len(packs.validation["folder/validation"]) > 0
 
 
+def test_a_folder_too_small_to_divide_says_so(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    for path in sorted((faces / "helen" / "trainset").iterdir())[:4]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    own = ["train.0.dataset=folder", "validation.0.dataset=folder"]
+    place = Surroundings(roots={"folder": tmp_path}, cache=tmp_path / "cache", out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="folder/validation is empty: the dataset has too few pictures"):
+        pack_faces(load_recipe(str(recipe), own), place)
+    packs = pack_faces(load_recipe(str(recipe), [*own, "train.0.split=all", "validation.0.split=all"]), place)
+    assert len(packs.validation["folder/all"]) == 2
+
+
+def test_a_crop_beyond_the_packed_one_is_refused(recipe: Path, faces: Path, tmp_path: Path) -> None:
+    place = Surroundings(roots={"300w": faces}, cache=tmp_path, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"margin is 1.9; expected at most 1.8"):
+        pack_faces(load_recipe(str(recipe), ["margin=1.9"]), place)
+    assert len(pack_faces(load_recipe(str(recipe), ["margin=1.8"]), place).train[0].pack) > 0
+
+
 def test_a_folder_belongs_to_one_recipe(config: TrainConfig, recipe: Path, faces: Path, unbroken: Path) -> None:
     other = load_recipe(str(recipe), ["seed=1", "batch_size=8"])
     with pytest.raises(ConfigError, match="batch_size, seed"):

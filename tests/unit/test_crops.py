@@ -1,5 +1,9 @@
 """Crop packs: built once, found again, rebuilt when anything changes."""
 
+import os
+import resource
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +11,9 @@ import numpy as np
 import pytest
 
 from canthus.data.packs import load_crops, open_crops
-from canthus.errors import DataError, ImageError
+from canthus.errors import DataError, ImageError, OutputError
 from canthus.geometry import hull_box
-from canthus.images import write_image
+from canthus.images import read_image, write_image
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
@@ -49,11 +53,48 @@ def test_a_pack_holds_crops_and_points(faces: list[Annotation], tmp_path: Path) 
 
 def test_the_second_call_reads_the_same_pack(faces: list[Annotation], tmp_path: Path) -> None:
     first = load_crops(faces, tmp_path / "cache")
-    for face in faces:
-        data = face.path.read_bytes()
-        face.path.write_bytes(bytes(len(data)))  # same length, no picture any more: reading it would fail
-    second = load_crops(faces, tmp_path / "cache")
+    second = load_crops(faces, tmp_path / "cache", progress=lambda done, total: pytest.fail("built twice"))
     np.testing.assert_array_equal(first.images, second.images)
+    assert first.content == second.content != ""
+
+
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_pictures_replaced_by_others_of_equal_size_make_a_new_pack(
+    faces: list[Annotation], tmp_path: Path, keeps_time: bool
+) -> None:
+    paths = [replace(face, path=face.path.with_suffix(".bmp")) for face in faces]
+    for face, bitmap in zip(faces, paths, strict=True):  # bitmaps of one shape have one size
+        write_image(bitmap.path, read_image(face.path))
+    first = load_crops(paths, tmp_path / "cache")
+    status = paths[0].path.stat()
+    write_image(paths[0].path, 255 - read_image(paths[0].path))
+    assert paths[0].path.stat().st_size == status.st_size
+    if keeps_time:
+        os.utime(paths[0].path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = load_crops(paths, tmp_path / "cache")
+    assert second.content != first.content
+    assert not np.array_equal(first.images[0], second.images[0])
+    np.testing.assert_array_equal(first.images[1:], second.images[1:])
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_copied_pictures_keep_their_pack(faces: list[Annotation], tmp_path: Path) -> None:
+    first = load_crops(faces, tmp_path / "cache")
+    copies = [replace(face, path=tmp_path / "copy" / face.path.name) for face in faces]
+    (tmp_path / "copy").mkdir()
+    for face, copy in zip(faces, copies, strict=True):
+        copy.path.write_bytes(face.path.read_bytes())
+    second = load_crops(copies, tmp_path / "cache", progress=lambda done, total: pytest.fail("built twice"))
+    assert first.content == second.content
+
+
+def test_a_picture_that_changes_while_it_is_packed_is_an_error(faces: list[Annotation], tmp_path: Path) -> None:
+    def change(done: int, total: int) -> None:
+        faces[0].path.write_bytes(faces[1].path.read_bytes())
+
+    with pytest.raises(DataError, match="have changed while they were packed"):
+        load_crops(faces, tmp_path / "cache", progress=change)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_changed_points_make_a_new_pack(faces: list[Annotation], tmp_path: Path) -> None:
@@ -76,9 +117,44 @@ def test_no_faces_is_an_error(tmp_path: Path) -> None:
         load_crops([], tmp_path)
 
 
-def test_a_damaged_pack_says_what_to_do(faces: list[Annotation], tmp_path: Path) -> None:
-    load_crops(faces, tmp_path / "cache")
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no points": lambda folder: (folder / "points.npy").unlink(),
+    "cut points": lambda folder: _cut(folder / "points.npy"),
+    "cut crops": lambda folder: _cut(folder / "crops.npy"),
+    "empty crops": lambda folder: (folder / "crops.npy").write_bytes(b""),
+    "cut header": lambda folder: _cut(folder / "pack.json"),
+    "no header": lambda folder: (folder / "pack.json").unlink(),
+    "another header": lambda folder: (folder / "pack.json").write_text("[]"),
+    "no pictures": lambda folder: (folder / "pack.json").write_text('{"pictures": null}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_pack_is_built_again(
+    faces: list[Annotation], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = np.array(load_crops(faces, tmp_path / "cache").images)
     (folder,) = (tmp_path / "cache").iterdir()
-    (folder / "points.npy").unlink()
+    DAMAGES[damage](folder)
     with pytest.raises(DataError, match="Delete the folder"):
         open_crops(folder)
+    np.testing.assert_array_equal(load_crops(faces, tmp_path / "cache").images, first)
+    assert "it is built again now" in caplog.text
+
+
+def test_a_full_disk_is_one_line(faces: list[Annotation], tmp_path: Path) -> None:
+    """The size of a file is limited instead: the writes then fail at any byte, as on a full disk."""
+    earlier = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cache: the pack cannot be written \(the file would be larger"):
+            load_crops(faces, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, earlier)
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -91,7 +91,7 @@ CacheOption = Annotated[
     typer.Option(metavar="DIR", show_default="canthus in the user's cache folder", help="Folder of packed crops."),
 ]
 AcceleratorOption = Annotated[str, typer.Option(help="Device to train on: auto, cpu or gpu.")]
-TorchThreadsOption = Annotated[int, typer.Option(help="CPU threads of torch; 0 lets torch choose.")]
+TorchThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0 lets torch choose.")]
 LicenceOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the model, written to its model card.")
 ]

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from io import TextIOWrapper
 from typing import Any, TextIO
 
+from rich.console import Console
 from rich.markup import escape
 
 from canthus.errors import printable
@@ -97,6 +98,11 @@ def write_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
 def markup(text: object) -> str:
     """Text for Rich: brackets are no markup, and control characters become escapes."""
     return escape(printable(str(text)))
+
+
+def line_writer(console: Console) -> Callable[[str], None]:
+    """A function that prints a line of text as it is, with names of files or without."""
+    return lambda text: console.print(markup(text), soft_wrap=True)
 
 
 def plural(number: int, thing: str) -> str:

@@ -1,6 +1,5 @@
 """``canthus prune``: remove filters from a trained network."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import line_writer
 from canthus.cli.progress import ProgressBar, quiet_lightning
 from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
@@ -60,7 +60,7 @@ def prune(
     )
     with ProgressBar(console, "packing") as bar:
         packs = pack_faces(config, place, progress=bar)
-    write = partial(console.print, soft_wrap=True)
+    write = line_writer(console)
     with ProgressBar(console) as bar:
         bar("finding the layers", 0, None)
 

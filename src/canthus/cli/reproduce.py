@@ -1,6 +1,5 @@
 """``canthus reproduce``: the tables of a paper, published numbers beside ours."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import line_writer
 from canthus.cli.progress import ProgressBar, quiet_lightning
 from canthus.lookup import lookup, require
 from canthus.runtime.downloads import cache_folder
@@ -62,7 +62,7 @@ def reproduce(
         threads=threads,
     )
     with ProgressBar(console) as bar:
-        tell = Reporter(progress=bar, write=partial(console.print, soft_wrap=True))
+        tell = Reporter(progress=bar, write=line_writer(console))
         made = work.finished(place.out) if show else work.run(place, tell)
         costs = work.costs(made, place.out, tell, measure=not show, again=time_again)
         for text in work.write(made, costs, place.out, tell):

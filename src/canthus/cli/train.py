@@ -1,6 +1,5 @@
 """``canthus train``: train a network from a recipe."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import line_writer
 from canthus.cli.progress import ProgressBar, quiet_lightning
 from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
@@ -23,11 +23,11 @@ def train(
     ] = None,
     cache: options.CacheOption = None,
     devices: Annotated[
-        int, typer.Option(help="Number of CPU processes or accelerators; more than 1 trains with DDP.")
+        int, typer.Option(min=1, help="Number of CPU processes or accelerators; more than 1 trains with DDP.")
     ] = 1,
     accelerator: options.AcceleratorOption = "auto",
     workers: Annotated[
-        int, typer.Option(help="Worker processes that load batches; 0 loads them in the training process.")
+        int, typer.Option(min=0, help="Worker processes that load batches; 0 loads them in the training process.")
     ] = 0,
     threads: options.TorchThreadsOption = 0,
 ) -> None:
@@ -55,6 +55,7 @@ def train(
     recipes.refuse_other_run(config, place.out)
     with ProgressBar(console, "packing") as bar:
         packs = recipes.pack_faces(config, place, progress=bar)
-    best = recipes.train(config, place, packs, write=partial(console.print, soft_wrap=True))
-    console.print(f"best weights: {best}")
-    console.print(f"curves:       {place.out / 'curves.png'}")
+    write = line_writer(console)
+    best = recipes.train(config, place, packs, write=write)
+    write(f"best weights: {best}")
+    write(f"curves:       {place.out / 'curves.png'}")

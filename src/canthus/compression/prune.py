@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from types import MappingProxyType
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -15,19 +16,17 @@ from canthus.compression.groups import find_groups
 from canthus.compression.plan import PrunePlan, apply_plan, renumbered, step_of
 from canthus.compression.reach import Outputs, all_tensors
 from canthus.compression.scores import SCORERS
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, ModelFileError
 from canthus.lookup import lookup
 from canthus.models.output import Output
-from canthus.models.weights import read_weights_file
+from canthus.models.weights import read_weights_file, write_weights_file
+from canthus.plain_data import COUNT, check_ranges
+from canthus.training.checkpoint import STATE
 
 
 def points_and_maps(output: Output) -> list[Tensor]:
     """The tensors that must keep their width: points, expected errors and heatmaps, but not feature maps."""
     return [part for part in (output.points, output.spread, output.heatmaps) if part is not None]
-
-
-STATE = "pruning.pt"
-"""File of an unfinished pruning: settings, plan so far, weights."""
 
 
 @final
@@ -46,6 +45,11 @@ class PruneSettings:
     scorer: str = "closed"
     round_to: int = 1
     keep: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_ranges(self, round_to=COUNT)
+        if not 0 < self.rate < 1:
+            raise ConfigError(f"The setting rate is {self.rate:g}; expected a share between 0 and 1")
 
 
 @final
@@ -91,6 +95,7 @@ def prune(
     retrain: Callable[[nn.Module, Step], None] = lambda network, step: None,
     progress: Callable[[Step], None] = lambda step: None,
     state: Path | None = None,
+    made_from: Mapping[str, str] = MappingProxyType({}),
 ) -> Pruned:
     """Prune a network layer by layer, from the last to the first; see docs/pruning.md.
 
@@ -103,15 +108,19 @@ def prune(
         retrain: called after each layer to train the network in place.
         progress: called for each layer before it is retrained.
         state: folder in which each layer is saved, so that an interrupted pruning can go on; None saves nothing.
+        made_from: what else the result depends on, such as the checkpoint, in words -> its hash or value.
 
     Raises:
-        ConfigError: a rate outside (0, 1), an unknown scorer, or a folder with a pruning by other settings.
+        ConfigError: an unknown scorer, or a folder with a pruning by other settings or from something else.
+        ModelFileError: the saved state is damaged.
+        OutputError: it cannot be written.
     """
-    if not 0 < settings.rate < 1 or settings.round_to < 1:
-        raise ConfigError(f"rate must lie between 0 and 1 and round_to be at least 1, found {settings}")
     scorer = lookup(SCORERS, settings.scorer, kind="scorer")
+    stored = _stored(settings, state, made_from)
     layers = find_groups(network, images[:2], outputs=outputs, keep=settings.keep)
-    plan = _resume(network, settings, state)
+    plan = PrunePlan() if stored is None else PrunePlan.from_json(stored["plan"])
+    if stored is not None:
+        apply_plan(network, plan).load_state_dict(stored["state_dict"])
     for number, group in enumerate(layers.groups[len(plan.groups) :], len(plan.groups) + 1):
         today = renumbered(group, plan)
         kept = _best(scorer(network, today, images), settings)
@@ -121,10 +130,8 @@ def prune(
         progress(now)
         retrain(network, now)
         if state is not None:
-            state.mkdir(parents=True, exist_ok=True)
-            entries = {"settings": _as_text(settings), "plan": plan.to_json(), "state_dict": network.state_dict()}
-            torch.save(entries, state / f"{STATE}.part")
-            (state / f"{STATE}.part").replace(state / STATE)
+            entries = {"settings": _as_text(settings), "plan": plan.to_json(), "made_from": dict(made_from)}
+            write_weights_file(state / STATE, {**entries, "state_dict": network.state_dict()})
     return Pruned(network, plan, layers.whole)
 
 
@@ -140,14 +147,26 @@ def _as_text(settings: PruneSettings) -> str:
     return json.dumps(asdict(settings))
 
 
-def _resume(network: nn.Module, settings: PruneSettings, folder: Path | None) -> PrunePlan:
+def _stored(settings: PruneSettings, folder: Path | None, made_from: Mapping[str, str]) -> dict[str, Any] | None:
+    """The state of an unfinished pruning, if the folder has one.
+
+    Raises:
+        ConfigError: it is one by other settings or from something else.
+        ModelFileError: it is damaged.
+    """
     if folder is None or not (folder / STATE).exists():
-        return PrunePlan()
+        return None
     stored = read_weights_file(folder / STATE)
+    if missing := {"settings", "plan", "state_dict"} - stored.keys():
+        raise ModelFileError(f"{folder / STATE}: lacks {', '.join(sorted(missing))}; expected a state of canthus prune")
     if stored["settings"] != _as_text(settings):
         raise ConfigError(
             f"{folder} has a pruning with other settings, {stored['settings']}; choose another folder, or delete it"
         )
-    plan = PrunePlan.from_json(stored["plan"])
-    apply_plan(network, plan).load_state_dict(stored["state_dict"])
-    return plan
+    before = stored.get("made_from", made_from)  # earlier versions did not note it
+    changed = sorted(name for name in {*before, *made_from} if before.get(name) != made_from.get(name))
+    if changed:
+        raise ConfigError(
+            f"{folder} has a pruning with another {', another '.join(changed)}; choose another folder, or delete it"
+        )
+    return stored

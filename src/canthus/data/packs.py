@@ -1,31 +1,39 @@
 """Packed crops and scenes: pictures of a dataset cut out once, memory-mapped ever after.
 
-A pack is a folder whose name is a hash of everything that decides its content: keys, labels and sizes of the picture
-files.
+A pack is a folder whose name is a hash of keys, labels and sizes of the picture files.  It knows the pictures it was
+made of: of each file the size, the times of its last changes, and a SHA-256.  Where a file has other times, its SHA-256
+is compared; where that differs too, the pack is built again.  A damaged pack is built again as well.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, BinaryIO, TypeVar, final
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.data.datasets import Progress, boxes_scene
-from canthus.errors import DataError
+from canthus.errors import DataError, ImageError, OutputError, printable
+from canthus.files import disk_problem, write_text
 from canthus.geometry import BoxHabit, crop_square
 from canthus.images import crop_image, read_image
 from canthus.schemes import Scheme, find_scheme
 from canthus.types import Annotation, Image, Sample, Scene
+
+_log = logging.getLogger(__name__)
 
 PACK_SIZE = 192
 """Side of a packed crop in pixels."""
@@ -35,6 +43,13 @@ PACK_MARGIN = 1.8
 
 LONG_SIDE = 640
 """Longer side in pixels to which larger pictures of scenes are shrunk."""
+
+VERSION = 2
+HEADER = "pack.json"
+_AHEAD = 256
+"""Number of crops that are cut before they are written."""
+
+Pack = TypeVar("Pack")
 
 
 @final
@@ -47,6 +62,7 @@ class CropPack:
         points: in pixels of the crops.
         margin: side of the crops over the longer side of the face box.
         subsets: part of the dataset each face comes from.
+        content: SHA-256 of the labels and of the picture files; empty for a pack that was not read from a cache.
     """
 
     images: UInt8[np.ndarray, "n s s 3"]
@@ -55,6 +71,7 @@ class CropPack:
     margin: float
     keys: tuple[str, ...]
     subsets: tuple[str, ...]
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,17 +96,19 @@ def load_crops(
         cache: folder of all packs.
 
     Raises:
-        DataError: no annotations, several schemes, or a picture cannot be read.
+        DataError: no annotations, several schemes, or a picture cannot be read or changes while it is packed.
+        OutputError: the cache cannot be written, for example because the disk is full.
     """
     if not annotations:
         raise DataError("There are no faces to pack: the split is empty")
     schemes = {a.scheme.name for a in annotations}
     if len(schemes) > 1:
         raise DataError(f"A pack holds one scheme, found {', '.join(sorted(schemes))}; convert the points first")
-    header = f"1|{size}|{margin}|{annotations[0].scheme.name}"
-    entries = ((f"{a.key}|{_file_size(a.path)}", (a.points, a.box)) for a in annotations)
+    header = f"{VERSION}|{size}|{margin}|{annotations[0].scheme.name}"
+    entries = [(a.key, (a.points, a.box)) for a in annotations]
+    source = _Source(entries, [a.path for a in annotations])
     build = partial(_build_crops, annotations, size=size, margin=margin, progress=progress)
-    return open_crops(_built(cache / f"crops-{_fingerprint(header, entries)}", build))
+    return _opened(cache / f"crops-{source.name(header)}", source, build, open_crops)
 
 
 def open_crops(folder: Path) -> CropPack:
@@ -99,35 +118,47 @@ def open_crops(folder: Path) -> CropPack:
         DataError: files are missing or do not fit together.
     """
     with _whole(folder, "crops"):
-        header = json.loads((folder / "pack.json").read_text())
+        header = _read_header(folder)
         images = np.load(folder / "crops.npy", mmap_mode="r")
         points = np.load(folder / "points.npy")
         if not len(images) == len(points) == len(header["keys"]):
             raise ValueError(f"{len(images)} crops, {len(points)} points, {len(header['keys'])} keys")
         scheme, margin = find_scheme(header["scheme"]), float(header["margin"])
-        return CropPack(images, points, scheme, margin, tuple(header["keys"]), tuple(header["subsets"]))
+        keys, subsets = tuple(header["keys"]), tuple(header["subsets"])
+        return CropPack(images, points, scheme, margin, keys, subsets, header.get("content", ""))
 
 
 def _build_crops(
     annotations: Sequence[Annotation], folder: Path, *, size: int, margin: float, progress: Progress
-) -> None:
+) -> dict[str, Any]:
+    """Write crops and points, and return the header.
+
+    The file is written from front to back: in a file that is mapped before it is filled, a full disk kills the process.
+    """
     n = len(annotations)
-    images = np.lib.format.open_memmap(folder / "crops.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
     points = np.empty((n, annotations[0].scheme.count, 2), np.float32)
 
-    def pack(i: int) -> None:
+    def crop(i: int) -> Image:
         face = annotations[i]
-        images[i], affine = crop_image(read_image(face.path), crop_square(face.box, margin), size)
+        image, affine = crop_image(read_image(face.path), crop_square(face.box, margin), size)
         points[i] = affine.apply(face.points)
+        return image
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(pack, range(n)), start=1):
-            progress(done, n)
-    images.flush()
+    with (folder / "crops.npy").open("wb") as stream, ThreadPoolExecutor(os.cpu_count()) as pool:
+        _write_array_header(stream, (n, size, size, 3))
+        for start in range(0, n, _AHEAD):
+            here = range(start, min(n, start + _AHEAD))
+            for done, image in enumerate(pool.map(crop, here), start=start + 1):
+                stream.write(np.ascontiguousarray(image).tobytes())
+                progress(done, n)
     np.save(folder / "points.npy", points)
     header = {"scheme": annotations[0].scheme.name, "size": size, "margin": margin}
-    labels = {"keys": [a.key for a in annotations], "subsets": [a.subset for a in annotations]}
-    (folder / "pack.json").write_text(json.dumps(header | labels))
+    return header | {"keys": [a.key for a in annotations], "subsets": [a.subset for a in annotations]}
+
+
+def _write_array_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Begin a ``.npy`` file of bytes."""
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 @final
@@ -152,6 +183,7 @@ class ScenePack:
         shapes: height and width of each picture.
         starts: first pixel byte of each picture.
         first_face: index of each picture's first face; one entry more than pictures.
+        content: as in ``CropPack``.
     """
 
     pixels: UInt8[np.ndarray, " p"]
@@ -163,6 +195,7 @@ class ScenePack:
     ignored: Bool[np.ndarray, " n"]
     complete: Bool[np.ndarray, " m"]
     keys: tuple[str, ...]
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -189,13 +222,15 @@ def load_scene_pack(
     """Open the pack of some pictures, and make it first where it is missing.
 
     Raises:
-        DataError: no scenes, or a picture cannot be read.
+        DataError: no scenes, or a picture cannot be read or changes while it is packed.
+        OutputError: the cache cannot be written, for example because the disk is full.
     """
     if not scenes:
         raise DataError("There are no pictures to pack: the split is empty")
-    entries = ((f"{s.key}|{_file_size(s.path)}|{s.complete}", (s.face_boxes(), s.points, s.ignored)) for s in scenes)
-    folder = cache / f"scenes-{_fingerprint(f'1|{LONG_SIDE}', entries)}"
-    return open_scene_pack(_built(folder, partial(_build_scenes, scenes, progress=progress)))
+    entries = [(f"{s.key}|{s.complete}", (s.face_boxes(), s.points, s.ignored)) for s in scenes]
+    source = _Source(entries, [s.path for s in scenes])
+    folder = cache / f"scenes-{source.name(f'{VERSION}|{LONG_SIDE}')}"
+    return _opened(folder, source, partial(_build_scenes, scenes, progress=progress), open_scene_pack)
 
 
 def open_scene_pack(folder: Path) -> ScenePack:
@@ -205,13 +240,18 @@ def open_scene_pack(folder: Path) -> ScenePack:
         DataError: files are missing or damaged.
     """
     with _whole(folder, "scenes"):
-        keys = tuple(json.loads((folder / "pack.json").read_text())["keys"])
+        header = _read_header(folder)
+        keys, content = tuple(header["keys"]), header.get("content", "")
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         with np.load(folder / "faces.npz") as arrays:
-            return ScenePack(pixels=pixels, keys=keys, **{name: arrays[name] for name in arrays.files})
+            fields = {name: arrays[name] for name in arrays.files}
+        if not len(keys) == len(fields["shapes"]) or len(pixels) != int(fields["shapes"].prod(axis=1).sum()) * 3:
+            raise ValueError(f"{len(keys)} keys, {len(fields['shapes'])} pictures, {len(pixels)} bytes of pixels")
+        return ScenePack(pixels=pixels, keys=keys, content=content, **fields)
 
 
-def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Progress) -> None:
+def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Progress) -> dict[str, Any]:
+    """Write pixels and faces, and return the header."""
     shapes: list[tuple[int, int]] = []
     scales: list[float] = []
     raw = folder / "pixels.raw"
@@ -226,7 +266,9 @@ def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Progress) -> 
             shapes.append((image.shape[0], image.shape[1]))
             scales.append(scale)
             progress(done, len(scenes))
-    np.save(folder / "pixels.npy", np.memmap(raw, dtype=np.uint8, mode="r"))  # numpy can map this file
+    with (folder / "pixels.npy").open("wb") as whole, raw.open("rb") as stream:  # numpy can map this file
+        _write_array_header(whole, (raw.stat().st_size,))
+        shutil.copyfileobj(stream, whole)
     raw.unlink()
     sizes = np.array([h * w * 3 for h, w in shapes], np.int64)
     scaled = list(zip(scenes, scales, strict=True))
@@ -241,38 +283,144 @@ def _build_scenes(scenes: Sequence[Scene], folder: Path, progress: Progress) -> 
         ignored=np.concatenate([s.ignored for s in scenes]),
         complete=np.array([s.complete for s in scenes]),
     )
-    (folder / "pack.json").write_text(json.dumps({"keys": [s.key for s in scenes]}))
+    return {"keys": [s.key for s in scenes]}
 
 
-def _file_size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1
+@final
+class _Source:
+    """What a pack is made of.
+
+    Args:
+        entries: text and arrays of each label.
+        paths: picture file of each label.
+    """
+
+    def __init__(self, entries: Sequence[tuple[str, Sequence[np.ndarray]]], paths: Sequence[Path]) -> None:
+        self._entries, self._paths = entries, list(dict.fromkeys(paths))
+
+    def name(self, header: str) -> str:
+        """Hash of the settings, the labels and the sizes of the files."""
+        sizes = ((str(path.stat().st_size if path.exists() else -1), ()) for path in self._paths)
+        return _hash(header, [*self._entries, *sizes])[:16]
+
+    def pictures(self) -> list[list[Any]]:
+        """Stamp and SHA-256 of each file.
+
+        Raises:
+            ImageError: one cannot be read.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return [[*stamp, digest] for stamp, digest in pool.map(_stamp_and_digest, self._paths)]
+
+    def content(self, pictures: Sequence[Sequence[Any]]) -> str:
+        """Hash of the labels and of the content of the files; it does not depend on where they lie."""
+        return _hash("", [*self._entries, *((picture[-1], ()) for picture in pictures)])
+
+    def changed(self, pictures: Sequence[Sequence[Any]]) -> list[int]:
+        """Indices of the files whose stamps are no longer these."""
+        return [i for i, (path, old) in enumerate(zip(self._paths, pictures, strict=True)) if _stamp(path) != old[:-1]]
+
+    def still(self, pictures: list[list[Any]]) -> bool:
+        """Whether the files are those of ``pictures``; the stamps there are renewed where only they have changed."""
+        if len(pictures) != len(self._paths):
+            return False
+        for index in self.changed(pictures):
+            stamp, digest = _stamp_and_digest(self._paths[index])
+            if digest != pictures[index][-1]:
+                return False
+            pictures[index][:-1] = stamp
+        return True
 
 
-def _fingerprint(header: str, entries: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
-    """Hash of the settings, and of the text and arrays of each entry."""
+def _stamp(path: Path) -> list[int]:
+    """Size and times of a file, which change whenever it is written or replaced."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _stamp_and_digest(path: Path) -> tuple[list[int], str]:
+    try:
+        with path.open("rb") as file:
+            return _stamp(path), hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _hash(header: str, entries: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
+    """Hash of the header, and of the text and arrays of each entry."""
     digest = hashlib.sha256(header.encode())
     for text, arrays in entries:
-        digest.update(text.encode())
+        digest.update(text.encode("utf-8", "surrogateescape"))
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
-def _built(folder: Path, build: Callable[[Path], None]) -> Path:
-    """The folder of a pack; it is built aside and renamed, so that an interrupted build leaves no pack behind."""
+def _opened(
+    folder: Path, source: _Source, build: Callable[[Path], dict[str, Any]], open_pack: Callable[[Path], Pack]
+) -> Pack:
+    """Open a pack; build it first where it is missing, damaged, or made of other pictures."""
     if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as unfinished:
-        build(Path(unfinished))
         try:
-            Path(unfinished).rename(folder)
+            if _is_current(folder, source):
+                return open_pack(folder)
+            name = printable(str(folder))
+            _log.warning("%s: the pictures have changed since they were packed; they are packed again", name)
+        except DataError as error:
+            _log.warning("%s; it is built again now", printable(str(error)))
+    try:
+        _build(folder, source, build)
+    except OSError as error:
+        raise OutputError(
+            f"{folder.parent}: the pack cannot be written ({disk_problem(error)}); make room, or name another folder "
+            "with --cache"
+        ) from error
+    return open_pack(folder)
+
+
+def _is_current(folder: Path, source: _Source) -> bool:
+    """Whether a pack is made of the pictures as they are now."""
+    with _whole(folder, "pictures"):
+        header = _read_header(folder)
+        before = json.dumps(header["pictures"])
+        if not source.still(header["pictures"]):
+            return False
+    if json.dumps(header["pictures"]) != before:
+        with contextlib.suppress(OutputError):  # a cache that is only read; the files are compared again next time
+            write_text(folder / HEADER, json.dumps(header))
+    return True
+
+
+def _build(folder: Path, source: _Source, build: Callable[[Path], dict[str, Any]]) -> None:
+    """Build a pack aside and rename it, so that an interrupted build leaves no pack behind.
+
+    Raises:
+        DataError: a picture cannot be read, or has changed in the meantime.
+        OSError: the pack cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        pictures = source.pictures()
+        header = build(new) | {"pictures": pictures, "content": source.content(pictures)}
+        if source.changed(pictures):
+            raise DataError(f"{folder}: pictures have changed while they were packed; run the command again")
+        (new / HEADER).write_text(json.dumps(header))
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            new.rename(folder)
         except OSError:
             if not folder.exists():  # another process may have built the same pack in the meantime
                 raise
-        else:
-            Path(unfinished).mkdir()  # for ``TemporaryDirectory`` to remove
-    return folder
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    header = json.loads((folder / HEADER).read_text())
+    if not isinstance(header, dict):
+        raise TypeError(f"{HEADER} holds no table")
+    return header
 
 
 @contextmanager
@@ -280,7 +428,7 @@ def _whole(folder: Path, what: str) -> Iterator[None]:
     """Turn errors of reading a pack into one that names the pack."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{folder}: not a whole pack of {what} ({error}). Delete the folder to build it again"
         ) from error

@@ -1,7 +1,10 @@
 """Load the weights of a network from a local file: a state dict of torch, or its own ONNX export."""
 
 import functools
+import hashlib
+import io
 import itertools
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
 from canthus.evaluation.onnx_counts import read_graph
+from canthus.files import write_bytes
 from canthus.lookup import require
 from canthus.models.output import evaluating, hooked
 from canthus.runtime.onnx_files import check_onnx
@@ -28,6 +32,39 @@ LEAST_VARIANCE = 1e-8
 BATCH = 64
 """Pictures in one run while statistics of batch norms are measured."""
 
+_END, _END_SIZE = b"PK\x05\x06", 22
+"""Last record of a file of ``torch.save``, which is a zip archive; it ends with the length of a comment."""
+_DIGEST = b"canthus sha256 "
+_COMMENT_SIZE = len(_DIGEST) + 64
+
+
+def write_weights_file(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write a file as ``torch.save`` does, whole or not at all, with a SHA-256 of its bytes as the archive's comment.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(entries), buffer)
+    body = buffer.getvalue()[:-2] + struct.pack("<H", _COMMENT_SIZE)
+    write_bytes(path, body + _comment(body))
+
+
+def _comment(body: bytes | memoryview) -> bytes:
+    return _DIGEST + hashlib.sha256(body).hexdigest().encode()
+
+
+def _check_digest(path: Path, data: bytes) -> None:
+    """Compare the bytes with their SHA-256 where the file has one; files of torch and of earlier versions have none.
+
+    Raises:
+        ModelFileError: they differ.
+    """
+    end = len(data) - _COMMENT_SIZE
+    has_digest = data[max(0, end - _END_SIZE) :].startswith(_END)
+    if has_digest and data[end:] != _comment(memoryview(data)[:end]):
+        raise ModelFileError(f"{path}: is damaged: its bytes do not match their SHA-256; use another checkpoint")
+
 
 def read_weights_file(path: Path) -> dict[str, Any]:
     """Read a file of ``torch.save`` as plain data; nothing in it is executed.
@@ -38,10 +75,14 @@ def read_weights_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such file of weights")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+        _check_digest(path, data)
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except ModelFileError:
+        raise
     except Exception as error:  # torch raises many types
         raise ModelFileError(
-            f"{path}: not a file of weights, or it cannot be read safely ({_reason(error)})"
+            f"{path}: not a file of weights, cut off, or it cannot be read safely ({_reason(error)})"
         ) from error
     if not isinstance(loaded, dict):
         raise ModelFileError(f"{path}: expected a dictionary of tensors, found {type(loaded).__name__}")

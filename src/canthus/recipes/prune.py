@@ -16,7 +16,9 @@ from canthus.compression.prune import prune as prune_network
 from canthus.data.packs import CropPack
 from canthus.data.transforms import View, plain_view
 from canthus.errors import ConfigError
-from canthus.models.weights import read_weights_file
+from canthus.files import write_text
+from canthus.models.weights import read_weights_file, write_weights_file
+from canthus.plain_data import COUNT, NOT_NEGATIVE, check_ranges
 from canthus.recipes.build import fresh_network, update_feature_channels
 from canthus.recipes.config import TrainConfig, changed_values, from_values, to_values
 from canthus.recipes.train import (
@@ -24,12 +26,20 @@ from canthus.recipes.train import (
     Surroundings,
     fit_network,
     fit_settings,
-    refuse_other_run,
+    own_folder,
     task_of,
     training_batches,
 )
 from canthus.runtime.sessions import usable_threads
-from canthus.training.checkpoint import BEST, CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
+from canthus.training.checkpoint import (
+    BEST,
+    CONFIG_KEY,
+    PLAN_KEY,
+    checkpoint_config,
+    file_digest,
+    network_weights,
+    read_checkpoint,
+)
 from canthus.training.fit import fit_briefly
 from canthus.training.task import network_input
 
@@ -52,6 +62,9 @@ class PruneRun:
     images: int = 64
     layer_epochs: float = 0.1
     final_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, images=COUNT, layer_epochs=NOT_NEGATIVE, final_epochs=NOT_NEGATIVE)
 
 
 @final
@@ -115,10 +128,25 @@ def prune(
         write: called with one line per epoch of the last training if stderr is not a terminal.
 
     Raises:
-        ConfigError: the folder holds a pruning with other settings.
-        ModelFileError: the weights do not fit their own recipe.
+        ConfigError: the folder holds a pruning with other settings, of another checkpoint or on other data, or
+            another process runs there; or the loss is not finite.
+        ModelFileError: the weights do not fit their own recipe, or a saved state is damaged.
+        OutputError: a file cannot be written, for example because the disk is full.
     """
-    refuse_other_run(config, place.out)
+    with own_folder(config, place, packs):
+        return _prune(checkpoint, config, place, packs, run, progress=progress, write=write)
+
+
+def _prune(
+    checkpoint: Path,
+    config: TrainConfig,
+    place: Surroundings,
+    packs: Packs[CropPack],
+    run: PruneRun,
+    *,
+    progress: Callable[[Step], None],
+    write: Callable[[str], None],
+) -> PruneReport:
     if place.threads:
         torch.set_num_threads(usable_threads(place.threads))
     network = fresh_network(config)
@@ -133,11 +161,11 @@ def prune(
         retrain=retraining or (lambda network, step: None),
         progress=progress,
         state=place.out,
+        made_from=_made_from(checkpoint, config, run),
     )
     update_feature_channels(network)
-    place.out.mkdir(parents=True, exist_ok=True)
     plan = made.plan.to_json()
-    (place.out / PLAN).write_text(plan + "\n")
+    write_text(place.out / PLAN, plan + "\n")
     if run.final_epochs > 0:
         L.seed_everything(config.seed, verbose=False)
         batches = training_batches(config, place, packs.train)
@@ -145,8 +173,20 @@ def prune(
     else:
         best = place.out / BEST
         weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-        torch.save({"state_dict": weights, CONFIG_KEY: json.dumps(to_values(config)), PLAN_KEY: plan}, best)
+        entries = {CONFIG_KEY: json.dumps(to_values(config)), PLAN_KEY: plan}
+        write_weights_file(best, {"state_dict": weights, **entries})
     return PruneReport(best, place.out / PLAN, before, _parameters(network), made.whole)
+
+
+def _made_from(checkpoint: Path, config: TrainConfig, run: PruneRun) -> dict[str, str]:
+    """What a pruning depends on beside its ``PruneSettings``; the length of the last training comes after it."""
+    recipe = {name: value for name, value in to_values(config).items() if name != "epochs"}
+    return {
+        "checkpoint": file_digest(checkpoint),
+        "number of images": str(run.images),
+        "number of epochs per layer": str(run.layer_epochs),
+        "recipe": json.dumps(recipe, sort_keys=True),
+    }
 
 
 def sample_images(packs: Packs[CropPack], config: TrainConfig, count: int) -> Tensor:
@@ -188,9 +228,8 @@ class _Retraining:
         batches = training_batches(config, self._place, self._packs.train)
         fit_briefly(task, batches, out=self._place.out, settings=fit_settings(config, self._place))
         task.to("cpu")
-        self._place.out.mkdir(parents=True, exist_ok=True)
         kept = {name: t for name, t in task.state_dict().items() if not name.startswith("network.")}
-        torch.save(kept, self._beside(step.number))
+        write_weights_file(self._beside(step.number), kept)
         self._beside(step.number - 2).unlink(missing_ok=True)
 
     def _beside(self, number: int) -> Path:

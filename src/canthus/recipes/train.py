@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from canthus.data import landmark_sets, load_dataset
-from canthus.data.packs import CropPack, ScenePack, load_crops, load_scene_pack
+from canthus.data.packs import PACK_MARGIN, CropPack, ScenePack, load_crops, load_scene_pack
 from canthus.data.scenes import load_scenes
 from canthus.data.splits import face_kinds
 from canthus.errors import ConfigError
@@ -41,6 +41,7 @@ from canthus.recipes.config import (
 )
 from canthus.runtime.sessions import usable_threads
 from canthus.schemes import find_scheme
+from canthus.training.checkpoint import CONFIG, LAST, STATE, checkpoint_config, file_digest, read_checkpoint
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
 from canthus.training.fit import FitSettings, fit
@@ -55,11 +56,15 @@ from canthus.training.loader import (
     train_loader,
 )
 from canthus.training.optimizers import Optimization
+from canthus.training.run_folder import held, read_record, write_record
 from canthus.training.task import PoseGuide, RegressionTask, network_input
 from canthus.types import Annotation
 
 INIT_REPORT = "init.json"
 """File of a run that lists the tensors taken, and not taken, from a plain file of weights."""
+
+DATA = "data.json"
+"""File of a run with the SHA-256 of each dataset it learns from; see ``CropPack.content``."""
 
 INIT_BATCHES = 8
 """Batches on which the statistics of batch norms are measured when training starts from an exported model."""
@@ -122,9 +127,16 @@ def train(
         write: called with one line per epoch if stderr is not a terminal.
 
     Raises:
-        ConfigError: unknown names, settings that do not work, or the folder holds a run of another recipe.
+        ConfigError: unknown names, settings that do not work, or see ``own_folder``; the loss is not finite.
+        DataError: a file of an earlier run is damaged.
+        ModelFileError: a checkpoint is damaged.
+        OutputError: a file cannot be written, for example because the disk is full.
     """
-    refuse_other_run(config, place.out)
+    with own_folder(config, place, packs):
+        return _train(config, place, packs, write)
+
+
+def _train(config: Recipe, place: Surroundings, packs: Packs[Any], write: Callable[[str], None]) -> Path:
     if place.threads:
         torch.set_num_threads(usable_threads(place.threads))
     L.seed_everything(config.seed, verbose=False)
@@ -221,16 +233,66 @@ def training_batches(config: Recipe, place: Surroundings, sources: Sequence[Sour
     return train_loader(dataset, sampler, batch_size=config.batch_size, workers=place.workers)
 
 
+@contextmanager
+def own_folder(config: Recipe, place: Surroundings, packs: Packs[Any]) -> Iterator[None]:
+    """Keep the folder of a run to this process, this recipe and these data while the block runs.
+
+    Raises:
+        ConfigError: another process runs there, or the folder holds a run by another recipe or on other data.
+        DataError: a file of the run is damaged.
+    """
+    alone = held(place.out) if _is_first_process() else nullcontext()
+    with alone:
+        refuse_other_run(config, place.out)
+        _refuse_other_data(config, place.out, packs)
+        yield
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process of a training, or the first of several."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def _refuse_other_data(config: Recipe, out: Path, packs: Packs[Any]) -> None:
+    """Refuse a folder whose run has learnt from other data, and note the data of a run that begins.
+
+    Raises:
+        ConfigError: pictures, labels or the teacher have changed since the run began.
+    """
+    names = [source.name for source in config.train]
+    now = dict(zip(names, (source.pack.content for source in packs.train), strict=True))
+    now |= {name: pack.content for name, pack in packs.validation.items()}
+    if isinstance(config, TrainConfig) and (teacher := config.distill.teacher) and Path(teacher).is_file():
+        now[teacher] = file_digest(Path(teacher))
+    path, begun = out / DATA, any((out / name).exists() for name in (LAST, STATE))
+    if begun and path.exists():
+        before = read_record(path, remedy="delete it if the data are those of the run")
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if changed:
+            raise ConfigError(
+                f"{out} holds a run on other data: {', '.join(changed)} changed since it began (pictures, labels or "
+                "weights). Choose another --out, or restore the data"
+            )
+    elif _is_first_process():
+        write_record(path, now)
+
+
 def refuse_other_run(config: Recipe, out: Path) -> None:
     """Refuse a folder with the run of another recipe, because resuming it would mix two curves.
 
     Raises:
         ConfigError: the folder holds such a run; the message names the settings that differ.
+        DataError: its settings cannot be read.
+        ModelFileError: its settings are missing, and its last checkpoint cannot be read.
     """
-    path = out / "config.json"
-    if not path.exists():
+    path = out / CONFIG
+    if path.exists():
+        values = read_record(path, remedy=f"delete it, as {LAST} holds the settings too")
+    elif (out / LAST).exists():
+        values = checkpoint_config(read_checkpoint(out / LAST), source=out / LAST)
+    else:
         return
-    old, new = completed(type(config), json.loads(path.read_text())), as_json(to_values(config))
+    old, new = completed(type(config), values), as_json(to_values(config))
     if old != new:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ConfigError(
@@ -285,14 +347,26 @@ def _optimization(config: Recipe, place: Surroundings) -> Optimization:
 @rank_zero_only
 def _keep_report(out: Path, write: Callable[[str], None], report: WeightsReport) -> None:
     """Which weights of a foreign file were taken, into the run's folder and to the user."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / INIT_REPORT).write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
+    write_record(out / INIT_REPORT, {**asdict(report), "path": str(report.path)})
     write(str(report))
+
+
+def _empty_split(source: TrainSource | ValidationSource) -> ConfigError:
+    """The error for a split that holds nothing, as happens in small datasets."""
+    return ConfigError(
+        f"{source.name} is empty: the dataset has too few pictures to divide. 'fit' and 'validation' take about nine "
+        'and one of ten photos (or people). Add pictures, or name other splits in the recipe; with split = "all" of a '
+        "folder for training and validation, the errors are those of faces that the network has seen"
+    )
 
 
 def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) -> Packs[CropPack]:
     if not config.validation:
         raise ConfigError("The recipe has no [[validation]] set; the first one decides which epoch is best")
+    if config.margin > PACK_MARGIN:
+        raise ConfigError(
+            f"The setting margin is {config.margin:g}; expected at most {PACK_MARGIN:g}, as packed crops show no more"
+        )
 
     def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
         root = dataset_root(place.roots, source.dataset)
@@ -300,6 +374,8 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
 
     def pack(source: TrainSource | ValidationSource) -> CropPack:
         faces = faces_of(source)
+        if not faces:
+            raise _empty_split(source)
         found = {face.scheme.name for face in faces}
         if found != {config.scheme}:
             raise ConfigError(f"{source.name} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
@@ -319,6 +395,8 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
 def _pack_scenes(config: DetectorConfig, place: Surroundings, progress: Progress) -> Packs[ScenePack]:
     def pack(source: TrainSource | ValidationSource) -> ScenePack:
         scenes = load_scenes(source.dataset, dataset_root(place.roots, source.dataset), source.split)
+        if not scenes:
+            raise _empty_split(source)
         return load_scene_pack(scenes, place.cache, progress=functools.partial(progress, source.name))
 
     packs = Packs(

@@ -1,6 +1,5 @@
 """Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from canthus.compression.prune import PruneSettings, Step
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, DataError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
@@ -34,6 +33,7 @@ from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_
 from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Made, Paper, Plan, Scale, jobs_of
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
+from canthus.training.run_folder import held, read_record, write_record
 
 RESULT = "result.json"
 
@@ -56,7 +56,7 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
 
     Raises:
         ConfigError: a name is unknown, a dataset has no folder, or the folder holds a result of other settings.
-        DataError: a dataset is missing or damaged.
+        DataError: a dataset or an earlier result is missing or damaged.
     """
     if finished := finished_job(job, place.out, measure=measure, scale=scale):
         return finished
@@ -69,8 +69,7 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
         "environment": environment(),
         "metrics": metrics,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(values, indent=1) + "\n")
+    write_record(folder / RESULT, values)
     return Made(job, folder, model, metrics)
 
 
@@ -156,20 +155,27 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
 
     Raises:
         ConfigError: the folder holds a result of other settings.
+        DataError: the result is damaged.
     """
     folder = out / job.folder
     path = folder / RESULT
     if not path.exists():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
+    found = read_record(path, remedy="delete it to measure the model again")
     if job.plan.way != FILE:
         found["settings"] = completed(type(job_config(job, folder)), found.get("settings", {}))
     asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
     # An embedded model may have been in another place when the result was written.
-    model = init_file(job.plan.recipe) if job.plan.way == FILE else folder / found["model"]
-    return Made(job, folder, model, found["metrics"])
+    try:
+        model = init_file(job.plan.recipe) if job.plan.way == FILE else folder / found["model"]
+        metrics = {str(name): float(value) for name, value in found["metrics"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path}: holds no model and metrics ({error}); delete it to measure the model again"
+        ) from error
+    return Made(job, folder, model, metrics)
 
 
 def _asked(job: Job, folder: Path, measure: str, scale: Scale) -> dict[str, Any]:
@@ -198,7 +204,7 @@ def measure_costs(
     Args:
         tables: keys of ``paper.tables``.
         models: row -> model file.
-        out: folder for the networks with random weights and for ``costs.json``.
+        out: folder for the networks with random weights and for ``costs.json``, which keeps the rows of other tables.
     """
     rows = [row for row in rows_with_costs(paper, tables) if paper.entries[row].cost or row in models]
     files = {row: _file(row, paper.entries[row].cost, models, out, tell) for row in rows}
@@ -211,18 +217,26 @@ def measure_costs(
         "threads": result.threads,
         "repeats": result.repeats,
         "peak_flops": result.peak_flops,
-        "rows": costs,
+        "rows": kept_costs(out) | costs,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / COSTS).write_text(json.dumps(values, indent=1) + "\n")
+    write_record(out / COSTS, values)
     return costs
 
 
 def kept_costs(out: Path) -> Costs:
-    """The costs that ``measure_costs`` wrote before; empty if there are none."""
-    path = out / COSTS
-    rows: Costs = json.loads(path.read_text())["rows"] if path.exists() else {}
-    return rows
+    """The costs that ``measure_costs`` wrote before; empty if there are none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path, remedy = out / COSTS, "delete it to measure again"
+    if not path.exists():
+        return {}
+    found = read_record(path, remedy=remedy)
+    try:
+        return {row: {name: float(value) for name, value in costs.items()} for row, costs in found["rows"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: holds no table of sizes and times ({error}); {remedy}") from error
 
 
 def rows_with_costs(paper: Paper, tables: Sequence[str]) -> list[str]:
@@ -264,15 +278,16 @@ class Reproduction:
         """Make and measure every model; a model that an earlier run measured is only read.
 
         Raises:
-            ConfigError: see ``run_job``.
+            ConfigError: see ``run_job``; or another process runs in ``place.out``.
             DataError: a dataset is missing or damaged.
         """
         for dataset in self.datasets():
             dataset_root(place.roots, dataset)  # a missing folder is an error now, not after an hour of training
         made = []
-        for number, job in enumerate(self.jobs, start=1):
-            tell.write(f"[bold]{number}/{len(self.jobs)}[/] {job.folder}: {self.paper.entries[job.entry].label}")
-            made.append(run_job(job, place, measure=self.paper.measure, scale=self.scale, tell=tell))
+        with held(place.out):
+            for number, job in enumerate(self.jobs, start=1):
+                tell.write(f"{number}/{len(self.jobs)} {job.folder}: {self.paper.entries[job.entry].label}")
+                made.append(run_job(job, place, measure=self.paper.measure, scale=self.scale, tell=tell))
         return made
 
     def finished(self, out: Path) -> list[Made]:

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from canthus.evaluation.rows import read_rows
 from canthus.evaluation.statistics import compare_folds, errors_by_face
+from canthus.files import write_text, written
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.values import Claim, Column, Made, Paper, PaperTable, Scale
 
@@ -149,10 +150,9 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
 
 def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs, *, text: str) -> list[Path]:
     """Write ``text`` to ``NAME.md`` and the cells to ``NAME.csv``; return both paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / f"{name}.md", folder / f"{name}.csv"
-    page.write_text(text, encoding="utf-8")
-    with data.open("w", encoding="utf-8", newline="") as file:
+    write_text(page, text)
+    with written(data) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["table", "row", "column", "test_set", "published", "ours", "deviation", "seeds"])
         for cell in table_cells(paper.tables[name], scale, runs):

@@ -13,12 +13,16 @@ from typing import Any, final
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from canthus.training.checkpoint import BEST, CONFIG_KEY, LAST
+from canthus.errors import ConfigError, ModelFileError
+from canthus.models.weights import read_weights_file, write_weights_file
+from canthus.training.checkpoint import BEST, CONFIG, CONFIG_KEY, LAST, read_checkpoint
 from canthus.training.record import EpochLines, MetricsRecorder, environment
+from canthus.training.run_folder import write_record
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,66 @@ class _EntriesInCheckpoint(Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(self._entries)
+
+
+@final
+class _WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, with a digest, and compares it when they are read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_weights_file(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_weights_file(Path(path))
+
+
+@final
+class _RunCheckpoint(ModelCheckpoint):
+    """Keeps ``last.ckpt``, or the checkpoint of the best finite metric, also where the folder of the run was moved."""
+
+    @property
+    def state_key(self) -> str:
+        """The key under which checkpoints hold the state of this callback, the same in all versions."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = str(Path(self.dirpath or "") / f"{self.filename}{self.FILE_EXTENSION}")
+        named = ("best_model_path", "kth_best_model_path", "last_model_path")
+        paths = {name: own for name in named if state_dict.get(name)}
+        scores = dict(zip([own], state_dict["best_k_models"].values(), strict=False))
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
+
+
+LOOKED_AT = 16
+"""Steps between two looks at the loss on an accelerator, where each look waits for the device."""
+
+
+@final
+class _StopAtNonFinite(Callback):
+    """Ends a training whose loss or weights are no finite numbers, before they reach a checkpoint."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        loss, batch_idx = outputs["loss"], trainer.fit_loop.batch_idx
+        if (loss.device.type == "cpu" or batch_idx % LOOKED_AT == 0) and not torch.isfinite(loss):
+            raise _not_finite(trainer, f"step {batch_idx + 1}: the loss is {float(loss):g}")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in pl_module.parameters()):
+            raise _not_finite(trainer, "at its end: the weights are not finite")
+
+
+def _not_finite(trainer: L.Trainer, what: str) -> ConfigError:
+    rate = trainer.optimizers[0].param_groups[0]["lr"]
+    return ConfigError(
+        f"Epoch {trainer.current_epoch + 1}, {what}, so the training was stopped; checkpoints of earlier epochs are "
+        f"kept. Lower optimizer.learning_rate (here {rate:.3g}), or bound the gradient with optimizer.clip=1, and "
+        "choose another --out"
+    )
 
 
 def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:
@@ -97,26 +161,25 @@ def fit(
     Args:
         validation: one loader per validation set.
         out: folder of the run: ``config.json``, ``environment.json``, ``metrics.jsonl``, ``curves.png``,
-            ``last.ckpt``, ``best.ckpt``.
+            ``last.ckpt``, ``best.ckpt``; see ``run_folder.held``.
         config: the resolved recipe, as plain data.
         entries: further entries of every checkpoint, as text.
         write: called with one line per epoch if stderr is not a terminal.
+
+    Raises:
+        ConfigError: the loss, the weights or the errors of the validation are not finite.
+        ModelFileError: ``last.ckpt`` is damaged, or cannot be resumed.
+        OutputError: a file cannot be written, for example because the disk is full.
     """
     out.mkdir(parents=True, exist_ok=True)
     last = out / LAST
-    checkpoint = functools.partial(ModelCheckpoint, out, enable_version_counter=False)
+    checkpoint = functools.partial(_RunCheckpoint, out, enable_version_counter=False)
     best = checkpoint(BEST.removesuffix(".ckpt"), monitor=settings.monitor, mode=settings.mode)
     callbacks: list[Callback] = [
         best,
         _EntriesInCheckpoint({CONFIG_KEY: json.dumps(config), **entries}),
         MetricsRecorder(out, title=str(config.get("name", out.name))),
-        ModelCheckpoint(
-            out,
-            LAST.removesuffix(".ckpt"),
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
+        checkpoint(LAST.removesuffix(".ckpt"), every_n_epochs=1, save_on_train_epoch_end=True),
         TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
     ]
     if settings.ema_decay > 0:
@@ -124,15 +187,26 @@ def fit(
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
     trainer = _trainer(out, settings, callbacks)
     if trainer.is_global_zero:
-        (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-        (out / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
+        write_record(out / CONFIG, config)
+        write_record(out / "environment.json", environment())
     with warnings.catch_warnings():
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
-        if last.exists():
-            logger.info("resuming from %s", last)
-        trainer.fit(task, train, list(validation), ckpt_path=last if last.exists() else None, weights_only=True)
+        resumed = last if last.exists() else None
+        if resumed:
+            _check_resumable(resumed)
+            logger.info("resuming from %s", resumed)
+        trainer.fit(task, train, list(validation), ckpt_path=resumed, weights_only=True)
     return Path(best.best_model_path)
+
+
+def _check_resumable(last: Path) -> None:
+    missing = {"epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers"} - read_checkpoint(last).keys()
+    if missing:
+        raise ModelFileError(
+            f"{last}: lacks {', '.join(sorted(missing))}, so it cannot be resumed; choose another --out, or start from "
+            "its weights with --set init=FILE"
+        )
 
 
 def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, settings: FitSettings) -> None:
@@ -143,7 +217,7 @@ def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, s
         _trainer(out, settings, []).fit(task, train)
 
 
-def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.Trainer:
+def _trainer(out: Path, settings: FitSettings, callbacks: Sequence[Callback]) -> L.Trainer:
     return L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -151,7 +225,8 @@ def _trainer(out: Path, settings: FitSettings, callbacks: list[Callback]) -> L.T
         max_epochs=settings.epochs,
         precision=settings.precision,  # type: ignore[arg-type]  # a recipe's text; Lightning refuses unknown ones
         gradient_clip_val=settings.clip or None,
-        callbacks=callbacks,
+        callbacks=[_StopAtNonFinite(), *callbacks],
+        plugins=[_WholeFiles()],
         logger=False,
         default_root_dir=out,
         check_val_every_n_epoch=min(settings.validate_every, settings.epochs),

@@ -6,7 +6,7 @@ import math
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
@@ -14,6 +14,8 @@ from typing import Any, final
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from canthus.errors import DataError
+from canthus.files import write_text, written
 from canthus.lookup import require
 
 
@@ -60,8 +62,7 @@ class MetricsRecorder(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._path.exists():
-            rows = [json.loads(line) for line in self._path.read_text().splitlines()]
-            self._rows = [row for row in rows if row["epoch"] < trainer.current_epoch]
+            self._rows = [row for row in _read_rows(self._path) if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._start = time.monotonic()
@@ -73,9 +74,25 @@ class MetricsRecorder(Callback):
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row.update(_metrics_of_epoch(trainer))
         self._rows.append(row)
-        self._path.write_text("".join(json.dumps(r) + "\n" for r in self._rows))
+        write_text(self._path, "".join(json.dumps(r) + "\n" for r in self._rows))
         if trainer.current_epoch % PLOT_EVERY == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
             plot_curves(self._rows, self._plot, title=self._title)
+
+
+def _read_rows(path: Path) -> Iterator[dict[str, float]]:
+    """The lines of ``metrics.jsonl``.
+
+    Raises:
+        DataError: one is damaged.
+    """
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or not isinstance(row["epoch"], int):
+                raise TypeError("no line of an epoch")
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}:{number}: damaged or cut off ({error}); delete the line, then go on") from error
+        yield row
 
 
 def _metrics_of_epoch(trainer: L.Trainer) -> dict[str, float]:
@@ -83,7 +100,8 @@ def _metrics_of_epoch(trainer: L.Trainer) -> dict[str, float]:
     every = trainer.check_val_every_n_epoch
     validated = every is None or (trainer.current_epoch + 1) % every == 0
     found = sorted(trainer.callback_metrics.items())
-    return {name: float(value) for name, value in found if validated or name.startswith("train/")}
+    numbers = {name: float(value) for name, value in found if validated or name.startswith("train/")}
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
 @final
@@ -108,6 +126,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        OutputError: the file cannot be written.
     """
     figure_module = require("matplotlib.figure", extra="plots")
     figure = figure_module.Figure(figsize=(8, 4.5), layout="constrained")
@@ -128,7 +147,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
     right.grid(alpha=0.3)
     lines = [*left.get_lines(), *right.get_lines()]
     right.legend(lines, [line.get_label() for line in lines])
-    figure.savefig(path, dpi=110)
+    with written(path) as aside:
+        figure.savefig(aside, dpi=110)
 
 
 def _draw(axes: Any, rows: Sequence[Mapping[str, float]], *, suffix: str, best: Any) -> list[list[float]]:

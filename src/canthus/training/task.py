@@ -166,6 +166,11 @@ class RegressionTask(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, errors in self._errors.items():
             found = np.concatenate(errors)
+            if not np.isfinite(found).any():
+                raise ConfigError(
+                    f"The error on {name} is not finite: the network's points are not, or no face there has both outer "
+                    "eye corners. Lower optimizer.learning_rate, or name another validation set"
+                )
             # Some profiles lack an eye corner, so they have no inter-ocular distance.
             self.log(f"{name}/nme_ion", float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
 
