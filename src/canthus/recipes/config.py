@@ -18,6 +18,7 @@ from canthus.lookup import lookup, unknown_name
 from canthus.plain_data import CHANCE, COUNT, NOT_NEGATIVE, POSITIVE, Range, check_ranges, checked_name
 from canthus.plain_data import from_values as from_values  # noqa: PLC0414  documented here
 from canthus.plain_data import to_values as to_values  # noqa: PLC0414
+from canthus.runtime.cards import MARGINS, SIDES
 from canthus.training.detection_task import DetectionLossConfig
 from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
@@ -69,7 +70,7 @@ TASK = "detector"
 
 PRECISIONS = dict.fromkeys(("32-true", "bf16-mixed", "16-mixed"))
 """Precisions of a training, by Lightning's names."""
-_SIDE, _SEED = Range(8, 4096), Range(0, 2**32 - 1)
+_SIDE, _CROP_SIDE, _SEED = Range(8, 4096), Range(8, SIDES.most), Range(0, 2**32 - 1)
 _LENGTH = {"epochs": COUNT, "batch_size": COUNT, "validate_every": COUNT, "seed": _SEED, "ema_decay": CHANCE}
 
 
@@ -193,8 +194,8 @@ class TrainConfig:
             self,
             **_LENGTH,
             faces_per_epoch=COUNT,
-            size=_SIDE,
-            margin=POSITIVE,
+            size=_CROP_SIDE,
+            margin=MARGINS,
             pack_size=_SIDE,
             point_weights=NOT_NEGATIVE,
             spread_weight=NOT_NEGATIVE,
@@ -234,7 +235,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         checked_name(self.name, what="recipe")
-        check_ranges(self, size=_SIDE, margin=POSITIVE, seed=_SEED)
+        check_ranges(self, size=_CROP_SIDE, margin=MARGINS, seed=_SEED)
 
 
 def dataset_names(config: TrainConfig | DetectorConfig | FitConfig) -> list[str]:
