@@ -8,7 +8,9 @@ from typing import Any
 import av
 import numpy as np
 
-SUFFIX_CODECS = {".gif": "gif", ".avi": "mpeg4", ".webm": "libvpx", ".mpg": "mpeg2video"}
+SUFFIX_CODECS = {
+    ".gif": "gif", ".avi": "mpeg4", ".webm": "libvpx", ".mpg": "mpeg2video", ".mxf": "mpeg2video", ".wmv": "wmv2",
+}  # fmt: skip
 CODEC_OPTIONS = {
     "libx264": {"preset": "ultrafast"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from canthus.errors import VideoError
-from canthus.runtime import video_files
+from canthus.runtime import video_files, video_structure
 from canthus.runtime.video import VideoFile, VideoFrame, open_video
-from canthus.runtime.video_structure import hevc_starts_open
 from videos import make_video, noise
 
 UNEVEN = [0.0, 0.04, 0.05, 0.3, 0.31, 1.0, 1.5, 9.0]
@@ -40,6 +39,8 @@ WHOLE: dict[str, Callable[[Path], Path]] = {
     "mpg": lambda folder: make_video(folder / "a.mpg"),
     "flv": lambda folder: make_video(folder / "a.flv"),
     "gif": lambda folder: make_video(folder / "a.gif"),
+    "wmv": lambda folder: make_video(folder / "a.wmv"),
+    "mxf": lambda folder: make_video(folder / "a.mxf"),
     "h264": lambda folder: make_video(folder / "a.h264"),
     "mkv_mpeg2": lambda folder: make_video(folder / "a.mkv", codec="mpeg2video"),
     "mp4_ten_bits": lambda folder: make_video(folder / "a.mp4", pixels="yuv420p10le"),
@@ -115,7 +116,21 @@ def _shortened(data: bytes) -> bytes:
     return data[: len(data) * 4 // 10] + data[len(data) * 7 // 10 :]
 
 
-CONTAINERS = ["mp4_index_first", "mp4_hevc", "mp4_fragments", "mkv", "webm", "avi", "avi_mjpeg", "ts", "flv", "gif"]
+CONTAINERS = [
+    "mp4_index_first",
+    "mp4_hevc",
+    "mp4_fragments",
+    "mkv",
+    "webm",
+    "avi",
+    "avi_mjpeg",
+    "ts",
+    "flv",
+    "gif",
+    "mpg",
+    "wmv",
+    "mxf",
+]
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -158,8 +173,28 @@ def test_hevc_frames_before_the_first_shown_are_not_missed(kind: int, is_open: b
     def unit(kind: int) -> bytes:
         return (6).to_bytes(4, "big") + bytes([kind << 1, 1]) + bytes(4)
 
-    assert hevc_starts_open(unit(32) + unit(33) + unit(39) + unit(kind)) is is_open
-    assert hevc_starts_open(b"")
+    assert video_structure.hevc_starts_open(unit(32) + unit(33) + unit(39) + unit(kind)) is is_open
+    assert video_structure.hevc_starts_open(b"")
+
+
+@pytest.mark.parametrize(
+    ("container", "start", "part"),
+    [
+        ("matroska", b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff", b"\xec\x80"),
+        ("mpeg", b"", b"\0\0\1\xbe\0\0"),
+        ("gif", b"GIF89a" + bytes(7), b"\x21\xf9\x01\0\0"),
+        ("mxf", b"", bytes.fromhex("060e2b34") + bytes(13)),
+        ("flv", b"FLV\x01\x05\0\0\0\x09\0\0\0\0", b"\x09" + bytes(14)),
+    ],
+)
+def test_a_file_of_tiny_parts_is_not_followed_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, start: bytes, part: bytes
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(start + part * 1000 + b"\x77" * 30)
+    assert "breaks off at byte" in str(video_structure.structure_problem(path, container))
+    monkeypatch.setattr(video_structure, "MOST_READS", 500)
+    assert video_structure.structure_problem(path, container) is None
 
 
 def test_an_avi_whose_index_is_lost_counts_by_its_header(tmp_path: Path) -> None:
@@ -185,7 +220,7 @@ def test_a_transport_stream_cut_between_packets_ends_in_half_a_frame(tmp_path: P
 def test_damage_of_any_kind_and_place_is_no_crash(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "a"
-    for name in ("mp4_index_first", "mkv", "avi", "ts", "gif", "flv"):
+    for name in ("mp4_index_first", "mkv", "avi", "ts", "gif", "flv", "mpg", "wmv", "mxf"):
         whole = _whole(tmp_path, name).read_bytes()
         for _ in range(12):
             data = bytearray(whole)
