@@ -122,7 +122,7 @@ class VideoFile:
     def _frames(self) -> Iterator[Any]:
         """Frames of all packets; those that cannot be decoded are counted and passed over."""
         in_a_row = 0
-        packets = self._container.demux(self._stream)
+        packets = self._packets()
         while in_a_row < BROKEN_PACKETS:
             try:
                 packet = next(packets)
@@ -141,6 +141,14 @@ class VideoFile:
             in_a_row = 0
             yield from frames
         self._findings.append(f"reading was given up after {BROKEN_PACKETS} damaged packets in a row")
+
+    def _packets(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield from self._container.demux(self._stream)
+            except IndexError:  # PyAV stumbles over streams that begin in the middle of a file; what follows is read
+                continue
+            return
 
     def _note_packet(self, packet: Any) -> None:
         if not packet.size:
