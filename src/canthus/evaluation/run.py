@@ -218,7 +218,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     if detected and options.passes is None:
         landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
     else:
-        landmarker = Landmarker(session, passes=options.passes or 1)
+        landmarker = Landmarker(session, passes=1 if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
     calibration = session.card.calibration
     return score(
