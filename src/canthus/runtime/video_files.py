@@ -22,6 +22,8 @@ BROKEN_PACKETS = 50
 """A file is given up after so many packets in a row that cannot be decoded."""
 MISSING_END_S = 0.5
 """A file whose last frame ends earlier than its header promises, by more than this, was cut short."""
+SLOWEST_HZ, FASTEST_HZ = 1 / 3600, 10_000
+"""Frame rates beyond these are damaged, and not used."""
 ANSWER_S = 10.0
 """An address on the network must answer, and deliver each packet, within this time."""
 MOST_STRETCH = 5.0
@@ -77,7 +79,7 @@ class VideoFile:
         self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self._format: str = self._container.format.name
         rate = self._stream.average_rate or self._stream.guessed_rate
-        self.fps = float(rate) if rate else None
+        self.fps = float(rate) if rate and SLOWEST_HZ <= rate <= FASTEST_HZ else None
         self.duration_s: float | None = None
         if self._stream.duration and self._stream.time_base:
             self.duration_s = float(self._stream.duration * self._stream.time_base)

@@ -227,3 +227,17 @@ def test_damage_of_any_kind_and_place_is_no_crash(tmp_path: Path) -> None:
             except VideoError:
                 continue
             assert all(step > 0 for step in np.diff([frame.time_s for frame in frames]))
+
+
+@pytest.mark.parametrize("rate", [1, 2**31 - 1])
+@pytest.mark.parametrize("scale", [2**31 - 1, 1])
+def test_an_absurd_frame_rate_is_not_used(tmp_path: Path, rate: int, scale: int) -> None:
+    path = _whole(tmp_path, "avi_mjpeg")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<II", data, data.index(b"strh") + 8 + 20, scale, rate)
+    path.write_bytes(data)
+    frames, video = _read(path)
+    assert len(frames) == 75
+    assert video.fps is None or 1 / 3600 <= video.fps <= 10_000
+    assert np.diff([frame.time_s for frame in frames]).min() > 0
+    assert np.diff([frame.time_s for frame in frames]).max() <= 6 * 3600
