@@ -236,9 +236,12 @@ def test_a_training_that_diverges_stops_before_its_checkpoint(
     assert not list(tmp_path.glob("*.ckpt"))
 
 
-def test_weights_that_diverge_in_the_last_step_reach_no_checkpoint(recipe: str, faces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("validate_every", [1, 2])
+def test_weights_that_diverge_in_the_last_step_reach_no_checkpoint(
+    recipe: str, faces: Path, tmp_path: Path, validate_every: int
+) -> None:
     """One step an epoch: the loss was finite, the weights after it are not."""
-    changes = ["optimizer.learning_rate=1e38", "faces_per_epoch=16", "validate_every=2", "loss=l2", SGD]
+    changes = ["optimizer.learning_rate=1e38", "faces_per_epoch=16", f"validate_every={validate_every}", "loss=l2", SGD]
     with pytest.raises(ConfigError, match=r"Epoch 1, at its end: the weights are not finite, so the training was"):
         trained(load_recipe(recipe, changes), faces, tmp_path)
     assert not list(tmp_path.glob("*.ckpt"))

@@ -91,6 +91,9 @@ class _StopAtNonFinite(Callback):
         if (loss.device.type == "cpu" or batch_idx % LOOKED_AT == 0) and not torch.isfinite(loss):
             raise _not_finite(trainer, f"step {batch_idx + 1}: the loss is {float(loss):g}")
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.on_train_epoch_end(trainer, pl_module)  # before the validation, whose checkpoint is the best one
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in pl_module.parameters()):
             raise _not_finite(trainer, "at its end: the weights are not finite")
