@@ -1,11 +1,12 @@
-"""The ``.pts`` format."""
+"""The ``.pts`` format, and the sizes of label files."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from canthus.data.formats import MAX_POINTS_FILE, read_pts, read_text, write_pts
+from canthus.data import formats
+from canthus.data.formats import MAX_POINTS_FILE, read_matlab, read_pts, read_text, write_pts
 from canthus.errors import DataError
 
 POINTS = [[0.0, 1.5], [9.25, 3.0]]
@@ -52,6 +53,19 @@ def test_files_that_are_too_long_are_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.pts: is longer than 1 MB, which is no file of labels"):
         read_pts(path)
     assert read_text(path, max_bytes=2 * MAX_POINTS_FILE).startswith("1.0 2.5\n1.0")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_matlab_files_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matlab = pytest.importorskip("scipy.io.matlab")
+    path = tmp_path / "a.mat"
+    matlab.savemat(path, {"points": np.zeros(100_000), "name": "face"}, do_compression=packed)
+    assert read_matlab(path, ["points"])["points"].shape == (1, 100_000)
+    monkeypatch.setattr(formats, "MAX_MATLAB", 700_000)
+    with pytest.raises(DataError, match=r"a.mat: its variables take more than 1 MB, which are no labels"):
+        read_matlab(path, ["points"])
 
 
 def test_missing_file(tmp_path: Path) -> None:

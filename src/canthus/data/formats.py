@@ -1,6 +1,7 @@
 """Label files that several datasets share: lines of text, .pts, MATLAB 5, and lists of faces."""
 
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from canthus.errors import DataError
 from canthus.files import write_text
 from canthus.lookup import require
 
-MAX_TEXT, MAX_POINTS_FILE = 500_000_000, 1_000_000
-"""Most bytes of a label file, and of a ``.pts`` file, which holds the points of one face."""
+MAX_TEXT, MAX_POINTS_FILE, MAX_MATLAB = 500_000_000, 1_000_000, 500_000_000
+"""Most bytes of a label file, of a ``.pts`` file, which holds the points of one face, and of the variables in a MATLAB
+file."""
+_MATLAB_PACKED, _UNPACKED_AT_ONCE = 15, 1_000_000
 
 
 def read_text(path: Path, expected: str = "", *, max_bytes: int = MAX_TEXT) -> str:
@@ -123,11 +126,13 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read some variables of a MATLAB 5 file, as scipy gives them: arrays, and cells as arrays of objects.
 
     Raises:
-        DataError: it is no such file, is damaged, or lacks a variable.
+        DataError: it is no such file, is damaged, lacks a variable, or would take more than ``MAX_MATLAB`` bytes.
         MissingExtraError: scipy is not installed.
     """
     matlab = require("scipy.io.matlab", extra="datasets")
     try:
+        if _matlab_bytes(path, MAX_MATLAB) > MAX_MATLAB:
+            raise DataError(f"{path}: its variables take more than {MAX_MATLAB / 1e6:.0f} MB, which are no labels")
         content = matlab.loadmat(path)
     # What scipy raises on files that are cut, damaged, of another version, or no MATLAB files at all.
     except (OSError, ValueError, TypeError, NotImplementedError, zlib.error, matlab.MatReadError) as error:
@@ -137,6 +142,24 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         wanted = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         raise DataError(f"{path}: expected {wanted}; found no {', '.join(missing)}")
     return {name: content[name] for name in names}
+
+
+def _matlab_bytes(path: Path, enough: int) -> int:
+    """Bytes of the variables of a MATLAB 5 file, unpacked; counted until they are more than ``enough``."""
+    total = 0
+    with path.open("rb") as file:
+        order = ">" if file.read(128)[126:] == b"MI" else "<"
+        while total <= enough and len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(order + "II", tag)
+            if kind != _MATLAB_PACKED:
+                start = file.tell()
+                total += min(file.seek(size, os.SEEK_CUR), path.stat().st_size) - start  # a damaged size says more
+                continue
+            unpacker, rest = zlib.decompressobj(), file.read(min(size, enough))
+            while total <= enough and rest and not unpacker.eof:
+                total += len(unpacker.decompress(rest, _UNPACKED_AT_ONCE))
+                rest = unpacker.unconsumed_tail
+    return total
 
 
 def matlab_text(cell: Any) -> str:
