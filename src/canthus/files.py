@@ -41,7 +41,7 @@ _DISK = {
 }
 _ENDS = 8_192
 """Bytes at each end of a file in which a mark is looked for."""
-_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus", b"card.npy")}
+_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus",), "archive": (b"card.npy",)}
 """What the files that canthus writes have near their start or end."""
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -199,7 +199,7 @@ class LineFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if self._new and self._size < 0 and self._path.is_file():
+        if self._new and self._size <= 0 and self._path.is_file():
             self._path.unlink()
 
 
@@ -300,6 +300,7 @@ _STARTS = {
     "model": (b"PK\x03\x04", b"\x93NUMPY", b"\x80\x02", b"\x80\x04", b"\x89HDF\r\n"),
 }  # fmt: skip
 _HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+_RIFF = (b"AVI ", b"AVIX", b"WAVE")
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -312,7 +313,12 @@ def _is_picture(start: bytes) -> bool:
 
 def _is_video(start: bytes) -> bool:
     stream = len(start) > 376 and start[0] == start[188] == start[376] == 0x47
-    return start.startswith(_STARTS["video"]) or start[:4] == b"RIFF" or start[4:8] in _MP4_BOXES or stream
+    return (
+        start.startswith(_STARTS["video"])
+        or (start[:4] == b"RIFF" and start[8:12] in _RIFF)
+        or start[4:8] in _MP4_BOXES
+        or stream
+    )
 
 
 def _is_model(start: bytes) -> bool:
@@ -332,6 +338,8 @@ def is_ours(path: Path, kind: str) -> bool:
     """Whether canthus wrote this picture, video or model, by the mark near its start or end."""
     with path.open("rb") as file:
         start = file.read(_ENDS)
+        if start.startswith(b"PK"):
+            kind = "archive"  # a cascade, and never a checkpoint
         file.seek(max(0, path.stat().st_size - _ENDS))
         ends = start + file.read(_ENDS)
     return any(mark in ends for mark in _MARKS[kind])

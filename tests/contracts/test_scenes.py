@@ -8,6 +8,7 @@ import pytest
 
 from canthus.data import check_dataset
 from canthus.data.formats import write_pts
+from canthus.data.mean_faces import mean_face
 from canthus.data.scenes import load_scenes, scene_sets
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError, DataError
@@ -24,6 +25,13 @@ def _drawn(root: Path, names: list[str]) -> list[Sample]:
     for name, sample in zip(names, samples, strict=True):
         write_image(root / name, sample.image)
     return samples
+
+
+def _points_in(sample: Sample, scheme: str) -> list[str]:
+    """Coordinates of the mean face of a scheme, about where a face was drawn, as text."""
+    mean = mean_face(scheme)
+    assert mean is not None
+    return list(map(str, (mean * sample.points.std() + sample.points.mean(axis=0)).ravel()))
 
 
 def _write_300w(root: Path) -> None:
@@ -47,7 +55,7 @@ def _write_wflw(root: Path) -> None:
         names = [f"{number % 5}--Place/{part}_{number}.png" for number in range(count)]
         lines = []
         for number, (name, sample) in enumerate(zip(names, _drawn(root / "WFLW_images", names), strict=True)):
-            points = map(str, sample.points[np.arange(98) % 68].ravel())
+            points = _points_in(sample, "wflw_98")
             flags = ["1" if number == flag else "0" for flag in range(6)]
             lines.append(" ".join([*points, "1", "2", "40", "41", *flags, name]))
         (lists / f"list_98pt_rect_attr_{part}.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -58,7 +66,7 @@ def _write_wild21(root: Path) -> None:
         names = [f"{number:06d}.png" for number in range(count)]
         samples = _drawn(root / part, names)
         lines = [
-            " ".join([name, "5", "6", "40", "42", *map(str, sample.points[17:38].ravel())])
+            " ".join([name, "5", "6", "40", "42", *_points_in(sample, "wild_21")])
             for name, sample in zip(names, samples, strict=True)
         ]
         (root / part / "label.txt").write_text("\n".join(lines), encoding="utf-8")

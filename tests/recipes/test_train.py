@@ -329,5 +329,5 @@ def test_an_export_of_another_network_is_refused(recipe: Path, unbroken: Path, t
     with pytest.raises(ConfigError, match="training pictures"):
         start_network(other)
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ModelFileError, match="not an ONNX file"):
+    with pytest.raises(ModelFileError, match="is no ONNX model, or is damaged"):
         start_network(load_recipe(str(recipe), [f"init={tmp_path / 'text.onnx'}"]), lambda: torch.rand(4, 3, 64, 64))

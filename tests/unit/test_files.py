@@ -137,6 +137,7 @@ CONTENT = {
     "avi": (b"RIFF\0\0\0\0AVI LIST", "video"),
     "ts": ((b"\x47" + bytes(187)) * 3, "video"),
     "npz": (b"PK\x03\x04" + bytes(20), "model"),
+    "unknown_riff": (b"RIFF\0\0\0\0WEBX", None),
     "text": (b"BMW, G, ID3\n" * 60, None),
     "json": (b'{"a": 1}', None),
     "empty": (b"", None),
@@ -251,3 +252,10 @@ def test_damaged_archives_give_one_error(tmp_path: Path, cut: int) -> None:
         read_arrays(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_arrays(tmp_path / "none.npz")
+
+
+def test_a_new_file_without_room_for_a_line_is_not_left_behind(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", FULL, "lines", "5"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("out: cannot be written")
+    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ from canthus.runtime.box_files import BoxFile, read_boxes
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.inputs import Inputs, find_inputs
 from canthus.runtime.pipeline import Pipeline, load_pipeline
+from canthus.runtime.sessions import usable_threads
 from canthus.types import Frame, Image
 
 CsvOption = Annotated[
@@ -79,7 +80,7 @@ def detect(
         detector_tiles="auto" if detector_tiles is None else detector_tiles, threads=threads, passes=passes,
         min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(usable_threads(threads))
     known = None if boxes is None else read_boxes(boxes)
     found = find_inputs(inputs, leave_out=out)
     check_targets([*found.paths, boxes, detector_model], text={"--json": json_file, "--csv": csv_file})

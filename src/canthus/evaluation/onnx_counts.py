@@ -11,7 +11,7 @@ import numpy as np
 
 from canthus.errors import ModelFileError
 from canthus.lookup import require
-from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.onnx_checks import check_onnx
 from canthus.runtime.sessions import MOST_SECONDS, BoundedSession, read_model
 
 SECONDS = 10 * MOST_SECONDS

@@ -67,7 +67,7 @@ def open_candidate(
     Raises:
         ConfigError: the batch of the model is fixed to another size, an input has an unsupported type, or the model
             does not run on the made-up inputs.
-        ModelFileError: the file is no ONNX model, or one that ``onnx_files.check_onnx`` refuses; its weights may be in
+        ModelFileError: the file is no ONNX model, or one that ``onnx_checks.check_onnx`` refuses; its weights may be in
             other files of its folder.
     """
     session = BoundedSession(

@@ -20,7 +20,7 @@ from canthus.evaluation.onnx_counts import read_graph
 from canthus.files import write_bytes
 from canthus.lookup import require
 from canthus.models.output import evaluating, hooked
-from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.onnx_checks import check_onnx
 from canthus.runtime.sessions import read_model
 
 FEW = 6

@@ -18,7 +18,7 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
 from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard
-from canthus.runtime.onnx_files import MOST_BYTES, check_onnx
+from canthus.runtime.onnx_checks import MOST_BYTES, check_onnx
 from canthus.runtime.time_limit import result_within
 from canthus.zoo import DEFAULT, DEFAULT_DETECTOR, embedded_detectors, embedded_models
 
@@ -101,7 +101,7 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
     """Content of a model file.
 
     Raises:
-        ModelFileError: the file cannot be read, or has more than ``onnx_files.MOST_BYTES``.
+        ModelFileError: the file cannot be read, or has more than ``onnx_checks.MOST_BYTES``.
     """
     try:
         with Path(path).open("rb") as file:
@@ -117,9 +117,9 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
 class BoundedSession:
     """A session of ONNX Runtime on the CPU, with bounds on what it may read and on its memory and time.
 
-    The file is checked first (``onnx_files.check_onnx``), and is given to ONNX Runtime as bytes.  All sessions share an
-    allocator of ``MOST_MEMORY``.  Opening, and the first run on inputs of each shape, end after ``seconds``.  A later
-    run on the same shapes takes the same steps, because the check refuses loops, and is not watched.
+    The file is checked first (``onnx_checks.check_onnx``), and is given to ONNX Runtime as bytes.  All sessions share
+    an allocator of ``MOST_MEMORY``.  Opening, and the first run on inputs of each shape, end after ``seconds``.  A
+    later run on the same shapes takes the same steps, because the check refuses loops, and is not watched.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ import numpy as np
 
 from canthus.errors import VideoError
 from canthus.files import MARK, written
+from canthus.images import checked_image
 from canthus.lookup import require
 from canthus.types import Image
 
@@ -89,13 +90,15 @@ class VideoWriter:
         """Add a frame.
 
         Raises:
-            ValueError: the frame has another size than the video, or its time is not finite or more than
-                ``LONGEST_GAP_S`` after that of the last one.
+            TypeError: not a picture.
+            ValueError: no RGB picture, a frame of another size than the video, or a time that is not finite or more
+                than ``LONGEST_GAP_S`` after that of the last one.
             VideoError: the encoder failed, now or earlier.
             OutputError: the file cannot be written, for example because the disk is full.
         """
         if self._failed:
             raise VideoError(f"{self.name}: an earlier frame could not be written, so the video was given up")
+        image = checked_image(image)
         width, height = self._size = self._size or self._even(image.shape[1], image.shape[0])
         if (image.shape[1] - image.shape[1] % 2, image.shape[0] - image.shape[0] % 2) != self._size:
             raise ValueError(f"Expected frames of {width} x {height} pixels, found {image.shape[1]} x {image.shape[0]}")

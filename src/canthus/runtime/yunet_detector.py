@@ -12,7 +12,7 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import BoxHabit
 from canthus.images import fit_image
 from canthus.runtime.canthus_detector import checked_score
-from canthus.runtime.onnx_files import check_onnx
+from canthus.runtime.onnx_checks import check_onnx
 from canthus.runtime.sessions import check_answer, read_model
 from canthus.types import Faces, Image
 
@@ -41,7 +41,7 @@ class YuNetDetector:
 
     Raises:
         ConfigError: the size is below 32 pixels, or the score is outside [0, 1].
-        ModelFileError: the file is missing, ``onnx_files.check_onnx`` refuses it, or OpenCV cannot use it.
+        ModelFileError: the file is missing, ``onnx_checks.check_onnx`` refuses it, or OpenCV cannot use it.
     """
 
     def __init__(self, model: str | os.PathLike[str], *, least_score: float = 0.6, size: int = 640) -> None:

@@ -199,7 +199,7 @@ def fit(
         if resumed:
             _check_resumable(resumed)
             logger.info("resuming from %s", resumed)
-        trainer.fit(task, train, list(validation), ckpt_path=resumed, weights_only=True)
+        _fit(trainer, task, train, list(validation), ckpt_path=resumed, weights_only=True)
     return Path(best.best_model_path)
 
 
@@ -217,7 +217,21 @@ def fit_briefly(task: L.LightningModule, train: DataLoader[Any], *, out: Path, s
     with warnings.catch_warnings():
         for message in (*HARMLESS, ".*but have no `val_dataloader`.*"):
             warnings.filterwarnings("ignore", message=message)
-        _trainer(out, settings, []).fit(task, train)
+        _fit(_trainer(out, settings, []), task, train)
+
+
+def _fit(trainer: L.Trainer, *arguments: Any, **options: Any) -> None:
+    """Train, and let Ctrl-C end the command as it ends all others; Lightning would exit with code 1.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the training.
+    """
+    try:
+        trainer.fit(*arguments, **options)
+    except SystemExit as end:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from end
+        raise
 
 
 def _trainer(out: Path, settings: FitSettings, callbacks: Sequence[Callback]) -> L.Trainer:

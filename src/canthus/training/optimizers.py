@@ -44,7 +44,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_ranges(
             self,
-            learning_rate=POSITIVE,
+            learning_rate=NOT_NEGATIVE,
             weight_decay=NOT_NEGATIVE,
             clip=NOT_NEGATIVE,
         )

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from canthus.errors import CanthusError, ModelFileError
 from canthus.evaluation.benchmark import PEAK_MODEL
 from canthus.evaluation.timing import open_candidate
-from canthus.runtime import onnx_files
+from canthus.runtime import onnx_checks
 from canthus.runtime import sessions as session_module
-from canthus.runtime.onnx_files import MOST_CREATED, check_onnx
+from canthus.runtime.onnx_checks import MOST_CREATED, check_onnx
 from canthus.runtime.sessions import BoundedSession, DetectorSession, LandmarkSession
 from canthus.zoo import embedded_detectors, embedded_models
 from small_networks import SIZE, write_small_landmarker
@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_files_that_could_harm_are_refused_before_they_are_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, reason = REFUSED[name]
-    monkeypatch.setattr(onnx_files, "MOST_NODES", 50)
+    monkeypatch.setattr(onnx_checks, "MOST_NODES", 50)
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: pytest.fail("a session was made"))
     data = make().SerializeToString()
     for open_file in (
@@ -271,7 +271,7 @@ def test_bytes_that_are_no_model(data: bytes, reason: str) -> None:
 
 
 def test_a_file_of_tiny_fields_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_files, "MOST_FIELDS", 1000)
+    monkeypatch.setattr(onnx_checks, "MOST_FIELDS", 1000)
     with pytest.raises(ModelFileError, match="more than 1000 fields"):
         check_onnx(b"\x08\x01" * 1001, source="m")
 
