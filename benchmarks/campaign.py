@@ -353,7 +353,8 @@ def run() -> int:
             count = getattr(options, kind)
             files = track(mutated(make(), count, options.seed), kind, total=count, console=console, transient=True)
             tallies[kind] = campaign(kind, files, options, Path(folder))
-    table = Table("files", "tried", *ENDS, "peak\nMB", "most\ns", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    heads = [end.replace(" ", "\n").replace("traceback", "trace-\nback") for end in ENDS]
+    table = Table("files", "tried", *heads, "peak\nMB", "most\ns", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for kind, tally in tallies.items():
         counts = [str(tally.ends[end]) for end in ENDS]
         table.add_row(kind, str(tally.ends.total()), *counts, f"{tally.peak_mb:.0f}", f"{tally.slowest_s:.1f}")
