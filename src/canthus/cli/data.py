@@ -72,8 +72,9 @@ def masks(
         _, annotations = load_truth(dataset, root, split)
         spread = annotations[:: max(1, len(annotations) // faces)][:faces]
         chosen = [(read_image(truth.path), truth) for truth in spread]
-    for name, picture in mask_sheets(chosen, seed=seed):
-        path = out / f"{name}.png"
+    sheets = {out / f"{name}.png": picture for name, picture in mask_sheets(chosen, seed=seed)}
+    check_targets([], picture={f"--out, the sheet {path.stem}": path for path in sheets})
+    for path, picture in sheets.items():
         write_image(path, picture)
         typer.echo(f"wrote {printable(str(path))}")
 
@@ -115,6 +116,6 @@ def _print(report: Report) -> None:
         typer.echo(printable(f"note: {note}"))
     for part in report.parts:
         of = "" if part.published is None else f" of {part.published}"
-        typer.echo(f"{part.name:<12} {part.faces:>6}{of:<9} {part.status}".rstrip())
+        typer.echo(f"{printable(part.name):<12} {part.faces:>6}{of:<9} {part.status}".rstrip())
     verdict = "no problem" if report.clean else counted(len(report.problems), "problem")
     typer.echo(f"{counted(report.faces, 'face')} in {counted(report.pictures, 'picture')}: {verdict}")

@@ -72,6 +72,8 @@ SchemeOption = Annotated[
     str | None,
     typer.Option(help="Point scheme of a folder, or of predictions that do not state it.", show_default="ibug_68"),
 ]
+PICTURES = ("worst.png", "errors.png", "reliability.png", "occlusion.png")
+"""Files that may be written to the folder of ``--out``, beside text."""
 OutOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder for summary, rows, predictions, error curves and worst faces."),
@@ -159,7 +161,8 @@ def evaluate(
     }  # fmt: skip
     check_targets(
         [*(model or []), *(predictions or []), detector_model],
-        text={"--json": json, "--rows": rows}, picture={"--jitter-report": jitter_report},
+        text={"--json": json, "--rows": rows},
+        picture={"--jitter-report": jitter_report} | ({f"--out, {n}": out / n for n in PICTURES} if out else {}),
     )  # fmt: skip
     outputs = _Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
     if occlusion is None:
@@ -194,7 +197,7 @@ def _evaluate(models: list[str], files: list[Path], options: dict[str, Any], out
         _print_written(write_report(outputs.out, report, worst=outputs.worst), errors, missing="error curves")
         if outputs.worst is None and not has_pictures(report):
             note = "no worst faces: the pictures are not known; give --dataset and --root, or their folder as --root"
-            errors.print(note, soft_wrap=True, markup=False)
+            errors.print(note, soft_wrap=True)
 
 
 def _evaluate_covered(

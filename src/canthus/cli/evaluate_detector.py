@@ -111,7 +111,7 @@ def evaluate_detector(
         raise ConfigError("--write-predictions takes one --detector, so that its files do not mix with others")
     check_targets(
         [*(detector or []), *(predictions or []), detector_model],
-        text={"--json": json, "--csv": rows}, picture={"--plot": plot},
+        text={"--json": json, "--csv": rows}, picture={"--plot": plot} | _pictures(out),
     )  # fmt: skip
     errors = Console(stderr=True, highlight=False)
     reports = evaluate_detectors(
@@ -130,6 +130,12 @@ def evaluate_detector(
     if out is not None:
         for path in write_detector_reports(out, reports, worst=worst):
             errors.print(f"wrote {markup(path)}", soft_wrap=True)
+
+
+def _pictures(out: Path | None) -> dict[str, Path | None]:
+    """Pictures in the folder of ``--out`` that a run would replace."""
+    found = [] if out is None else [out / "curves.png", *out.glob("worst_*.png")]
+    return {f"--out, {path.name}": path for path in found}
 
 
 def _write_files(reports: Sequence[DetectorReport], *, rows: Path | None, plot: Path | None) -> None:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import markup
 from canthus.cli.progress import ProgressBar
 from canthus.files import check_targets
 from canthus.lookup import require
@@ -49,4 +50,4 @@ def export(
             checkpoint, path, roots=roots, cache=cache or cache_folder(), licence=licence, decode=decode, progress=bar
         )
     for line in report.describe(config):
-        console.print(line)
+        console.print(markup(line), soft_wrap=True)

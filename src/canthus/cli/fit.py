@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import markup
 from canthus.cli.progress import ProgressBar
 from canthus.errors import ConfigError
 from canthus.files import check_targets
@@ -45,6 +46,6 @@ def fit(
     with ProgressBar(console, "packing") as bar:
         model = fit_cascade(config, roots, cache or cache_folder(), licence=licence, progress=bar)
     model.save(path)
-    console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    console.print(f"{markup(path)}: {path.stat().st_size / 1e6:.2f} MB")
     for name, value in model.card.metrics.items():
         console.print(f"{name}: {100 * value:.2f} % (ground-truth boxes)")

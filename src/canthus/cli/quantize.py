@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from canthus.cli import options
+from canthus.cli.output import markup
 from canthus.cli.progress import ProgressBar
 from canthus.files import check_targets
 from canthus.lookup import require
@@ -79,4 +80,4 @@ def quantize(
             progress=bar,
         )
     for line in report.describe():
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(markup(line), soft_wrap=True)
