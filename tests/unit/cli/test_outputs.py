@@ -72,7 +72,7 @@ OVERWRITES = {
     "evaluate_detector_over_a_photo": (
         ("evaluate-detector", "--dataset", "fddb", "--root", ".", "--csv", "b.jpg"), "--csv: b.jpg would overwrite",
     ),
-    "a_sheet_of_masks_over_a_photo": (("data", "masks", "--out", "b"), "b/hand.png would overwrite a picture"),
+    "a_sheet_of_masks_over_a_photo": (("data", "masks", "--out", "b"), "b/natural.png would overwrite a picture"),
     "a_sheet_of_faces_over_a_photo": (
         ("evaluate", "--dataset", "folder", "--root", ".", "--out", "b"), "b/worst.png would overwrite a picture",
     ),
@@ -86,7 +86,7 @@ OVERWRITES = {
 
 @pytest.mark.parametrize("name", OVERWRITES)
 def test_what_the_user_has_is_never_overwritten(run: Run, name: str) -> None:
-    for picture in ("a.jpg", "b.jpg", "b/c.jpg", "b/hand.png", "b/worst.png", "b/curves.png"):
+    for picture in ("a.jpg", "b.jpg", "b/c.jpg", "b/natural.png", "b/worst.png", "b/curves.png"):
         photo(picture)
     photo("b.png").replace("b.csv")
     film("v.mp4")
