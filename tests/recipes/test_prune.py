@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,3 +136,14 @@ def test_without_training_the_filters_are_cut_and_the_rest_stays(checkpoint: Pat
     expected = apply_plan(whole, read_plan(report.plan)).state_dict()
     for name, value in network_weights(read_checkpoint(report.checkpoint)).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/pruning.md").read_text(encoding="utf-8")
+    example = page.partition("## A network of one's own")[2].partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    images = names["images"][:4]
+    with torch.no_grad():
+        assert torch.equal(names["rebuilt"].eval()(images), names["made"].network.eval()(images))

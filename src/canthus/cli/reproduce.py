@@ -65,5 +65,7 @@ def reproduce(
         tell = Reporter(progress=bar, write=line_writer(console))
         made = work.finished(place.out) if show else work.run(place, tell)
         costs = work.costs(made, place.out, tell, measure=not show, again=time_again)
-        for text in work.write(made, costs, place.out, tell):
+        for text in work.texts(made, costs).values():
             typer.echo(text)
+        if not show:
+            work.write(made, costs, place.out, tell)

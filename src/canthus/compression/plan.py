@@ -1,6 +1,7 @@
 """Layers whose channels can be removed, the plan of a pruning as plain data, and applying it."""
 
 import json
+import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -189,15 +190,15 @@ class PrunePlan:
         return tuple(sorted({channel for cut in cuts for channel in cut.dropped}))
 
 
-def read_plan(path: Path) -> PrunePlan:
+def read_plan(path: str | os.PathLike[str]) -> PrunePlan:
     """Read the file of a plan.
 
     Raises:
         ModelFileError: no such file, or not a plan.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise ModelFileError(f"{path}: there is no such pruning plan")
-    return PrunePlan.from_json(path.read_text())
+    return PrunePlan.from_json(Path(path).read_text())
 
 
 def apply_plan(network: nn.Module, plan: PrunePlan) -> nn.Module:

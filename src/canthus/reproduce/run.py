@@ -1,6 +1,6 @@
 """Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -309,20 +309,32 @@ class Reproduction:
         models = {one.job.entry: one.model for one in reversed(made)}
         return kept | measure_costs(self.paper, self.tables, models, out, tell=tell)
 
-    def write(self, made: Sequence[Made], costs: Costs, out: Path, tell: Reporter) -> Iterator[str]:
-        """Write tables and plots below ``out``; yield each table in Markdown."""
-        runs: dict[str, list[Mapping[str, float]]] = {row: [cost] for row, cost in costs.items()}
-        for one in made:
-            runs.setdefault(one.job.entry, []).append(one.metrics)
-        for name in self.tables:
-            text = table_markdown(self.paper, name, self.scale, runs)
-            text += fold_tests_markdown(self.paper, name, self.scale, made)
-            yield text
+    def texts(self, made: Sequence[Made], costs: Costs) -> dict[str, str]:
+        """Name of each table -> the table in Markdown."""
+        runs = _runs(made, costs)
+        return {
+            name: table_markdown(self.paper, name, self.scale, runs)
+            + fold_tests_markdown(self.paper, name, self.scale, made)
+            for name in self.tables
+        }
+
+    def write(self, made: Sequence[Made], costs: Costs, out: Path, tell: Reporter) -> None:
+        """Write tables and plots below ``out``."""
+        runs = _runs(made, costs)
+        for name, text in self.texts(made, costs).items():
             written = write_table(out, self.paper, name, self.scale, runs, text=text)
             for path in [*written, *plot_costs(self.paper, name, self.scale, runs, out)]:
                 tell.write(f"wrote {path}")
         for path in plot_covers(self.paper, self.scale, made, out):
             tell.write(f"wrote {path}")
+
+
+def _runs(made: Sequence[Made], costs: Costs) -> dict[str, list[Mapping[str, float]]]:
+    """Row -> its costs, and its metrics with each seed."""
+    runs: dict[str, list[Mapping[str, float]]] = {row: [cost] for row, cost in costs.items()}
+    for one in made:
+        runs.setdefault(one.job.entry, []).append(one.metrics)
+    return runs
 
 
 def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproduction:
