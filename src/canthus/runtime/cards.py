@@ -27,6 +27,7 @@ STRIDES = Range(1, 1024)
 MOST_STRIDES = 16
 COUNTS = Range(0, 1e18)
 CALIBRATIONS = Range(0, 1e6, open=True)
+LOG_ODDS = Range(-CALIBRATIONS.most, CALIBRATIONS.most)
 
 
 @final
@@ -101,9 +102,7 @@ class Calibration:
     offset: float
 
     def __post_init__(self) -> None:
-        _check_ranges(
-            self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=Range(-CALIBRATIONS.most, CALIBRATIONS.most)
-        )
+        _check_ranges(self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=LOG_ODDS)
 
     def scores(self, spread: Float32[np.ndarray, "n k"], *, margin: float) -> Float32[np.ndarray, "n k"]:
         """Confidence of points in [0, 1].
@@ -113,8 +112,12 @@ class Calibration:
             margin: side of the crop over the longer side of the face box.
         """
         odds = self.slope * (math.log(self.tolerance / margin) - spread.astype(np.float64)) + self.offset
-        # The same as 1 / (1 + exp(-odds)), which overflows far from zero.
-        return (0.5 * (1 + np.tanh(odds / 2))).astype(np.float32)
+        return _probability(odds)
+
+
+def _probability(log_odds: Float64[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """1 / (1 + exp(-log_odds)), which would overflow far from zero, by the hyperbolic tangent."""
+    return (0.5 * (1 + np.tanh(log_odds / 2))).astype(np.float32)
 
 
 FACE_TOLERANCE = 0.06
@@ -154,14 +157,12 @@ class FaceCalibration:
     offset: float
 
     def __post_init__(self) -> None:
-        _check_ranges(
-            self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=Range(-CALIBRATIONS.most, CALIBRATIONS.most)
-        )
+        _check_ranges(self, tolerance=CALIBRATIONS, slope=CALIBRATIONS, offset=LOG_ODDS)
 
     def confidence(self, scores: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, " n"]:
         """Confidence of faces in [0, 1], from the confidence of their points."""
         odds = self.slope * median_log_odds(scores) + self.offset
-        return (0.5 * (1 + np.tanh(odds / 2))).astype(np.float32)
+        return _probability(odds)
 
 
 def median_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
