@@ -16,6 +16,7 @@ import canthus
 from canthus.errors import CanthusError, printable
 from canthus.files import disk_problem, is_disk_problem
 from canthus.lookup import unknown_name
+from canthus.runtime.time_limit import calls_left_behind
 
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
@@ -122,6 +123,9 @@ def main() -> None:
 def _fail(problem: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(printable(problem))}", soft_wrap=True)
     _silence(sys.stdout)
+    if calls_left_behind():
+        sys.stderr.flush()
+        os._exit(2)
     sys.exit(2)
 
 

@@ -164,7 +164,7 @@ class BoundedSession:
             functools.partial(
                 onnxruntime.InferenceSession, data, options, providers=["CPUExecutionProvider"], enable_fallback=0
             ),
-            lambda: None,
+            functools.partial(options.set_load_cancellation_flag, True),
             doing="opening it",
             wrong="is no ONNX model that ONNX Runtime can open",
         )
