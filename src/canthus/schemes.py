@@ -1,69 +1,17 @@
 """Point schemes: the numbering, mirroring and grouping of landmarks, and conversions between schemes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from canthus.errors import ConfigError
 from canthus.lookup import lookup
-from canthus.plain_data import checked_name
-
-
-@final
-@dataclass(frozen=True)
-class Scheme:
-    """One numbering of facial landmarks.  Left and right are those of the subject.
-
-    Attributes:
-        name: short name, as in model cards.
-        count: number of points.
-        mirror: ``mirror[i]`` is the index of point ``i`` in the mirrored face.
-        groups: indices of each part of the face; every point belongs to exactly one part.
-        eye_corners: outer corners (right, left); the inter-ocular distance is the distance between them.  ``FIVE`` has
-            no corners and uses the eye points, so that both distances agree, as is usual for CelebA.
-        pupils: indices whose mean is the (right, left) pupil; the inter-pupil distance is the distance between them.
-        lids: upper and lower lid of the right and of the left eye, each from corner to corner in the same direction;
-            empty if the scheme has no lids.
-    """
-
-    name: str
-    count: int
-    mirror: tuple[int, ...]
-    groups: Mapping[str, tuple[int, ...]]
-    eye_corners: tuple[int, int]
-    pupils: tuple[tuple[int, ...], tuple[int, ...]]
-    lids: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
-
-    def __post_init__(self) -> None:
-        checked_name(self.name, what="scheme")
-
-    def part(self, name: str) -> tuple[int, ...]:
-        """Indices of a group, or of several groups that ``PARTS`` joins: ``eyes``, ``brows``, ``mouth``.
-
-        Raises:
-            ConfigError: the scheme has no such part; the message lists its parts.
-        """
-        wholes = {part: [g for g in groups if g in self.groups] for part, groups in PARTS.items()}
-        known = {part: groups for part, groups in wholes.items() if groups} | {group: [group] for group in self.groups}
-        return tuple(i for group in lookup(known, name, kind=f"part of {self.name}") for i in self.groups[group])
-
-
-PARTS = {
-    "eyes": ("right_eye", "left_eye"),
-    "brows": ("right_brow", "left_brow"),
-    "mouth": ("outer_mouth", "inner_mouth", "mouth"),
-}
-"""Parts of the face that consist of several groups."""
-
-
-def _mirror(count: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
-    order = list(range(count))
-    for a, b in pairs:
-        order[a], order[b] = b, a
-    return tuple(order)
+from canthus.scheme_files import FaceBox as FaceBox  # noqa: PLC0414  documented here
+from canthus.scheme_files import Scheme as Scheme  # noqa: PLC0414
+from canthus.scheme_files import mirror_of, read_scheme
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
@@ -82,7 +30,7 @@ _IBUG_PAIRS = (
 IBUG_68 = Scheme(
     name="ibug_68",
     count=68,
-    mirror=_mirror(68, _IBUG_PAIRS),
+    mirror=mirror_of(68, _IBUG_PAIRS),
     groups={
         "jaw": _span(0, 16),
         "right_brow": _span(17, 21),
@@ -111,7 +59,7 @@ _WFLW_PAIRS = (
 WFLW_98 = Scheme(
     name="wflw_98",
     count=98,
-    mirror=_mirror(98, _WFLW_PAIRS),
+    mirror=mirror_of(98, _WFLW_PAIRS),
     groups={
         "jaw": _span(0, 32),
         "right_brow": _span(33, 41),
@@ -137,7 +85,7 @@ _COFW_PAIRS = (
 COFW_29 = Scheme(
     name="cofw_29",
     count=29,
-    mirror=_mirror(29, _COFW_PAIRS),
+    mirror=mirror_of(29, _COFW_PAIRS),
     groups={
         "right_brow": (0, 2, 4, 5),
         "left_brow": (1, 3, 6, 7),
@@ -155,7 +103,7 @@ COFW_29 = Scheme(
 AFLW_21 = Scheme(
     name="aflw_21",
     count=21,
-    mirror=_mirror(21, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 16), (13, 15), (17, 19))),
+    mirror=mirror_of(21, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 16), (13, 15), (17, 19))),
     groups={
         "right_brow": _span(0, 2),
         "left_brow": _span(3, 5),
@@ -174,7 +122,7 @@ AFLW_21 = Scheme(
 AFLW_19 = Scheme(
     name="aflw_19",
     count=19,
-    mirror=_mirror(19, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17))),
+    mirror=mirror_of(19, ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17))),
     groups={
         "right_brow": _span(0, 2),
         "left_brow": _span(3, 5),
@@ -191,7 +139,7 @@ AFLW_19 = Scheme(
 WILD_21 = Scheme(
     name="wild_21",
     count=21,
-    mirror=_mirror(21, ((0, 5), (1, 4), (2, 3), (6, 9), (7, 8), (10, 12), (16, 17), (19, 20))),
+    mirror=mirror_of(21, ((0, 5), (1, 4), (2, 3), (6, 9), (7, 8), (10, 12), (16, 17), (19, 20))),
     groups={
         "right_brow": _span(0, 2),
         "left_brow": _span(3, 5),
@@ -209,7 +157,7 @@ WILD_21 = Scheme(
 FIVE = Scheme(
     name="five",
     count=5,
-    mirror=_mirror(5, ((0, 1), (3, 4))),
+    mirror=mirror_of(5, ((0, 1), (3, 4))),
     groups={"right_eye": (0,), "left_eye": (1,), "nose": (2,), "mouth": (3, 4)},
     eye_corners=(0, 1),
     pupils=((0,), (1,)),
@@ -221,13 +169,56 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
-def find_scheme(name: str) -> Scheme:
-    """Return the scheme called ``name``.
+_OF_CANTHUS = dict(SCHEMES)
+
+OWN_HINT = "For points of your own, give the path of a scheme file, such as --scheme my12.toml (docs/own_points.md)"
+
+
+def find_scheme(name: str | Scheme) -> Scheme:
+    """The scheme of a name, or of the path of a scheme file, which ends in ``.toml``; a scheme is returned as it is.
 
     Raises:
-        ConfigError: the name is unknown; the message suggests the nearest.
+        ConfigError: the name is unknown (the message suggests the nearest), or the file is missing or wrong.
     """
-    return lookup(SCHEMES, name, kind="scheme")
+    if isinstance(name, Scheme):
+        return name
+    if name.endswith(".toml"):
+        scheme = read_scheme(Path(name))
+        try:
+            own_scheme(scheme)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        return scheme
+    try:
+        return lookup(SCHEMES, name, kind="scheme")
+    except ConfigError as error:
+        raise ConfigError(f"{error} {OWN_HINT}.") from error
+
+
+def own_scheme(scheme: Scheme) -> Scheme | None:
+    """What a file that names a scheme must carry: the scheme itself, or None for a scheme of canthus.
+
+    Raises:
+        ConfigError: another scheme than that of canthus has its name.
+    """
+    known = _OF_CANTHUS.get(scheme.name)
+    if known is not None and known != scheme:
+        raise ConfigError(f"The name {scheme.name} belongs to a scheme of canthus; give the scheme another name")
+    return None if known is not None else scheme
+
+
+def carried_scheme(name: str, own: Scheme | None) -> Scheme:
+    """The scheme of a recipe, model or pack: the one that it carries, or the one of canthus that it names.
+
+    Raises:
+        ConfigError: the name is unknown, or is not that of the carried scheme.
+    """
+    if own is None:
+        return find_scheme(name)
+    if own.name != name:
+        raise ConfigError(f"The scheme is called {name}, but own_scheme {own.name}; expected one name")
+    own_scheme(own)
+    return own
 
 
 def guess_scheme(count: int) -> Scheme:
@@ -242,7 +233,7 @@ def guess_scheme(count: int) -> Scheme:
     if matches:
         raise ConfigError(f"{count} points may be {' or '.join(s.name for s in matches)}; name the scheme")
     known = ", ".join(f"{scheme.name} ({scheme.count})" for scheme in SCHEMES.values())
-    raise ConfigError(f"No scheme has {count} points. Known: {known}.")
+    raise ConfigError(f"No scheme has {count} points. Known: {known}. {OWN_HINT}.")
 
 
 _Row: TypeAlias = int | tuple[int, ...]
@@ -304,7 +295,10 @@ def conversion_matrix(source: Scheme, target: Scheme, *, variant: str | None = N
     variants = CONVERSIONS.get((source.name, target.name))
     if variants is None:
         reachable = ", ".join(end for start, end in CONVERSIONS if start == source.name) or "nothing"
-        raise ConfigError(f"No conversion from {source.name} to {target.name}; {source.name} converts to {reachable}")
+        raise ConfigError(
+            f"No conversion from {source.name} ({source.count} points) to {target.name}, which this needs; "
+            f"{source.name} converts to {reachable}"
+        )
     chosen = next(iter(variants)) if variant is None else variant
     rows = lookup(variants, chosen, kind=f"variant of {source.name} to {target.name}")
     matrix = np.zeros((target.count, source.count))
