@@ -33,6 +33,7 @@ MERGED = {
     "data.check": "data.copies data.check_scenes data.report data.problems",
     "data.splits": "data.face_kinds",
     "data.folder": "data.labels",
+    "data.label_tables": "data.point_columns",
     "data.packs": "data.crops data.scene_packs",
     "data.occlusion": "data.occlusion_fills",
     "data.occluders": "data.occlusion_face data.occlusion_shapes",

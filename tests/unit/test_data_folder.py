@@ -221,7 +221,7 @@ def test_one_source_of_labels_only(tmp_path: Path) -> None:
         load_dataset("folder", tmp_path, "all")
     write_pts(tmp_path / "a.pts", np.array(FIVE))
     (tmp_path / "points.csv").write_text(f"a.jpg,{FLAT}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"found points.csv, 1 .pts files; give the csv or json itself"):
+    with pytest.raises(DataError, match=r"found points.csv, 1 .pts files; give the file itself"):
         load_dataset("folder", tmp_path, "all")
     assert len(load_dataset("folder", tmp_path / "points.csv", "all")) == 1
     with pytest.raises(DataError, match="no such folder or file"):

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from canthus.cli.main import app
 from canthus.data import check_dataset, load_dataset
 from canthus.data.formats import write_pts
+from canthus.data.label_tables import point_columns
 from canthus.data.mean_faces import likely_fault, mean_face
-from canthus.data.point_columns import point_columns
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
 from canthus.images import write_image

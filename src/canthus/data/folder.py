@@ -1,34 +1,26 @@
-"""A folder of one's own pictures with landmarks.
+"""A folder of one's own pictures with landmarks, in any of the formats of label files.
 
-One of:
+- ``.pts`` files, or JSON files of labelme, beside the pictures, in any sub-folder;
+- one file in the folder: a csv (see ``label_tables``), a JSON of faces, COCO keypoints or Label Studio (``label_json``,
+  ``label_drawn``), or an xml of CVAT or dlib (``label_xml``).
 
-- a ``.pts`` file beside each picture, in any sub-folder;
-- one csv in the folder: the name of a picture and 2k numbers ``x0, y0, x1, ...`` a line, counted from zero, or the
-  columns that a header line names (see ``point_columns``), as in what ``canthus detect --csv`` writes; an empty field
-  means no position, several lines may name one picture;
-- one json in the folder: a list of ``{"image", "points"}``, what ``canthus detect --json`` writes, or a COCO file with
-  keypoints.
-
-``root`` may also be the csv or json itself.  Pictures are looked for below the folder, by the name the file gives
-and then by its last part alone.  The box of a face is the one in the file, or the hull of its points.  Points at (0, 0)
-or (-1, -1), if there are two or more of them, have no position; annotations of other categories of a COCO file are
-passed over.  Notes tell of both.
+``root`` may also be that file itself.  Pictures are looked for below the folder, by the name the file gives and then by
+as much of its end as a picture has.  The box of a face is the one in the file, or the hull of its points.  Points at
+(0, 0) or (-1, -1), if there are two or more of them, have no position; annotations of other things are passed over.
+Notes tell of both.
 """
 
-import csv
-import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar, final
+from pathlib import Path, PurePosixPath
+from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
 
 from canthus.data.datasets import (
-    DAMAGED,
     NO_PICTURE,
     UNLABELLED,
     Dataset,
@@ -38,106 +30,270 @@ from canthus.data.datasets import (
     damaged,
     read_labels,
 )
-from canthus.data.formats import read_pts, read_text
-from canthus.data.point_columns import PointColumns, point_columns
+from canthus.data.label_files import CENTRE, Label, LabelFile, numbers_of_names
+from canthus.data.label_json import read_json_labels
+from canthus.data.label_tables import read_csv_labels, read_pts_labels
+from canthus.data.label_xml import CVAT, DLIB, read_xml_labels, xml_root
 from canthus.errors import ConfigError, DataError
-from canthus.geometry import hull_box
 from canthus.images import IMAGE_SUFFIXES
-from canthus.schemes import SCHEMES, Scheme, find_scheme, guess_scheme
+from canthus.scheme_files import FILE, Scheme, mirror_of, mirrored_names, named_scheme
+from canthus.schemes import SCHEMES, find_scheme, guess_scheme
 from canthus.types import Annotation
-
-Entry = TypeVar("Entry")
-
-_FAR = 1e6
-"""No coordinate may be larger, in pixels."""
 
 _NOWHERE = ((0.0, 0.0), (-1.0, -1.0))
 """What files write for points without position."""
-_BOX = ("x1", "y1", "x2", "y2")
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the name of a picture that was uploaded."""
+_EXPECTED = "a .pts file beside each picture, or JSON files of labelme, or one csv, json or xml in the folder"
 
 
 @final
 @dataclass(frozen=True)
-class Label:
-    """One face as a label file gives it.
+class _Pictures:
+    """The pictures below a folder: name from there -> path."""
 
-    Attributes:
-        picture: the picture as the file names it.
-        points: in pixels; NaN where the file gives no position.
-        visible: False for points marked as hidden or without position; None where the file marks none.
-        box: ``x1, y1, x2, y2`` where the file gives one.
-        scheme: name of the scheme where the file gives one.
-    """
+    folder: Path
+    paths: Mapping[str, Path]
+    by_end: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    picture: str
-    points: Float32[np.ndarray, "k 2"]
-    visible: Bool[np.ndarray, " k"] | None = None
-    box: Float32[np.ndarray, " 4"] | None = None
-    scheme: str | None = None
+    def find(self, name: str) -> Path | None:
+        """The file that a label means by ``name``, which may be written with backslashes; None if there is none.
 
+        Raises:
+            LabelError: several pictures may be meant.
+        """
+        name = PurePosixPath(name.replace("\\", "/")).as_posix()
+        if name in self.paths:
+            return self.paths[name]
+        given = Path(name)
+        try:
+            found = next((path for path in (self.folder / given, self.folder / given.name) if path.is_file()), None)
+        except OSError:  # a name that is too long for any file
+            return None
+        return found or self._by_end(name) or self._by_end(_UPLOADED.sub("", given.name, count=1))
 
-@final
-@dataclass(frozen=True)
-class LabelFile:
-    """Content of one label file.
-
-    Attributes:
-        labels: the place of each face (``file:line``), and the face.
-        pictures: every picture named, also those that hold no face.
-        problems: the lines that could not be read.
-        notes: remarks that are no problems.
-    """
-
-    labels: list[tuple[str, Label]] = field(default_factory=list)
-    pictures: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, where: str, entry: Entry, read: Callable[[Entry], Label]) -> None:
-        """Add the label that ``read`` makes of an entry, or a problem."""
-        self.labels.extend((where, label) for label in read_labels([(where, entry)], read, self.problems))
+    def _by_end(self, name: str) -> Path | None:
+        """The picture whose path ends with the name, or that the name ends with; the longest such path."""
+        alike = [
+            path for path in self.by_end[name.rpartition("/")[2]]
+            if f"/{path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{path}")
+        ]  # fmt: skip
+        longer = [path for path in alike if f"/{path}".endswith(f"/{name}")]
+        if len(longer) > 1:
+            raise LabelError(f"{name!r} may be {longer[0]} or {longer[1]}; give more of the path", kind=NO_PICTURE)
+        return self.paths[max(alike, key=len)] if alike else None
 
 
-def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | None = None) -> Scan[Annotation]:
-    """Read every face of a folder, and list the lines and pictures that cannot be used."""
-    folder = root if root.is_dir() else root.parent
+def _pictures(folder: Path) -> _Pictures:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    pictures = {path.relative_to(folder).as_posix(): path for path in found}
-    file = _labels(root, folder, pictures)
+    pictures = _Pictures(folder, {path.relative_to(folder).as_posix(): path for path in found})
+    for name in pictures.paths:
+        pictures.by_end[name.rpartition("/")[2]].append(name)
+    return pictures
+
+
+def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | Scheme | None = None) -> Scan[Annotation]:
+    """Read every face of a folder, and list the lines and pictures that cannot be used."""
+    pictures = _pictures(root if root.is_dir() else root.parent)
+    asked = _asked_scheme(scheme, pictures.folder)
+    file = _labels(root, pictures, asked and asked.count)
+    asked = asked or _named_in(file)
+    used = tuple(dict.fromkeys(name for _, label in file.labels for name in label.names))
+    order = _order(file.names, used, asked)
+    chosen = asked or _scheme_of_labels(file, order)
+    file = _without_marks(_in_order(file, order, chosen))
     problems = list(file.problems)
-    faces = list(read_labels(file.labels, partial(_face, _scheme(file, scheme), folder, pictures), problems))
-    named = {_picture(name, folder, pictures) for name in file.pictures}
-    problems += [Problem(UNLABELLED, name, "no label names it") for name, path in pictures.items() if path not in named]
-    return Scan(faces, problems, file.notes)
+    faces = list(read_labels(file.labels, partial(_face, chosen, pictures), problems))
+    named = set(_found(file.pictures, pictures))
+    problems += [Problem(UNLABELLED, n, "no label names it") for n, path in pictures.paths.items() if path not in named]
+    return Scan(faces, problems, file.notes + file.passed_over())
 
 
-def _labels(root: Path, folder: Path, pictures: dict[str, Path]) -> LabelFile:
+def _found(names: set[str], pictures: _Pictures) -> Iterator[Path | None]:
+    for name in names:
+        try:
+            yield pictures.find(name)
+        except LabelError:  # told of the face
+            yield None
+
+
+def _labels(root: Path, pictures: _Pictures, count: int | None) -> LabelFile:
+    """The labels of a file or folder.
+
+    Raises:
+        DataError: there is no label file, or more than one.
+    """
     if root.is_file():
-        return _without_marks(_read_label_file(root))
+        return _read_label_file(root, count)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder or file; expected pictures with .pts files, one csv or one json")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".json"))
-    points = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".pts")
+        raise DataError(f"{root}: no such folder or file; expected pictures with {_EXPECTED}")
+    files = sorted(path for path in root.iterdir() if _is_label_file(path))
+    points = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".pts")
+    if not points and (len(files) != 1 or files[0].suffix.lower() == ".json"):
+        found = _read_labelme_files(root, files, count)
+        if found is not None:
+            return found
     if len(files) + bool(points) > 1:
         kinds = [path.name for path in files] + [f"{len(points)} .pts files"] * bool(points)
-        raise DataError(f"{root}: expected one source of labels, found {', '.join(kinds)}; give the csv or json itself")
+        raise DataError(f"{root}: expected one source of labels, found {', '.join(kinds)}; give the file itself")
     if files:
-        return _without_marks(_read_label_file(files[0]))
+        return _read_label_file(files[0], count)
     if points:
-        return _without_marks(_read_pts_labels(folder, points, pictures), first=1)
-    raise DataError(
-        f"{root}: found {len(pictures)} pictures and no labels; expected a .pts file beside each picture, "
-        "or one csv or json in the folder"
-    )
+        return read_pts_labels(root, points, pictures.paths)
+    raise DataError(f"{root}: found {len(pictures.paths)} pictures and no labels; expected {_EXPECTED}")
 
 
-def _without_marks(file: LabelFile, *, first: int = 0) -> LabelFile:
-    """The labels with NaN for points at (0, 0) or (-1, -1), where there are at least two of them.
+def _is_label_file(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in (".csv", ".json") or (suffix == ".xml" and xml_root(path) in (CVAT, DLIB))
+
+
+def _read_label_file(path: Path, count: int | None) -> LabelFile:
+    """Read one file; single bad lines become problems.
+
+    Raises:
+        DataError: the file cannot be read, or is of no known format.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return read_csv_labels(path)
+    return read_xml_labels(path) if suffix == ".xml" else read_json_labels(path, count=count)
+
+
+def _read_labelme_files(root: Path, files: Sequence[Path], count: int | None) -> LabelFile | None:
+    """The labels of all labelme files below a folder.
 
     Args:
-        first: the number of the first pixel in the file; points of labels are counted from zero.
+        root: the folder.
+        files: label files in the folder itself.
+        count: number of points of a face, if known.
+
+    Returns:
+        The labels of the only file, if it is another JSON; None if no file is of labelme, or one of several is not.
+
+    Raises:
+        DataError: the only file cannot be read.
     """
-    marks = [np.array(mark, np.float32) - first for mark in _NOWHERE]
+    if len(files) == 1:
+        alone = read_json_labels(files[0], count=count)
+        if not alone.is_labelme:
+            return alone
+    if any(path.suffix.lower() != ".json" for path in files):
+        return None
+    found = LabelFile(first=CENTRE, is_labelme=True)
+    for path in sorted(root.rglob("*.json")):
+        place = path.relative_to(root)
+        try:
+            read = read_json_labels(path, folder=place.parent.as_posix())
+        except DataError as error:
+            found.problems.append(damaged(path, place.as_posix(), error))
+            continue
+        if read.is_labelme:
+            found.extend(read)
+        elif path in files:
+            return None
+    return found if found.pictures else None
+
+
+def _asked_scheme(given: str | Scheme | None, folder: Path) -> Scheme | None:
+    """The given scheme, or the one beside the labels; None if there is neither.
+
+    Raises:
+        ConfigError: the given one contradicts the one beside the labels, or is unknown.
+    """
+    path = folder / FILE
+    beside = find_scheme(str(path)) if path.is_file() else None
+    if given is None:
+        return beside
+    scheme = beside if beside is not None and given == beside.name else find_scheme(given)
+    if beside is not None and not scheme.is_numbered_as(beside):
+        raise ConfigError(
+            f"{path} describes {beside.name} ({beside.count} points), and {scheme.name} ({scheme.count} points) "
+            "was asked for, with another name, number or mirror order; remove or correct one of the two"
+        )
+    return scheme
+
+
+def _named_in(file: LabelFile) -> Scheme | None:
+    """The scheme that most faces name."""
+    said = Counter(label.scheme for _, label in file.labels if label.scheme is not None)
+    return find_scheme(said.most_common(1)[0][0]) if said else None
+
+
+def _scheme_of_labels(file: LabelFile, order: tuple[str, ...]) -> Scheme | None:
+    """The scheme that the names of points describe, else the usual one for their number; None without labels.
+
+    Names in an order that the file declares may be those of a scheme of canthus, whose pairs of left and right agree.
+
+    Raises:
+        ConfigError: neither tells the scheme.
+    """
+    if not file.labels:
+        return None
+    where = file.labels[0][0]
+    counts = Counter(len(label.points) for _, label in file.labels if not label.names)
+    try:
+        if not order or numbers_of_names(order) is not None:
+            return guess_scheme(len(order) or counts.most_common(1)[0][0])
+        pairs = mirrored_names(order)
+        usual = [scheme for scheme in SCHEMES.values() if scheme.count == len(order)] if file.names else []
+        alike = [scheme for scheme in usual if not pairs or mirror_of(len(order), pairs) == scheme.mirror]
+        return alike[0] if len(alike) == 1 else named_scheme(f"named_{len(order)}", order)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _order(declared: tuple[str, ...], used: tuple[str, ...], scheme: Scheme | None) -> tuple[str, ...]:
+    """Names of points in the order of a scheme: as the scheme names them, as the file declares, or by their numbers.
+
+    Raises:
+        ConfigError: the names do not say which point of the scheme each is.
+    """
+    own = scheme.names if scheme else ()
+    numbers = numbers_of_names(used)
+    if not used or (own and (numbers is None or set(used) <= set(own))):
+        return own if used else ()
+    if declared and set(used) <= set(declared):
+        return declared
+    if numbers is None and scheme is not None:
+        raise ConfigError(
+            f"the names of points, such as {used[0]!r}, do not say which of the {scheme.count} points of {scheme.name} "
+            "each is; number them from 0, or give a scheme with these names"
+        )
+    if numbers is None:
+        return tuple(sorted(used))
+    names = {number: name for name, number in numbers.items()}
+    last = max(names)
+    first = 0 if 0 in names or (scheme is not None and last < scheme.count) else 1
+    last = max(last, scheme.count - 1 + first) if scheme is not None else last
+    return tuple(names.get(number, str(number)) for number in range(first, last + 1))
+
+
+def _in_order(file: LabelFile, order: tuple[str, ...], scheme: Scheme | None) -> LabelFile:
+    """The labels with the points of named ones in an order; a face with another name becomes a problem."""
+    index = {name: place for place, name in enumerate(order)}
+    labels = []
+    for where, label in file.labels:
+        unknown = [name for name in label.names if name not in index]
+        if unknown:
+            told = ", ".join(order[:5]) + (", ..." if len(order) > 5 else "")
+            of = f"{scheme.name} has no such point" if scheme else "the file declares no such point"
+            file.damaged(where, f"names a point {unknown[0]!r}; {of}, expected {told}")
+        elif not label.names:
+            labels.append((where, label))
+        else:
+            places = [index[name] for name in label.names]
+            points = np.full((len(order), 2), np.nan, np.float32)
+            visible = np.zeros(len(order), np.bool_)
+            points[places] = label.points
+            visible[places] = True if label.visible is None else label.visible
+            labels.append((where, replace(label, points=points, visible=visible, names=order)))
+    return replace(file, labels=labels)
+
+
+def _without_marks(file: LabelFile) -> LabelFile:
+    """The labels with NaN for points at (0, 0) or (-1, -1) in the file, where there are at least two of them."""
+    marks = [np.array(mark, np.float32) - np.float32(file.first) for mark in _NOWHERE]
     counts = [sum(int((label.points == mark).all(axis=1).sum()) for _, label in file.labels) for mark in marks]
     used = [(name, mark, n) for name, mark, n in zip(_NOWHERE, marks, counts, strict=True) if n > 1]
     if not used:
@@ -147,7 +303,7 @@ def _without_marks(file: LabelFile, *, first: int = 0) -> LabelFile:
         gone = np.any([(label.points == mark).all(axis=1) for _, mark, _ in used], axis=0)
         points = np.where(gone[:, None], np.float32(np.nan), label.points)
         if np.isnan(points).all():
-            file.problems.append(Problem(DAMAGED, where, "gives no position for any point"))
+            file.damaged(where, "gives no position for any point")
         else:
             visible = None if label.visible is None else label.visible & ~gone
             labels.append((where, replace(label, points=points, visible=visible)))
@@ -156,24 +312,8 @@ def _without_marks(file: LabelFile, *, first: int = 0) -> LabelFile:
     return replace(file, labels=labels)
 
 
-def _scheme(file: LabelFile, name: str | None) -> Scheme | None:
-    """The scheme of a label file: the given one, the one in the file, or the usual one for its number of points."""
-    if name is not None:
-        return find_scheme(name)
-    if not file.labels:
-        return None
-    said = Counter(label.scheme for _, label in file.labels if label.scheme is not None)
-    if said:
-        return find_scheme(said.most_common(1)[0][0])
-    count = Counter(len(label.points) for _, label in file.labels).most_common(1)[0][0]
-    try:
-        return guess_scheme(count)
-    except ConfigError as error:
-        raise ConfigError(f"{file.labels[0][0]}: {error}") from error
-
-
-def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label: Label) -> Annotation:
-    path = _picture(label.picture, folder, pictures)
+def _face(scheme: Scheme | None, pictures: _Pictures, label: Label) -> Annotation:
+    path, folder = pictures.find(label.picture), pictures.folder
     if path is None:
         raise LabelError(f"{label.picture!r} is not below {folder}", kind=NO_PICTURE)
     if scheme is None or len(label.points) != scheme.count or label.scheme not in (None, scheme.name):
@@ -184,240 +324,14 @@ def _face(scheme: Scheme | None, folder: Path, pictures: dict[str, Path], label:
     key = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else label.picture
     box = label.box
     if box is None or not (box[2:] > box[:2]).all():
-        box = hull_box(label.points)
+        box = scheme.face_boxes(label.points)
+        if not float((box[2:] - box[:2]).max()) > 0:
+            raise LabelError(
+                f"points of {scheme.name} that lie on one spot give no face box; add boxes (the columns x1, y1, x2, y2 "
+                "of a csv, or 'box' in json)"
+            )
     visible = ~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible
     return Annotation(key, path, label.points, scheme, box, visible, group=key)
-
-
-def _picture(name: str, folder: Path, pictures: dict[str, Path]) -> Path | None:
-    """The file a label means by ``name``, which may be written with backslashes."""
-    name = name.replace("\\", "/")
-    if name in pictures:
-        return pictures[name]
-    given = Path(name)
-    for path in (given if given.is_absolute() else folder / given, folder / given.name):
-        if path.is_file():
-            return path
-    return None
-
-
-def _read_label_file(path: Path) -> LabelFile:
-    """Read a ``.csv`` or ``.json`` file; single bad lines become problems."""
-    text = read_text(path)
-    return _read_csv(path.name, text) if path.suffix.lower() == ".csv" else _read_json(path, text)
-
-
-def _read_pts_labels(folder: Path, paths: Sequence[Path], pictures: dict[str, Path]) -> LabelFile:
-    found = LabelFile()
-    names = {path.with_suffix(""): name for name, path in pictures.items()}
-    for path in paths:
-        where = path.relative_to(folder).as_posix()
-        picture = names.get(path.with_suffix(""), path.with_suffix(".jpg").relative_to(folder).as_posix())
-        found.pictures.add(picture)
-        try:
-            points = read_pts(path)
-        except DataError as error:
-            found.problems.append(damaged(path, where, error))
-        else:
-            found.labels.append((where, Label(picture, points)))
-    return found
-
-
-def _read_csv(name: str, text: str) -> LabelFile:
-    found = LabelFile()
-    lines = text.splitlines() or [""]
-    rows = enumerate(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)), start=1)
-    labels = [(f"{name}:{number}", row) for number, row in rows if any(field.strip() for field in row)]
-    named = labels and labels[0][0] == f"{name}:1" and _is_header(labels[0][1])
-    header = labels.pop(0)[1] if named else []
-    try:
-        columns = point_columns(header)
-    except DataError as error:
-        raise DataError(f"{name}:1: {error}") from error
-    picture = columns.picture if columns else 0
-    found.pictures.update(row[picture].strip() for _, row in labels if len(row) > picture and row[picture].strip())
-    for where, row in labels:
-        found.add(where, row, partial(_label_of_row, header, columns))
-    return found
-
-
-def _label_of_row(header: Sequence[str], columns: PointColumns | None, row: Sequence[str]) -> Label:
-    """A name and numbers, or the columns that the header names."""
-    if columns is None:
-        columns = PointColumns(0, tuple(range(1, len(row))))
-    elif len(row) <= max(columns.picture, *columns.points):
-        raise DataError(f"expected {len(header)} columns as in the header, found {len(row)}")
-    name = row[columns.picture].strip()
-    if not name:
-        raise DataError(f"expected the name of a picture in the {'first column' if not columns.picture else 'header'}")
-    points = _points_of_fields([(column + 1, row[column]) for column in columns.points])
-    used = {columns.picture, *columns.points}
-    named = {key: row[i] for i, key in enumerate(header[: len(row)]) if i not in used}
-    box = None
-    if all(side in named for side in _BOX):
-        try:
-            box = np.array([named[side] for side in _BOX], np.float32)
-        except ValueError as error:
-            raise DataError(f"expected numbers in the columns {', '.join(_BOX)} ({error})") from error
-    return Label(name, points, box=box, scheme=named.get("scheme") or None)
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    """Whether the first line names columns: its second field is text and no number."""
-    if len(row) < 2 or not row[1].strip():
-        return False
-    try:
-        float(row[1])
-    except ValueError:
-        return True
-    return not row[0].strip()
-
-
-def _points_of_fields(fields: Sequence[tuple[int, str]]) -> Float32[np.ndarray, "k 2"]:
-    """Points of texts, each with the number of its column."""
-    numbers = []
-    for column, text in fields:
-        try:
-            numbers.append(float(text) if text.strip() else np.nan)
-        except ValueError as error:
-            raise DataError(f"expected a number in column {column}, found {text[:40]!r}") from error
-    if not numbers or len(numbers) % 2:
-        raise DataError(f"expected a name and pairs x, y; found a name and {len(numbers)} numbers")
-    return _checked(np.array(numbers, np.float64).reshape(-1, 2))
-
-
-def _read_json(path: Path, text: str) -> LabelFile:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
-    if isinstance(data, dict) and isinstance(data.get("annotations"), list) and isinstance(data.get("images"), list):
-        return _read_coco(path.name, data["images"], data["annotations"], data.get("categories"))
-    if isinstance(data, list):
-        return _read_list(path.name, data)
-    found = f"an object with {', '.join(map(repr, list(data)[:6]))}" if isinstance(data, dict) else repr(data)[:60]
-    raise DataError(
-        f"{path}: expected a list of {{'image', 'points'}} or {{'image', 'faces'}}, or a COCO file with 'images' and "
-        f"'annotations'; found {found}"
-    )
-
-
-def _read_list(name: str, entries: Sequence[Any]) -> LabelFile:
-    found = LabelFile()
-    for number, entry in enumerate(entries):
-        where = f"{name}[{number}]"
-        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-            found.problems.append(Problem(DAMAGED, where, "expected an object with a text 'image'"))
-            continue
-        found.pictures.add(entry["image"])
-        faces = entry.get("faces", [entry])
-        if not isinstance(faces, list):
-            found.problems.append(Problem(DAMAGED, where, "expected a list under 'faces'"))
-            continue
-        for index, face in enumerate(faces):
-            place = f"{where}.faces[{index}]" if "faces" in entry else where
-            found.add(place, face, partial(_label_of_face, entry["image"]))
-    return found
-
-
-def _label_of_face(picture: str, face: Any) -> Label:
-    if not isinstance(face, dict) or "points" not in face:
-        raise DataError("expected an object with 'points'")
-    points = _checked(_array(face["points"], "points", 2))
-    scheme = face.get("scheme")
-    if scheme is not None and not isinstance(scheme, str):
-        raise DataError(f"expected the name of a scheme under 'scheme', found {scheme!r}")
-    box = _array([face["box"]], "box", 4)[0].astype(np.float32) if face.get("box") is not None else None
-    return Label(picture, points, box=box, scheme=scheme)
-
-
-def _read_coco(name: str, images: Sequence[Any], annotations: Sequence[Any], categories: Any) -> LabelFile:
-    found = LabelFile()
-    names: dict[Any, str] = {}
-    for number, image in enumerate(images):
-        if isinstance(image, dict) and isinstance(image.get("file_name"), str) and "id" in image:
-            names[image["id"]] = image["file_name"]
-        else:
-            found.problems.append(Problem(DAMAGED, f"{name}: images[{number}]", "expected 'id' and 'file_name'"))
-    found.pictures.update(names.values())
-    faces = _faces_of_coco(annotations, categories, found)
-    # Flags: 0 not labelled, 1 labelled but hidden, 2 seen.  In files without any 2, 1 means seen.
-    lists = [face.get("keypoints") for face in faces.values() if isinstance(face, dict)]
-    graded = any(2 in keypoints[2::3] for keypoints in lists if isinstance(keypoints, list))
-    for number, face in faces.items():
-        found.add(f"{name}: annotations[{number}]", face, partial(_coco_face, names, graded))
-    return found
-
-
-def _faces_of_coco(annotations: Sequence[Any], categories: Any, found: LabelFile) -> dict[int, Any]:
-    """The annotations of the categories that have the points of a face, by their place in the file; others are noted.
-
-    Faces are the annotations with as many keypoints as a scheme has points; if there are several numbers, the most
-    frequent.  Without any, all annotations are taken.
-    """
-    known = {scheme.count for scheme in SCHEMES.values()}
-    counts: dict[str, Counter[int]] = defaultdict(Counter)
-    for entry in annotations:
-        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list):
-            counts[_category(entry)][len(entry["keypoints"]) // 3] += 1
-    total = Counter({n: sum(of[n] for of in counts.values()) for of in counts.values() for n in of if n in known})
-    if not total:
-        return dict(enumerate(annotations))
-    usual = total.most_common(1)[0][0]
-    taken = {category for category, of in counts.items() if of[usual]}
-    kept = {i: e for i, e in enumerate(annotations) if not isinstance(e, dict) or _category(e) in taken}
-    if len(kept) < len(annotations):
-        listed = [c for c in categories if isinstance(c, dict)] if isinstance(categories, list) else []
-        names = {str(c.get("id")): str(c.get("name", c.get("id"))) for c in listed}
-        left = sorted({names.get(_category(e), _category(e)) for i, e in enumerate(annotations) if i not in kept})
-        number = len(annotations) - len(kept)
-        found.notes.append(f"annotations of other categories are passed over: {number} ({', '.join(left)})")
-    return kept
-
-
-def _category(annotation: dict[str, Any]) -> str:
-    return str(annotation.get("category_id"))
-
-
-def _coco_face(names: dict[Any, str], graded: bool, annotation: Any) -> Label:
-    if not isinstance(annotation, dict) or "keypoints" not in annotation:
-        raise DataError("expected an object with 'keypoints'")
-    if annotation.get("image_id") not in names:
-        raise DataError(f"names image {annotation.get('image_id')!r}, which is not under 'images'")
-    flat = annotation["keypoints"]
-    if not isinstance(flat, list) or not flat or len(flat) % 3:
-        raise DataError("expected triples x, y, flag under 'keypoints'")
-    triples = _array([flat[i : i + 3] for i in range(0, len(flat), 3)], "keypoints", 3)
-    points, box = _checked(triples[:, :2]), None
-    if annotation.get("bbox") is not None:
-        corner_size = _array([annotation["bbox"]], "bbox", 4)[0]
-        box = np.concatenate([corner_size[:2], corner_size[:2] + corner_size[2:]]).astype(np.float32)
-    flags = triples[:, 2]
-    points[flags == 0] = np.nan
-    return Label(names[annotation["image_id"]], points, flags == 2 if graded else flags > 0, box)
-
-
-def _array(value: Any, name: str, columns: int) -> Float64[np.ndarray, "r c"]:
-    """Rows of ``columns`` numbers; ``null`` becomes NaN."""
-    expected = f"expected rows of {columns} numbers under {name!r}"
-    try:
-        rows = np.array([[np.nan] * columns if row is None else row for row in value], np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{expected} ({error})") from error
-    if rows.ndim != 2 or rows.shape[1] != columns or not len(rows):
-        raise DataError(f"{expected}, found an array of shape {rows.shape}")
-    return rows
-
-
-def _checked(points: Float64[np.ndarray, "k 2"]) -> Float32[np.ndarray, "k 2"]:
-    """Points with both numbers or neither; one that lacks x or y has no position."""
-    if (np.abs(points) > _FAR).any():
-        raise DataError(f"holds a coordinate beyond {_FAR:.0e} pixels")
-    kept = points.astype(np.float32)
-    kept[np.isnan(kept).any(axis=1)] = np.nan
-    if np.isnan(kept).all():
-        raise DataError("gives no position for any point")
-    return kept
 
 
 DATASET = Dataset(
