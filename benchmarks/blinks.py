@@ -22,10 +22,11 @@ import numpy as np
 from canthus.data import load_dataset
 from canthus.data.transforms import close_eyes
 from canthus.fatigue.events import Event
-from canthus.fatigue.measures import LEFT_EYE, RIGHT_EYE, Observation, eye_aspect_ratio, observe
+from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.monitor import FatigueMonitor
 from canthus.geometry import box_size, crop_square
 from canthus.images import crop_image, read_image
+from canthus.runtime.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.schemes import IBUG_68

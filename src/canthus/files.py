@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 from canthus.errors import ConfigError, DataError, OutputError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Name: TypeAlias = str | os.PathLike[str]
+Readable = TypeVar("Readable", bound=Name)
 
 STANDARD_OUTPUT = "-"
 MARK = b"written by canthus"
@@ -164,15 +165,21 @@ class LineFile:
     Each ``write`` reaches the disk at once.  A line that does not fit on the disk is removed again, so that the file
     ends with a whole line.  An existing file is emptied by the first ``write``, not before.
 
+    Args:
+        path: the file.
+        keep: number of bytes at the start of an existing file that stay; what follows is cut off at once.
+
     Raises:
         OutputError: the file cannot be opened or written.
     """
 
-    def __init__(self, path: Name) -> None:
+    def __init__(self, path: Name, *, keep: int | None = None) -> None:
         self._path, self._size, self._new = Path(path), -1, not Path(path).exists()
         with writing(path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab", buffering=0)
+            if keep is not None:
+                self._cut(keep)
 
     def write(self, text: str, /) -> None:
         """Add whole lines."""
@@ -223,23 +230,38 @@ def check_targets(
     Raises:
         ConfigError: an output would.
     """
-    read = {_identity(name): name for name in inputs if name is not None}
-    taken: dict[object, str] = {}
     kinds = {"text": text, "picture": picture, "video": video, "model": model}
-    for kind, outputs in kinds.items():
-        for option, name in (outputs or {}).items():
-            if name is None:
-                continue
-            identity = STANDARD_OUTPUT if name == STANDARD_OUTPUT else _identity(name)
-            if identity is None:
-                continue
-            if identity in taken:
-                raise _same_target(taken[identity], option, name)
-            if identity in read:
-                raise ConfigError(f"{option}: {name} would overwrite the input {read[identity]}; choose another file")
-            if identity != STANDARD_OUTPUT:
-                _check_content(option, Path(name), kind)
-            taken[identity] = option
+    outputs = [
+        (option, name, kind)
+        for kind, named in kinds.items()
+        for option, name in (named or {}).items()
+        if name is not None
+    ]
+    for _ in apart((name for name in inputs if name is not None), {option: name for option, name, _ in outputs}):
+        pass
+    for option, name, kind in outputs:
+        if name != STANDARD_OUTPUT and _identity(name) is not None:
+            _check_content(option, Path(name), kind)
+
+
+def apart(inputs: Iterable[Readable], outputs: Mapping[str, Name | None]) -> Iterator[Readable]:
+    """Yield each input once it is known to be none of the outputs, ``option -> file``; no input is kept.
+
+    Raises:
+        ConfigError: two outputs are the same file, or an input is an output.
+    """
+    taken: dict[object, tuple[str, Name]] = {}
+    for option, name in outputs.items():
+        identity = STANDARD_OUTPUT if name == STANDARD_OUTPUT else None if name is None else _identity(name)
+        if identity in taken:
+            raise _same_target(taken[identity][0], option, taken[identity][1])
+        if identity is not None:
+            taken[identity] = (option, name or "")
+    for read in inputs:
+        if taken and (found := taken.get(_identity(read))):
+            option, name = found
+            raise ConfigError(f"{option}: {name} would overwrite the input {read}; choose another file")
+        yield read
 
 
 def _same_target(first: str, second: str, name: Name) -> ConfigError:

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from canthus.errors import ImageError, MissingExtraError
 from canthus.files import MARK, bytes_kind, write_bytes
-from canthus.geometry import Affine
+from canthus.geometry import Affine, hull_box
 from canthus.image_files import check_picture_file, is_known, without_animation
 from canthus.lookup import require
 from canthus.types import Image
@@ -349,17 +349,35 @@ def crop_image(
     affine = Affine.crop(square, size)
     side = float(square[2] - square[0])
     halvings = max(0, int(np.ceil(np.log2(side / (2 * size))))) if side > 0 else 0
+    return _warp_halved(image, square, affine, size, halvings=halvings), affine
+
+
+def align_image(image: Image, affine: Affine, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Resample ``image`` through a map that may also turn it; black outside the picture.
+
+    As in ``crop_image``, a region more than twice as large as the result is halved first.
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(affine.matrix[:, :2]))))
+    ends = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
+    shown = hull_box(affine.inverse().apply(ends))
+    return _warp_halved(image, shown, affine, size, halvings=max(0, int(np.ceil(np.log2(0.5 / scale)))))
+
+
+def _warp_halved(
+    image: Image, shown: Float[np.ndarray, " 4"], affine: Affine, size: int, *, halvings: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Halve the part of a picture that the result shows as often as asked, then resample it."""
     if halvings == 0:
-        return warp(image, affine, size), affine
+        return warp(image, affine, size)
     step = 2**halvings
     height, width = image.shape[:2]
-    x1, y1 = (int(np.clip(np.floor(v) - step, 0, end)) for v, end in zip(square[:2], (width, height), strict=True))
-    x2, y2 = (int(np.clip(np.ceil(v) + step, 0, end)) for v, end in zip(square[2:], (width, height), strict=True))
+    x1, y1 = (int(np.clip(np.floor(v) - step, 0, end)) for v, end in zip(shown[:2], (width, height), strict=True))
+    x2, y2 = (int(np.clip(np.ceil(v) + step, 0, end)) for v, end in zip(shown[2:], (width, height), strict=True))
     columns, rows = (x2 - x1) // step, (y2 - y1) // step
     if columns < 1 or rows < 1:
-        return np.zeros((size, size, 3), np.uint8), affine
+        return np.zeros((size, size, 3), np.uint8)
     small = image[y1 : y1 + rows * step, x1 : x1 + columns * step]
     for _ in range(halvings):
         small = halve_image(small)
     to_small = Affine(np.array([[1 / step, 0, (0.5 - x1) / step - 0.5], [0, 1 / step, (0.5 - y1) / step - 0.5]]))
-    return warp(small, to_small.inverse().then(affine), size), affine
+    return warp(small, to_small.inverse().then(affine), size)

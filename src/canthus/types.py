@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from canthus.geometry import Affine, BoxHabit
+from canthus.lookup import require
 from canthus.schemes import Scheme, convert
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
@@ -21,6 +22,8 @@ Choice: TypeAlias = slice | Sequence[int] | Sequence[bool] | np.ndarray
 
 DOUBTFUL = 0.5
 """The points of a face with less confidence are more likely wrong than right."""
+SCHEMA_VERSION = 1
+"""Version of the layout of JSON results, ``docs/schema``; it rises when a key goes or changes its meaning."""
 
 
 @final
@@ -236,12 +239,27 @@ class Frame:
             face_confidence=None if marks.face_confidence is None else float(marks.face_confidence[chosen]),
         )
 
+    def convert(self, target: Scheme, *, variant: str | None = None) -> "Frame":
+        """The same faces with their landmarks in another scheme; see ``Landmarks.convert``."""
+        return replace(self, landmarks=self.landmarks.convert(target, variant=variant))
+
     def to_dict(self, name: str | None = None, image: Image | None = None) -> dict[str, Any]:
         """The faces as plain data; with the name and pixels of the picture, its entry in ``canthus detect --json``."""
         about: dict[str, Any] = {} if name is None else {"image": name}
         if image is not None:
             about |= {"width": image.shape[1], "height": image.shape[0]}
-        return about | {"faces": [face.to_dict() for face in self]}
+        version = {} if name is None else {"schema_version": SCHEMA_VERSION}
+        return about | {"faces": [face.to_dict() for face in self]} | version
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` of one row a face, with the numbers and columns of ``canthus detect --csv``.
+
+        ``face`` counts the faces from 0; the columns of the picture itself are left out.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return _table(self.landmarks, [{"face": number, **face.to_dict()} for number, face in enumerate(self)], "face")
 
 
 @final
@@ -281,10 +299,59 @@ class TrackedFrame:
         rows = _indices(chosen, len(self))
         return TrackedFrame(self.frame[rows], self.ids[rows], self.measured[rows], self.time_s)
 
+    def convert(self, target: Scheme, *, variant: str | None = None) -> "TrackedFrame":
+        """The same faces with their landmarks in another scheme; see ``Landmarks.convert``."""
+        measured = convert(self.measured, self.frame.landmarks.scheme, target, variant=variant)
+        return replace(self, frame=self.frame.convert(target, variant=variant), measured=measured)
+
     def to_dict(self, number: int | None = None) -> dict[str, Any]:
         """The faces and the time as plain data; with the number of the frame, a line of ``canthus track --json``."""
         about = {} if number is None else {"frame": number}
-        return {**about, "time_s": round(self.time_s, 4), "faces": [face.to_dict() for face in self]}
+        version = {} if number is None else {"schema_version": SCHEMA_VERSION}
+        return {**about, "time_s": round(self.time_s, 4), "faces": [face.to_dict() for face in self]} | version
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` of one row a face, with the numbers and columns of ``canthus track --csv``.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        rows = [{"time_s": round(self.time_s, 4), **face.to_dict()} for face in self]
+        return _table(self.frame.landmarks, rows, "time_s", "id")
+
+
+def face_columns(points: int, *, confidence: bool, face_confidence: bool) -> list[str]:
+    """Names of the values of a face in a table with one row a face, in their order.
+
+    Args:
+        points: number of points of a face.
+        confidence: whether the points have a confidence.
+        face_confidence: whether the whole face has one.
+    """
+    names = ["x1", "y1", "x2", "y2", "score", "scheme"]
+    names += [f"point_{index}_{axis}" for index in range(points) for axis in "xy"]
+    names += [f"point_{index}_confidence" for index in range(points) if confidence]
+    return names + (["face_confidence"] if face_confidence else [])
+
+
+def face_values(face: Mapping[str, Any]) -> list[Any]:
+    """The values of a face, as ``Face.to_dict`` gives it, in the order of ``face_columns``."""
+    places = [value for point in face["points"] for value in point] + face.get("confidence", [])
+    whole = [face["face_confidence"]] if "face_confidence" in face else []
+    return [*face["box"], face["score"], face["scheme"], *places, *whole]
+
+
+def _table(landmarks: Landmarks, rows: Sequence[Mapping[str, Any]], *first: str) -> Any:
+    """A table of faces; ``first`` names what comes before the columns of a face."""
+    pandas = require("pandas", extra="pandas")
+    columns = face_columns(
+        landmarks.scheme.count,
+        confidence=landmarks.scores is not None,
+        face_confidence=landmarks.face_confidence is not None,
+    )
+    return pandas.DataFrame(
+        [[*(row[name] for name in first), *face_values(row)] for row in rows], columns=[*first, *columns]
+    )
 
 
 def as_floats(values: object, name: str, shape: tuple[int | None, ...]) -> Float32[np.ndarray, "..."]:

@@ -6,7 +6,7 @@ import pytest
 from canthus.data.synthetic import FaceShape, draw_face
 from canthus.data.transforms import Augmentation, View, augment, close_eyes, random_closed_eyes
 from canthus.errors import ConfigError
-from canthus.fatigue.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio
+from canthus.runtime.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio
 from canthus.schemes import FIVE, IBUG_68, WFLW_98
 from canthus.types import Sample
 

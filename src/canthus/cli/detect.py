@@ -1,40 +1,69 @@
 """``canthus detect``: faces and landmarks of pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
 
-import cv2
 import typer
 from rich.console import Console
 
 from canthus.cli import options
-from canthus.cli.output import markup, plural, record_writers
+from canthus.cli.output import RecordFiles, Writer, markup, plural
 from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
-from canthus.errors import ConfigError, DataError, ImageError, printable
-from canthus.files import check_targets
-from canthus.images import read_images, write_image
-from canthus.runtime.box_files import BoxFile, read_boxes
-from canthus.runtime.draw import draw_frame
-from canthus.runtime.inputs import Inputs, find_inputs
-from canthus.runtime.pipeline import Pipeline, load_pipeline
-from canthus.runtime.sessions import usable_threads
-from canthus.types import Frame, Image
+from canthus.errors import ConfigError, DataError, printable
+from canthus.files import STANDARD_OUTPUT, apart, check_targets
+from canthus.runtime.box_files import read_boxes
+from canthus.runtime.inputs import Inputs, ListFile, mirrored_paths, overlay_paths
+from canthus.runtime.picture_jobs import PictureTask, PictureWork, failed_record, records
+from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.records import EarlierRecords
+from canthus.types import DOUBTFUL
 
+JsonLinesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jsonl",
+        metavar="FILE|-",
+        help="Write one line of JSON per picture as soon as it is done; - is standard output.",
+    ),
+]
 CsvOption = Annotated[
     str | None, typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face; - is standard output.")
 ]
-BoxesOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Read face boxes from this JSON or CSV file; no detector runs.")
+ListOption = Annotated[
+    str | None,
+    typer.Option(
+        "--list", metavar="FILE|-", help="Take the inputs that a text file names, one a line; - is standard input.",
+        rich_help_panel=options.RUNNING,
+    ),
+]  # fmt: skip
+JobsOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Processes that work side by side.", rich_help_panel=options.RUNNING)
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", rich_help_panel=options.RUNNING,
+        help="Go on with the file of --jsonl: skip the pictures that it holds. Refused with another model or options.",
+    ),
+]  # fmt: skip
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Read face boxes from this JSON or CSV file; no detector runs.",
+        rich_help_panel=options.FACES,
+    ),
+]  # fmt: skip
 TilesOption = Annotated[
     bool | None,
     typer.Option(
         "--detector-tiles/--no-detector-tiles",
         show_default="for pictures of more than twice the --detector-size",
         help="Also search tiles of larger pictures for small faces. Slower.",
+        rich_help_panel=options.FACES,
     ),
 ]
 PassesOption = Annotated[
@@ -42,20 +71,36 @@ PassesOption = Annotated[
     typer.Option(
         show_default="2 for haar, yunet and --boxes, 2 to 4 for none, else 1",
         help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
+        rich_help_panel=options.FACES,
     ),
+]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        help="Threads for the detector and the landmark model, in each process.", rich_help_panel=options.RUNNING
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write pictures with boxes and landmarks drawn to this folder.")
 ]
 
 
 def detect(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="INPUT...", help="Pictures, folders (searched with all subfolders), quoted patterns."),
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write pictures with boxes and landmarks drawn to this folder.")
     ] = None,
+    out: OutOption = None,
     json_file: options.JsonOption = None,
+    jsonl_file: JsonLinesOption = None,
     csv_file: CsvOption = None,
+    pose: options.PoseOption = False,
+    ratios: options.RatiosOption = False,
+    scheme: options.SchemeOption = None,
+    crops: options.CropsOption = None,
+    crop_size: options.CropSizeOption = None,
+    align: options.AlignOption = None,
+    crop_format: options.CropFormatOption = None,
     model: options.LandmarkModelOption = "default",
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
@@ -65,11 +110,14 @@ def detect(
     min_confidence: options.MinConfidenceOption = 0.0,
     boxes: BoxesOption = None,
     passes: PassesOption = None,
-    threads: Annotated[int, typer.Option(help="Threads for the detector and the landmark model.")] = 1,
+    list_file: ListOption = None,
+    jobs: JobsOption = 1,
+    resume: ResumeOption = False,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Find faces and their landmarks in pictures.
 
-    Without --out, --json and --csv, a short summary is printed.
+    Without an output, a short summary is printed.
     Exit code 1: some inputs could not be read; the results of the others are written.
     """
     if boxes is not None:
@@ -80,17 +128,14 @@ def detect(
         detector_tiles="auto" if detector_tiles is None else detector_tiles, threads=threads, passes=passes,
         min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
-    cv2.setNumThreads(usable_threads(threads))
+    added = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
+    chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
     known = None if boxes is None else read_boxes(boxes)
-    found = find_inputs(inputs, leave_out=out)
-    check_targets([*found.paths, boxes, detector_model], text={"--json": json_file, "--csv": csv_file})
-    overlays = [] if out is None else found.overlay_paths(out)
-    with ExitStack() as stack:
-        writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=False)
-        if not (writers or overlays):
-            writers.append(_print_summary)
-        work = _Work(pipeline, known, writers, dict(zip(found.paths, overlays, strict=False)))
-        code = _run(work, found)
+    work = PictureWork(pipeline, *added, known=known, chips=chips, threads=threads)
+    files = RecordFiles(json_file, jsonl_file, csv_file)
+    found = _Found(_inputs(inputs, list_file, leave_out=[out, crops]), files.targets(), out, crops)
+    tally = _Tally(found.inputs, found.checked(boxes, detector_model, list_file))
+    code = _run(work, found, files, tally, jobs=jobs, resume=resume)
     if code:
         raise typer.Exit(code)
 
@@ -105,112 +150,191 @@ def _refuse_with_boxes(*settings: object) -> None:
         raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options and --min-score")
 
 
-def _run(work: "_Work", found: Inputs) -> int:
-    """Process all pictures; return the exit code.
+def _inputs(names: Sequence[str] | None, list_file: str | None, *, leave_out: Sequence[Path | None]) -> Inputs:
+    """The pictures to work on.
 
     Raises:
-        Exit: no picture could be read.  Files of an earlier run stay as they are.
+        ConfigError: none were named.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported below
-    tally, total = _Tally(), len(found.paths)
-    with ProgressBar(tally.console, "detect") as bar, StopRequest() as stop:
-        for problem in found.problems:
-            tally.fail(problem)
-        # No enumerate, which would keep each picture in memory while the next one is decoded.
-        for path, image in read_images(found.paths):
-            try:
-                tally.add(work.done_with(Path(path), image))
-            except DataError as error:
-                tally.fail(str(error))
-                work.write_failure(Path(path), error)
-            del image
-            tally.done += 1
-            if total > 1:
-                bar(f"{tally.done} of {total}", tally.done, total)
-            if stop.asked:
-                break
-    return tally.finish(found.passed_over, stopped=stop.asked)
+    if not names and list_file is None:
+        raise ConfigError("No INPUT was given; name pictures, folders or patterns, or a file with --list")
+    every = list(names or []) if list_file is None else ListFile(list_file, first=names or [])
+    return Inputs(every, leave_out=leave_out)
 
 
 @final
 @dataclass(frozen=True)
-class _Work:
-    """What is done with each picture.
+class _Found:
+    """The pictures, and where the results of each go.
 
     Attributes:
-        known: boxes from a file; None to run the detector.
-        writers: get one record of each picture.
-        overlays: picture -> where it is written with what was found; empty for nowhere.
+        targets: option -> text file that is written, which no picture may be.
+        out: folder of the overlays.
+        crops: folder of the crops.
     """
 
-    pipeline: Pipeline
-    known: BoxFile | None
-    writers: Sequence[Callable[[Mapping[str, Any]], None]]
-    overlays: Mapping[Path, Path]
+    inputs: Inputs
+    targets: Mapping[str, str | None]
+    out: Path | None
+    crops: Path | None
 
-    def done_with(self, path: Path, image: Image | ImageError) -> Frame:
-        """Find and write the faces of a picture.
+    def checked(self, *others: Path | str | None) -> int | None:
+        """Number of pictures, once it is known that no output would replace them, or others of the user's files.
+
+        What standard input names is not counted (None), and checked while it is read.
+
+        Args:
+            others: further files that are read.
 
         Raises:
-            DataError: the picture cannot be read, processed or drawn; the next one may be.
+            ConfigError: an output would.
         """
-        if isinstance(image, ImageError):
-            raise image
-        try:
-            frame = self._frame(path, image)
-            if self.overlays:
-                write_image(self.overlays[path], draw_frame(image, frame))
-        except (ValueError, MemoryError, cv2.error) as error:
-            reason = error.err if isinstance(error, cv2.error) else str(error) or "there is not enough memory"
-            raise DataError(f"{path}: cannot be processed ({' '.join(reason.split())})") from error
-        record = frame.to_dict(str(path), image)
-        for write in self.writers:
+        counter = itertools.count()
+        pictures = self.inputs if self.inputs.repeatable else ()
+        read = itertools.chain((path for path, _ in zip(pictures, counter, strict=False)), others)
+        check_targets(read, text=self.targets)
+        return next(counter) if self.inputs.repeatable else None
+
+    def tasks(self) -> Iterator[PictureTask]:
+        """Each picture, found while they are worked on; with folders of results, all are found before the first.
+
+        Raises:
+            ConfigError: a result would replace a picture that is read.
+        """
+        if self.out is None and self.crops is None:
+            return (PictureTask(path) for path in apart(self.inputs, self.targets))
+        pictures = list(self.inputs.with_bases())
+        nowhere = [None] * len(pictures)
+        places = zip(
+            [path for path, _ in pictures],
+            nowhere if self.out is None else overlay_paths(pictures, self.out),
+            nowhere if self.crops is None else mirrored_paths(pictures, self.crops),
+            strict=True,
+        )
+        return (PictureTask(*place) for place in places)
+
+
+def _run(work: PictureWork, found: _Found, files: RecordFiles, tally: "_Tally", *, jobs: int, resume: bool) -> int:
+    """Process all pictures; return the exit code.
+
+    Raises:
+        ConfigError: there is nothing that could be resumed.
+        Exit: no picture could be read.  Files of an earlier run stay as they are.
+    """
+    if resume and files.jsonl in (None, STANDARD_OUTPUT):
+        raise ConfigError("--resume goes on with the file of --jsonl; name that file")
+    settings = None if files.jsonl is None else {**work.settings(), "out": found.out and str(found.out)}
+    earlier = EarlierRecords(str(files.jsonl), settings or {}) if resume else None
+    tasks = found.tasks()
+    with ExitStack() as stack:
+        tally.tell_problems()
+        keep = earlier.size if earlier else None
+        lines = files.line_writers(stack, None if keep else settings, keep=keep)
+        model = work.pipeline.landmarker.session
+        others = files.writers(stack, model, work.measures, work.scheme, video=False)
+        if not (lines or others or found.out or found.crops):
+            others = [_print_summary]
+        done = _write_again(earlier or (), others, tally)
+        tasks = (task for task in tasks if str(task.path) not in done) if done else tasks
+        stopped = _work_through(records(work, tasks, jobs=jobs), [*lines, *others], tally)
+        return tally.finish(stopped=stopped)
+
+
+def _write_again(earlier: Iterable[Mapping[str, Any]], writers: Sequence[Writer], tally: "_Tally") -> set[str]:
+    """Give the records of an interrupted run to the files that begin anew; return the names of their pictures."""
+    done = set()
+    for record in earlier:
+        done.add(record["image"])
+        tally.add(record, told=True)
+        for write in writers:
             write(record)
-        return frame
+    tally.earlier = len(done)
+    return done
 
-    def _frame(self, path: Path, image: Image) -> Frame:
-        if self.known is None:
-            return self.pipeline(image)
-        return self.pipeline.mark(image, self.known.faces_in(image, path))
 
-    def write_failure(self, path: Path, error: DataError) -> None:
-        """Write the record of a picture that failed."""
-        reason = str(error).removeprefix(f"{path}: ")
-        for write in self.writers:
-            write({"image": str(path), "width": None, "height": None, "faces": [], "error": reason})
+def _work_through(stream: Generator[dict[str, Any], None, None], writers: Sequence[Writer], tally: "_Tally") -> bool:
+    """Write each record; return whether a signal ended that early."""
+    with closing(stream), ProgressBar(tally.console, "detect") as bar, StopRequest() as stop:
+        for record in stream:
+            try:
+                for write in writers:
+                    write(record)
+            except DataError as error:
+                record = failed_record(Path(record["image"]), str(error))
+                for write in writers:
+                    write(record)
+            tally.add(record)
+            tally.show(bar)
+            if stop.asked:
+                break
+    return stop.asked
 
 
 @final
 class _Tally:
-    """Numbers of pictures and faces, and the failures, which are printed as they happen."""
+    """Numbers of pictures and faces, and the failures, which are printed as they happen.
 
-    def __init__(self) -> None:
+    Args:
+        inputs: the pictures; what is wrong with them is told as soon as it is known.
+        total: number of pictures; None if it is not known.
+
+    Attributes:
+        earlier: number of pictures that were written by an earlier run.
+    """
+
+    def __init__(self, inputs: Inputs, total: int | None) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self.done = self._pictures = self._faces = self._doubtful = self._failed = 0
+        self.earlier = self._done = self._pictures = self._faces = self._doubtful = self._failed = 0
+        self._inputs, self._total, self._told = inputs, total, set[str]()
 
-    def add(self, frame: Frame) -> None:
+    def add(self, record: Mapping[str, Any], *, told: bool = False) -> None:
+        """Count a picture; tell a failure unless it was told before."""
+        self._done += 1
+        self.tell_problems()
+        if "error" in record:
+            self._fail(f"{record['image']}: {record['error']}", told=told)
+            return
         self._pictures += 1
-        self._faces += len(frame)
-        self._doubtful += sum(face.doubtful for face in frame)
+        self._faces += len(record["faces"])
+        self._doubtful += sum(face.get("face_confidence", 1.0) < DOUBTFUL for face in record["faces"])
 
-    def fail(self, problem: str) -> None:
+    def show(self, bar: ProgressBar) -> None:
+        """Show how far the work is."""
+        if self._total is None:
+            bar(f"{self._done}", self._done, None)
+        elif self._total > 1:
+            bar(f"{self._done} of {self._total}", self._done, self._total)
+
+    def tell_problems(self) -> None:
+        """Tell what is wrong with the inputs, as far as they were searched."""
+        for problem in self._inputs.problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self._fail(problem)
+
+    def _fail(self, problem: str, *, told: bool = False) -> None:
         self._failed += 1
-        self.console.print(f"[red]failed:[/] {markup(problem)}", soft_wrap=True)
+        if not told:
+            self.console.print(f"[red]failed:[/] {markup(problem)}", soft_wrap=True)
 
-    def finish(self, passed_over: Mapping[str, int], *, stopped: bool) -> int:
+    def finish(self, *, stopped: bool) -> int:
         """Print the closing line, with the number of files passed over by suffix; return the exit code.
 
         Raises:
             Exit: no picture could be read.
         """
+        self.tell_problems()
         if stopped:
             self.console.print(STOPPED)
         faces = plural(self._faces, "face") + (f" ({self._doubtful} doubtful)" if self._doubtful else "")
-        closing = f"{plural(self._pictures, 'picture')}, {faces}, {self._failed} failed"
+        line = f"{plural(self._pictures, 'picture')}, {faces}, {self._failed} failed"
+        if self.earlier:
+            line += f"; {self.earlier} of them were written before"
+        passed_over = self._inputs.passed_over
         if passed_over:
             kinds = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
-            closing += f"; passed over {plural(sum(passed_over.values()), 'other file')} ({markup(kinds)})"
-        self.console.print(closing, soft_wrap=True)
+            line += f"; passed over {plural(sum(passed_over.values()), 'other file')} ({markup(kinds)})"
+        self.console.print(line, soft_wrap=True)
         if self._failed and not self._pictures:
             raise typer.Exit(1)
         return INTERRUPTED if stopped else min(self._failed, 1)

@@ -2,15 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from canthus.errors import ConfigError
 
+if TYPE_CHECKING:
+    from canthus.runtime.chips import Chips
+    from canthus.runtime.measures import FaceMeasures
+    from canthus.runtime.pipeline import Pipeline
+    from canthus.schemes import Scheme
+
+FACES, ADDED, RUNNING = "How faces are found", "What is added for each face", "Many pictures"
+"""Headings of groups of options in ``--help``."""
+
 LandmarkModelOption = Annotated[
     str,
-    typer.Option(metavar="NAME|FILE", help="Landmark model: a name from 'canthus models', an ONNX file, or a .npz."),
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Landmark model: a name from 'canthus models', an ONNX file, or a .npz.",
+        rich_help_panel=FACES,
+    ),
 ]
 DetectorOption = Annotated[
     str | None,
@@ -18,11 +31,16 @@ DetectorOption = Annotated[
         metavar="NAME|FILE",
         show_default="canthus",
         help="Face detector: canthus, haar, yunet, none (the whole picture is one face), or a detector's ONNX file.",
+        rich_help_panel=FACES,
     ),
 ]
 DetectorModelOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="ONNX file for --detector yunet or canthus, in place of the usual one."),
+    typer.Option(
+        metavar="FILE",
+        help="ONNX file for --detector yunet or canthus, in place of the usual one.",
+        rich_help_panel=FACES,
+    ),
 ]
 DetectorSizeOption = Annotated[
     int | None,
@@ -31,21 +49,34 @@ DetectorSizeOption = Annotated[
         metavar="PIXELS",
         show_default="640",
         help="Longer side to which pictures are resized for the detector. Smaller is faster.",
+        rich_help_panel=FACES,
     ),
 ]
 DetectorTilesOption = Annotated[
-    bool, typer.Option("--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.")
+    bool,
+    typer.Option(
+        "--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.", rich_help_panel=FACES
+    ),
 ]
 MinScoreOption = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, metavar="SCORE", show_default="the detector's own", help="Leave out faces of a lower score."
+        min=0,
+        max=1,
+        metavar="SCORE",
+        show_default="the detector's own",
+        help="Leave out faces of a lower score.",
+        rich_help_panel=FACES,
     ),
 ]
 MinConfidenceOption = Annotated[
     float,
     typer.Option(
-        min=0, max=1, metavar="CHANCE", help="Leave out faces whose points are right with a lower probability."
+        min=0,
+        max=1,
+        metavar="CHANCE",
+        help="Leave out faces whose points are right with a lower probability.",
+        rich_help_panel=FACES,
     ),
 ]
 VideoArgument = Annotated[
@@ -69,6 +100,54 @@ VideoThreadsOption = Annotated[
 ]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - is standard output.")
+]
+
+PoseOption = Annotated[
+    bool,
+    typer.Option(
+        "--pose",
+        help="Yaw, pitch, roll of the head in degrees: to the left of the picture, down, clockwise on the screen.",
+        rich_help_panel=ADDED,
+    ),
+]
+RatiosOption = Annotated[
+    bool,
+    typer.Option("--ratios", help="Openness of each eye (EAR) and of the mouth (MAR).", rich_help_panel=ADDED),
+]
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Convert the points to another scheme, such as five. 'docs/schemes.md' lists the conversions.",
+        rich_help_panel=ADDED,
+    ),
+]
+CropsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Write an upright square picture of each face to this folder.", rich_help_panel=ADDED
+    ),
+]
+CropSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="PIXELS", show_default="256", help="Side of the pictures of --crops.", rich_help_panel=ADDED
+    ),
+]
+AlignOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default="eyes",
+        metavar="eyes|five|box",
+        help="How --crops are turned and cut: level eyes, five points at the places of face recognition, or the box.",
+        rich_help_panel=ADDED,
+    ),
+]
+CropFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="png|jpg", show_default="png", help="Format of the pictures of --crops.", rich_help_panel=ADDED
+    ),
 ]
 
 JsonFractionsOption = Annotated[
@@ -95,6 +174,47 @@ TorchThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of tor
 LicenceOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the model, written to its model card.")
 ]
+
+
+def added_faces(
+    pipeline: "Pipeline", *, pose: bool, ratios: bool, scheme: str | None
+) -> "tuple[FaceMeasures, Scheme | None]":
+    """The measures of --pose and --ratios, and the scheme of --scheme.
+
+    Raises:
+        ConfigError: the points of the model do not convert to what they need.
+    """
+    from canthus.runtime.measures import FaceMeasures
+    from canthus.schemes import conversion_matrix, find_scheme
+
+    source = pipeline.landmarker.session.scheme
+    target = None if scheme is None else find_scheme(scheme)
+    if target is not None:
+        conversion_matrix(source, target)
+    return FaceMeasures(source, pose=pose, ratios=ratios), target
+
+
+def chips(
+    pipeline: "Pipeline", folder: Path | None, *, size: int | None, align: str | None, file_format: str | None
+) -> "Chips | None":
+    """What --crops and its settings ask for.
+
+    Raises:
+        ConfigError: settings without --crops, an unknown alignment or format, points that cannot be aligned, or a
+            folder with pictures that canthus did not write.
+    """
+    from canthus.runtime.chips import Chips
+
+    given: dict[str, Any] = {
+        name: value for name, value in (("size", size), ("align", align), ("format", file_format)) if value
+    }
+    if folder is None:
+        if given:
+            raise ConfigError("--crop-size, --align and --crop-format are settings of --crops DIR; name that folder")
+        return None
+    made = Chips(folder, **given)
+    made.check(pipeline.landmarker.session.scheme)
+    return made
 
 
 def dataset_roots(data: Path | None, roots: Sequence[str], names: Sequence[str]) -> dict[str, Path]:

@@ -5,8 +5,9 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias, final
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,7 @@ from canthus.errors import printable
 from canthus.evaluation.summary import null_for_nan
 from canthus.files import STANDARD_OUTPUT, LineFile, written
 from canthus.runtime.landmarker import CropModel, gives_face_confidence
+from canthus.runtime.measures import FaceMeasures
 from canthus.runtime.records import (
     FRAME_COLUMNS,
     PICTURE_COLUMNS,
@@ -23,6 +25,9 @@ from canthus.runtime.records import (
     JsonWriter,
     TextTarget,
 )
+from canthus.schemes import Scheme
+
+Writer: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 @contextmanager
@@ -41,48 +46,73 @@ def opened_text(name: str) -> Iterator[TextIO]:
         yield file
 
 
-def _standard_output() -> TextIO:
+def _standard_output(*, by_line: bool = False) -> TextIO:
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
+        sys.stdout.reconfigure(errors="surrogateescape", line_buffering=by_line)
     return sys.stdout
 
 
-def record_writers(
-    stack: ExitStack, json_file: str | None, csv_file: str | None, model: CropModel, *, video: bool
-) -> list[Callable[[Mapping[str, Any]], None]]:
-    """Open the JSON and CSV files of ``detect`` or ``track``; each result takes one record of a picture or frame.
+@final
+@dataclass(frozen=True)
+class RecordFiles:
+    """The files that ``detect`` and ``track`` write records to; None where an option is not given."""
 
-    The files of ``track`` grow line by line, so that they can be read meanwhile; those of ``detect`` appear at the end.
+    json: str | None = None
+    jsonl: str | None = None
+    csv: str | None = None
 
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    writers: list[Callable[[Mapping[str, Any]], None]] = []
-    opened = opened_lines if video else opened_text
-    if json_file:
-        file = stack.enter_context(opened(json_file))
-        writers.append(JsonLinesWriter(file).write if video else stack.enter_context(JsonWriter(file)).write)
-    if csv_file:
-        file = stack.enter_context(opened(csv_file))
-        columns = FRAME_COLUMNS if video else PICTURE_COLUMNS
-        table = CsvWriter(
-            file,
-            points=model.scheme.count,
-            confidence=model.gives_scores,
-            face_confidence=gives_face_confidence(model),
-            columns=columns,
-        )
-        writers.append(table.write)
-    return writers
+    def targets(self) -> dict[str, str | None]:
+        """Option -> file, for ``files.check_targets``."""
+        return {"--json": self.json, "--jsonl": self.jsonl, "--csv": self.csv}
+
+    def writers(
+        self, stack: ExitStack, model: CropModel, measures: FaceMeasures, scheme: Scheme | None, *, video: bool
+    ) -> list[Writer]:
+        """Open all files but the JSON lines; each result takes one record of a picture or frame.
+
+        The CSV of ``track`` grows line by line, so that it can be read meanwhile; other files appear at the end.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        writers: list[Writer] = []
+        if self.json:
+            writers.append(stack.enter_context(JsonWriter(stack.enter_context(opened_text(self.json)))).write)
+        if self.csv:
+            table = CsvWriter(
+                stack.enter_context((opened_lines if video else opened_text)(self.csv)),
+                points=(scheme or model.scheme).count,
+                confidence=model.gives_scores,
+                face_confidence=gives_face_confidence(model),
+                columns=FRAME_COLUMNS if video else PICTURE_COLUMNS,
+                measures=measures.columns,
+            )
+            writers.append(table.write)
+        return writers
+
+    def line_writers(
+        self, stack: ExitStack, settings: Mapping[str, Any] | None = None, *, keep: int | None = None
+    ) -> list[Writer]:
+        """Open the JSON lines, if there are any; see ``JsonLinesWriter`` and ``LineFile`` for the settings.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if not self.jsonl:
+            return []
+        return [JsonLinesWriter(stack.enter_context(opened_lines(self.jsonl, keep=keep)), settings).write]
 
 
-def opened_lines(name: str) -> AbstractContextManager[TextTarget]:
+def opened_lines(name: str, *, keep: int | None = None) -> AbstractContextManager[TextTarget]:
     """A text file that grows by whole lines, or standard output for ``-``; missing folders are made.
+
+    Args:
+        keep: number of bytes of an existing file that stay.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return nullcontext(_standard_output()) if name == STANDARD_OUTPUT else LineFile(name)
+    return nullcontext(_standard_output(by_line=True)) if name == STANDARD_OUTPUT else LineFile(name, keep=keep)
 
 
 def write_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -1,24 +1,30 @@
 """``canthus track``: faces and landmarks through a video."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, final
 
 import cv2
 import typer
 
 from canthus.cli import options
-from canthus.cli.output import plural, record_writers
+from canthus.cli.output import RecordFiles, Writer, plural
 from canthus.cli.progress import VideoProgress
 from canthus.files import check_targets
+from canthus.runtime.chips import Chips
 from canthus.runtime.draw import draw_tracked
+from canthus.runtime.measures import FaceMeasures
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoWindow, VideoWriter, open_video
+from canthus.schemes import Scheme
+from canthus.types import Image, TrackedFrame
 
 JsonOption = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE|-", help="Write one line of JSON per frame; - is standard output."),
+    typer.Option("--json", "--jsonl", metavar="FILE|-", help="Write one line of JSON per frame; - is standard output."),
 ]
 CsvOption = Annotated[
     str | None,
@@ -35,6 +41,13 @@ def track(
     out: options.VideoOutOption = None,
     json_file: JsonOption = None,
     csv_file: CsvOption = None,
+    pose: options.PoseOption = False,
+    ratios: options.RatiosOption = False,
+    scheme: options.SchemeOption = None,
+    crops: options.CropsOption = None,
+    crop_size: options.CropSizeOption = None,
+    align: options.AlignOption = None,
+    crop_format: options.CropFormatOption = None,
     show: Annotated[bool, typer.Option("--show", help="Show a window. Needs an OpenCV that has windows.")] = False,
     model: options.LandmarkModelOption = "default",
     detector: options.DetectorOption = None,
@@ -52,32 +65,80 @@ def track(
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
+    files = RecordFiles(jsonl=json_file, csv=csv_file)
     check_targets([video, detector_model], text={"--json": json_file, "--csv": csv_file}, video={"--out": out})
-    settings = TrackerSettings(
-        detect_every_s=detect_every,
-        unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
-        smoothing=Smoothing() if smooth else None,
-    )
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
+    measures, target = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
+    chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
     cv2.setNumThreads(usable_threads(threads))
-    tracker = Tracker(pipeline, settings)
+    tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
     faces: set[int] = set()
     with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "track")
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
-        writers = record_writers(stack, json_file, csv_file, pipeline.landmarker.session, video=True)
-        window = VideoWindow("canthus track") if show else None
+        session = pipeline.landmarker.session
+        writers = [*files.line_writers(stack), *files.writers(stack, session, measures, target, video=True)]
+        outputs = _Outputs(measures, target, chips, writers, film, VideoWindow("canthus track") if show else None)
         for number, (image, time_s) in enumerate(progress):
             tracked = tracker(image, time_s)
             faces |= set(tracked.ids.tolist())
-            for write in writers:
-                write(tracked.to_dict(number))
-            if film or window:
-                canvas = draw_tracked(image, tracked)
-                if film:
-                    film.write(canvas, time_s)
-                progress.stopped = window is not None and not window.show(canvas)
+            progress.stopped = not outputs.take(number, image, tracked)
     progress.report(f"{plural(len(faces), 'face')}, detector run {tracker.detections} times")
+
+
+def _settings(detect_every: float, *, smooth: bool) -> TrackerSettings:
+    return TrackerSettings(
+        detect_every_s=detect_every,
+        unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
+        smoothing=Smoothing() if smooth else None,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Outputs:
+    """What is done with each frame.
+
+    Attributes:
+        measures: what is added to each face.
+        scheme: numbering of the points that are written and drawn; None for the model's own.
+        chips: how face chips are made; None for none.
+        writers: get the record of each frame.
+    """
+
+    measures: FaceMeasures
+    scheme: Scheme | None
+    chips: Chips | None
+    writers: Sequence[Writer]
+    film: VideoWriter | None
+    window: VideoWindow | None
+
+    def take(self, number: int, image: Image, tracked: TrackedFrame) -> bool:
+        """Write, draw and show a frame; False once the window is closed."""
+        measured = self.measures.of(tracked.frame.landmarks.points, tracked.measured)
+        written = tracked if self.scheme is None else tracked.convert(self.scheme)
+        if self.writers or self.chips:
+            record = written.to_dict(number)
+            for face, additions in zip(record["faces"], measured.records, strict=True):
+                face |= additions
+            self._add_crops(record, image, tracked)
+            for write in self.writers:
+                write(record)
+        if self.film is None and self.window is None:
+            return True
+        canvas = draw_tracked(image, written, angles=measured.angles)
+        if self.film:
+            self.film.write(canvas, tracked.time_s)
+        return self.window is None or self.window.show(canvas)
+
+    def _add_crops(self, record: dict[str, Any], image: Image, tracked: TrackedFrame) -> None:
+        """Write the crops of a frame, to one folder for each face, and add what the record tells of them."""
+        if self.chips is None:
+            return
+        folder, ids, name = self.chips.folder, tracked.ids, f"{record['frame']:06d}"
+        chips = self.chips.write(image, tracked.frame, lambda index: folder / str(ids[index]) / name)
+        for face, chip in zip(record["faces"], chips, strict=True):
+            face["crop"] = chip

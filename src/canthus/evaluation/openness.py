@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from canthus.evaluation.errors import mean_or_nan
-from canthus.fatigue.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
+from canthus.runtime.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.schemes import CONVERSIONS, IBUG_68, Scheme, convert
 
 NARROW = 0.2

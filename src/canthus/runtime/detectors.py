@@ -13,9 +13,10 @@ from canthus.geometry import Affine, box_size
 from canthus.images import halve_image
 from canthus.lookup import unknown_name
 from canthus.runtime.canthus_detector import CanthusDetector, merge_faces
+from canthus.runtime.cards import DETECTOR
 from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
-from canthus.runtime.sessions import DetectorSession
+from canthus.runtime.sessions import DetectorSession, find_model
 from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.types import Faces, Image
 from canthus.zoo import embedded_detectors
@@ -264,6 +265,18 @@ def create_detector(
     if seen is None:
         raise ConfigError(f"Tiles have no effect with the detector {named!r}; leave them out")
     return TiledDetector(detector, size=seen, automatic=tiles == "auto")
+
+
+def detector_file(name: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> Path | None:
+    """The ONNX file of a detector that ``create_detector`` makes of the same arguments; None for one without a file."""
+    named = detector_name(os.fspath(name))
+    if model is not None:
+        return Path(model)
+    if isinstance(name, str) and named in ("haar", "none"):
+        return None
+    if isinstance(name, str) and named == "yunet":
+        return fetched_file(YUNET)
+    return find_model("default" if isinstance(name, str) and named == "canthus" else name, kind=DETECTOR)
 
 
 def frame_detector(detector: Detector) -> Detector:

@@ -94,7 +94,7 @@ def fetch(download: Download, *, url: str | None = None) -> Path:
     path, address = fetched_path(download), url or download.url
     if not address.startswith(("https://", "http://")):
         raise ConfigError(f"{address}: expected an address that begins with https:// or http://")
-    if path.is_file() and _sha256(path) == download.sha256:
+    if path.is_file() and sha256(path) == download.sha256:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _check(path: Path, download: Download, *, source: str) -> None:
     size = path.stat().st_size
     if size < download.size_bytes:
         raise ModelFileError(f"{source}: is cut short, {size} of {download.size_bytes} bytes; fetch it again")
-    found = _sha256(path)
+    found = sha256(path)
     if found != download.sha256:
         raise ModelFileError(
             f"{source}: is not the file it should be: expected SHA-256 {download.sha256}, found {found}; "
@@ -134,5 +134,6 @@ def _check(path: Path, download: Download, *, source: str) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

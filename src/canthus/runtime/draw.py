@@ -2,9 +2,10 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from canthus.images import checked_image
+from canthus.pose import rotation_matrix
 from canthus.schemes import Scheme
 from canthus.types import Frame, Image, TrackedFrame
 
@@ -31,15 +32,20 @@ DOUBT_COLORS = ((235, 40, 40), (255, 150, 40), POINT_COLOR)
 """Points of confidence 0, 0.5 and 1, RGB; between them in proportion."""
 HOLLOW_BELOW = 0.5
 """Points of less confidence are drawn as rings."""
+AXES = (((-1, 0, 0), (255, 90, 90)), ((0, -1, 0), (90, 220, 90)), ((0, 0, -1), (90, 150, 255)))
+"""Directions of a head at zero pose and their colors, RGB: to the subject's right, to the crown, out of the face."""
 OTHER_COLOR = (230, 230, 230)
 CLOSED = ("eye", "mouth")
 """Groups whose name ends so are drawn as closed lines, if they have four points or more."""
 
 
-def draw_frame(image: Image, frame: Frame) -> Image:
+def draw_frame(image: Image, frame: Frame, *, angles: Float32[np.ndarray, "n 3"] | None = None) -> Image:
     """Draw boxes, contours and points on a copy of the picture; line widths scale with the size of each face.
 
     A doubtful face, whose points are more likely wrong than right, has an orange to red box that says so.
+
+    Args:
+        angles: yaw, pitch and roll of each face in radians, as ``head_pose`` gives them, to draw the axes of the head.
 
     Raises:
         TypeError: not an array, or not a ``Frame``.
@@ -56,6 +62,8 @@ def draw_frame(image: Image, frame: Frame) -> Image:
         color = BOX_COLOR if face.face_confidence is None or not face.doubtful else doubt_color(face.face_confidence)
         draw_box(canvas, face.box, width=line_width(size), color=color)
         draw_points(canvas, face.points, face.scheme, size=size, scores=face.confidence)
+        if angles is not None:
+            draw_axes(canvas, (face.box[:2] + face.box[2:]) / 2, angles[index], size=size)
         if face.doubtful:
             height = max(8.0, 0.07 * size)
             draw_text(
@@ -64,9 +72,9 @@ def draw_frame(image: Image, frame: Frame) -> Image:
     return canvas
 
 
-def draw_tracked(image: Image, tracked: TrackedFrame) -> Image:
+def draw_tracked(image: Image, tracked: TrackedFrame, *, angles: Float32[np.ndarray, "n 3"] | None = None) -> Image:
     """Draw a frame as ``draw_frame`` does, with the number of each face above its box."""
-    canvas = draw_frame(image, tracked.frame)
+    canvas = draw_frame(image, tracked.frame, angles=angles)
     for identity, box in zip(tracked.ids, tracked.frame.faces.boxes, strict=True):
         draw_text(
             canvas, f"#{identity}", (float(box[0]), float(box[1]) - 5), height=max(8.0, 0.09 * float(box[3] - box[1]))
@@ -141,6 +149,23 @@ def draw_points(
         if radius > 1:  # on small faces dark edges would run together
             _circle(canvas, place, 1.4 * radius, POINT_EDGE, cv2.FILLED)
         _circle(canvas, place, radius, doubt_color(score), cv2.FILLED)
+
+
+def draw_axes(canvas: Image, centre: Float[np.ndarray, " 2"], angles: Float[np.ndarray, " 3"], *, size: float) -> None:
+    """Draw the axes of a head onto ``canvas``, as seen from the camera; nothing for angles that are NaN.
+
+    Args:
+        centre: where they start, in pixels.
+        angles: yaw, pitch and roll in radians.
+        size: of the face in pixels; the axes are half as long.
+    """
+    if not np.isfinite(angles).all():
+        return
+    turn = rotation_matrix(angles)
+    for axis, color in AXES:
+        end = centre + 0.5 * size * (turn @ np.array(axis, np.float64))[:2]
+        _line(canvas, np.stack([centre, end]), POINT_EDGE, width=line_width(size) + 3, closed=False)
+        _line(canvas, np.stack([centre, end]), color, width=line_width(size) + 1, closed=False)
 
 
 def doubt_color(score: float) -> Color:

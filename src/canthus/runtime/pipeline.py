@@ -1,8 +1,10 @@
 """From a picture to faces with landmarks: a detector followed by a landmarker."""
 
+import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -10,17 +12,26 @@ from jaxtyping import Bool
 
 from canthus.errors import ConfigError
 from canthus.geometry import outside
-from canthus.images import checked_image, read_image
-from canthus.runtime.detectors import Detector, Tiles, create_detector, found_faces, most_passes, usual_passes
+from canthus.images import checked_image, decode_image, read_image
+from canthus.runtime.detectors import (
+    DETECTORS,
+    Detector,
+    Tiles,
+    create_detector,
+    found_faces,
+    most_passes,
+    usual_passes,
+)
 from canthus.runtime.landmarker import Landmarker, gives_face_confidence, open_model
 from canthus.types import Faces, Frame, Image, Landmarks
+from canthus.zoo import embedded_detectors, embedded_models
 
 Picture: TypeAlias = Any
-"""A picture as ``as_image`` takes it: RGB array, path of a picture file, or PIL image."""
+"""A picture as ``as_image`` takes it: RGB array, path or content of a picture file, or PIL image."""
 
 
 def as_image(picture: Picture) -> Image:
-    """The pixels of a picture that is given as an RGB array, as the path of a file, or as a PIL image.
+    """The pixels of a picture that is given as an RGB array, as the path or the bytes of a file, or as a PIL image.
 
     A file is turned upright by its EXIF orientation.  A PIL image is taken as its pixels are, so that points fit it.
 
@@ -31,6 +42,8 @@ def as_image(picture: Picture) -> Image:
     """
     if isinstance(picture, str | os.PathLike):
         return read_image(picture)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return decode_image(bytes(picture), name="the given bytes")
     pillow = sys.modules.get("PIL.Image")  # a PIL image exists only where PIL is imported
     if pillow is not None and isinstance(picture, pillow.Image):
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
@@ -38,13 +51,18 @@ def as_image(picture: Picture) -> Image:
         return checked_image(np.array(picture.convert("RGB")))
     if not isinstance(picture, np.ndarray):
         kind = type(picture).__name__
-        raise TypeError(f"Expected a picture: an RGB array uint8 (h, w, 3), a path or a PIL image; found {kind}")
+        raise TypeError(
+            "Expected a picture: an RGB array uint8 (h, w, 3), a path, the bytes of a file, or a PIL image; "
+            f"found {kind}"
+        )
     return checked_image(picture)
 
 
 @final
 class Pipeline:
     """Find faces and their landmarks in pictures.
+
+    Threads may share a pipeline.  One that ``load_pipeline`` made can be pickled, for other processes.
 
     Args:
         detector: finds the faces.
@@ -72,12 +90,28 @@ class Pipeline:
         self.detector = detector
         self.landmarker = landmarker
         self.min_confidence = min_confidence
+        self._made_with: dict[str, Any] | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of ``load_pipeline`` that make this pipeline again, files by their absolute paths.
+
+        Raises:
+            TypeError: the pipeline was not made by ``load_pipeline``, so that its settings are not known.
+        """
+        if self._made_with is None:
+            raise TypeError("Only a pipeline made by canthus.load_pipeline can be pickled; this one was put together")
+        return self._made_with | {"min_confidence": self.min_confidence}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings, not the networks: the other process opens the models anew."""
+        return functools.partial(load_pipeline, **self.settings), ()
 
     def __call__(self, image: Picture) -> Frame:
         """Faces and landmarks of one picture, best first; the frame has length 0 if there is no face.
 
         Args:
-            image: RGB array, path of a picture file, or PIL image; see ``as_image``.
+            image: RGB array, path or bytes of a picture file, or PIL image; see ``as_image``.
 
         Raises:
             ImageError: the file cannot be read.
@@ -175,4 +209,18 @@ def load_pipeline(
         landmarker = Landmarker(session, passes=usual_passes(detector), most_passes=most_passes(detector))
     else:
         landmarker = Landmarker(session, passes=passes)
-    return Pipeline(found, landmarker, min_confidence=min_confidence)
+    pipeline = Pipeline(found, landmarker, min_confidence=min_confidence)
+    pipeline._made_with = {  # noqa: SLF001  its maker
+        "model": _lasting(model), "detector": _lasting(detector), "detector_model": _lasting(detector_model),
+        "detector_size": detector_size, "detector_tiles": detector_tiles, "threads": threads, "passes": passes,
+        "min_score": min_score,
+    }  # fmt: skip
+    return pipeline
+
+
+def _lasting(model: Any) -> Any:
+    """A file by its absolute path, which other processes understand as well; names and all others as they are."""
+    names = {"default", *DETECTORS, *embedded_models(), *embedded_detectors()}
+    if not isinstance(model, str | os.PathLike) or (isinstance(model, str) and model in names):
+        return model
+    return Path(model).absolute() if Path(model).is_file() else model

@@ -1,9 +1,12 @@
 """``canthus detect`` from the outside, with a model that finds bright discs."""
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.images import read_image, write_image
+from canthus.runtime.measures import POSE, RATIOS
 from command import Done, Run, runner
+from conftest import write_tiny_model
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -156,6 +161,11 @@ def test_results_in_the_searched_folder_are_not_found_again(run: Run, photos: Pa
         (("--passes", "0"), "at least 1 pass"),
         (("--out", "photos"), "would overwrite"),
         (("--json", "photos"), "photos: cannot be written"),
+        (("--scheme", "wflw_98"), "No conversion from ibug_68 to wflw_98; ibug_68 converts to five"),
+        (("--scheme", "fife"), "Did you mean 'five'"),
+        (("--crop-size", "64"), "settings of --crops DIR; name that folder"),
+        (("--crops", "c", "--align", "nose"), "Unknown alignment 'nose'"),
+        (("--list", "none.txt"), "none.txt: cannot be read"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(run: Run, photos: Path, arguments: tuple[str, ...], reason: str) -> None:
@@ -176,19 +186,19 @@ def test_no_input_shows_usage(run: Run) -> None:
 def test_a_picture_that_cannot_be_processed_does_not_end_the_folder(
     run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(image: np.ndarray, *_: object) -> np.ndarray:
+    def fails(image: np.ndarray, *_: object, **__: object) -> np.ndarray:
         if image.shape[0] == 120:
             cv2.warpAffine(image, np.zeros((5, 5)), (3, 3))
         return image
 
-    monkeypatch.setattr("canthus.cli.detect.draw_frame", fails)
+    monkeypatch.setattr("canthus.runtime.picture_jobs.draw_frame", fails)
     done = run("photos", "--json", "all.json", "--csv", "all.csv", "--out", "out")
     assert done.code == 1
     assert done.err.startswith("failed: photos/wall.png: cannot be processed (")
     assert done.err.endswith("2 pictures, 2 faces, 1 failed\n")
     entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
     assert [len(entry["faces"]) for entry in entries] == [1, 1, 0]
-    assert entries[2].keys() == {"image", "width", "height", "faces", "error"}
+    assert entries[2].keys() == {"image", "width", "height", "faces", "error", "schema_version"}
     assert entries[2]["error"].startswith("cannot be processed (")
     again = run("photos", "--boxes", "all.json", "--json", "again.json")
     assert (again.code, again.err.splitlines()[-1]) == (1, "2 pictures, 2 faces, 1 failed")
@@ -220,3 +230,107 @@ def test_files_passed_over_are_named_in_the_closing_line(run: Run, photos: Path)
     assert done.code == 0
     closing = "3 pictures, 2 faces, 0 failed; passed over 4 other files (2 .tga, 1 without suffix, 1 .mp4)\n"
     assert done.err.endswith(closing)
+
+
+def lines_of(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def test_json_lines_hold_the_entries_of_the_json(run: Run, photos: Path) -> None:
+    (photos / "torn.jpg").write_bytes(b"no picture")
+    done = run("photos", "--json", "all.json", "--jsonl", "all.jsonl")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "3 pictures, 2 faces, 1 failed")
+    first, *rest = lines_of("all.jsonl")
+    settings = first.pop("settings")
+    assert [first, *rest] == json.loads(Path("all.json").read_text(encoding="utf-8"))
+    assert (settings["model"], settings["detector"], len(settings["model_sha256"])) == ("tiny.onnx", "default", 64)
+    assert [json.loads(line)["image"] for line in run("photos", "--jsonl", "-").out.splitlines()] == [
+        entry["image"] for entry in [first, *rest]
+    ]
+
+
+def test_pose_ratios_scheme_and_crops_in_json_and_csv(run: Run, photos: Path) -> None:
+    added = ("--pose", "--ratios", "--scheme", "five", "--crops", "crops", "--crop-size", "64", "--crop-format", "jpg")
+    done = run("photos", *added, "--json", "all.json", "--csv", "all.csv", "--out", "out")
+    assert (done.code, done.err) == (0, "3 pictures, 2 faces, 0 failed\n")
+    entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    faces = [face for entry in entries for face in entry["faces"]]
+    assert [(face["scheme"], len(face["points"])) for face in faces] == [("five", 5)] * 2
+    files = [face["crop"]["file"] for face in faces]
+    assert files == ["crops/more/portrait.jpg-0.jpg", "crops/portrait.jpg-0.jpg"]
+    assert [read_image(file).shape for file in files] == [(64, 64, 3)] * 2
+    rows = list(csv.DictReader(Path("all.csv").read_text(encoding="utf-8").splitlines()))
+    assert list(rows[0])[-6:] == [*POSE, *RATIOS]
+    for row, face in zip(rows, faces, strict=True):
+        expected = {**face["pose"], **face["ratios"]}
+        assert {name: float(row[name]) for name in expected} == expected
+    assert run("photos", *added, "--json", "all.json").code == 0  # canthus may replace its own crops
+    Path("own").mkdir()
+    Path("own/a.gif").write_bytes(b"GIF89a")
+    assert "own/a.gif is not a picture that canthus wrote" in run("photos", "--crops", "own").err
+
+
+def test_names_from_a_list(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("list.txt").write_text("photos/wall.png\nphotos/more\nnone.jpg\n", encoding="utf-8")
+    wanted = ["photos/portrait.jpg", "photos/wall.png", "photos/more/portrait.jpg"]
+    done = run("photos/portrait.jpg", "--list", "list.txt", "--json", "-")
+    assert [entry["image"] for entry in json.loads(done.out)] == wanted
+    assert done.err == "failed: none.jpg: no such file or folder\n3 pictures, 2 faces, 1 failed\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("list.txt").read_bytes())))
+    done = run("--list", "-", "--jsonl", "-")
+    assert [json.loads(line)["image"] for line in done.out.splitlines()] == wanted[1:]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"photos/wall.png\nold.txt")))
+    Path("old.txt").write_text("of the user", encoding="utf-8")
+    done = run("--list", "-", "--json", "old.txt")
+    assert (done.code, Path("old.txt").read_text(encoding="utf-8")) == (2, "of the user")
+    assert "--json: old.txt would overwrite the input old.txt" in done.err
+
+
+def test_several_processes_give_the_same_files(run: Run, photos: Path) -> None:
+    (photos / "torn.jpg").write_bytes(b"no picture")
+    found = []
+    for jobs in ("1", "3"):
+        outputs = ("--json", f"{jobs}.json", "--csv", f"{jobs}.csv", "--out", f"out{jobs}", "--crops", "crops")
+        done = run("photos", *outputs, "--jobs", jobs)
+        assert (done.code, done.err.splitlines()[-1]) == (1, "3 pictures, 2 faces, 1 failed")
+        overlays = {path.name: path.read_bytes() for path in Path(f"out{jobs}").rglob("*.*")}
+        found.append((Path(f"{jobs}.json").read_text(), Path(f"{jobs}.csv").read_text(), overlays))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("ending", ["", '{"image": "photos/wall.png", "wi'])
+def test_an_interrupted_run_goes_on(run: Run, photos: Path, ending: str) -> None:
+    (photos / "more/torn.jpg").write_bytes(b"no picture")
+    assert run("photos", "--jsonl", "whole.jsonl", "--json", "whole.json", "--csv", "whole.csv").code == 1
+    lines = Path("whole.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    for done_before in range(5):
+        Path("part.jsonl").write_text("".join(lines[:done_before]) + ending, encoding="utf-8")
+        done = run("photos", "--jsonl", "part.jsonl", "--resume", "--json", "part.json", "--csv", "part.csv")
+        before = f"; {done_before} of them were written before" if done_before else ""
+        assert (done.code, done.err.splitlines()[-1]) == (1, f"3 pictures, 2 faces, 1 failed{before}")
+        for kind in ("jsonl", "json", "csv"):
+            assert Path(f"part.{kind}").read_bytes() == Path(f"whole.{kind}").read_bytes()
+
+
+def test_a_run_with_another_model_or_options_does_not_go_on(run: Run, photos: Path) -> None:
+    assert run("photos", "--jsonl", "a.jsonl").code == 0
+    before = Path("a.jsonl").read_bytes()
+    Path("other.jsonl").write_text('{"image": "a.jpg"}\n', encoding="utf-8")
+    Path("bare.jsonl").write_text('{"image": "a.jpg", "faces": []}\n', encoding="utf-8")
+    for arguments, reason in (
+        (("--jsonl", "a.jsonl", "--min-score", "0.5"), "was written with min_score null, now it is 0.5"),
+        (("--jsonl", "a.jsonl", "--detector", "none"), 'was written with detector "default", now it is "none"'),
+        (("--jsonl", "a.jsonl", "--pose"), "was written with measures [], now it is"),
+        (("--jsonl", "a.jsonl", "--crops", "crops"), "was written with crops null, now it is"),
+        (("--jsonl", "other.jsonl"), "other.jsonl:1: is no line of canthus detect --jsonl"),
+        (("--jsonl", "bare.jsonl"), "bare.jsonl: the first line has no 'settings'"),
+        (("--jsonl", "-"), "--resume goes on with the file of --jsonl"),
+        ((), "--resume goes on with the file of --jsonl"),
+    ):
+        done = run("photos", "--resume", *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert reason in done.err
+    write_tiny_model(Path("tiny.onnx"), spread=0.3)
+    done = run("photos", "--resume", "--jsonl", "a.jsonl")
+    assert (done.code, "was written with model_sha256" in done.err) == (2, True)
+    assert Path("a.jsonl").read_bytes() == before

@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canthus.data.synthetic import FaceShape, draw_face
-from canthus.fatigue.measures import (
-    LEFT_EYE,
-    RIGHT_EYE,
-    Observation,
-    brightness_under_eyes,
-    eye_aspect_ratio,
-    mouth_aspect_ratio,
-    observe,
-)
+from canthus.fatigue.measures import Observation, brightness_under_eyes, observe
 from canthus.pose import HEAD_MODEL, POSE_POINTS
+from canthus.runtime.measures import LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 
 EYE = np.array([[0, 0], [1, -0.6], [3, -0.8], [4, 0], [3, 0.8], [1, 0.6]])
 LIPS = np.array([[0, 0], [1, -1], [2, -2], [3, -1], [4, 0], [3, 1], [2, 2], [1, 1]], np.float64)

@@ -19,7 +19,9 @@ from canthus.types import Faces
 
 TinyModel = Callable[..., Path]
 
-PICTURE = "TypeError: Expected a picture: an RGB array uint8 (h, w, 3), a path or a PIL image; found"
+PICTURE = (
+    "TypeError: Expected a picture: an RGB array uint8 (h, w, 3), a path, the bytes of a file, or a PIL image; found"
+)
 ARRAY = "TypeError: Expected an RGB picture, a numpy array uint8 (h, w, 3); found"
 FACES = "TypeError: Expected canthus.Faces from the detector, found"
 BOXES = "Expected boxes as an array float32 (n, 4); found"
@@ -27,7 +29,8 @@ CASES = {
     "detect(5)": f"{PICTURE} int",
     "detect(None)": f"{PICTURE} NoneType",
     "detect([[1, 2]])": f"{PICTURE} list",
-    "detect(b'x.jpg')": f"{PICTURE} bytes",
+    "detect(b'x.jpg')": "ImageError: the given bytes: not a picture, or damaged; readable:",
+    "detect(b'')": "ImageError: the given bytes: the file is empty",
     "detect('none.jpg')": "ImageError: none.jpg: cannot be read (No such file or directory)",
     "detect(image.astype(float))": "ValueError: Expected an RGB picture, uint8 (h, w, 3); found float64 (40, 60, 3)",
     "list(detect.stream([image, None]))": f"{PICTURE} NoneType",
@@ -127,13 +130,16 @@ def test_boxes_of_whole_numbers_are_where_they_say(tiny_model: TinyModel) -> Non
     assert done.returncode == 0, done.stderr
 
 
-def test_pictures_are_arrays_paths_or_pil_images(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_pictures_are_arrays_paths_bytes_or_pil_images(tiny_model: TinyModel, tmp_path: Path) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[8:13, 28:33] = 255
     path = tmp_path / "a.png"
     write_image(path, image)
     detect = load_pipeline(tiny_model(), detector="none", passes=1)
     expected = detect(image).landmarks.points
+    data = path.read_bytes()
+    for content in (data, bytearray(data), memoryview(data)):
+        np.testing.assert_array_equal(detect(content).landmarks.points, expected)
     with Pillow.open(path) as opened:
         for picture in (path, str(path), opened, opened.convert("RGBA"), opened.convert("L"), opened.convert("P")):
             np.testing.assert_array_equal(detect(picture).landmarks.points, expected)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from canthus.errors import ConfigError
-from canthus.runtime.inputs import find_inputs
+from canthus.errors import ConfigError, DataError
+from canthus.runtime.inputs import Inputs, ListFile, overlay_paths
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names(*inputs: str, leave_out: Path | None = None) -> list[str]:
-    return [path.as_posix() for path in find_inputs(inputs, leave_out=leave_out).paths]
+    return [path.as_posix() for path in Inputs(inputs, leave_out=[leave_out]).paths]
 
 
 def overlays(*inputs: str) -> list[str]:
-    return [path.as_posix() for path in find_inputs(inputs).overlay_paths(Path("out"))]
+    return [path.as_posix() for path in overlay_paths(list(Inputs(inputs).with_bases()), Path("out"))]
 
 
 def test_folders_are_searched_with_their_sub_folders_and_sorted(here: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_picture_named_twice_comes_once(here: Path) -> None:
 
 
 def test_inputs_without_pictures_are_told(here: Path) -> None:
-    found = find_inputs(["missing.jpg", "empty", "empty/*.png", "photos/b.jpg"])
+    found = Inputs(["missing.jpg", "empty", "empty/*.png", "photos/b.jpg"])
     assert [path.name for path in found.paths] == ["b.jpg"]
     assert len(found.problems) == 3
     for problem, start in zip(
@@ -99,14 +99,14 @@ def test_overlays_of_equal_names_do_not_collide(here: Path) -> None:
 
 def test_overlays_never_overwrite_what_is_read(here: Path) -> None:
     with pytest.raises(ConfigError, match="overlay of photos/a.PNG: photos/a.PNG would overwrite the input"):
-        find_inputs(["photos"]).overlay_paths(Path("photos"))
+        overlay_paths(list(Inputs(["photos"]).with_bases()), Path("photos"))
 
 
 def test_two_pictures_never_share_an_overlay(here: Path) -> None:
     (here / "other/a.webp").touch()
     (here / "other/a.webp.png").touch()
     with pytest.raises(ConfigError, match=r"and the overlay of other/a.webp.png are the same file, out/a.webp.png"):
-        find_inputs(["other"]).overlay_paths(Path("out"))
+        overlay_paths(list(Inputs(["other"]).with_bases()), Path("out"))
 
 
 def test_files_that_are_no_pictures_are_counted_by_suffix(here: Path) -> None:
@@ -119,11 +119,13 @@ def test_files_that_are_no_pictures_are_counted_by_suffix(here: Path) -> None:
         "photos/d.jfif",
     ):
         (here / name).touch()
-    found = find_inputs(["photos", "photos/*.tga", "photos/notes.txt"])
-    assert {path.suffix for path in found.paths} >= {".heic", ".jfif"}
+    found = Inputs(["photos", "photos/*.tga", "photos/notes.txt"])
+    assert {path.suffix for path in found} >= {".heic", ".jfif", ".txt"}
     assert found.passed_over == {".tga": 2, "without suffix": 1}  # the text was named, and is taken
-    assert find_inputs(["photos/*.jpg"]).passed_over == {}
-    assert find_inputs(["photos/s*", "photos/*t*"]).passed_over == {".tga": 2, ".txt": 1}
+    for several, expected in ((["photos/*.jpg"], {}), (["photos/s*", "photos/*t*"], {".tga": 2, ".txt": 1})):
+        found = Inputs(several)
+        assert len(found.paths) == len(found.paths)  # counts are those of the last search, not of all
+        assert found.passed_over == expected
 
 
 @pytest.mark.parametrize("name", ["photos", "photos/**/*.PNG", "pho*"])
@@ -136,6 +138,32 @@ def test_folders_that_cannot_be_searched_are_told(here: Path, name: str, monkeyp
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)
-    found = find_inputs([name])
-    assert [path.name for path in found.paths if "sub" in path.parts] == ["a.PNG"]
-    assert found.problems == (f"{Path('photos/sub/deep')}: this folder cannot be searched (Permission denied)",)
+    found = Inputs([name])
+    assert [path.name for path in found if "sub" in path.parts] == ["a.PNG"]
+    assert found.problems == [f"{Path('photos/sub/deep')}: this folder cannot be searched (Permission denied)"]
+
+
+def test_folders_are_listed_one_at_a_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: str | Path) -> object:
+        listed.append(Path(path).as_posix())
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    pictures = iter(Inputs(["photos"]))
+    assert (next(pictures), listed) == (Path("photos/a.PNG"), ["photos"])
+    assert [path.name for path in pictures] == ["b.jpg", "odd[1].jpg", "a.PNG", "c.webp"]
+    assert listed == ["photos", "photos/sub", "photos/sub/deep"]
+
+
+def test_names_come_from_a_list(here: Path) -> None:
+    Path("list.txt").write_bytes(b"photos/b.jpg\r\n\nother\nphotos/odd[1].jpg\nnone.jpg\nphotos/b.jpg\ncaf\xe9.jpg")
+    Path(os.fsdecode(b"caf\xe9.jpg")).touch()
+    found = Inputs(ListFile("list.txt"))
+    expected = ["photos/b.jpg", "other/a.PNG", "photos/odd[1].jpg", os.fsdecode(b"caf\xe9.jpg")]
+    assert [path.as_posix() for path in found] == expected == [path.as_posix() for path in found]
+    assert found.problems == ["none.jpg: no such file or folder"]
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read"):
+        list(Inputs(ListFile("none.txt")))

@@ -1,5 +1,7 @@
 import itertools
+import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import canthus
 from canthus.errors import ConfigError, ModelFileError
 from canthus.images import checked_image
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.detectors import TiledDetector, WholePicture
+from canthus.runtime.detectors import Detector, TiledDetector, WholePicture
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline, load_pipeline
@@ -92,6 +94,38 @@ def test_stream_is_lazy_and_keeps_the_order(tiny_session: LandmarkSession) -> No
 def test_arrays_that_are_no_rgb_picture_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"Expected an RGB picture, uint8 \(h, w, 3\); found"):
         checked_image(array)
+
+
+def test_threads_may_share_a_pipeline(tiny_model: TinyModel) -> None:
+    pictures = [picture(place) for place in range(4, 56)]
+    for detector in ("none", "haar", "default"):
+        pipeline = load_pipeline(tiny_model(), detector=detector)
+        alone = [pipeline(image).to_dict() for image in pictures]
+        with ThreadPoolExecutor(4) as pool:
+            assert [frame.to_dict() for frame in pool.map(pipeline, pictures)] == alone
+
+
+@pytest.mark.parametrize("detector", ["none", "haar", "default", "own.onnx", find_nothing])
+def test_a_pipeline_is_pickled_by_its_settings(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: str | Detector
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_model("here.onnx")
+    write_tiny_detector(tmp_path / "own.onnx")
+    pipeline = load_pipeline("here.onnx", detector=detector, passes=3)
+    data = pickle.dumps(pipeline)
+    assert len(data) < 1000
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")  # the other process may work in another folder
+    again: Pipeline = pickle.loads(data)
+    assert (again.landmarker.passes, again.min_confidence) == (3, 0)
+    assert again(picture(20)).to_dict() == pipeline(picture(20)).to_dict()
+    assert pickle.loads(pickle.dumps(again))(picture(9)).to_dict() == pipeline(picture(9)).to_dict()
+
+
+def test_a_pipeline_put_together_by_hand_is_not_pickled(tiny_session: LandmarkSession) -> None:
+    with pytest.raises(TypeError, match=r"Only a pipeline made by canthus\.load_pipeline can be pickled"):
+        pickle.dumps(Pipeline(find_nothing, Landmarker(tiny_session)))
 
 
 def test_settings_of_the_detector_reach_it(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import csv
 import io
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from canthus.errors import CanthusError
 from canthus.runtime.records import FRAME_COLUMNS, CsvWriter, JsonWriter
 from canthus.schemes import FIVE
 from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
@@ -22,7 +24,9 @@ def frame(count: int, *, confidence: bool = False) -> Frame:
 
 def test_a_record_holds_exactly_the_promised_fields() -> None:
     record = frame(1).to_dict("a.jpg", IMAGE)
-    assert list(record) == ["image", "width", "height", "faces"]
+    assert list(record) == ["image", "width", "height", "faces", "schema_version"]
+    assert record["schema_version"] == 1
+    assert list(frame(1).to_dict()) == ["faces"]
     assert (record["image"], record["width"], record["height"]) == ("a.jpg", 30, 20)
     (face,) = record["faces"]
     assert list(face) == ["box", "score", "scheme", "points"]
@@ -116,3 +120,23 @@ def test_tracks_carry_confidence_likewise() -> None:
     CsvWriter(file, points=5, confidence=True, columns=FRAME_COLUMNS).write(confident)
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert (rows[1]["id"], rows[1]["point_4_confidence"]) == ("7", "1.0")
+
+
+def test_frames_become_pandas_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = frame(2, confidence=True)
+    file = io.StringIO()
+    CsvWriter(file, points=5, confidence=True).write(plain.to_dict("a.jpg", IMAGE))
+    tracked = TrackedFrame(plain, np.array([3, 7]), np.zeros((2, 5, 2), np.float32), 0.5)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(
+            CanthusError, match=r"'pandas', which is not installed. Run: pip install 'canthus\[pandas\]'"
+        ):
+            plain.to_pandas()
+    pandas = pytest.importorskip("pandas")
+    expected = pandas.read_csv(io.StringIO(file.getvalue())).drop(columns=["image", "width", "height"])
+    pandas.testing.assert_frame_equal(plain.to_pandas(), expected, check_dtype=False)
+    assert list(plain[:0].to_pandas().columns) == list(expected.columns)
+    table = tracked.to_pandas()
+    assert list(table.columns[:4]) == ["time_s", "id", "x1", "y1"]
+    assert table["id"].tolist() == [3, 7]
