@@ -42,7 +42,12 @@ _DISK = {
 }
 _ENDS = 8_192
 """Bytes at each end of a file in which a mark is looked for."""
-_MARKS = {"picture": (MARK, b"Matplotlib"), "video": (MARK,), "model": (b"canthus",), "archive": (b"card.npy",)}
+_MARKS = {
+    "picture": (MARK, b"Matplotlib"),
+    "video": (MARK,),
+    "model": (b"canthus",),
+    "archive": (b"card.npy", b"extra/canthus.json"),
+}
 """What the files that canthus writes have near their start or end."""
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -344,13 +349,14 @@ def _is_video(start: bytes) -> bool:
 
 
 def _is_model(start: bytes) -> bool:
-    """Whether the bytes begin as an archive, a numpy array or an ONNX model.
+    """Whether the bytes begin as an archive, a numpy array, or a model of ONNX, OpenVINO or TensorFlow Lite.
 
     An ONNX model begins with field 1 (the version of the format), then a text or the graph.
     """
     fields = (0x12, 0x1A, 0x22, 0x2A, 0x3A, 0x42)
     onnx = len(start) > 3 and start[0] == 0x08 and start[1] < 0x40 and start[2] in fields
-    return start.startswith(_STARTS["model"]) or onnx
+    openvino = start.startswith(b"<?xml") and b"<net " in start
+    return start.startswith(_STARTS["model"]) or start[4:8] == b"TFL3" or onnx or openvino
 
 
 _KINDS = {"picture": _is_picture, "video": _is_video, "model": _is_model}
@@ -361,7 +367,7 @@ def is_ours(path: Path, kind: str) -> bool:
     with path.open("rb") as file:
         start = file.read(_ENDS)
         if start.startswith(b"PK"):
-            kind = "archive"  # a cascade, and never a checkpoint
+            kind = "archive"  # a cascade or a network of TorchScript, and never a checkpoint
         file.seek(max(0, path.stat().st_size - _ENDS))
         ends = start + file.read(_ENDS)
     return any(mark in ends for mark in _MARKS[kind])

@@ -28,7 +28,7 @@ COMMANDS = {
     "train": "Train a network from a recipe. Run the same command again to resume.",
     "fit": "Fit an explicit shape regression (random ferns, no network) from a recipe.",
     "prune": "Prune filters layer by layer and retrain in between. Run the same command again to resume.",
-    "export": "Export a checkpoint to ONNX, compare it with torch, and evaluate it.",
+    "export": "Export a checkpoint to ONNX, or a network to another format, and compare the file with the network.",
     "reproduce": "Reproduce the tables of a paper. Run the same command again to resume.",
     "quantize": "Quantize a landmark model to int8. The file is kept only if its error is close to the float model's.",
     "evaluate": "Evaluate a landmark model, or a file of predictions, on a dataset.",

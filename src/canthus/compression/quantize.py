@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.export.onnx import quiet
+from canthus.export.onnx_core import quiet
 from canthus.lookup import lookup, require, unknown_name
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}

@@ -6,6 +6,7 @@ needs pixels.  ``canthus.data.scenes.load_scenes`` reads whole pictures.  A new 
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,3 +104,18 @@ def _converted(face: Annotation, target: Scheme, variant: str | None, used: Bool
     points = convert(face.points, face.scheme, target, variant=variant)
     box = hull_box(points) if target == IBUG_68 else face.box  # a face box is defined by these 68 points
     return replace(face, points=points, scheme=target, box=box, visible=~(used & ~face.visible).any(axis=1))
+
+
+def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
+    """Folder of a dataset.
+
+    Raises:
+        ConfigError: unknown dataset, or ``roots`` does not have it.
+    """
+    lookup(DATASETS, dataset, kind="dataset")
+    if dataset not in roots:
+        raise ConfigError(
+            f"The dataset {dataset!r} is needed; say where it is with --data DIR (a folder that holds {dataset}/) or "
+            f"--root {dataset}=DIR"
+        )
+    return roots[dataset]

@@ -1,11 +1,7 @@
 """Networks to ONNX files with their card inside, compared with torch: landmark networks and face detectors."""
 
-import contextlib
 import copy
-import io
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError, printable
+from canthus.export.onnx_core import quiet
 from canthus.files import write_bytes
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import require
@@ -154,19 +151,6 @@ def replace_card(path: Path, card: Card) -> None:
     """
     onnx = require("onnx", extra="train")
     write_bytes(path, finished_model(onnx.load(path), card))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress warnings, log records below errors, and printed text; exporters report steps that no user needs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _remove_traces(model: Any) -> None:

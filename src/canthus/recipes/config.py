@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
 
-from canthus.data import DATASETS
+from canthus.data import dataset_root as dataset_root  # noqa: PLC0414  documented here
 from canthus.data.packs import PACK_SIZE
 from canthus.data.scene_transforms import SceneAugmentation
 from canthus.data.transforms import Augmentation
@@ -322,21 +322,6 @@ def completed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     with contextlib.suppress(ConfigError):
         return as_json(to_values(from_values(kind, values)))
     return values
-
-
-def dataset_root(roots: Mapping[str, Path], dataset: str) -> Path:
-    """Folder of a dataset.
-
-    Raises:
-        ConfigError: unknown dataset, or ``roots`` does not have it.
-    """
-    lookup(DATASETS, dataset, kind="dataset")
-    if dataset not in roots:
-        raise ConfigError(
-            f"The dataset {dataset!r} is needed; say where it is with --data DIR (a folder that holds {dataset}/) or "
-            f"--root {dataset}=DIR"
-        )
-    return roots[dataset]
 
 
 def changed_values(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
