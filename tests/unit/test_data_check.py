@@ -14,6 +14,7 @@ from canthus.data.formats import read_pts, write_pts
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, DataError
 from canthus.images import read_image, write_image
+from json_schemas import check_schema
 
 
 @pytest.fixture
@@ -171,6 +172,7 @@ def test_command_writes_json_alone_to_standard_output(root: Path, tmp_path: Path
     report = json.loads(result.stdout)
     assert result.exit_code == 1
     assert report["clean"] is False
+    check_schema("data_check", report)
     assert report["problems"][0]["kind"] == "picture without points"
     assert {part["name"]: part["status"] for part in report["parts"]}["AFW"] == "absent"
     CliRunner().invoke(app, ["data", "check", "300w", str(root), "--json", str(tmp_path / "report.json")])

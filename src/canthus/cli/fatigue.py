@@ -11,7 +11,7 @@ import cv2
 import typer
 
 from canthus.cli import options
-from canthus.cli.output import opened_lines, opened_text
+from canthus.cli.output import opened_lines, opened_text, versioned
 from canthus.cli.progress import VideoProgress
 from canthus.fatigue.events import Event
 from canthus.fatigue.film import FatigueFilm
@@ -94,7 +94,7 @@ def fatigue(
 
 def _write_report(target: TextIO | None, report: FatigueReport) -> None:
     if target is not None:
-        target.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+        target.write(json.dumps(versioned(report.to_json()), allow_nan=False) + "\n")
 
 
 def _watched(

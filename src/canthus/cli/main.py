@@ -23,6 +23,7 @@ COMMANDS = {
     "track": "Follow faces and their landmarks through a video. Each face keeps its number.",
     "fatigue": "Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.",
     "models": "List the embedded models with their error, size, speed and terms of use.",
+    "doctor": "Show versions, threads and speeds, what is missing, and the command that mends it.",
     "fetch": "Download a third-party model into the cache and check its SHA-256.",
     "data": "Check datasets, look at masks, and label pictures with a model.",
     "train": "Train a network from a recipe. Run the same command again to resume.",
@@ -41,7 +42,7 @@ COMMANDS = {
 
 @final
 class _Commands(typer.core.TyperGroup):
-    """The commands of ``COMMANDS``; ``--help`` imports none of their files."""
+    """The commands of ``COMMANDS``; ``--help`` and the completion of their names import none of their files."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -56,6 +57,11 @@ class _Commands(typer.core.TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta[_Commands] = True
         super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names of commands and options that begin so, for the shell."""
+        ctx.meta[_Commands] = True
+        return super().shell_complete(ctx, incomplete)
 
 
 def load_command(name: str) -> Any:
@@ -72,7 +78,7 @@ def load_command(name: str) -> Any:
 
 
 app = typer.Typer(
-    name="canthus", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    name="canthus", cls=_Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
 )
 
 

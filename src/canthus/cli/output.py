@@ -26,6 +26,7 @@ from canthus.runtime.records import (
     TextTarget,
 )
 from canthus.schemes import Scheme
+from canthus.types import SCHEMA_VERSION
 
 Writer: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -118,11 +119,20 @@ def opened_lines(name: str, *, keep: int | None = None) -> AbstractContextManage
 def write_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write JSON to a file, or to standard output for ``-``; numbers that are not finite become null.
 
+    The object, or each object of a list, gets the version of its layout (``docs/schema``).
+
     Raises:
         OutputError: the file cannot be written.
     """
     with opened_text(name) as file:
-        file.write(json.dumps(null_for_nan(value), indent=1, allow_nan=False) + "\n")
+        file.write(json.dumps(versioned(null_for_nan(value)), indent=1, allow_nan=False) + "\n")
+
+
+def versioned(value: Any) -> Any:
+    """An object of JSON, or each object of a list, with the version of its layout (``docs/schema``) as the last key."""
+    if isinstance(value, Mapping):
+        return {**value, "schema_version": SCHEMA_VERSION}
+    return [versioned(entry) for entry in value]
 
 
 def markup(text: object) -> str:

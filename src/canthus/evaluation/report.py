@@ -18,6 +18,7 @@ from canthus.evaluation.summary import Summary, divide, null_for_nan, summarize
 from canthus.files import write_text
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
+from canthus.types import SCHEMA_VERSION
 
 _WORST = 16
 """Default number of faces on the sheet of worst faces."""
@@ -113,7 +114,7 @@ def report_json(report: Report) -> dict[str, Any]:
     }
     if report.reliability is not None:
         values["confidence"] = asdict(report.reliability)
-    return dict(null_for_nan(values))
+    return dict(null_for_nan(values)) | {"schema_version": SCHEMA_VERSION}
 
 
 def write_summary(folder: Path, value: Any) -> Path:

@@ -12,6 +12,7 @@ from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.benchmark import model_files
 from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
+from json_schemas import check_schema
 from small_networks import write_small_cascade
 
 
@@ -31,6 +32,7 @@ def test_json_alone_is_on_standard_output(tiny_model: Callable[..., Path]) -> No
     path = tiny_model()
     result = run("--model", path, "--repeats", "1", "--batch", "3", "--json", "-")
     values = json.loads(result.stdout)
+    check_schema("benchmark", values)
     (model,) = values["models"]
     assert model["shapes"] == {"image": [3, 32, 32, 3]}
     assert model["size_bytes"] == path.stat().st_size

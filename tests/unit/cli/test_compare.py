@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.rows import FaceError, write_rows
+from json_schemas import check_schema
 
 pytest.importorskip("scipy")
 
@@ -42,6 +43,7 @@ def test_two_models_on_the_same_faces(two: tuple[Path, Path], tmp_path: Path) ->
     assert "95 % interval" in result.stdout
     assert "does not show that the models are equal" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
+    check_schema("compare", values)
     assert values["metric"] == "nme_ion"
     assert values["low"] < values["difference"] < values["high"] < 0
     assert values["p"] < 0.001
@@ -71,6 +73,7 @@ def test_folds_of_one_model(tmp_path: Path) -> None:
     assert "3 folds" in result.stdout
     assert "Student" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
+    check_schema("compare", values)
     assert len(values["tests"]) == 3
     assert all(0 < test["t_p"] <= 1 for test in values["tests"])
     assert values["mean"] == pytest.approx(np.mean(list(values["means"].values())))

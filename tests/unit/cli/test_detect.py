@@ -17,6 +17,7 @@ from canthus.images import read_image, write_image
 from canthus.runtime.measures import POSE, RATIOS
 from command import Done, Run, runner
 from conftest import write_tiny_model
+from json_schemas import check_schema
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -242,7 +243,10 @@ def test_json_lines_hold_the_entries_of_the_json(run: Run, photos: Path) -> None
     assert (done.code, done.err.splitlines()[-1]) == (1, "3 pictures, 2 faces, 1 failed")
     first, *rest = lines_of("all.jsonl")
     settings = first.pop("settings")
-    assert [first, *rest] == json.loads(Path("all.json").read_text(encoding="utf-8"))
+    entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    assert [first, *rest] == entries
+    check_schema("detect", entries)
+    check_schema("detect#picture", {**first, "settings": settings})
     assert (settings["model"], settings["detector"], len(settings["model_sha256"])) == ("tiny.onnx", "default", 64)
     assert [json.loads(line)["image"] for line in run("photos", "--jsonl", "-").out.splitlines()] == [
         entry["image"] for entry in [first, *rest]
@@ -256,6 +260,7 @@ def test_pose_ratios_scheme_and_crops_in_json_and_csv(run: Run, photos: Path) ->
     entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
     faces = [face for entry in entries for face in entry["faces"]]
     assert [(face["scheme"], len(face["points"])) for face in faces] == [("five", 5)] * 2
+    check_schema("detect", entries)
     files = [face["crop"]["file"] for face in faces]
     assert files == ["crops/more/portrait.jpg-0.jpg", "crops/portrait.jpg-0.jpg"]
     assert [read_image(file).shape for file in files] == [(64, 64, 3)] * 2

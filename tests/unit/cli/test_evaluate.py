@@ -13,6 +13,7 @@ from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, DataError
 from canthus.images import read_image, write_image
 from canthus.runtime.sessions import LandmarkSession
+from json_schemas import check_schema
 
 KEYS = {"faces", "nme_ion", "nme_ipn", "fr_8", "fr_10", "auc_8", "boxes"}
 
@@ -30,7 +31,9 @@ def error_of(*arguments: str | Path) -> CanthusError:
 def numbers(*arguments: str | Path) -> Any:
     result = run(*arguments, "--json", "-")
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    values = json.loads(result.stdout)
+    check_schema("evaluate", values)
+    return values
 
 
 def ring(centre: tuple[float, float]) -> np.ndarray:

@@ -16,6 +16,7 @@ from canthus.data.facemask import HABIT
 from canthus.data.widerface import HABIT as WIDER_HABIT
 from canthus.errors import CanthusError, ConfigError, DataError
 from canthus.images import read_image, write_image
+from json_schemas import check_schema
 from tiny_detectors import tiny_detector_card, write_tiny_detector
 
 CELL = 32
@@ -37,7 +38,9 @@ def error_of(*arguments: str | Path) -> CanthusError:
 def numbers(*arguments: str | Path) -> Any:
     result = run(*arguments, "--json", "-")
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    values = json.loads(result.stdout)
+    check_schema("evaluate_detector", values)
+    return values
 
 
 def voc(boxes: np.ndarray, label: str) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError
+from json_schemas import check_schema
 
 
 def run(*arguments: str | Path) -> Result:
@@ -35,6 +36,7 @@ def test_tables_json_and_files(data: Any, tiny_model: Callable[..., Path], tmp_p
     assert {path.name for path in out.iterdir()} == {"summary.json", "rows_tiny.csv", "occlusion.png"}
     values = json.loads((tmp_path / "n.json").read_text())
     assert len(values["models"]["tiny"]["all"]) == 9
+    check_schema("evaluate_occlusion", values)
     assert (tmp_path / "one.csv").read_text() == (out / "rows_tiny.csv").read_text()
     (tmp_path / "other.csv").write_text((tmp_path / "one.csv").read_text())
     kept = run("evaluate", "--occlusion", "paper_c", "--predictions", tmp_path / "one.csv",

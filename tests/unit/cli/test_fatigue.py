@@ -18,11 +18,12 @@ from canthus.fatigue.monitor import FatigueMonitor
 from canthus.images import read_image
 from canthus.runtime.video import VideoWriter, read_video
 from command import Run, runner
+from json_schemas import check_schema
 from videos import make_video
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
-KEYS = ["duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz"]
+KEYS = ["duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz", "schema_version"]
 
 
 @pytest.fixture
@@ -65,6 +66,7 @@ def test_all_outputs_in_one_run(run: Run, clip: Path, events: list[Event]) -> No
     assert [json.loads(line) for line in done.out.splitlines()] == [event.to_json() for event in events]
     assert "1 blink, 1 closure, 0 yawn" in done.err
     report = json.loads(Path("r/all.json").read_text(encoding="utf-8"))
+    check_schema("fatigue", report)
     assert list(report) == KEYS
     assert (report["frames"], report["fps"], report["duration_s"]) == (25, 10.0, 2.5)
     assert report["events"] == [event.to_json() for event in events]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 import canthus.zoo
 from canthus.cli.main import app
 from canthus.errors import ModelFileError
+from json_schemas import check_schema
 from small_networks import write_small_cascade
 
 TinyModel = Callable[..., Path]
@@ -55,7 +56,9 @@ def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
     assert default["metrics"] == {"drawn/nme_ion": 0.125}
     assert {"scheme", "size", "margin", "training_data", "licence", "recipe", "parameters"} <= set(default)
     assert run("--json", tmp_path / "models.json").stdout == ""
-    assert len(json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))) == 2
+    entries = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))
+    assert len(entries) == 2
+    check_schema("models", entries)
 
 
 def test_one_model_shows_its_card(embedded: Path) -> None:

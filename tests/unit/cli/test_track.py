@@ -19,6 +19,7 @@ from canthus.images import read_image, write_image
 from canthus.runtime import video
 from canthus.runtime.video import VideoFile, VideoWriter, read_video
 from command import Done, Run, runner
+from json_schemas import check_schema
 from videos import make_video, noise
 
 TinyModel = Callable[..., Path]
@@ -50,6 +51,7 @@ def test_video_json_lines_and_csv_in_one_run(run: Run, clip: Path) -> None:
     assert "12 frames" in done.err
     lines = [json.loads(line) for line in Path("out/seen.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["frame"] for line in lines] == list(range(12))
+    check_schema("track", lines[3])
     np.testing.assert_allclose([line["time_s"] for line in lines][:4], [0, 0.06, 0.1, 0.12], atol=2e-3)
     assert all(face["id"] == 0 and len(face["points"]) == 68 for line in lines for face in line["faces"])
     rows = list(csv.DictReader(Path("out/seen.csv").read_text(encoding="utf-8").splitlines()))
@@ -62,6 +64,22 @@ def test_video_json_lines_and_csv_in_one_run(run: Run, clip: Path) -> None:
     assert len(drawn) == 12
     with_face = lines[0]["faces"] and (np.abs(drawn[0].image.astype(int) - next(read_video(clip)).image) > 90).sum()
     assert with_face > 50  # points and box are on it
+
+
+def test_pose_ratios_scheme_and_crops(run: Run, clip: Path) -> None:
+    added = ("--pose", "--ratios", "--scheme", "five", "--crops", "crops", "--crop-size", "32", "--align", "box")
+    done = run("clip.mkv", *added, "--jsonl", "a.jsonl", "--csv", "a.csv", "--out", "a.mp4")
+    assert done.code == 0
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        check_schema("track", line)
+    faces = [face for line in lines for face in line["faces"]]
+    assert {(face["scheme"], len(face["points"])) for face in faces} == {("five", 5)}
+    assert faces[0]["crop"]["file"] == "crops/0/000000.png"
+    assert all(read_image(face["crop"]["file"]).shape == (32, 32, 3) for face in faces)
+    rows = list(csv.DictReader(Path("a.csv").read_text(encoding="utf-8").splitlines()))
+    assert [float(row["yaw_deg"]) for row in rows] == [face["pose"]["yaw_deg"] for face in faces]
+    assert [float(row["mar"]) for row in rows] == [face["ratios"]["mar"] for face in faces]
 
 
 def test_json_to_standard_output_and_nothing_else_there(run: Run, clip: Path) -> None:

@@ -19,6 +19,7 @@ from canthus.evaluation.jitter import JITTER_LEVELS, evaluate_jitter
 from canthus.evaluation.occlusion import PROTOCOLS, evaluate_covered
 from canthus.evaluation.predictions import write_predictions
 from canthus.evaluation.report import write_report
+from json_schemas import check_schema
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ def test_the_command_writes_the_numbers_of_the_function(root: Path, model: Path)
     arguments = ["--model", model, "--dataset", "300w", "--root", root, "--split", "common", "--box-jitter", "0.1"]
     result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--seed", "3", "--json", "-"])
     assert json.loads(result.stdout) == report.to_dict()
+    check_schema("evaluate", report.to_dict())
     faces = canthus.load_dataset("300w", root, "common")
     assert [row.key for row in report] == [face.key for face in faces]
 

@@ -1,0 +1,132 @@
+"""``canthus doctor``: what is installed, what works and how fast, and how to mend the rest."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
+from typing import Any
+
+import onnxruntime
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from canthus.cli import options
+from canthus.cli.output import markup, write_json
+from canthus.errors import CanthusError
+from canthus.evaluation.benchmark import describe_machine, model_entries
+from canthus.evaluation.timing import DETECTOR_PICTURE
+from canthus.files import check_targets
+
+EXTRAS = {
+    "datasets": "data sets with MATLAB files", "dev": "work on canthus itself", "heic": "HEIC pictures",
+    "pandas": "Frame.to_pandas", "plots": "plots and Parquet", "stats": "canthus compare",
+    "train": "training, export, pruning, quantizing", "video": "canthus track and canthus fatigue",
+}  # fmt: skip
+"""What the extras are for; one that is not named here is shown without."""
+_REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(?P<rest>[^;]*)(?:;.*extra\s*==\s*["'](?P<extra>[\w.-]+)["'])?""")
+_USED = "CPUExecutionProvider"
+
+
+def doctor(json_file: options.JsonOption = None) -> None:
+    """Show versions, threads and speeds, what is missing, and the command that mends it.
+
+    Exit code 2: the basic installation does not work; missing extras are no failure.
+    """
+    check_targets([], text={"--json": json_file})
+    found = examine()
+    if json_file is None:
+        _print(found)
+    else:
+        write_json(json_file, found)
+    if found["problems"]:
+        raise typer.Exit(2)
+
+
+def examine() -> dict[str, Any]:
+    """What is installed and how it works, as plain values."""
+    needed: dict[str | None, dict[str, str | None]] = {}
+    for extra, name in _requirements():
+        needed.setdefault(extra, {})[name] = _installed(name)
+    base = needed.pop(None, {})
+    problems = list(_problems(base))
+    try:
+        models = [{key: entry[key] for key in ("name", "kind", "median_ms")} for entry in model_entries()]
+    except CanthusError as error:
+        models = []
+        problems.append(
+            {"problem": str(error), "command": "pip install --force-reinstall FILE.whl (the wheel of canthus)"}
+        )
+    return {
+        "canthus": version("canthus"),
+        **asdict(describe_machine()),
+        "packages": base,
+        "providers": {"used": _USED, "available": onnxruntime.get_available_providers()},
+        "models": models,
+        "extras": {str(extra): _extra(str(extra), packages) for extra, packages in sorted(needed.items(), key=str)},
+        "problems": problems,
+    }
+
+
+def _requirements() -> Iterator[tuple[str | None, str]]:
+    """Each package that canthus asks for, with its extra; None for those of the basic installation."""
+    for line in requires("canthus") or ():
+        found = _REQUIREMENT.match(line)
+        if found and found["name"] != "canthus":
+            yield found["extra"], found["name"]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _extra(name: str, packages: Mapping[str, str | None]) -> dict[str, Any]:
+    missing = [package for package, found in packages.items() if found is None]
+    command = f"pip install 'canthus[{name}]'" if missing else None
+    return {"packages": packages, "missing": missing, "command": command}
+
+
+def _problems(base: Mapping[str, str | None]) -> Iterator[dict[str, str]]:
+    """What is wrong with the basic installation."""
+    opencv = sorted({str(found.name) for found in distributions() if str(found.name).startswith("opencv-")})
+    for name, found in base.items():
+        if found is None and not (name.startswith("opencv-") and opencv):  # another OpenCV serves as well
+            yield {"problem": f"{name} is not installed", "command": f"pip install {name}"}
+    if len(opencv) > 1:
+        command = f"pip uninstall -y {' '.join(opencv)} && pip install opencv-python-headless"
+        yield {"problem": f"{', '.join(opencv)} overwrite each other's files; one may be installed", "command": command}
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    packages = ", ".join(f"{name} {number or 'MISSING'}" for name, number in found["packages"].items())
+    others = [name for name in found["providers"]["available"] if name != _USED]
+    height, width = DETECTOR_PICTURE[:2]
+    of_what = {"landmarks": "a face", "detector": f"a picture of {width} x {height}"}
+    speeds = [f"{m['name']} {m['median_ms']:.2f} ms for {of_what[m['kind']]}" for m in found["models"]]
+    rows = {
+        "canthus": f"{found['canthus']}, Python {found['python']}, {found['system']}",
+        "packages": packages,
+        "processor": f"{found['cpu']}, {found['cores']} logical cores for this process (--threads, --jobs)",
+        "provider": f"{_USED}" + (f"; not used: {', '.join(others)}" if others else ""),
+        "speed, one thread": "\n".join(speeds) or "not measured",
+    }
+    for name, extra in found["extras"].items():
+        state = f"missing {', '.join(extra['missing'])}: {extra['command']}" if extra["missing"] else "installed"
+        rows[f"extra {name}"] = f"{state} ({EXTRAS[name]})" if name in EXTRAS else state
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in rows.items():
+        table.add_row(f"[bold]{key}[/]", markup_lines(value))
+    console.print(table)
+    for problem in found["problems"]:
+        console.print(f"[bold red]problem:[/] {markup(problem['problem'])}; run: {markup(problem['command'])}")
+    if not found["problems"]:
+        console.print("[green]canthus works here.[/]")
+
+
+def markup_lines(text: str) -> str:
+    """Lines of text for Rich, each as ``markup`` gives it."""
+    return "\n".join(markup(line) for line in text.splitlines())
