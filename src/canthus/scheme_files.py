@@ -20,6 +20,8 @@ FILE = "scheme.toml"
 ALL_POINTS = "points"
 """Group of the points of a scheme that states no groups; it is drawn without lines."""
 MOST_POINTS = 1000
+THIN = 0.01
+"""Least shorter side of a face box, in longer sides; two points may lie on one line of pixels."""
 
 
 @final
@@ -93,13 +95,18 @@ class Scheme:
             raise ConfigError(f"The scheme {self.name}: {error}") from error
 
     def face_boxes(self, points: Float[np.ndarray, "*n k 2"]) -> Float32[np.ndarray, "*n 4"]:
-        """The face box of each set of points in the same unit; NaN points are left out."""
-        if self.face_box is None:
-            return hull_box(points)
-        habit = self.face_box
+        """The face box of each set of points in the same unit; NaN points are left out.
+
+        A box has an area unless all its points lie on one spot: each side is at least ``THIN`` times the other.
+        """
+        habit = self.face_box or FaceBox()
         hull = hull_box(points[..., list(self.part(habit.part)), :] if habit.part else points)
         longer = box_size(hull).max(axis=-1, keepdims=True)
         size = box_size(hull) if habit.size is None else longer * np.array(habit.size, np.float32)
+        thin = size < THIN * longer
+        if self.face_box is None and not thin.any():
+            return hull
+        size = np.where(thin, THIN * longer, size)
         middle = (hull[..., :2] + hull[..., 2:]) / 2 + longer * np.array(habit.shift, np.float32)
         return np.concatenate([middle - size / 2, middle + size / 2], axis=-1).astype(np.float32)
 

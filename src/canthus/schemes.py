@@ -295,9 +295,12 @@ def conversion_matrix(source: Scheme, target: Scheme, *, variant: str | None = N
     variants = CONVERSIONS.get((source.name, target.name))
     if variants is None:
         reachable = ", ".join(end for start, end in CONVERSIONS if start == source.name) or "nothing"
+        why = ""
+        if target.name == IBUG_68.name:
+            why = ". Head pose, ratios of eyes and mouth, and fatigue are computed from these 68 points"
         raise ConfigError(
             f"No conversion from {source.name} ({source.count} points) to {target.name}, which this needs; "
-            f"{source.name} converts to {reachable}"
+            f"{source.name} converts to {reachable}{why}"
         )
     chosen = next(iter(variants)) if variant is None else variant
     rows = lookup(variants, chosen, kind=f"variant of {source.name} to {target.name}")

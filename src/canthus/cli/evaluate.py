@@ -22,6 +22,7 @@ from canthus.cli.options import (
 from canthus.cli.output import markup, write_json
 from canthus.cli.tables import covered_tables, jitter_table, report_tables
 from canthus.data import landmark_sets
+from canthus.data.datasets import SCALES
 from canthus.errors import ConfigError, MissingExtraError
 from canthus.evaluation.jitter import evaluate_jitter
 from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report
@@ -105,6 +106,15 @@ ToleranceOption = Annotated[
         show_default="what the file states, or 0.05",
     ),
 ]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(SCALES),
+        help="What errors are divided by: inter-ocular or inter-pupil distance; size sqrt(w h), diagonal or longer "
+        "side of the true face box.",
+        show_default="the usual one of the dataset; longer for points without eye corners",
+    ),
+]
 OcclusionOption = Annotated[
     str | None,
     typer.Option(help="Cover the faces: paper_c (six classes of covered share, two squares) or natural."),
@@ -146,6 +156,7 @@ def evaluate(
     passes: PassesOption = None,
     jitter_report: JitterReportOption = None,
     tolerance: ToleranceOption = None,
+    scale: ScaleOption = None,
     occlusion: OcclusionOption = None,
 ) -> None:
     """Evaluate a landmark model, or a file of predictions, on a dataset."""
@@ -157,7 +168,7 @@ def evaluate(
         "dataset": dataset, "root": root, "split": split, "boxes": boxes, "detector": detector,
         "detector_model": detector_model, "detector_size": detector_size, "detector_tiles": detector_tiles,
         "min_overlap": min_overlap, "box_jitter": box_jitter, "seed": seed, "scheme": scheme, "threads": threads,
-        "passes": passes, "tolerance": tolerance,
+        "passes": passes, "tolerance": tolerance, "scale": scale,
     }  # fmt: skip
     check_targets(
         [*(model or []), *(predictions or []), detector_model],
@@ -203,7 +214,7 @@ def _evaluate(models: list[str], files: list[Path], options: dict[str, Any], out
 def _evaluate_covered(
     protocol: str, models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs
 ) -> None:
-    unused = ("boxes", "detector", "detector_model", "detector_size", "min_overlap", "box_jitter", "tolerance")
+    unused = ("boxes", "detector", "detector_model", "detector_size", "min_overlap", "box_jitter", "tolerance", "scale")
     refuse_options(
         "with occlusion", **{name: options.pop(name) for name in unused},
         detector_tiles=options.pop("detector_tiles") or None, worst=outputs.worst, jitter_report=outputs.jitter_report,

@@ -22,6 +22,7 @@ from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoSource, open_video
+from canthus.schemes import IBUG_68, conversion_matrix
 from canthus.types import Image, TrackedFrame
 
 JsonOption = Annotated[
@@ -67,6 +68,7 @@ def fatigue(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
+    conversion_matrix(pipeline.landmarker.session.scheme, IBUG_68)  # refuses models of other points at once
     cv2.setNumThreads(usable_threads(threads))
     # The measures use unsmoothed points; only the drawing needs smooth ones.
     tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))

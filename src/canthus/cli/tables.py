@@ -49,14 +49,16 @@ def report_tables(report: Report) -> list[Table]:
     """All tables of a report; parts, eyes and mouth only for datasets whose scheme has these points."""
     summaries = {name: summarize(rows) for name, rows in {"all": report.rows, **divide(report.rows)}.items()}
     tables = [_error_table(report, summaries)]
-    if protocol_of(report.dataset) is USUAL:
-        tables += [_part_table(summaries["all"]), _openness_table(summaries)]
+    if protocol_of(report.dataset, report.scale) is USUAL:
+        tables.append(_part_table(summaries["all"]))
+        if any("nme_eyes" in row.openness for row in report.rows):
+            tables.append(_openness_table(summaries))
     return [*tables, _confidence_table(report.reliability)] if report.reliability else tables
 
 
 def _error_table(report: Report, summaries: Mapping[str, Summary]) -> Table:
     """Errors over all faces and over each subset, in the metrics that are usual for the dataset."""
-    protocol = protocol_of(report.dataset)
+    protocol = protocol_of(report.dataset, report.scale)
     own = {f"NME\n{protocol.short} %": (protocol.error, 100, 3)}, f"NME: error over the {protocol.scale}"
     metrics, caption = _ERRORS.get(protocol.short, own)
     columns = number_columns(("faces", "missed", *metrics))
@@ -221,6 +223,17 @@ _ERRORS: dict[str, tuple[dict[str, tuple[str, float, int]], str]] = {
         "NME, FR: error over the distance of the eyes\nMSE: of coordinates, the crop (1.3 face boxes) being 1 by 1",
     ),
 }
+_ERRORS |= dict.fromkeys(
+    ("side", "size", "diagonal"),
+    (
+        {
+            "NME\nside %": ("nme_longer", 100, 3),
+            "NME\nsize %": ("nme_box", 100, 3),
+            "NME\ndiag. %": ("nme_diagonal", 100, 3),
+        },
+        "side: error over the longer side of the face box\nsize, diag.: over its size, sqrt(w h), and its diagonal",
+    ),
+)
 """``Protocol.short`` -> columns of the error table (heading -> name in ``Summary``, factor, digits) and its caption.
 
 The table of any other protocol has one column, the mean of its error.

@@ -50,7 +50,12 @@ def landmark_sets() -> dict[str, Dataset]:
 
 
 def load_dataset(
-    name: str, root: str | os.PathLike[str], split: str, *, scheme: str | None = None, variant: str | None = None
+    name: str,
+    root: str | os.PathLike[str],
+    split: str,
+    *,
+    scheme: str | Scheme | None = None,
+    variant: str | None = None,
 ) -> list[Annotation]:
     """Read the faces of one split of a dataset, sorted by key.
 
@@ -60,8 +65,9 @@ def load_dataset(
         split: one of the set's splits, or a fold of the split ``Dataset.folds``.  ``fold-1-of-3-test`` is the first of
             three folds by group and ``fold-1-of-3-train`` the other two; ``fold-1-of-3-fit`` and
             ``fold-1-of-3-validation`` divide ``fold-1-of-3-train`` 9 to 1.
-        scheme: the scheme wanted; None for the set's own.  Points of another scheme are converted.  For ``folder`` it
-            is the scheme of the files, needed where the number of points does not determine it.
+        scheme: the scheme wanted, its name or the path of its file; None for the set's own.  Points of another scheme
+            are converted.  For ``folder`` it is the scheme of the files, needed where neither a ``scheme.toml`` there
+            nor the number of points determines it.
         variant: which of several conversions, see ``canthus.schemes``; None for the default.
 
     Raises:
@@ -73,10 +79,10 @@ def load_dataset(
         if variant is not None:
             raise ConfigError(f"{name} is read without conversion, found the variant {variant!r}; leave it out")
         return dataset.faces(root, split, scheme=scheme)
-    if scheme in (None, dataset.scheme):
+    target = find_scheme(dataset.scheme if scheme is None else scheme)
+    if target.name == dataset.scheme:
         # A variant is meant for the sets that need one; here there is nothing to convert.
         return dataset.faces(root, split)
-    target = find_scheme(scheme or dataset.scheme)
     try:
         used = conversion_matrix(find_scheme(dataset.scheme), target, variant=variant) > 0
     except ConfigError as error:
@@ -85,12 +91,12 @@ def load_dataset(
 
 
 def check_dataset(
-    name: str, root: str | os.PathLike[str], *, scheme: str | None = None, progress: Progress | None = None
+    name: str, root: str | os.PathLike[str], *, scheme: str | Scheme | None = None, progress: Progress | None = None
 ) -> Report:
     """Read every label and open every picture of a dataset of ``DATASETS``.
 
     Args:
-        scheme: name of the scheme of a ``folder``, needed where the number of points does not determine it.
+        scheme: the scheme of a ``folder``, its name or the path of its file, as for ``load_dataset``.
 
     Raises:
         ConfigError: unknown dataset, or a scheme named for a set that has its own.

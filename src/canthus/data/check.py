@@ -17,7 +17,7 @@ from canthus.data.mean_faces import is_upside_down, likely_fault
 from canthus.errors import ConfigError, ImageError
 from canthus.geometry import Affine, box_iou, hull_box
 from canthus.images import decode_image, warp
-from canthus.schemes import FIVE, convert
+from canthus.schemes import CONVERSIONS, FIVE, Scheme, convert
 from canthus.types import Annotation, Image, Scene, by_picture
 
 SAME_FACE = 0.7
@@ -99,10 +99,12 @@ class Findings:
         return True
 
 
-def check(dataset: Dataset, root: str | os.PathLike[str], *, scheme: str | None, progress: Progress | None) -> Report:
+def check(
+    dataset: Dataset, root: str | os.PathLike[str], *, scheme: str | Scheme | None, progress: Progress | None
+) -> Report:
     """Read every label and open every picture of a dataset; see ``canthus.data.check_dataset``."""
     if scheme is not None and (dataset.scheme is not None or dataset.scan_faces is None):
-        raise ConfigError(f"{dataset.name} has a scheme of its own; leave out the scheme {scheme!r}")
+        raise ConfigError(f"{dataset.name} has a scheme of its own; leave out the scheme {scheme}")
     scan, parts = dataset.scan(Path(root), scheme=scheme)
     found = Findings(list(scan.problems), list(scan.notes))
     pictures = _check_pictures(scan.items, found, progress or (lambda done, total: None))
@@ -186,8 +188,11 @@ def signature(image: Image, face: Annotation) -> Float32[np.ndarray, " d"] | Non
     """The upright face in grey, without slow changes of light, as a vector of length one.
 
     Returns:
-        None where eyes, nose or mouth have no points, or the face is one flat colour.
+        None where eyes, nose or mouth have no points, the scheme does not convert to ``five``, or the face is one flat
+        colour.
     """
+    if face.scheme.name != FIVE.name and (face.scheme.name, FIVE.name) not in CONVERSIONS:
+        return None
     five = convert(face.points, face.scheme, FIVE).astype(np.float64)
     if np.isnan(five).any():
         return None

@@ -213,6 +213,16 @@ class Protocol:
 
 USUAL = Protocol("nme_ion", "inter-ocular distance", "ION", 0.08)
 """The protocol of most datasets."""
+SCALES = {
+    "ion": USUAL,
+    "ipn": Protocol("nme_ipn", "inter-pupil distance", "IPN", 0.08),
+    "box": Protocol("nme_box", "size of the face box, sqrt(w h)", "size", 0.07),
+    "diagonal": Protocol("nme_diagonal", "diagonal of the face box", "diagonal", 0.05),
+    "longer": Protocol("nme_longer", "longer side of the face box", "side", 0.07),
+}
+"""The protocols that an evaluation may ask for by their scale."""
+WITHOUT_EYES = "longer"
+"""Scale for schemes without eye corners, which have no inter-ocular distance."""
 
 
 def _sizes(items: Sequence[Annotation] | Sequence[Scene], part_of: Callable[[Any], str]) -> Counter[str]:
@@ -274,7 +284,7 @@ class Dataset:
         """Names of the splits."""
         return tuple(self.parts)
 
-    def faces(self, root: Path, split: str, *, scheme: str | None = None) -> list[Annotation]:
+    def faces(self, root: Path, split: str, *, scheme: str | Scheme | None = None) -> list[Annotation]:
         """Read the faces of a split or fold, sorted by key.
 
         Args:
@@ -321,7 +331,7 @@ class Dataset:
             return split_by_group(items)[split == "validation"]
         return items
 
-    def scan(self, root: Path, *, scheme: str | None = None) -> tuple[Scan[Any], list[PartCount]]:
+    def scan(self, root: Path, *, scheme: str | Scheme | None = None) -> tuple[Scan[Any], list[PartCount]]:
         """Scan all parts that are there, and count their faces: of landmarks, or of scenes where there are none.
 
         Raises:

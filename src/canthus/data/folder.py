@@ -325,11 +325,8 @@ def _face(scheme: Scheme | None, pictures: _Pictures, label: Label) -> Annotatio
     box = label.box
     if box is None or not (box[2:] > box[:2]).all():
         box = scheme.face_boxes(label.points)
-        if not float((box[2:] - box[:2]).max()) > 0:
-            raise LabelError(
-                f"points of {scheme.name} that lie on one spot give no face box; add boxes (the columns x1, y1, x2, y2 "
-                "of a csv, or 'box' in json)"
-            )
+        if scheme.count == 1:
+            raise LabelError("one point gives no face box; add it: the columns x1, y1, x2, y2, or 'box' in json")
     visible = ~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible
     return Annotation(key, path, label.points, scheme, box, visible, group=key)
 

@@ -73,8 +73,9 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
     region = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(region, np.round(hull * (1 << BITS)).astype(np.int32), 255, cv2.LINE_8, BITS)
     centre, axes = (low + high) / 2 @ frame, frame * half[:, None]
-    pupils = np.stack([wide[list(group)].mean(axis=0) for group in scheme.pupils])
-    eyes = _to_frame(pupils, centre, axes) if np.isfinite(pupils).all() else np.array([[-0.4, -0.55], [0.4, -0.55]])
+    pupils = np.array([wide[list(group)].mean(axis=0) for group in scheme.pupils]).reshape(-1, 2)
+    known_eyes = len(pupils) == 2 and np.isfinite(pupils).all()
+    eyes = _to_frame(pupils, centre, axes) if known_eyes else np.array([[-0.4, -0.55], [0.4, -0.55]])
     area = max(1, cv2.countNonZero(region))
     return FacePlace(region, area, centre, axes, hull=_to_frame(hull, centre, axes), eyes=eyes)
 
@@ -96,8 +97,9 @@ def covered_points(mask: UInt8[np.ndarray, "h w"], points: Float[np.ndarray, "k 
 
 def _down(points: Float64[np.ndarray, "k 2"], scheme: Scheme) -> Float64[np.ndarray, " 2"]:
     """Unit vector from the middle of the eyes to the mouth; straight down where these are unknown or coincide."""
-    mouth = [i for name, group in scheme.groups.items() if "mouth" in name for i in group]
-    eyes = [i for group in scheme.pupils for i in group]
+    mouth, eyes = list(scheme.mouth), [i for group in scheme.pupils for i in group]
+    if not (mouth and eyes):
+        return np.array([0.0, 1.0])
     step = points[mouth].mean(axis=0) - points[eyes].mean(axis=0)
     length = float(np.linalg.norm(step))
     return step / length if length > 1e-3 else np.array([0.0, 1.0])

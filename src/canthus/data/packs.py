@@ -26,11 +26,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.data.datasets import Progress, boxes_scene
-from canthus.errors import DataError, ImageError, OutputError, printable
+from canthus.errors import CanthusError, DataError, ImageError, OutputError, printable
 from canthus.files import disk_problem, write_text
 from canthus.geometry import BoxHabit, crop_square
 from canthus.images import crop_image, read_image
-from canthus.schemes import Scheme, find_scheme
+from canthus.plain_data import from_values, to_values
+from canthus.schemes import Scheme, carried_scheme, own_scheme
 from canthus.types import Annotation, Image, Sample, Scene
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ VERSION = 2
 HEADER = "pack.json"
 _AHEAD = 256
 """Number of crops that are cut before they are written."""
+
+_NOT_WHOLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 Pack = TypeVar("Pack")
 
@@ -108,7 +111,8 @@ def load_crops(
     entries = [(a.key, (a.points, a.box)) for a in annotations]
     source = _Source(entries, [a.path for a in annotations])
     build = partial(_build_crops, annotations, size=size, margin=margin, progress=progress)
-    return _opened(cache / f"crops-{source.name(header)}", source, build, open_crops)
+    pack = _opened(cache / f"crops-{source.name(header)}", source, build, open_crops)
+    return replace(pack, scheme=annotations[0].scheme)  # its mirror order may have been corrected since
 
 
 def open_crops(folder: Path) -> CropPack:
@@ -123,7 +127,9 @@ def open_crops(folder: Path) -> CropPack:
         points = np.load(folder / "points.npy")
         if not len(images) == len(points) == len(header["keys"]):
             raise ValueError(f"{len(images)} crops, {len(points)} points, {len(header['keys'])} keys")
-        scheme, margin = find_scheme(header["scheme"]), float(header["margin"])
+        own = header.get("own_scheme")
+        scheme = carried_scheme(header["scheme"], None if own is None else from_values(Scheme, own))
+        margin = float(header["margin"])
         keys, subsets = tuple(header["keys"]), tuple(header["subsets"])
         return CropPack(images, points, scheme, margin, keys, subsets, header.get("content", ""))
 
@@ -153,6 +159,8 @@ def _build_crops(
                 progress(done, n)
     np.save(folder / "points.npy", points)
     header = {"scheme": annotations[0].scheme.name, "size": size, "margin": margin}
+    if own := own_scheme(annotations[0].scheme):
+        header["own_scheme"] = to_values(own)
     return header | {"keys": [a.key for a in annotations], "subsets": [a.subset for a in annotations]}
 
 
@@ -428,7 +436,7 @@ def _whole(folder: Path, what: str) -> Iterator[None]:
     """Turn errors of reading a pack into one that names the pack."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (CanthusError, *_NOT_WHOLE) as error:
         raise DataError(
             f"{folder}: not a whole pack of {what} ({error}). Delete the folder to build it again"
         ) from error

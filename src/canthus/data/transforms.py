@@ -256,8 +256,11 @@ def close_eyes(
     Raises:
         ConfigError: the scheme has no lids.
     """
-    if not scheme.lids:
-        raise ConfigError(f"Eyes cannot be closed by points of {scheme.name}, which has no lids; set close_eyes = 0")
+    if not scheme.lids or not {"right_brow", "left_brow"} <= scheme.groups.keys():
+        raise ConfigError(
+            f"Eyes cannot be closed by points of {scheme.name}, which has no lids, or no groups right_brow and "
+            "left_brow; set close_eyes = 0"
+        )
     brows = (scheme.groups["right_brow"], scheme.groups["left_brow"])
     for (upper, lower), brow, share in zip(scheme.lids, brows, shares, strict=True):
         if share > 0:

@@ -16,22 +16,47 @@ CROP_MARGIN = 1.3
 
 
 def inter_ocular(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
-    """Distance of the outer eye corners, the scale "ION", in the unit of the points; NaN if a corner is unknown.
+    """Distance of the outer eye corners, the scale "ION", in the unit of the points.
+
+    NaN if a corner is unknown, or the scheme has none.
 
     300-W challenge (Sagonas et al., 2013): points 36 and 45 of the 68, counted from zero.
     """
+    if not scheme.eye_corners:
+        return np.full(points.shape[:-2], np.nan)
     right, left = scheme.eye_corners
     return _distance(points[..., right, :], points[..., left, :])
 
 
 def inter_pupil(points: Float[np.ndarray, "*n k 2"], scheme: Scheme) -> Float64[np.ndarray, "*n"]:
-    """Distance of the pupils, the scale "IPN", in the unit of the points; NaN if one of the points is unknown.
+    """Distance of the pupils, the scale "IPN", in the unit of the points.
+
+    NaN if one of the points is unknown, or the scheme has no pupils.
 
     A scheme without pupil points uses the mean point of each eye.  For the 68 points: means of 36-41 and of 42-47, as
     300-W results normalised by inter-pupil distance use.
     """
+    if not scheme.pupils:
+        return np.full(points.shape[:-2], np.nan)
     right, left = (np.asarray(points, np.float64)[..., list(group), :].mean(axis=-2) for group in scheme.pupils)
     return _distance(right, left)
+
+
+def training_error(scheme: Scheme) -> str:
+    """The error by which the best epoch is chosen and which the card of a model states.
+
+    ``nme_ion``, or ``nme_longer`` (over the longer side of the face box) for a scheme without eye corners.
+    """
+    return "nme_ion" if scheme.eye_corners else "nme_longer"
+
+
+def training_scale(points: Float[np.ndarray, "n k 2"], scheme: Scheme, *, box_side: float) -> Float64[np.ndarray, " n"]:
+    """The scale of ``training_error`` for points in crops.
+
+    Args:
+        box_side: longer side of the face boxes in the crops, in the unit of the points.
+    """
+    return inter_ocular(points, scheme) if scheme.eye_corners else np.full(len(points), box_side)
 
 
 def box_mean_side(boxes: Float[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:

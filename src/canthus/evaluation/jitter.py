@@ -6,7 +6,7 @@ from typing import final
 
 from canthus.evaluation.boxes import BoxJitter
 from canthus.evaluation.report import Report
-from canthus.evaluation.rows import FaceError, face_error
+from canthus.evaluation.rows import FaceError, face_error, need_eye_corners
 from canthus.evaluation.run import Predictor, Progress, StrPath, no_progress, predict_on_truth
 from canthus.evaluation.summary import summarize
 from canthus.runtime.landmarker import Landmarker, open_model
@@ -77,6 +77,8 @@ def evaluate_jitter(
         ConfigError: the model and the ground truth have different schemes.
         ImageError: a picture cannot be read.
     """
+    if report.predictions:
+        need_eye_corners(report.predictions[0].truth.scheme)
     landmarker = Landmarker(open_model(model or "default", threads=threads or 1), passes=report.passes)
     faces = [prediction.truth for prediction in report.predictions]
     levels = measure_jitter(faces, landmarker, dataset=report.dataset, split=report.split)

@@ -18,7 +18,7 @@ from canthus.evaluation.boxes import generator_for
 from canthus.evaluation.plots import plot_error_by_cover
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import write_summary
-from canthus.evaluation.rows import FaceError, face_error, read_rows, write_rows
+from canthus.evaluation.rows import FaceError, face_error, need_eye_corners, read_rows, write_rows
 from canthus.evaluation.run import (
     Predictor,
     Progress,
@@ -150,6 +150,7 @@ def evaluate_covered(
         )  # fmt: skip
         return _of_same_faces(rows)
     split, annotations = load_truth(dataset, root, split, scheme=scheme)
+    need_eye_corners(annotations[0].scheme)
     for model in models or ["default"]:
         session = open_model(model, threads=threads or 1)
         name = session.card.name
@@ -241,8 +242,10 @@ def picture_centre(points: Float64[np.ndarray, "k 2"], truth: Annotation) -> Flo
     ``points`` may have any unit of length; the scheme of ``truth`` gives the indices of eyes and mouth.
     """
     scheme = truth.scheme
+    if not (scheme.pupils and scheme.mouth):
+        raise ConfigError(f"This cover is placed by pupils and mouth, of which {scheme.name} lacks one")
     right, left = (points[list(group)].mean(axis=0) for group in scheme.pupils)
-    mouth = points[[i for name, group in scheme.groups.items() if "mouth" in name for i in group]].mean(axis=0)
+    mouth = points[list(scheme.mouth)].mean(axis=0)
     eyes = (right + left) / 2
     across, down = left - right, mouth - eyes
     length = max(4.0 * float(np.linalg.norm(across)), 3.6 * float(np.linalg.norm(down)))

@@ -14,7 +14,8 @@ from canthus.errors import DataError
 from canthus.evaluation.boxes import match_boxes
 from canthus.files import write_text
 from canthus.geometry import box_iou, hull_box
-from canthus.schemes import Scheme
+from canthus.plain_data import to_values
+from canthus.schemes import Scheme, own_scheme
 from canthus.types import Annotation, by_picture
 
 
@@ -51,7 +52,8 @@ def write_predictions(
     """Write predictions as a JSON list, one face per line, which ``parse_predictions`` reads.
 
     Fields: image, subset, scheme, truth, predicted and box (null for a missed face), boxes, and confidence (one number
-    per point) if the model gives it.  Coordinates are pixels, rounded to a thousandth.
+    per point) if the model gives it.  Coordinates are pixels, rounded to a thousandth.  The first entry also has the
+    scheme itself, own_scheme, if it is none of canthus.
 
     Args:
         boxes: source of the face boxes, the same for all faces.
@@ -59,7 +61,10 @@ def write_predictions(
             without confidence.
     """
     common = {"boxes": boxes} | ({} if tolerance is None else {"tolerance": tolerance})
-    lines = [json.dumps(_entry(prediction) | common) for prediction in predictions]
+    entries = [_entry(prediction) | common for prediction in predictions]
+    if predictions and (own := own_scheme(predictions[0].truth.scheme)):
+        entries[0]["own_scheme"] = to_values(own)
+    lines = [json.dumps(entry) for entry in entries]
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -113,7 +118,7 @@ def parse_predictions(
             path=root / image,
             points=points,
             scheme=scheme,
-            box=hull_box(points),
+            box=scheme.face_boxes(points),
             visible=np.ones(scheme.count, np.bool_),
             group=image,
             subset=str(entry.get("subset", "")),

@@ -1,6 +1,7 @@
 """The report of one evaluation, and its files."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,16 +10,19 @@ from typing import Any, final
 
 import numpy as np
 
+from canthus.errors import printable
 from canthus.evaluation.plots import plot_error_curves, plot_reliability
 from canthus.evaluation.predictions import Prediction, write_predictions
 from canthus.evaluation.reliability import Reliability, score_reliability
-from canthus.evaluation.rows import FaceError, face_error, protocol_of, write_rows
+from canthus.evaluation.rows import FaceError, face_error, protocol_of, scale_for, write_rows
 from canthus.evaluation.sheets import worst_sheet
 from canthus.evaluation.summary import Summary, divide, null_for_nan, summarize
 from canthus.files import write_text
 from canthus.images import write_image
 from canthus.runtime.cards import TOLERANCE
 from canthus.types import SCHEMA_VERSION
+
+_log = logging.getLogger(__name__)
 
 _WORST = 16
 """Default number of faces on the sheet of worst faces."""
@@ -41,6 +45,7 @@ class Report:
         predictions: predicted points in the order of ``rows``; empty if the report was made from a file of rows.
         reliability: quality of the confidence of the points; None if the predictions have no confidence.
         passes: crops per face.
+        scale: key of ``SCALES`` where another error than that of the dataset's protocol is reported, or "".
     """
 
     model: str
@@ -52,6 +57,7 @@ class Report:
     predictions: Sequence[Prediction] = ()
     reliability: Reliability | None = None
     passes: int = 1
+    scale: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +66,7 @@ class Report:
         return iter(self.rows)
 
     def __str__(self) -> str:
-        protocol, summary = protocol_of(self.dataset), summarize(self.rows)
+        protocol, summary = protocol_of(self.dataset, self.scale), summarize(self.rows)
         error = f"NME {100 * getattr(summary, protocol.error):.3f} % of the {protocol.scale}"
         return f"{self.title}, boxes: {self.protocol}: {summary.faces} faces, {summary.missed} missed, {error}"
 
@@ -84,19 +90,29 @@ def score(
     protocol: str,
     tolerance: float = TOLERANCE,
     passes: int = 1,
+    scale: str | None = None,
 ) -> Report:
     """Score predictions; see ``Report`` for the arguments that it holds.
 
     Args:
         tolerance: a point with confidence is right if its error is at most this fraction of the longer side of the
             face box.
+        scale: key of ``SCALES`` that the reported errors are divided by; None for the usual one of the dataset, or
+            the longer side of the face box for a scheme without eye corners.
 
     Raises:
+        ConfigError: the scheme has no such scale.
         DataError: the ground truth of a face lacks what its errors need.
     """
-    rows = [face_error(prediction, dataset=dataset, split=split, boxes=boxes) for prediction in predictions]
+    used = scale_for(predictions[0].truth.scheme, dataset, scale) if predictions else ""
+    if used and not scale:
+        _log.warning(
+            "%s has no eye corners, so there is no inter-ocular distance: errors are over the %s; the scales box and "
+            "diagonal are others", printable(predictions[0].truth.scheme.name), protocol_of(dataset, used).scale,
+        )  # fmt: skip
+    rows = [face_error(p, dataset=dataset, split=split, boxes=boxes, scale=used) for p in predictions]
     found = score_reliability(predictions, tolerance=tolerance)
-    return Report(model, dataset, split, boxes, protocol, rows, predictions, found, passes)
+    return Report(model, dataset, split, boxes, protocol, rows, predictions, found, passes, used)
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -108,6 +124,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "split": report.split,
         "boxes": report.boxes,
         "protocol": report.protocol,
+        **({"scale": report.scale} if report.scale else {}),
         **_numbers(summary),
         "groups": summary.parts,
         "subsets": {name: _numbers(summarize(rows)) for name, rows in divide(report.rows).items()},
@@ -164,7 +181,7 @@ def write_report(folder: str | os.PathLike[str], report: Report, *, worst: int |
         write_image(folder / "worst.png", worst_sheet(report.predictions, report.rows, count=worst))
         yield folder / "worst.png"
     divisions = {"all": report.rows, **divide(report.rows)}
-    protocol = protocol_of(report.dataset)
+    protocol = protocol_of(report.dataset, report.scale)
     plot_error_curves(
         folder / "errors.png",
         {name: np.array([row.error for row in rows], np.float64) for name, rows in divisions.items()},

@@ -3,7 +3,7 @@
 import csv
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from canthus.data import DATASETS
-from canthus.data.datasets import USUAL, Protocol
+from canthus.data.datasets import SCALES, USUAL, WITHOUT_EYES, Protocol
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import (
     box_diagonal,
@@ -28,12 +28,18 @@ from canthus.evaluation.errors import (
 from canthus.evaluation.openness import RATIOS, opening_row
 from canthus.evaluation.predictions import Prediction
 from canthus.files import csv_line, write_text, written
-from canthus.lookup import require
+from canthus.lookup import lookup, require
+from canthus.schemes import Scheme
 from canthus.types import Annotation
 
 
-def protocol_of(dataset: str) -> Protocol:
-    """Protocol of a dataset; ``USUAL`` for any other name, such as that of a file of predictions."""
+def protocol_of(dataset: str, scale: str = "") -> Protocol:
+    """Protocol of a scale of ``SCALES``, or else of a dataset.
+
+    ``USUAL`` for any other dataset, such as a file of predictions.
+    """
+    if scale:
+        return lookup(SCALES, scale, kind="scale")
     return DATASETS[dataset].protocol if dataset in DATASETS else USUAL
 
 
@@ -83,6 +89,7 @@ class FaceError:
         openness: ``nme_eyes``, the error of the points of both eyes over the inter-ocular distance; if the points
             convert to the 68 points, also the ratios of eyes and mouth, ``ear_right``, ``ear_left``, ``mar``, and
             ``..._truth``.
+        scale: key of ``SCALES`` where the evaluation reports another error than the protocol of the dataset, or "".
     """
 
     key: str
@@ -109,15 +116,49 @@ class FaceError:
     parts: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, bool] = field(default_factory=dict)
     openness: Mapping[str, float] = field(default_factory=dict)
+    scale: str = ""
 
     @property
     def error(self) -> float:
-        """The error that the protocol of the dataset reports."""
-        return float(getattr(self, protocol_of(self.dataset).error))
+        """The error that the evaluation reports, see ``protocol_of``."""
+        return float(getattr(self, protocol_of(self.dataset, self.scale).error))
 
 
-def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) -> FaceError:
+def scale_for(scheme: Scheme, dataset: str, asked: str | None = None) -> str:
+    """The scale of an evaluation: the one asked for, ``WITHOUT_EYES`` where the usual one does not exist, or "".
+
+    Raises:
+        ConfigError: the scale is unknown, or the scheme lacks the points that it needs.
+    """
+    wanted = protocol_of(dataset, asked or "")
+    lacking = {"nme_ion": not scheme.eye_corners, "nme_ipn": not scheme.pupils}.get(wanted.error, False)
+    if asked and lacking:
+        field = "eye_corners" if wanted.error == "nme_ion" else "pupils"
+        raise ConfigError(
+            f"The scheme {scheme.name} has no {field}, so there is no {wanted.scale}; choose the scale box, diagonal "
+            f"or longer, or state {field} in the scheme"
+        )
+    return asked or (WITHOUT_EYES if lacking else "")
+
+
+def need_eye_corners(scheme: Scheme) -> None:
+    """Refuse a scheme without eye corners for what is reported over the inter-ocular distance alone.
+
+    Raises:
+        ConfigError: the scheme has none.
+    """
+    if not scheme.eye_corners:
+        raise ConfigError(
+            f"This evaluation reports errors over the inter-ocular distance, but the scheme {scheme.name} has no "
+            "eye_corners; state them in the scheme, or evaluate without this option, over the face box"
+        )
+
+
+def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str, scale: str = "") -> FaceError:
     """Compute the errors of one prediction.
+
+    Args:
+        scale: what ``scale_for`` returned.
 
     Raises:
         DataError: the ground truth lacks the eye points that the scales need, its box is empty, or a found face has NaN
@@ -126,12 +167,15 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
     truth = prediction.truth
     counted = truth.visible | (not protocol_of(dataset).visible_only)
     predicted, points = prediction.points[None], np.where(counted[:, None], truth.points, np.nan)[None]
-    scales = _scales(truth, points, lacking_eyes=protocol_of(dataset).error == "nme_box")
+    reported = protocol_of(dataset, scale).error
+    scales = _scales(truth, points, needed={"nme_ion": {"ion", "ipn"}, "nme_ipn": {"ipn"}}.get(reported, set()))
     ion = scales["ion"]
     errors = {name: float(normalized_error(predicted, points, scale)[0]) for name, scale in scales.items()}
     if prediction.found and math.isnan(errors["box"]):
         raise DataError(f"{truth.key}: the predicted points hold NaN; a face without prediction must be marked missed")
-    eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
+    eyes = {}
+    if {"right_eye", "left_eye"} <= truth.scheme.groups.keys():
+        eyes = {"nme_eyes": float(part_error(predicted, points, ion, truth.scheme.part("eyes"))[0])}
     visible, hidden = (
         _number(part_error(predicted, points, ion, np.flatnonzero(which).tolist())[0])
         for which in (truth.visible, ~truth.visible)
@@ -160,13 +204,14 @@ def face_error(prediction: Prediction, *, dataset: str, split: str, boxes: str) 
         },
         attributes=dict(truth.attributes),
         openness=eyes | opening_row(prediction.points, truth.points, truth.scheme),
+        scale=scale,
     )
 
 
 def _scales(
-    truth: Annotation, points: Float[np.ndarray, "1 k 2"], *, lacking_eyes: bool
+    truth: Annotation, points: Float[np.ndarray, "1 k 2"], *, needed: Set[str]
 ) -> dict[str, Float64[np.ndarray, " 1"]]:
-    """The lengths that errors are divided by; NaN distances of the eyes are refused unless they may be lacking."""
+    """The lengths that errors are divided by; NaN distances of the eyes are refused if they are needed."""
     box = truth.box[None]
     scales = {
         "ion": inter_ocular(points, truth.scheme),
@@ -176,9 +221,13 @@ def _scales(
         "longer": box_longer_side(box),
     }
     for name, scale in scales.items():
-        unseen = lacking_eyes and name in ("ion", "ipn") and math.isnan(scale[0])
+        exists = {"ion": truth.scheme.eye_corners, "ipn": truth.scheme.pupils}.get(name, True)
+        unseen = (name not in needed or not exists) and name in ("ion", "ipn") and math.isnan(scale[0])
         if not unseen and not (scale[0] > 0 and math.isfinite(scale[0])):
-            raise DataError(f"{truth.key}: the scale {name!r} of the truth is {scale[0]}, expected a positive length")
+            raise DataError(
+                f"{truth.key}: the scale {name!r} of the truth is {scale[0]}, expected a positive length; the scales "
+                "box, diagonal and longer need no points of the eyes"
+            )
     return scales
 
 
@@ -245,6 +294,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[FaceError]:
 
 def _flat(row: FaceError) -> dict[str, Any]:
     flat = {name: getattr(row, name) for name in (*_TEXTS, "found", *_NUMBERS, *_LATER, "occlusion")}
+    if row.scale:
+        flat["scale"] = row.scale
     flat |= dict(row.openness)
     flat |= {_PART + name: value for name, value in row.parts.items()}
     return flat | {_ATTRIBUTE + name: value for name, value in row.attributes.items()}
@@ -268,7 +319,9 @@ def _row(line: Mapping[str, Any]) -> FaceError:
     attributes = {
         name.removeprefix(_ATTRIBUTE): _truth(value) for name, value in line.items() if name.startswith(_ATTRIBUTE)
     }
-    values: dict[str, Any] = {name: str(line[name]) for name in (*_TEXTS, "occlusion") if line.get(name) is not None}
+    values: dict[str, Any] = {
+        name: str(line[name]) for name in (*_TEXTS, "occlusion", "scale") if line.get(name) is not None
+    }
     values |= {name: _number(line[name]) for name in (*_NUMBERS, *_LATER) if line.get(name) is not None}
     openness = {name: float(line[name]) for name in _OPENNESS if line.get(name) is not None}
     return FaceError(**values, found=_truth(line["found"]), parts=parts, attributes=attributes, openness=openness)

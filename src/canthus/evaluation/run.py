@@ -24,10 +24,11 @@ from canthus.evaluation.rows import BOXES, read_rows
 from canthus.geometry import box_iou
 from canthus.images import read_image
 from canthus.lookup import lookup, unknown_name
+from canthus.plain_data import from_values
 from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import Detector, create_detector, detector_name, most_passes, usual_passes
-from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.schemes import find_scheme
+from canthus.runtime.landmarker import CropModel, Landmarker, open_model
+from canthus.schemes import Scheme, carried_scheme, find_scheme, own_scheme
 from canthus.types import Annotation, Image, Landmarks, by_picture
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class _Options:
     threads: int | None
     passes: int | None
     tolerance: float | None
+    scale: str | None
 
     @property
     def overlap(self) -> float:
@@ -121,6 +123,7 @@ def evaluate(
     threads: int | None = None,
     passes: int | None = None,
     tolerance: float | None = None,
+    scale: str | None = None,
     progress: Progress = no_progress,
 ) -> Report:
     """Evaluate a landmark model, or a file of predictions, on a dataset.
@@ -140,11 +143,14 @@ def evaluate(
         min_overlap: a face counts as found if the IoU of its detected and true box is above this; 0.3 if None.
         box_jitter: shift and scale true boxes by up to this fraction, see ``BoxJitter``.
         seed: random seed of the jitter; 0 if None.
-        scheme: scheme to convert the dataset to, or the scheme of a ``folder`` or of predictions.
+        scheme: scheme to convert the dataset to, or the scheme of a ``folder`` or of predictions: a name, or the path
+            of a scheme file.
         threads: threads of the model and of the detector; 1 if None.
         passes: crops per face; if None, 2 for boxes of ``haar`` and ``yunet``, else 1.
         tolerance: for predictions with confidence: a point is right if its error is at most this fraction of the
             longer side of the face box; what the file states, or 0.05, if None.
+        scale: what the reported errors are divided by: ``ion``, ``ipn``, ``box``, ``diagonal`` or ``longer``; if None,
+            the usual one of the dataset.
 
     Raises:
         ConfigError: a name is unknown, or options contradict each other.
@@ -156,7 +162,7 @@ def evaluate(
         model=model, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles or None,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
-        tolerance=tolerance,
+        tolerance=tolerance, scale=scale,
     )  # fmt: skip
     if boxes is not None and boxes not in BOXES:
         raise unknown_name(boxes, BOXES, kind="source of boxes")
@@ -169,7 +175,7 @@ def evaluate(
 
 
 def load_truth(
-    dataset: str | None, root: StrPath | None, split: str | None = None, *, scheme: str | None = None
+    dataset: str | None, root: StrPath | None, split: str | None = None, *, scheme: str | Scheme | None = None
 ) -> tuple[str, list[Annotation]]:
     """Name of a split of a dataset, and its labelled faces.
 
@@ -213,7 +219,8 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     else:
         raise ConfigError(f"A model needs boxes: expected truth or detector, found {options.boxes}")
     session = open_model(options.model or "default", threads=options.threads or 1)
-    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=options.scheme)
+    scheme = options.scheme or _scheme_of_own(session, options.dataset)
+    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=scheme)
     name = options.detector or "default"
     if detected and options.passes is None:
         landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
@@ -230,7 +237,14 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         protocol=protocol + _passes_in_words(landmarker),
         tolerance=calibration.tolerance if calibration else TOLERANCE,
         passes=landmarker.passes,
+        scale=options.scale,
     )
+
+
+def _scheme_of_own(session: CropModel, dataset: str | None) -> Scheme | None:
+    """The scheme of a model, for a folder whose labels do not say theirs, if it is none of canthus."""
+    known = landmark_sets().get(dataset or "")
+    return None if known is None or known.scheme is not None else own_scheme(session.scheme)
 
 
 def _passes_in_words(landmarker: Landmarker) -> str:
@@ -277,24 +291,45 @@ def _overlap_rule(min_overlap: float) -> str:
 
 def _evaluate_file(options: _Options, path: Path) -> Report:
     if path.suffix in (".csv", ".parquet"):
-        options.refuse("dataset", "root", "split", "min_overlap", "scheme", "tolerance", because="with kept rows")
+        options.refuse(
+            "dataset", "root", "split", "min_overlap", "scheme", "tolerance", "scale", because="with kept rows"
+        )
         rows = read_rows(path)
         if not rows:
             raise DataError(f"{path}: holds no rows")
         boxes = options.boxes or rows[0].boxes
-        return Report(path.name, rows[0].dataset, rows[0].split, boxes, f"{boxes} (kept rows)", rows)
+        first = rows[0]
+        return Report(path.name, first.dataset, first.split, boxes, f"{boxes} (kept rows)", rows, scale=first.scale)
     entries = read_json_list(path)
     if not carries_truth(entries):
         return _evaluate_detections(options, path, entries)
     options.refuse("dataset", "split", "min_overlap", because="with predictions that carry their truth")
-    scheme = find_scheme(options.scheme or str(entries[0].get("scheme", "ibug_68")))
+    scheme = find_scheme(options.scheme) if options.scheme else _scheme_of_entries(entries, str(path))
     boxes = options.boxes or str(entries[0].get("boxes", "unstated"))
     found = parse_predictions(entries, scheme, root=Path(options.root or ""), source=str(path))
     stated = entries[0].get("tolerance", TOLERANCE)
     if options.tolerance is None and not (isinstance(stated, int | float) and stated > 0):
         raise DataError(f"{path}: expected a positive number 'tolerance', found {stated!r}")
     tolerance = options.tolerance or float(stated)
-    return score(found, model=path.name, dataset=path.stem, split="", boxes=boxes, protocol=boxes, tolerance=tolerance)
+    return score(
+        found,
+        model=path.name,
+        dataset=path.stem,
+        split="",
+        boxes=boxes,
+        protocol=boxes,
+        tolerance=tolerance,
+        scale=options.scale,
+    )
+
+
+def _scheme_of_entries(entries: Sequence[Mapping[str, Any]], source: str) -> Scheme:
+    """The scheme that predictions name, or carry in their first entry."""
+    own = entries[0].get("own_scheme")
+    carried = (
+        from_values(Scheme, own, source=f"{source}: own_scheme", error=DataError) if isinstance(own, dict) else None
+    )
+    return carried_scheme(str(entries[0].get("scheme", "ibug_68")), carried)
 
 
 def _evaluate_detections(options: _Options, path: Path, entries: Sequence[Mapping[str, Any]]) -> Report:
@@ -310,6 +345,7 @@ def _evaluate_detections(options: _Options, path: Path, entries: Sequence[Mappin
         boxes=boxes,
         protocol=f"{boxes} of {path.name}, {_overlap_rule(options.overlap)}",
         tolerance=options.tolerance or TOLERANCE,
+        scale=options.scale,
     )
 
 
@@ -381,9 +417,12 @@ def predict(
     if len(boxes) == 0:
         return []
     landmarks = predictor(image, boxes)
-    if landmarks.scheme.name != truth.scheme.name:
+    if not landmarks.scheme.is_numbered_as(truth.scheme):
+        other = (
+            "" if landmarks.scheme.name != truth.scheme.name else " with another number or mirror order of the points"
+        )
         raise ConfigError(
-            f"The model predicts {landmarks.scheme.name}, the truth of {truth.key} is {truth.scheme.name}; "
+            f"The model predicts {landmarks.scheme.name}, the truth of {truth.key} is {truth.scheme.name}{other}; "
             "choose a model and a dataset of the same scheme"
         )
     scores = [None] * len(landmarks) if landmarks.scores is None else list(landmarks.scores)

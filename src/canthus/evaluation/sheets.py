@@ -10,7 +10,7 @@ from canthus.evaluation.detection import FALSE, HIT
 from canthus.evaluation.detection_report import DetectorReport
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.rows import FaceError, protocol_of, worst_faces
-from canthus.geometry import crop_square, hull_box
+from canthus.geometry import box_size, crop_square, hull_box
 from canthus.images import crop_image, read_image
 from canthus.runtime.draw import Color
 from canthus.types import Image
@@ -52,7 +52,9 @@ def worst_sheet(
 def _face_tile(prediction: Prediction, row: FaceError, size: int) -> Image:
     """A crop around the true points, wide enough to show prediction and box unless they are far off."""
     truth = prediction.truth
-    picture, affine = crop_image(read_image(truth.path), crop_square(hull_box(truth.points), 1.5), size)
+    hull = hull_box(truth.points)
+    around = hull if box_size(hull).max() >= 1 else truth.box  # a single point has no hull
+    picture, affine = crop_image(read_image(truth.path), crop_square(around, 1.5), size)
     points = affine.apply(truth.points)
     if prediction.found:
         predicted = affine.apply(prediction.points)
@@ -63,7 +65,7 @@ def _face_tile(prediction: Prediction, row: FaceError, size: int) -> Image:
                 cv2.line(picture, _fine(a), _fine(b), _LINE_COLOR, 1, cv2.LINE_AA, _FINE)
         draw_dots(picture, predicted, PREDICTED_COLOR)
     draw_dots(picture, points, TRUTH_COLOR)
-    verdict = f"{100 * row.error:.1f} % {protocol_of(row.dataset).short}" if row.found else "missed"
+    verdict = f"{100 * row.error:.1f} % {protocol_of(row.dataset, row.scale).short}" if row.found else "missed"
     note = "" if row.overlap > 0.999 else f", box overlap {row.overlap:.2f}"
     return picture_tile(picture, [verdict + note, _shortened(row.key, size)], width=size)
 

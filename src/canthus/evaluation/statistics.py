@@ -285,7 +285,7 @@ def read_errors(files: Sequence[Path], metric: str | None = None) -> ErrorSets:
         if not found:
             raise DataError(f"{path}: holds no rows")
     # Rows of a file of predictions have its name as their dataset, so the datasets may differ for the same faces.
-    usual = sorted({protocol_of(found[0].dataset).error for found in rows.values()})
+    usual = sorted({protocol_of(found[0].dataset, found[0].scale).error for found in rows.values()})
     if metric is None and len(usual) > 1:
         raise ConfigError(f"The datasets have different usual metrics, {' and '.join(usual)}; choose one by --metric")
     metric = metric or usual[0]

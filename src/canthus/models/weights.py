@@ -128,7 +128,11 @@ class WeightsReport:
         of = f" of the {self.part}" if self.part else ""
         text = f"{self.path}: {len(self.matched)} of {len(self.matched) + len(self.left)} tensors{of} taken"
         shapes = [f"{name} {_shape(theirs)} -> {_shape(own)}" for name, (theirs, own) in self.mismatched.items()]
-        kinds = {"missing in the file": self.missing, "unused": self.unexpected, "of another shape": shapes}
+        kinds = {
+            "missing in the file": self.missing,
+            "unused": self.unexpected,
+            "of another shape, so random at the start": shapes,
+        }
         return "; ".join([text, *(f"{kind}: {_few(names)}" for kind, names in kinds.items() if names)])
 
 
@@ -180,17 +184,30 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= FEW else f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
 
 
-def load_onnx_weights(network: nn.Module, path: Path, images: Float[Tensor, "n 3 s s"]) -> None:
+def counts_points(theirs: Sequence[int], own: Sequence[int], *, before: int, points: int) -> bool:
+    """Whether two shapes differ in one side alone, which counts the points of a network: ``before`` and ``points``."""
+    sides = [(a, b) for a, b in zip(theirs, own, strict=False) if a != b]
+    return len(theirs) == len(own) and len(sides) == 1 and sides[0][0] * points == sides[0][1] * before
+
+
+def load_onnx_weights(
+    network: nn.Module, path: Path, images: Float[Tensor, "n 3 s s"], *, before: int = 0, points: int = 0
+) -> WeightsReport:
     """Load the weights of a network from its own export.
 
     An export has no batch norms: they are part of its convolutions. The network gets the convolutions of the file, and
     batch norms whose statistics are measured on pictures and which change nothing. Heads of expected errors that the
-    file lacks keep their weights.
+    file lacks keep their weights, and so does the head of another number of points.
 
     Args:
         network: the network that was exported.
         path: the ONNX file.
         images: pictures as in training, in [0, 1].
+        before: number of points of the file; 0 if it must be that of the network.
+        points: number of points of the network.
+
+    Returns:
+        The tensors that were taken, and those of the head under ``mismatched``.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -199,17 +216,23 @@ def load_onnx_weights(network: nn.Module, path: Path, images: Float[Tensor, "n 3
     stored = _stored_weights(path)
     norms = dict(_norms(network))
     skipped = ("spread.", *(f"{name}." for name, module in network.named_modules() if module in norms.values()))
+    matched: list[str] = []
+    head: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.startswith(skipped):
                 continue
             found = stored.get(name)
+            if found is not None and counts_points(found.shape, parameter.shape, before=before, points=points):
+                head[name] = (tuple(found.shape), tuple(parameter.shape))
+                continue
             if found is None or found.shape != parameter.shape:
                 raise ModelFileError(
                     f"{path}: is the export of another network: expected {name} of shape {tuple(parameter.shape)}, "
                     f"found {'nothing of that name' if found is None else f'shape {tuple(found.shape)}'}"
                 )
             parameter.copy_(found)
+            matched.append(name)
         for convolution, norm in norms.items():
             norm.bias.copy_(stored[f"{convolution}.bias"])
             none = torch.zeros(norm.num_features, dtype=torch.float64)
@@ -217,6 +240,7 @@ def load_onnx_weights(network: nn.Module, path: Path, images: Float[Tensor, "n 3
         measured = _statistics(network, norms, images)
         for convolution, norm in norms.items():
             _set_statistics(norm, *measured[convolution])
+    return WeightsReport(path, "", _listed(matched), (), (), head)
 
 
 def _stored_weights(path: Path) -> dict[str, Tensor]:

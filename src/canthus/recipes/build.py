@@ -1,7 +1,7 @@
 """Network, initial weights, teacher and objective of a recipe."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -16,9 +16,9 @@ from canthus.models import create_model
 from canthus.models.face_detector import FaceDetector
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.output import Network, example_output
-from canthus.models.weights import WeightsReport, load_onnx_weights, load_weights, read_weights_file
+from canthus.models.weights import WeightsReport, counts_points, load_onnx_weights, load_weights, read_weights_file
 from canthus.recipes.config import Recipe, TrainConfig, from_values, read_config
-from canthus.schemes import find_scheme
+from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
 from canthus.training.objectives import (
@@ -49,7 +49,7 @@ def fresh_network(config: Recipe) -> nn.Module:
         ConfigError: unknown model or scheme, or a setting that the network does not take.
     """
     if isinstance(config, TrainConfig):
-        points = find_scheme(config.scheme).count
+        points = config.find_scheme().count
         return create_model(config.model, points=points, size=config.size, settings=config.model_settings)
     try:
         return FaceDetector(**config.model_settings)
@@ -66,11 +66,13 @@ def start_network(
     """The recipe's network with the weights that ``init`` names.
 
     A checkpoint of canthus or an exported model must fit the network; only the heads of the spread and of the heatmaps
-    may be missing.  From any other file of weights, the tensors that fit are taken.
+    may be missing.  The head of another number of points is left out and starts with random weights.  From any other
+    file of weights, the tensors that fit are taken.
 
     Args:
         images: returns training pictures, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
-        report: called with the tensors that were taken from a plain file of weights.
+        report: called with the tensors that were taken from a plain file of weights, or from a network of another
+            number of points.
 
     Raises:
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
@@ -81,23 +83,45 @@ def start_network(
         return network
     path = init_file(config.init)
     if path.suffix == ".onnx":
-        if images is None:
+        if images is None or not isinstance(config, TrainConfig):
             raise ConfigError(
                 f"init={config.init} is an exported model; only a landmark network that has training pictures at hand "
                 "can start from one. Give a checkpoint"
             )
-        load_onnx_weights(network, path, images())
+        before, points = LandmarkSession.open(path).scheme.count, config.find_scheme().count
+        taken = load_onnx_weights(network, path, images(), before=before, points=points)
+        if taken.mismatched:
+            report(taken)
         return network
     if CONFIG_KEY not in read_weights_file(path):
         report(load_weights(network, path))
         return network
     weights = network_weights(read_checkpoint(path))
-    fresh = {name: value for name, value in network.state_dict().items() if name.startswith(NEW_HEADS)}
+    own = network.state_dict()
+    if head := _head_of_other_points(weights, own, config, path):
+        weights = {name: value for name, value in weights.items() if name not in head}
+        report(WeightsReport(path, "", tuple(weights), (), (), head))
+    fresh = {name: value for name, value in own.items() if name.startswith(NEW_HEADS) or name in head}
     try:
         network.load_state_dict(fresh | weights)
     except RuntimeError as error:
         raise ConfigError(f"init={config.init} holds the weights of another network: {error}") from error
     return network
+
+
+def _head_of_other_points(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], config: Recipe, path: Path
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The weights of a checkpoint whose shape differs because its network has another number of points: both shapes."""
+    earlier = read_config(checkpoint_config(read_checkpoint(path), source=path))
+    if not (isinstance(config, TrainConfig) and isinstance(earlier, TrainConfig)):
+        return {}
+    before, points = earlier.find_scheme().count, config.find_scheme().count
+    return {
+        name: (tuple(value.shape), tuple(own[name].shape))
+        for name, value in weights.items()
+        if name in own and counts_points(value.shape, own[name].shape, before=before, points=points)
+    }
 
 
 def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
@@ -136,6 +160,8 @@ def load_teacher(config: TrainConfig) -> Teacher:
         own, theirs = getattr(config, name), getattr(taught, name, "none")
         if own != theirs:
             raise ConfigError(f"The teacher {path} has {name} {theirs}, the recipe {own}; they must be the same")
+    if isinstance(taught, TrainConfig) and not taught.find_scheme().is_numbered_as(config.find_scheme()):
+        raise ConfigError(f"The teacher {path} numbers the points of {config.scheme} in another way than the recipe")
     return teacher
 
 
@@ -177,7 +203,7 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
     axis = 2 if config.loss in HEATMAP_LOSSES else 1
-    return weigh_points(loss, find_scheme(config.scheme), config.point_weights, axis=axis)
+    return weigh_points(loss, config.find_scheme(), config.point_weights, axis=axis)
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -188,7 +214,7 @@ def objective_of(config: TrainConfig) -> Objective:
     """
     if config.loss == JOINT:
         settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
-        scheme = find_scheme(config.scheme)
+        scheme = config.find_scheme()
         maps = functools.partial(heatmap_l2_loss, sigma=settings.sigma)
         return joint_objective(
             weigh_points(l2_loss, scheme, config.point_weights),

@@ -19,6 +19,7 @@ from canthus.plain_data import CHANCE, COUNT, NOT_NEGATIVE, POSITIVE, Range, che
 from canthus.plain_data import from_values as from_values  # noqa: PLC0414  documented here
 from canthus.plain_data import to_values as to_values  # noqa: PLC0414
 from canthus.runtime.cards import MARGINS, SIDES
+from canthus.schemes import Scheme, carried_scheme, find_scheme, own_scheme
 from canthus.training.detection_task import DetectionLossConfig
 from canthus.training.distillation import DistillConfig
 from canthus.training.esr import EsrSettings
@@ -141,6 +142,8 @@ class TrainConfig:
         faces_per_epoch: faces drawn in one epoch, over all training sets.
         validation: validation sets; the first one chooses the best epoch.
         model_settings: keyword arguments of the network, such as ``width``.
+        scheme: name of the point scheme, or in a TOML file the path of a scheme file.
+        own_scheme: the point scheme, if it is none of canthus; read from the scheme file.
         conversion: variant by which sets of another scheme are converted; empty for the default.
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
@@ -186,9 +189,11 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    own_scheme: Scheme | None = None
 
     def __post_init__(self) -> None:
         checked_name(self.name, what="recipe")
+        self.find_scheme()
         lookup(PRECISIONS, self.precision, kind="precision")
         check_ranges(
             self,
@@ -206,6 +211,10 @@ class TrainConfig:
         """Pictures of one epoch."""
         return self.faces_per_epoch
 
+    def find_scheme(self) -> Scheme:
+        """The point scheme."""
+        return carried_scheme(self.scheme, self.own_scheme)
+
 
 Recipe = TrainConfig | DetectorConfig
 """Recipes of ``canthus train``."""
@@ -219,6 +228,7 @@ class FitConfig:
     Attributes:
         train: training sets; their ``weight`` and ``until`` are not used.
         validation: sets whose errors go into the model card.
+        scheme, own_scheme: as in ``TrainConfig``.
         size, margin: of the crop, as in ``TrainConfig``.
         augmentation: applied once to each picture and to its mirror image; ``flip`` must stay 0.
     """
@@ -232,10 +242,16 @@ class FitConfig:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     cascade: EsrSettings = field(default_factory=EsrSettings)
+    own_scheme: Scheme | None = None
 
     def __post_init__(self) -> None:
         checked_name(self.name, what="recipe")
+        self.find_scheme()
         check_ranges(self, size=_CROP_SIDE, margin=MARGINS, seed=_SEED)
+
+    def find_scheme(self) -> Scheme:
+        """The point scheme."""
+        return carried_scheme(self.scheme, self.own_scheme)
 
 
 def dataset_names(config: TrainConfig | DetectorConfig | FitConfig) -> list[str]:
@@ -297,7 +313,25 @@ def _recipe_values(recipe: str, changes: Sequence[str], folder: str = "") -> dic
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{recipe}: not valid TOML: {error}") from error
-    return changed_values(values, changes)
+    # A path in the recipe is relative to it, one on the command line to the current folder.
+    return _with_scheme(changed_values(_with_scheme(values, path.parent), changes), Path())
+
+
+def _with_scheme(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe that names a scheme file, with its scheme instead."""
+    name = values.get("scheme")
+    if not isinstance(name, str):
+        return values
+    if name.endswith(".toml"):
+        beside = folder / name
+        scheme = find_scheme(str(beside if beside.is_file() else name))
+        return values | {"scheme": scheme.name, "own_scheme": _plain(own_scheme(scheme))}
+    own = values.get("own_scheme")
+    return values if own is None or own["name"] == name else values | {"own_scheme": None}  # named on the command line
+
+
+def _plain(scheme: Scheme | None) -> dict[str, Any] | None:
+    return None if scheme is None else to_values(scheme)
 
 
 def read_config(values: Mapping[str, Any], *, source: str = "") -> Recipe:

@@ -17,10 +17,12 @@ from canthus.recipes.config import FitConfig, Progress, TrainSource, ValidationS
 from canthus.recipes.held_out import crop_held_out
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel, grey
-from canthus.schemes import find_scheme
+from canthus.schemes import own_scheme
 from canthus.training.esr import fit_esr
 from canthus.types import Annotation
 
+USUAL_PUPILS = 0.42
+"""Mean distance of the pupils over the longer side of the face box, of the 1,810 faces of ``300w/fit``."""
 RESEARCH_TERMS = "research use only: fitted on research datasets with non-commercial terms ({names})"
 
 
@@ -55,7 +57,7 @@ def fit_cascade(
         truth,
         config.cascade,
         rng,
-        pupils=float(inter_pupil(truth, find_scheme(config.scheme)).mean()),
+        pupils=_pupils(truth, config),
         progress=functools.partial(progress, "fitting stages"),
     )
     names = tuple(dict.fromkeys(source.dataset for source in config.train))
@@ -63,6 +65,7 @@ def fit_cascade(
         name=config.name,
         architecture="esr",
         scheme=config.scheme,
+        own_scheme=own_scheme(config.find_scheme()),
         size=config.size,
         margin=config.margin,
         training_data=names,
@@ -75,8 +78,15 @@ def fit_cascade(
         held = crop_held_out(
             source.name, _faces(source, config, roots), cache, size=config.size, margin=config.margin, progress=progress
         )
-        metrics[f"{source.name}/nme_ion"] = round(held.error(model.answer(held.crops).points), 6)
+        metrics[held.metric] = round(held.error(model.answer(held.crops).points), 6)
     return EsrModel(replace(card, metrics=metrics), shapes, stages)
+
+
+def _pupils(truth: Float32[np.ndarray, "m k 2"], config: FitConfig) -> float:
+    """Mean distance of the pupils in pixels of the crops; for a scheme without pupils, its usual share of the box."""
+    if not config.find_scheme().pupils:
+        return USUAL_PUPILS * config.size / config.margin
+    return float(inter_pupil(truth, config.find_scheme()).mean())
 
 
 def _training_pictures(
@@ -100,4 +110,4 @@ def _training_pictures(
 
 def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
     root = dataset_root(roots, source.dataset)
-    return load_dataset(source.dataset, root, source.split, scheme=config.scheme)
+    return load_dataset(source.dataset, root, source.split, scheme=config.find_scheme())

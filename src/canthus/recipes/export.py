@@ -28,6 +28,7 @@ from canthus.recipes.train import load_faces
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.cards import Calibration, DetectorCard, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
+from canthus.schemes import own_scheme
 from canthus.training.checkpoint import CONFIG_KEY, checkpoint_config, read_checkpoint
 from canthus.training.detection_task import LEAST_SCORE
 
@@ -166,6 +167,7 @@ def _card(config: Recipe, **entries: Any) -> Card:
     return ModelCard(
         architecture=config.model,
         scheme=config.scheme,
+        own_scheme=own_scheme(config.find_scheme()),
         size=config.size,
         margin=config.margin,
         recipe=config.name,
@@ -214,7 +216,11 @@ def _check_landmarks(
         crop_held_out(
             source.name,
             load_faces(
-                source.dataset, source.split, roots[source.dataset], scheme=config.scheme, conversion=config.conversion
+                source.dataset,
+                source.split,
+                roots[source.dataset],
+                scheme=config.find_scheme(),
+                conversion=config.conversion,
             ),
             cache,
             size=config.size,
@@ -229,7 +235,7 @@ def _check_landmarks(
     drawn = [] if held else [np.stack([draw_face(rng, size=config.size).image for _ in range(32)])]
     crops = np.concatenate([part.crops for part in held] + drawn)
     difference = verify_export(network, session, (crops[i : i + BATCH] for i in range(0, len(crops), BATCH)))
-    metrics = {f"{part.name}/nme_ion": round(part.error(session(part.crops)), 6) for part in held}
+    metrics = {part.metric: round(part.error(session(part.crops)), 6) for part in held}
     calibration = None
     if session.tells_spread and held and held[0].name == config.validation[0].name:
         calibration, measured = calibrate(session, held[0].samples, held[0].groups)

@@ -14,7 +14,7 @@ from canthus.data.occlusion import random_cover
 from canthus.data.packs import PACK_SIZE, load_crops
 from canthus.data.splits import fold_of
 from canthus.data.transforms import View, plain_view
-from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.evaluation.errors import normalized_error, training_error, training_scale
 from canthus.evaluation.reliability import fit_calibration, reliability
 from canthus.recipes.config import Progress
 from canthus.runtime.cards import TOLERANCE, Calibration
@@ -30,11 +30,18 @@ class HeldOut:
     Attributes:
         name: ``dataset/split``.
         groups: group of each face, such as its photo or its person.
+        margin: side of the crops over the longer side of the face box.
     """
 
     name: str
     samples: Sequence[Sample]
     groups: Sequence[str]
+    margin: float
+
+    @property
+    def metric(self) -> str:
+        """Name of the error in model cards, such as ``300w/validation/nme_ion``."""
+        return f"{self.name}/{training_error(self.samples[0].scheme)}"
 
     @property
     def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
@@ -42,12 +49,13 @@ class HeldOut:
         return np.stack([sample.image for sample in self.samples])
 
     def error(self, points: Float32[np.ndarray, "n k 2"]) -> float:
-        """Mean error of points in pixels of the crops, over the inter-ocular distance.
+        """Mean error of points in pixels of the crops, a fraction of the scale of ``metric``.
 
-        Faces without an eye corner have no such distance and are left out.
+        Faces without an eye corner have no inter-ocular distance and are left out.
         """
         truth = np.stack([sample.points for sample in self.samples])
-        scale = inter_ocular(truth, self.samples[0].scheme)
+        side = self.samples[0].image.shape[0] / self.margin
+        scale = training_scale(truth, self.samples[0].scheme, box_side=side)
         return float(normalized_error(points, truth, scale)[scale > 0].mean())
 
 
@@ -69,7 +77,7 @@ def crop_held_out(
     pack = load_crops(faces, cache, size=pack_size, progress=functools.partial(progress, name))
     view = View(size=size, margin=margin, pack_margin=pack.margin)
     samples = [plain_view(pack.sample(index), view) for index in range(len(pack))]
-    return HeldOut(name, samples, [face.group for face in faces])
+    return HeldOut(name, samples, [face.group for face in faces], margin)
 
 
 @final

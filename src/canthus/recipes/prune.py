@@ -180,7 +180,8 @@ def _prune(
 
 def _made_from(checkpoint: Path, config: TrainConfig, run: PruneRun) -> dict[str, str]:
     """What a pruning depends on beside its ``PruneSettings``; the length of the last training comes after it."""
-    recipe = {name: value for name, value in to_values(config).items() if name != "epochs"}
+    values = to_values(config).items()
+    recipe = {name: value for name, value in values if name != "epochs" and value is not None}
     return {
         "checkpoint": file_digest(checkpoint),
         "number of images": str(run.images),

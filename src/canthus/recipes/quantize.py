@@ -45,7 +45,8 @@ class QuantizeSettings:
         method: key of ``METHODS``.
         crops: number of crops drawn from ``calibrate`` by ``seed``; all of them if there are fewer.
         keep: layers that stay in float, see ``named_layers``; or ``auto`` alone.
-        most_loss: largest accepted increase of the error over the inter-ocular distance, a fraction.
+        most_loss: largest accepted increase of the error over the inter-ocular distance, a fraction; for a scheme
+            without eye corners, over the longer side of the face box.
         force: write the file even if it loses more.
         weight_bits: 8, or 7 for processors without VNNI.
     """
@@ -71,6 +72,7 @@ class QuantizeReport:
         nme: error on the check set with true boxes, a fraction.
         moved_px: mean distance between the points of the two, in pixels of the crop.
         confidence: ``ece`` and ``auroc`` of the int8 file; empty if it gives no confidence.
+        metric: name of the error, such as ``300w/validation/nme_ion``.
         harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty
             unless ``AUTO`` ranked the layers.
     """
@@ -86,6 +88,12 @@ class QuantizeReport:
     float_confidence: Mapping[str, float]
     harms: Mapping[str, float]
     quantization: Quantization
+    metric: str
+
+    @property
+    def scale(self) -> str:
+        """What errors are divided by, in words."""
+        return "inter-ocular distance" if self.metric.endswith("/nme_ion") else "longer side of the face box"
 
     def describe(self) -> list[str]:
         """Lines of text: size and error beside those of the float model, and what stayed in float."""
@@ -175,6 +183,7 @@ def quantize(
             checked_on=settings.check,
             float_nme_ion=round(float_nme, 6),
         ),
+        metric=held.metric,
     )
     _refuse_loss(report, settings)
     return replace(report, size_bytes=_write(report, content, session.card))
@@ -221,7 +230,7 @@ def _held_out(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path
     dataset, split = split_name(name)
     return crop_held_out(
         name,
-        load_dataset(dataset, dataset_root(roots, dataset), split, scheme=card.scheme),
+        load_dataset(dataset, dataset_root(roots, dataset), split, scheme=card.find_scheme()),
         cache,
         size=card.size,
         margin=card.margin,
@@ -306,7 +315,7 @@ def _refuse_loss(report: QuantizeReport, settings: QuantizeSettings) -> None:
         advice = f"--keep {AUTO}, {advice}"
     kept = f" with {len(report.quantization.kept)} layers in float" if report.quantization.kept else ""
     raise ModelFileError(
-        f"The int8 model{kept} has an error of {report.nme:.3%} of the inter-ocular distance on {settings.check}, "
+        f"The int8 model{kept} has an error of {report.nme:.3%} of the {report.scale} on {settings.check}, "
         f"the float model {report.float_nme:.3%}: {100 * (report.nme - report.float_nme):.3f} points more; "
         f"{100 * settings.most_loss:.3f} are allowed. Nothing was written; try {advice}, or --force"
     )
@@ -315,7 +324,7 @@ def _refuse_loss(report: QuantizeReport, settings: QuantizeSettings) -> None:
 def _write(report: QuantizeReport, content: bytes, card: ModelCard) -> int:
     """Write the file with the float model's card and the metrics of the int8 file; return its size."""
     name = report.quantization.checked_on
-    metrics = {f"{name}/nme_ion": round(report.nme, 6)}
+    metrics = {report.metric: round(report.nme, 6)}
     metrics |= {f"{name}/{key}": value for key, value in report.confidence.items()}
     own = replace(card, name=printable(report.path.stem), metrics=metrics, quantization=report.quantization)
     finished = finished_model(require("onnx", extra="train").load_from_string(content), own)

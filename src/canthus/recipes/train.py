@@ -22,6 +22,7 @@ from canthus.data.packs import PACK_MARGIN, CropPack, ScenePack, load_crops, loa
 from canthus.data.scenes import load_scenes
 from canthus.data.splits import face_kinds
 from canthus.errors import ConfigError
+from canthus.evaluation.errors import training_error
 from canthus.lookup import lookup
 from canthus.losses.weights import class_weights
 from canthus.models.face_detector import STRIDES
@@ -40,7 +41,7 @@ from canthus.recipes.config import (
     to_values,
 )
 from canthus.runtime.sessions import usable_threads
-from canthus.schemes import find_scheme
+from canthus.schemes import IBUG_68, Scheme, conversion_matrix, own_scheme
 from canthus.training.checkpoint import CONFIG, LAST, STATE, checkpoint_config, file_digest, read_checkpoint
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
@@ -193,11 +194,13 @@ def fit_network(
 
 def fit_settings(config: Recipe, place: Surroundings) -> FitSettings:
     """Length, precision and devices of a recipe's training, and the metric that chooses its best epoch."""
-    detector = isinstance(config, DetectorConfig)
+    monitor = MONITOR
+    if isinstance(config, TrainConfig):
+        monitor = f"{config.validation[0].name}/{training_error(config.find_scheme())}"
     return FitSettings(
         epochs=config.epochs,
-        monitor=MONITOR if detector else f"{config.validation[0].name}/nme_ion",
-        mode="max" if detector else "min",
+        monitor=monitor,
+        mode="min" if isinstance(config, TrainConfig) else "max",
         ema_decay=config.ema_decay,
         precision=config.precision,
         clip=config.optimizer.clip,
@@ -300,15 +303,17 @@ def refuse_other_run(config: Recipe, out: Path) -> None:
         )
 
 
-def load_faces(dataset: str, split: str, root: Path, *, scheme: str, conversion: str) -> list[Annotation]:
-    """Faces of a split in a scheme, or of a ``folder`` in its own; ``conversion`` is empty for the default variant.
+def load_faces(dataset: str, split: str, root: Path, *, scheme: Scheme, conversion: str) -> list[Annotation]:
+    """Faces of a split in a scheme; ``conversion`` is empty for the default variant.
+
+    Points of a ``folder`` are not converted: they are read in the scheme if it is none of canthus, else in their own.
 
     Raises:
         ConfigError: unknown names, or the set has another scheme and cannot be converted.
         DataError: the dataset is missing or damaged.
     """
     if lookup(landmark_sets(), dataset, kind="dataset").scheme is None:
-        return load_dataset(dataset, root, split)
+        return load_dataset(dataset, root, split, scheme=own_scheme(scheme))
     return load_dataset(dataset, root, split, scheme=scheme, variant=conversion or None)
 
 
@@ -331,7 +336,8 @@ def task_of(config: TrainConfig, place: Surroundings, network: nn.Module, valida
         guide=PoseGuide(network, size=config.size, config=config.pose) if config.pose.branch else None,
         distiller=distiller,
         objective=objective_of(config),
-        scheme=find_scheme(config.scheme),
+        scheme=config.find_scheme(),
+        margin=config.margin,
         optimization=_optimization(config, place),
         validation=validation,
         spread_weight=config.spread_weight,
@@ -360,6 +366,15 @@ def _empty_split(source: TrainSource | ValidationSource) -> ConfigError:
     )
 
 
+def _refuse_other_points(source: TrainSource | ValidationSource, faces: Sequence[Annotation], scheme: Scheme) -> None:
+    others = sorted({face.scheme.name for face in faces if not face.scheme.is_numbered_as(scheme)})
+    if others:
+        raise ConfigError(
+            f"{source.name} has {', '.join(others)} points, the recipe wants {scheme.name}; to train on them, write "
+            f"scheme = '{others[0]}' in the recipe, or the path of their scheme file"
+        )
+
+
 def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) -> Packs[CropPack]:
     if not config.validation:
         raise ConfigError("The recipe has no [[validation]] set; the first one decides which epoch is best")
@@ -368,17 +383,19 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
             f"The setting margin is {config.margin:g}; expected at most {PACK_MARGIN:g}, as packed crops show no more"
         )
 
+    scheme = config.find_scheme()
+    if config.pose.branch:
+        conversion_matrix(scheme, IBUG_68)  # head poses are computed from these points
+
     def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
         root = dataset_root(place.roots, source.dataset)
-        return load_faces(source.dataset, source.split, root, scheme=config.scheme, conversion=config.conversion)
+        return load_faces(source.dataset, source.split, root, scheme=scheme, conversion=config.conversion)
 
     def pack(source: TrainSource | ValidationSource) -> CropPack:
         faces = faces_of(source)
         if not faces:
             raise _empty_split(source)
-        found = {face.scheme.name for face in faces}
-        if found != {config.scheme}:
-            raise ConfigError(f"{source.name} has {', '.join(sorted(found))} points, the recipe wants {config.scheme}")
+        _refuse_other_points(source, faces, scheme)
         return load_crops(faces, place.cache, size=config.pack_size, progress=functools.partial(progress, source.name))
 
     weights: list[Float32[np.ndarray, " n"] | None] = [None] * len(config.train)

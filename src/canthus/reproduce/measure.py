@@ -75,7 +75,7 @@ def measure_model(
     metrics: dict[str, float] = {}
     for name, tested in job.sets(scale).items():
         dataset, _, split = tested.partition("/")
-        root, scheme = dataset_root(place.roots, dataset), landmarker.session.scheme.name
+        root, scheme = dataset_root(place.roots, dataset), landmarker.session.scheme
         faces = load_faces(dataset, split, root, scheme=scheme, conversion=scale.conversion)
         found: Iterable[FaceError]
         if measure == COVERED:

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 
 from canthus.errors import ConfigError, ModelFileError, printable
 from canthus.plain_data import CHANCE, NOT_NEGATIVE, Range, check_ranges, from_values, json_table, to_values
-from canthus.schemes import Scheme, find_scheme
+from canthus.schemes import Scheme, carried_scheme
 
 ROW = 15
 """Numbers in a cell of a detector: logit of the score, dx, dy, log width, log height, x and y of five points."""
@@ -175,12 +175,12 @@ def median_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, "
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
-OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "multiply_adds")
+OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "multiply_adds", "own_scheme")
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 MOST_TEXT = 1_000_000
 """Characters of the longest card."""
 MOST_DEPTH = 8
-"""Tables and lists inside each other in a card; those of canthus have three."""
+"""Tables and lists inside each other in a card; those of canthus have five."""
 LANDMARKS = "landmarks"
 DETECTOR = "detector"
 KINDS = {LANDMARKS: "a landmark model (for --model)", DETECTOR: "a face detector (for --detector)"}
@@ -195,7 +195,7 @@ class ModelCard:
     Attributes:
         name: name of the model, as ``canthus models`` prints it.
         architecture: key of the ``MODELS`` table, for retraining.
-        scheme: name of the point scheme.
+        scheme: name of the point scheme; ``find_scheme`` gives the scheme itself.
         size: side of the square input in pixels.
         margin: side of the crop, in units of the longer side of the face box.
         training_data: names of the datasets.
@@ -207,6 +207,7 @@ class ModelCard:
         parameters: number of weights; None if the export did not count them.
         multiply_adds: of one face; None if the export did not count them.
         face_calibration: how confidence of points becomes confidence of the face; None if the model gives none.
+        own_scheme: the point scheme, if it is none of canthus; else None.
 
     Raises:
         ModelFileError: the size is outside ``SIDES``, the margin outside ``MARGINS``, or another number out of range.
@@ -226,13 +227,18 @@ class ModelCard:
     parameters: int | None = None
     multiply_adds: int | None = None
     face_calibration: FaceCalibration | None = None
+    own_scheme: Scheme | None = None
 
     def __post_init__(self) -> None:
         _check_ranges(self, size=SIDES, margin=MARGINS, parameters=COUNTS, multiply_adds=COUNTS)
 
     def find_scheme(self) -> Scheme:
-        """The point scheme."""
-        return find_scheme(self.scheme)
+        """The point scheme.
+
+        Raises:
+            ConfigError: the name is unknown, and the card does not carry the scheme.
+        """
+        return carried_scheme(self.scheme, self.own_scheme)
 
     def to_json(self) -> str:
         """The card as JSON."""

@@ -37,6 +37,8 @@ AXES = (((-1, 0, 0), (255, 90, 90)), ((0, -1, 0), (90, 220, 90)), ((0, 0, -1), (
 OTHER_COLOR = (230, 230, 230)
 CLOSED = ("eye", "mouth")
 """Groups whose name ends so are drawn as closed lines, if they have four points or more."""
+LOOSE = ("points", "other")
+"""Groups without an order, which are drawn without lines."""
 
 
 def draw_frame(image: Image, frame: Frame, *, angles: Float32[np.ndarray, "n 3"] | None = None) -> Image:
@@ -137,6 +139,8 @@ def draw_points(
         scores: confidence of each point in [0, 1]; if None, all points look the same.
     """
     for name, indices in scheme.groups.items():
+        if name in LOOSE:
+            continue
         closed = name.endswith(CLOSED) and len(indices) >= 4
         _line(canvas, points[list(indices)], group_color(name), width=line_width(size), closed=closed)
     radius = max(0.5, size / 140)

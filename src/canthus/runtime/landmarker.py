@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.geometry import FAR, box_size, crop_square, hull_box
+from canthus.geometry import FAR, box_size, crop_square
 from canthus.images import checked_image, crop_image
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel
@@ -99,7 +99,7 @@ class Landmarker:
             )
         answer = self._answer(image, boxes)
         for done in range(1, self.most_passes):
-            before, boxes = boxes, _hulls_or_boxes(answer.points, boxes)
+            before, boxes = boxes, _hulls_or_boxes(answer.points, boxes, self.session.scheme)
             moving = np.ones(len(boxes), bool) if done < self.passes else _moves(before, boxes)
             if not moving.any():
                 break
@@ -151,11 +151,11 @@ def _merged(answer: Answer, newer: Answer, chosen: Bool[np.ndarray, " n"]) -> An
 
 
 def _hulls_or_boxes(
-    points: Float32[np.ndarray, "n k 2"], boxes: Float32[np.ndarray, "n 4"]
+    points: Float32[np.ndarray, "n k 2"], boxes: Float32[np.ndarray, "n 4"], scheme: Scheme
 ) -> Float32[np.ndarray, "n 4"]:
-    """Hull of the points of each face, or its box if the hull is less than one pixel wide or high."""
+    """Face box of the points of each face, or its box if that is less than one pixel wide or high."""
     if len(points) == 0:
         return boxes
-    hulls = hull_box(points)
+    hulls = scheme.face_boxes(points)
     usable = (box_size(hulls) >= 1).all(axis=1, keepdims=True)
     return np.where(usable, hulls, boxes).astype(np.float32)

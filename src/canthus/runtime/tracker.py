@@ -4,16 +4,16 @@ from dataclasses import asdict, dataclass, field
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from canthus.errors import ConfigError
-from canthus.geometry import box_iou, box_size, hull_box
+from canthus.geometry import box_iou, box_size
 from canthus.images import checked_image
 from canthus.runtime.detectors import found_faces, frame_detector
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.smoother import OneEuroFilter
-from canthus.schemes import Scheme
+from canthus.schemes import Scheme, own_scheme
 from canthus.types import Faces, Frame, Image, Landmarks, TrackedFrame
 
 
@@ -28,7 +28,8 @@ class Plausibility:
     Attributes:
         least_pixels: longer side of the smallest face, in pixels.
         aspect: width of the box over its height; profiles are narrow, laughing faces of children are wide.
-        eye_distance: distance of the outer eye corners; profiles are near the lower limit.
+        eye_distance: distance of the outer eye corners; profiles are near the lower limit.  This and ``aspect`` are
+            judged for schemes with a jaw line, whose hull is the whole face.
         inside: smallest share of the box inside the picture.
         jump: largest shift of the centre between two frames, ...
         jump_per_s: ... plus this for each second between them.
@@ -47,17 +48,28 @@ class Plausibility:
         """Whether the points have the proportions of a face, in a picture of this size in pixels."""
         if not np.isfinite(points).all():
             return False
-        box = hull_box(points)
+        box = scheme.face_boxes(points)
         w, h = (float(v) for v in box_size(box))
         side = max(w, h)
-        if side < self.least_pixels or not self.aspect[0] <= w / max(h, 1e-6) <= self.aspect[1]:
+        if side == 0:  # a single point
+            return bool(0 <= box[0] <= width and 0 <= box[1] <= height)
+        if side < self.least_pixels:
             return False
         clipped = np.clip(box, 0, [width, height, width, height])
         if float(box_size(clipped).prod()) < self.inside * w * h:
             return False
+        return self._has_proportions(points, scheme, w=w, h=h) and _mouth_below_eyes(points, scheme)
+
+    def _has_proportions(self, points: Float32[np.ndarray, "k 2"], scheme: Scheme, *, w: float, h: float) -> bool:
+        """Whether the box has the sides of a face, and the eyes their distance, where the hull is the whole face."""
+        if not has_jaw_line(scheme) or scheme.face_box is not None:
+            return True
+        if not self.aspect[0] <= w / max(h, 1e-6) <= self.aspect[1]:
+            return False
+        if not scheme.eye_corners:
+            return True
         right, left = (points[index] for index in scheme.eye_corners)
-        distance = float(np.linalg.norm(left - right)) / side
-        return self.eye_distance[0] <= distance <= self.eye_distance[1] and _mouth_below_eyes(points, scheme)
+        return self.eye_distance[0] <= float(np.linalg.norm(left - right)) / max(w, h) <= self.eye_distance[1]
 
     def follows(self, box: Float32[np.ndarray, " 4"], before: Float32[np.ndarray, " 4"], *, step_s: float) -> bool:
         """Whether a face can move from the box ``before`` to ``box`` in ``step_s`` seconds."""
@@ -68,10 +80,17 @@ class Plausibility:
         return shift <= side_before * (self.jump + self.jump_per_s * step_s) and grown <= self.growth
 
 
+def has_jaw_line(scheme: Scheme) -> bool:
+    """Whether the hull of all points is the whole face."""
+    return len(scheme.groups.get("jaw", ())) >= 5
+
+
 def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> bool:
-    """Whether the mouth is below the line through the eyes, in the frame of the head."""
+    """Whether the mouth is below the line through the eyes, in the frame of the head, if the scheme has both."""
+    if not (scheme.pupils and scheme.mouth):
+        return True
     right, left = (points[list(indices)].mean(axis=0) for indices in scheme.pupils)
-    mouth = points[[i for name, group in scheme.groups.items() if "mouth" in name for i in group]].mean(axis=0)
+    mouth = points[list(scheme.mouth)].mean(axis=0)
     (ax, ay), (bx, by) = left - right, mouth - (left + right) / 2
     return float(ax * by - ay * bx) > 0
 
@@ -149,14 +168,14 @@ class Tracker:
     onto another face.
 
     Args:
-        pipeline: detector and landmark model; the scheme needs a jaw line, because the hull of the points
-            becomes the next box.
+        pipeline: detector and landmark model.  The next box is the face box that the scheme makes of the points: their
+            hull, or what a scheme of one's own states.  A scheme of canthus needs a jaw line for this.
 
     Attributes:
         detections: number of runs of the detector.
 
     Raises:
-        ConfigError: the scheme of the model has no jaw line.
+        ConfigError: the scheme of the model is one of canthus without a jaw line.
 
     Example:
         >>> tracker = Tracker(load_pipeline())
@@ -166,11 +185,14 @@ class Tracker:
 
     def __init__(self, pipeline: Pipeline, settings: TrackerSettings | None = None) -> None:
         scheme = pipeline.landmarker.session.scheme
-        if len(scheme.groups.get("jaw", ())) < 5:
+        if not has_jaw_line(scheme) and own_scheme(scheme) is None:
             raise ConfigError(
                 f"Tracking crops each frame around the hull of the last points, which needs a jaw line; {scheme.name} "
-                "has none. Use a model with 68 or 98 points."
+                "has none. Use a model with 68 or 98 points, or of a scheme of your own."
             )
+        # The hull of a few points is small within the box of the face.
+        whole = has_jaw_line(scheme) or scheme.face_box is not None or scheme.count == 1
+        self._overlaps = box_iou if whole else _shares_of_smaller
         self.settings = settings or TrackerSettings()
         self.detections = 0
         self._pipeline = pipeline
@@ -219,10 +241,10 @@ class Tracker:
         good = self._are_faces(image, marks.points)
         kept: list[_Track] = []
         for index, (track, found, plausible) in enumerate(zip(self._tracks, marks.points, good, strict=True)):
-            box = hull_box(found)
+            box = self._box(found, track.box + np.tile((found - track.points).mean(axis=0), 2))
             fits = plausible and self.settings.plausibility.follows(box, track.box, step_s=time_s - track.seen_s)
             confirmed = time_s - track.confirmed_s <= self.settings.unconfirmed_s
-            apart = not any(_overlap(box, other.box) > self.settings.drift_overlap for other in kept)
+            apart = not any(self._overlap(box, other.box) > self.settings.drift_overlap for other in kept)
             if fits and confirmed and apart:
                 track.points, track.confidence, track.box, track.seen_s = found, _row(marks, index), box, time_s
                 kept.append(track)
@@ -255,8 +277,10 @@ class Tracker:
         marks = self._pipeline.landmarker(image, faces.boxes[fresh])
         good = self._are_faces(image, marks.points)
         for place, (index, plausible) in enumerate(zip(fresh, good, strict=True)):
-            box = hull_box(marks.points[place])
-            if plausible and not any(_overlap(box, track.box) > self.settings.drift_overlap for track in self._tracks):
+            box = self._box(marks.points[place], faces.boxes[index])
+            if plausible and not any(
+                self._overlap(box, track.box) > self.settings.drift_overlap for track in self._tracks
+            ):
                 track = self._take_up(marks.points[place], box, float(faces.scores[index]), time_s)
                 track.confidence = _row(marks, place)
                 self._tracks.append(track)
@@ -265,7 +289,7 @@ class Tracker:
         """Match detections to followed faces, best overlap first; return the indices of the matched detections."""
         if not self._tracks or not len(faces):
             return set()
-        overlaps = box_iou(np.stack([track.box for track in self._tracks]), faces.boxes)
+        overlaps = self._overlaps(np.stack([track.box for track in self._tracks]), faces.boxes)
         taken: set[int] = set()
         matched: set[int] = set()
         for row, column in zip(*np.unravel_index(np.argsort(-overlaps, axis=None), overlaps.shape), strict=True):
@@ -284,13 +308,24 @@ class Tracker:
         """Find the landmarks again from the detected box, if that gives a face."""
         marks = self._pipeline.landmarker(image, box[None])
         if self._are_faces(image, marks.points)[0]:
-            track.points, track.confidence, track.box = marks.points[0], _row(marks, 0), hull_box(marks.points[0])
+            track.points, track.confidence = marks.points[0], _row(marks, 0)
+            track.box = self._box(marks.points[0], box)
+
+    def _box(
+        self, points: Float32[np.ndarray, "k 2"], otherwise: Float32[np.ndarray, " 4"]
+    ) -> Float32[np.ndarray, " 4"]:
+        """Face box of points, or another one if the points lie on one spot."""
+        box = self._scheme.face_boxes(points)
+        return box if box_size(box).max() > 0 else otherwise
+
+    def _overlap(self, a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:
+        return float(self._overlaps(a[None], b[None])[0, 0])
 
     def _take_up(
         self, points: Float32[np.ndarray, "k 2"], box: Float32[np.ndarray, " 4"], score: float, time_s: float
     ) -> _Track:
         """Track of a new face, or of one that was lost here within ``remember_s``."""
-        overlaps = [_overlap(box, track.box) for track in self._lost]
+        overlaps = [self._overlap(box, track.box) for track in self._lost]
         smoothing = OneEuroFilter(**asdict(self.settings.smoothing)) if self.settings.smoothing else None
         if overlaps and max(overlaps) > self.settings.same_overlap:
             number = self._lost.pop(int(np.argmax(overlaps))).number
@@ -324,5 +359,9 @@ def _row(marks: Landmarks, index: int) -> Float32[np.ndarray, " k"] | None:
     return None if marks.scores is None else marks.scores[index]
 
 
-def _overlap(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:
-    return float(box_iou(a[None], b[None])[0, 0])
+def _shares_of_smaller(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
+    """Area that two boxes share over that of the smaller one, for each pair."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    smaller = np.minimum(box_size(a).prod(axis=-1)[:, None], box_size(b).prod(axis=-1)[None])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=-1) / np.maximum(smaller, 1e-6), np.float32)

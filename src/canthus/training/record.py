@@ -121,8 +121,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
     """Draw the training loss (left axis) and the validation metrics in percent (right axis) against epochs.
 
     Args:
-        rows: one mapping per epoch with ``epoch``, ``train/loss`` and any ``.../nme_ion`` (landmarks) or ``.../ap_50``
-            (face detectors).
+        rows: one mapping per epoch with ``epoch``, ``train/loss`` and any ``.../nme_ion`` or ``.../nme_longer``
+            (landmarks) or ``.../ap_50`` (face detectors).
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -140,10 +140,12 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Path, *, title: str) 
         right.set_ylim(0, 100)
         right.set_ylabel("average precision, overlap 0.5 (%)")
     else:
-        late = [v for values in _draw(right, rows, suffix="/nme_ion", best=min) for v in values[len(values) // 10 :]]
+        own = any(name.endswith("/nme_longer") for row in rows for name in row)
+        suffix, scale = ("/nme_longer", "longer side of the face box") if own else ("/nme_ion", "inter-ocular")
+        late = [v for values in _draw(right, rows, suffix=suffix, best=min) for v in values[len(values) // 10 :]]
         if late:
             right.set_ylim(0.95 * min(late), min(max(late) * 1.05, 4 * min(late)))
-        right.set_ylabel("NME, inter-ocular (%)")
+        right.set_ylabel(f"NME, {scale} (%)")
     right.grid(alpha=0.3)
     lines = [*left.get_lines(), *right.get_lines()]
     right.legend(lines, [line.get_label() for line in lines])

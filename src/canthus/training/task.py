@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from canthus.errors import ConfigError
-from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.evaluation.errors import normalized_error, training_error, training_scale
 from canthus.lookup import lookup
 from canthus.losses import spread_loss
 from canthus.losses.weights import POSE_WEIGHTS, pose_weights_as_printed
@@ -103,6 +103,7 @@ class RegressionTask(L.LightningModule):
 
     Args:
         network: returns ``Output``.
+        margin: side of the crops over the longer side of the face box.
         validation: names of the validation sets, in the order of their loaders.
         guide: the pose branch; batches must then have angles.
         spread_weight: weight of the loss of the expected errors, if the network predicts them.
@@ -114,6 +115,7 @@ class RegressionTask(L.LightningModule):
         network: nn.Module,
         objective: Objective,
         scheme: Scheme,
+        margin: float,
         optimization: Optimization,
         validation: Sequence[str],
         guide: PoseGuide | None = None,
@@ -126,7 +128,7 @@ class RegressionTask(L.LightningModule):
         self.distiller = distiller
         self._objective = objective
         self._spread_weight = spread_weight
-        self._scheme = scheme
+        self._scheme, self._margin = scheme, margin
         self._optimization = optimization
         self._validation = tuple(validation)
         self._errors: dict[str, list[np.ndarray]] = {}
@@ -160,7 +162,8 @@ class RegressionTask(L.LightningModule):
         with torch.autocast(batch.image.device.type, enabled=False):
             output = self.network(network_input(batch.image))
         predicted, truth = output.points.float().cpu().numpy(), batch.points.cpu().numpy()
-        errors = normalized_error(predicted, truth, inter_ocular(truth, self._scheme))
+        scale = training_scale(truth, self._scheme, box_side=1 / self._margin)
+        errors = normalized_error(predicted, truth, scale)
         self._errors[self._validation[dataloader_idx]].append(errors)
 
     def on_validation_epoch_end(self) -> None:
@@ -169,10 +172,12 @@ class RegressionTask(L.LightningModule):
             if not np.isfinite(found).any():
                 raise ConfigError(
                     f"The error on {name} is not finite: the network's points are not, or no face there has both outer "
-                    "eye corners. Lower optimizer.learning_rate, or name another validation set"
+                    "eye corners. Lower optimizer.learning_rate, or name another validation set; without eye_corners "
+                    "in the scheme, errors are measured in longer sides of the face box"
                 )
             # Some profiles lack an eye corner, so they have no inter-ocular distance.
-            self.log(f"{name}/nme_ion", float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
+            metric = f"{name}/{training_error(self._scheme)}"
+            self.log(metric, float(found[np.isfinite(found)].mean()), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return self._optimization.set_up(self)
