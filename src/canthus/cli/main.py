@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "List the embedded models with their error, size, speed and terms of use.",
     "doctor": "Show versions, threads and speeds, what is missing, and the command that mends it.",
     "fetch": "Download a third-party model into the cache and check its SHA-256.",
+    "schemes": "List, show, draw and propose point schemes: which landmark is which.",
     "data": "Check datasets, look at masks, and label pictures with a model.",
     "train": "Train a network from a recipe. Run the same command again to resume.",
     "fit": "Fit an explicit shape regression (random ferns, no network) from a recipe.",

@@ -10,10 +10,10 @@ from typing import Any, final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from canthus.data.datasets import Dataset, PartCount, Problem, Progress
-from canthus.data.mean_faces import is_upside_down, likely_fault
+from canthus.data.mean_faces import is_upside_down, likely_fault, mean_face, mean_of_faces, mirror_faults
 from canthus.errors import ConfigError, ImageError
 from canthus.geometry import Affine, box_iou, hull_box
 from canthus.images import decode_image, warp
@@ -22,6 +22,8 @@ from canthus.types import Annotation, Image, Scene, by_picture
 
 SAME_FACE = 0.7
 """Overlap (IoU) from which two hulls of landmarks in one picture count as the same face."""
+LEAST_FACES = 8
+"""Faces from which their mean serves for a scheme that has no mean face."""
 SAME_BOX = 0.9
 """Overlap (IoU) from which two labelled boxes in one picture count as the same face."""
 
@@ -107,11 +109,34 @@ def check(
         raise ConfigError(f"{dataset.name} has a scheme of its own; leave out the scheme {scheme}")
     scan, parts = dataset.scan(Path(root), scheme=scheme)
     found = Findings(list(scan.problems), list(scan.notes))
-    pictures = _check_pictures(scan.items, found, progress or (lambda done, total: None))
+    own = _own_mean(scan.items)
+    if own is not None and (wrong := mirror_faults(own, scan.items[0].scheme)):
+        found.problems.append(
+            Problem(
+                "wrong mirror order",
+                scan.items[0].scheme.name,
+                f"in the mean of the labelled faces, the points {', '.join(map(str, wrong))} are far from their mirror "
+                "images; 'canthus schemes new' proposes an order, 'canthus schemes draw' shows it",
+            )
+        )
+    pictures = _check_pictures(scan.items, found, progress or (lambda done, total: None), own)
     return Report(dataset.name, os.fspath(root), tuple(parts), pictures, tuple(found.problems), tuple(found.notes))
 
 
-def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progress: Progress) -> int:
+def _own_mean(items: Sequence[Annotation | Scene]) -> Float64[np.ndarray, "k 2"] | None:
+    """The mean of the labelled faces of a scheme without mean face; None if there are too few."""
+    faces = [item for item in items if isinstance(item, Annotation)]
+    if len(faces) < LEAST_FACES or mean_face(faces[0].scheme.name) is not None:
+        return None
+    return mean_of_faces(np.stack([face.points for face in faces]))
+
+
+def _check_pictures(
+    items: Sequence[Annotation | Scene],
+    found: Findings,
+    progress: Progress,
+    mean: Float64[np.ndarray, "k 2"] | None,
+) -> int:
     """Open each picture once, look at its faces or boxes, and return the number of pictures."""
     of_picture = by_picture(sorted(items, key=lambda item: item.path))
     marked: list[_Marked] = []
@@ -120,8 +145,8 @@ def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progre
         scenes = [item for item in here if isinstance(item, Scene)]
         image = found.open(path, faces[0].key.partition("#")[0] if faces else scenes[0].key)
         if image is not None:
-            found.problems.extend(problem for face in faces for problem in _wrong_points(face, image))
-            found.notes.extend(note for face in faces for note in _upside_down(face))
+            found.problems.extend(problem for face in faces for problem in _wrong_points(face, image, mean))
+            found.notes.extend(note for face in faces for note in _upside_down(face, mean))
             found.problems.extend(problem for scene in scenes for problem in _wrong_boxes(scene, image))
             marked += [(face, mark) for face in faces if (mark := signature(image, face)) is not None]
         found.problems.extend(_same_face(faces))
@@ -131,7 +156,7 @@ def _check_pictures(items: Sequence[Annotation | Scene], found: Findings, progre
     return len(of_picture)
 
 
-def _wrong_points(face: Annotation, image: Image) -> Iterator[Problem]:
+def _wrong_points(face: Annotation, image: Image, mean: Float64[np.ndarray, "k 2"] | None) -> Iterator[Problem]:
     """Problems of points outside the picture and of faces without size."""
     height, width = image.shape[:2]
     points = face.points[~np.isnan(face.points).any(axis=1)]
@@ -145,12 +170,12 @@ def _wrong_points(face: Annotation, image: Image) -> Iterator[Problem]:
         )
     if len(points) > 1 and float(np.ptp(points, axis=0).max()) < 1:
         yield Problem("points coincide", face.key, f"all {len(points)} points lie within one pixel")
-    elif fault := likely_fault(face.points, face.scheme):
+    elif fault := likely_fault(face.points, face.scheme, mean):
         yield Problem("unlike a face", face.key, fault)
 
 
-def _upside_down(face: Annotation) -> Iterator[str]:
-    if is_upside_down(face.points, face.scheme):
+def _upside_down(face: Annotation, mean: Float64[np.ndarray, "k 2"] | None) -> Iterator[str]:
+    if is_upside_down(face.points, face.scheme, mean):
         yield f"{face.key}: the face is upside down; was the picture turned after it was labelled?"
 
 

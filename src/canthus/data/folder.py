@@ -36,7 +36,7 @@ from canthus.data.label_tables import read_csv_labels, read_pts_labels
 from canthus.data.label_xml import CVAT, DLIB, read_xml_labels, xml_root
 from canthus.errors import ConfigError, DataError
 from canthus.images import IMAGE_SUFFIXES
-from canthus.scheme_files import FILE, Scheme, mirror_of, mirrored_names, named_scheme
+from canthus.scheme_files import ALL_POINTS, FILE, Scheme, mirror_of, mirrored_names, named_scheme
 from canthus.schemes import SCHEMES, find_scheme, guess_scheme
 from canthus.types import Annotation
 
@@ -107,6 +107,28 @@ def _scan_faces(root: Path, parts: Sequence[str], *, scheme: str | Scheme | None
     named = set(_found(file.pictures, pictures))
     problems += [Problem(UNLABELLED, n, "no label names it") for n, path in pictures.paths.items() if path not in named]
     return Scan(faces, problems, file.notes + file.passed_over())
+
+
+def undescribed_faces(root: Path) -> tuple[list[Annotation], tuple[str, ...]]:
+    """The faces of a folder or label file whose points no scheme describes yet, and the names of their points, if any.
+
+    Faces with another number of points than most are left out.  The scheme of the others stands in for theirs: it has
+    their number of points, one group, and no mirror images.
+
+    Raises:
+        DataError: there are no labels.
+    """
+    pictures = _pictures(root if root.is_dir() else root.parent)
+    file = _labels(root, pictures, None)
+    order = _order(file.names, tuple(dict.fromkeys(name for _, label in file.labels for name in label.names)), None)
+    file = _without_marks(_in_order(file, order, None))
+    if not file.labels:
+        raise DataError(f"{root}: the labels hold no face; expected at least one")
+    count = Counter(len(label.points) for _, label in file.labels).most_common(1)[0][0]
+    every = tuple(range(count))
+    stand_in = Scheme("unnamed", count, every, {ALL_POINTS: every})
+    labels = [(where, replace(label, scheme=None)) for where, label in file.labels]
+    return list(read_labels(labels, partial(_face, stand_in, pictures), [])), order
 
 
 def _found(names: set[str], pictures: _Pictures) -> Iterator[Path | None]:

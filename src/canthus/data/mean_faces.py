@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Complex128, Float, Float64, Int
 
 from canthus.schemes import SCHEMES, Scheme
 
@@ -30,6 +30,10 @@ FEW = 15
 """Number of points from which a large residual alone is a fault; five points of a profile may have one."""
 LEAST_KNOWN = 0.6
 """Share of its points that a face must have, and at least five, to be compared."""
+FAR_MIRRORED = 0.5
+"""Distance of a point of the mean face from its mirror image, in root mean square distances from the middle, from which
+the mirror order is doubted."""
+ROUNDS = 10
 SHIFTS = 5
 """Largest shift of the numbering that is looked for."""
 
@@ -54,6 +58,57 @@ def mean_face(scheme: str) -> Float64[np.ndarray, "k 2"] | None:
     return None if points is None or len(points) != SCHEMES[scheme].count else np.array(points, np.float64)
 
 
+def mean_of_faces(faces: Float[np.ndarray, "n k 2"]) -> Float64[np.ndarray, "k 2"]:
+    """The mean shape of labelled faces, about its middle and of mean square distance 1.
+
+    Each face is turned, scaled and shifted to fit the mean (generalized Procrustes analysis), which is a median, so
+    that a few wrong labels do not change it.
+
+    Args:
+        faces: upright on the whole; NaN for points without position.
+
+    Returns:
+        NaN for points that no face has.
+    """
+    shapes, known = faces.astype(np.float64) @ np.array([1, 1j]), ~np.isnan(faces).any(axis=2)
+    never, count = ~known.any(axis=0), np.maximum(known.sum(axis=1, keepdims=True), 1)
+    shapes = _about_middle(np.where(known, shapes, 0), known, count)
+    size = np.sqrt((np.abs(shapes) ** 2).sum(axis=1, keepdims=True) / count)
+    placed = shapes / np.maximum(size, 1e-9)
+    for _ in range(ROUNDS):
+        seen = np.where(known | never, placed, complex(np.nan, np.nan))
+        mean = np.nanmedian(seen.real, axis=0) + 1j * np.nanmedian(seen.imag, axis=0)
+        mean = mean - mean[~never].mean()
+        mean = mean / max(float(np.sqrt((np.abs(mean[~never]) ** 2).mean())), 1e-9)
+        wanted = np.where(known, mean, 0)
+        middle = wanted.sum(axis=1, keepdims=True) / count
+        gain = (shapes.conj() * (wanted - middle)).sum(axis=1, keepdims=True)
+        placed = gain / np.maximum((np.abs(shapes) ** 2).sum(axis=1, keepdims=True), 1e-9) * shapes + middle
+    return np.where(never[:, None], np.nan, np.stack([mean.real, mean.imag], axis=1))
+
+
+def _about_middle(
+    shapes: Complex128[np.ndarray, "n k"], known: Bool[np.ndarray, "n k"], count: Int[np.ndarray, "n 1"]
+) -> Complex128[np.ndarray, "n k"]:
+    """The known points of each shape about their middle, and zero for the others."""
+    return np.where(known, shapes - shapes.sum(axis=1, keepdims=True) / count, 0)
+
+
+def mirror_faults(mean: Float64[np.ndarray, "k 2"], scheme: Scheme) -> list[int]:
+    """The points of a mean face that do not lie where the mirror order says, after the best fit of its mirror image.
+
+    A mirror image further than ``FAR_MIRRORED`` from its place is a fault.
+    """
+    if scheme.count < 3 or np.isnan(mean).any():
+        return []
+    shape = mean @ np.array([1, 1j])
+    shape = shape - shape.mean()
+    mirrored = -shape[list(scheme.mirror)].conj()
+    turn = (mirrored.conj() * shape).sum()
+    turn = turn / max(abs(turn), 1e-9)
+    return np.flatnonzero(np.abs(shape - turn * mirrored) > FAR_MIRRORED).tolist()
+
+
 def fit_of(mean: Float64[np.ndarray, "k 2"], points: Float[np.ndarray, "k 2"]) -> Fit:
     """Fit a mean face to points, of which some may be NaN, by least squares: rotation, scale and shift."""
     known = ~np.isnan(points).any(axis=1)
@@ -67,12 +122,18 @@ def fit_of(mean: Float64[np.ndarray, "k 2"], points: Float[np.ndarray, "k 2"]) -
     return Fit(float(np.sqrt((np.abs(target - gain * source) ** 2).mean() / size)), float(np.angle(gain)))
 
 
-def likely_fault(points: Float[np.ndarray, "k 2"], scheme: Scheme) -> str | None:
+def likely_fault(
+    points: Float[np.ndarray, "k 2"], scheme: Scheme, mean: Float64[np.ndarray, "k 2"] | None = None
+) -> str | None:
     """What is likely wrong with the points of a face, in words; None if they look like a face of their scheme.
 
     Faces with few known points, and of schemes without mean face, are not judged.
+
+    Args:
+        mean: the mean face, for a scheme that has none here.
     """
-    mean, known = mean_face(scheme.name), int((~np.isnan(points).any(axis=1)).sum())
+    mean = mean_face(scheme.name) if mean is None else mean
+    known = int((~np.isnan(points).any(axis=1)).sum())
     if mean is None or known < max(5, LEAST_KNOWN * scheme.count):
         return None
     here = fit_of(mean, points)
@@ -92,9 +153,12 @@ def likely_fault(points: Float[np.ndarray, "k 2"], scheme: Scheme) -> str | None
     return None
 
 
-def is_upside_down(points: Float[np.ndarray, "k 2"], scheme: Scheme) -> bool:
-    """Whether a face is turned by more than ``UPSIDE_DOWN``."""
-    mean, known = mean_face(scheme.name), int((~np.isnan(points).any(axis=1)).sum())
+def is_upside_down(
+    points: Float[np.ndarray, "k 2"], scheme: Scheme, mean: Float64[np.ndarray, "k 2"] | None = None
+) -> bool:
+    """Whether a face is turned by more than ``UPSIDE_DOWN``; ``mean`` as in ``likely_fault``."""
+    mean = mean_face(scheme.name) if mean is None else mean
+    known = int((~np.isnan(points).any(axis=1)).sum())
     if mean is None or known < max(5, LEAST_KNOWN * scheme.count):
         return False
     fit = fit_of(mean, points)

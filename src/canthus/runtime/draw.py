@@ -1,8 +1,10 @@
 """Draw boxes and landmarks on pictures."""
 
+import itertools
+
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from canthus.images import checked_image
 from canthus.pose import rotation_matrix
@@ -170,6 +172,65 @@ def draw_axes(canvas: Image, centre: Float[np.ndarray, " 2"], angles: Float[np.n
         end = centre + 0.5 * size * (turn @ np.array(axis, np.float64))[:2]
         _line(canvas, np.stack([centre, end]), POINT_EDGE, width=line_width(size) + 3, closed=False)
         _line(canvas, np.stack([centre, end]), color, width=line_width(size) + 1, closed=False)
+
+
+_PAPER, _PALE, _EMPTY = (28, 32, 38), (70, 78, 88), 0.04
+"""Colors of the paper and of the lines between mirror images, RGB; and the part of the side that stays empty."""
+
+
+def draw_scheme(scheme: Scheme, mean: Float[np.ndarray, "k 2"], *, side: int = 1000) -> Image:
+    """The numbered points of a face on dark paper, with the lines of groups, and thin lines between mirror images.
+
+    Args:
+        mean: points of an upright face in any unit, such as a mean face.
+        side: of the picture in pixels.
+    """
+    canvas = np.full((side, side, 3), _PAPER, np.uint8)
+    height = 0.012 * side
+    low, high = mean.min(axis=0), mean.max(axis=0)
+    scale = side * (1 - 4 * _EMPTY) / max(float((high - low).max()), 1e-9)
+    places = (mean - (low + high) / 2) * scale + side / 2
+    for index, other in enumerate(scheme.mirror):
+        if index < other:
+            _line(canvas, places[[index, other]], _PALE, width=1, closed=False)
+    draw_points(canvas, places, scheme, size=0.4 * side)
+    for row, (name, indices) in enumerate(scheme.groups.items()):
+        text = f"{name.encode('ascii', 'replace').decode()}: {len(indices)}"
+        draw_text(canvas, text, (0.4 * height, (2 * row + 2) * height), height=height, color=group_color(name))
+    spots = [places, *(_along(places[list(indices)]) for name, indices in scheme.groups.items() if name not in LOOSE)]
+    half = height / 4
+    taken = [(x - half, y - half, x + half, y + half) for x, y in np.concatenate(spots).tolist()]
+    for index, place in enumerate(places):
+        text = str(index)
+        (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, height / 22, 1)
+        boxes = [_beside(place, angle, reach * height, width, height) for reach in (1.0, 1.8) for angle in range(8)]
+        best = min(boxes, key=lambda box: sum(_shared(box, other) for other in taken))
+        taken.append(best)
+        draw_text(canvas, text, (best[0], best[3]), height=height)
+    return canvas
+
+
+def _along(points: Float[np.ndarray, "m 2"]) -> Float64[np.ndarray, "s 2"]:
+    """Places on the lines from point to point."""
+    steps = np.linspace(0, 1, 12)[:, None]
+    return np.concatenate([points[:1], *(a + steps * (b - a) for a, b in itertools.pairwise(points))])
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _beside(place: Float[np.ndarray, " 2"], eighth: int, away: float, width: float, height: float) -> _Box:
+    """The box of a text in one of eight directions from a point, the first to the right."""
+    angle = eighth * np.pi / 4
+    x = float(place[0]) + np.cos(angle) * (away + width / 2)
+    y = float(place[1]) - np.sin(angle) * (away + height / 2)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _shared(a: _Box, b: _Box) -> float:
+    """Area that two boxes share."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(wide, 0.0) * max(high, 0.0)
 
 
 def doubt_color(score: float) -> Color:
