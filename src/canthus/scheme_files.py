@@ -115,6 +115,11 @@ class Scheme:
         return (self.name, self.count, self.mirror) == (other.name, other.count, other.mirror)
 
     @property
+    def has_jaw_line(self) -> bool:
+        """Whether the hull of all points is the whole face."""
+        return len(self.groups.get("jaw", ())) >= 5
+
+    @property
     def mouth(self) -> tuple[int, ...]:
         """The points of all groups whose name holds ``mouth``; empty if there are none."""
         return tuple(i for name, group in self.groups.items() if "mouth" in name for i in group)

@@ -348,7 +348,7 @@ def _face(scheme: Scheme | None, pictures: _Pictures, label: Label) -> Annotatio
     if box is None or not (box[2:] > box[:2]).all():
         box = scheme.face_boxes(label.points)
         if scheme.count == 1:
-            raise LabelError("one point gives no face box; add it: the columns x1, y1, x2, y2, or 'box' in json")
+            raise LabelError("one point gives no face box; give labels with boxes, such as 'box' in json")
     visible = ~np.isnan(label.points).any(axis=1) if label.visible is None else label.visible
     return Annotation(key, path, label.points, scheme, box, visible, group=key)
 

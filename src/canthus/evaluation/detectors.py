@@ -119,7 +119,9 @@ def evaluate_detectors(
 
 def _sure_detector(detector: Detector, name: str, session: CropModel, min_confidence: float) -> Detector:
     """A detector that leaves out the faces whose landmarks are not sure enough."""
-    landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
+    landmarker = Landmarker(
+        session, passes=usual_passes(name, session.scheme), most_passes=most_passes(name, session.scheme)
+    )
     pipeline = Pipeline(detector, landmarker, min_confidence=min_confidence)
     return lambda image: pipeline(image).faces
 

@@ -223,7 +223,9 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     split, annotations = load_truth(options.dataset, options.root, options.split, scheme=scheme)
     name = options.detector or "default"
     if detected and options.passes is None:
-        landmarker = Landmarker(session, passes=usual_passes(name), most_passes=most_passes(name))
+        landmarker = Landmarker(
+            session, passes=usual_passes(name, session.scheme), most_passes=most_passes(name, session.scheme)
+        )
     else:
         landmarker = Landmarker(session, passes=1 if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)

@@ -18,6 +18,7 @@ from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
 from canthus.runtime.sessions import DetectorSession, find_model
 from canthus.runtime.yunet_detector import YuNetDetector
+from canthus.schemes import Scheme, own_scheme
 from canthus.types import Faces, Image
 from canthus.zoo import embedded_detectors
 
@@ -203,24 +204,29 @@ def detector_name(name: str) -> str:
     return "canthus" if name == "default" else name
 
 
-def usual_passes(detector: str | os.PathLike[str] | Detector) -> int:
-    """Number of passes of the landmarker that suits the boxes of a detector.
+def usual_passes(detector: str | os.PathLike[str] | Detector, scheme: Scheme | None = None) -> int:
+    """Number of passes of the landmarker that suits the boxes of a detector and the points of a model.
 
     The boxes of the cascade are off by a tenth of the face.  A second pass, cropped around the points of the first,
     corrects this: on the validation photos of 300-W the error falls to that of true boxes.  The map of YuNet's boxes is
     assumed, not measured, so they get a second pass as well, and so do whole pictures, which are rarely cut as closely
     as a face box.  Boxes of other detectors get one pass.
+
+    Points of one's own without a jaw line, whose scheme does not say where the face box lies, get two passes as well:
+    they were trained in crops around their hull, and the detector's boxes are larger.
     """
-    return PASSES.get(detector_name(detector), 1) if isinstance(detector, str) else 1
+    own = None if scheme is None else own_scheme(scheme)
+    least = 2 if own is not None and own.face_box is None and not own.has_jaw_line else 1
+    return max(least, PASSES.get(detector_name(detector), 1) if isinstance(detector, str) else 1)
 
 
-def most_passes(detector: str | os.PathLike[str] | Detector) -> int:
+def most_passes(detector: str | os.PathLike[str] | Detector, scheme: Scheme | None = None) -> int:
     """Number of passes for faces whose points still move; at least ``usual_passes``.
 
     A picture cut at 1.3 face sizes is right after two passes, one cut at twice the size after four.
     """
-    usual = usual_passes(detector)
-    return MOST_PASSES.get(detector, usual) if isinstance(detector, str) else usual
+    usual = usual_passes(detector, scheme)
+    return max(usual, MOST_PASSES.get(detector, usual)) if isinstance(detector, str) else usual
 
 
 def create_detector(

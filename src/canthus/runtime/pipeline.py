@@ -206,7 +206,8 @@ def load_pipeline(
         found = detector
     session = open_model(model, threads=threads)
     if passes is None:
-        landmarker = Landmarker(session, passes=usual_passes(detector), most_passes=most_passes(detector))
+        usual, most = usual_passes(detector, session.scheme), most_passes(detector, session.scheme)
+        landmarker = Landmarker(session, passes=usual, most_passes=most)
     else:
         landmarker = Landmarker(session, passes=passes)
     pipeline = Pipeline(found, landmarker, min_confidence=min_confidence)

@@ -62,7 +62,7 @@ class Plausibility:
 
     def _has_proportions(self, points: Float32[np.ndarray, "k 2"], scheme: Scheme, *, w: float, h: float) -> bool:
         """Whether the box has the sides of a face, and the eyes their distance, where the hull is the whole face."""
-        if not has_jaw_line(scheme) or scheme.face_box is not None:
+        if not scheme.has_jaw_line or scheme.face_box is not None:
             return True
         if not self.aspect[0] <= w / max(h, 1e-6) <= self.aspect[1]:
             return False
@@ -78,11 +78,6 @@ class Plausibility:
         ratio = side / max(side_before, 1e-6)
         grown = max(ratio, 1 / max(ratio, 1e-6))
         return shift <= side_before * (self.jump + self.jump_per_s * step_s) and grown <= self.growth
-
-
-def has_jaw_line(scheme: Scheme) -> bool:
-    """Whether the hull of all points is the whole face."""
-    return len(scheme.groups.get("jaw", ())) >= 5
 
 
 def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> bool:
@@ -185,13 +180,13 @@ class Tracker:
 
     def __init__(self, pipeline: Pipeline, settings: TrackerSettings | None = None) -> None:
         scheme = pipeline.landmarker.session.scheme
-        if not has_jaw_line(scheme) and own_scheme(scheme) is None:
+        if not scheme.has_jaw_line and own_scheme(scheme) is None:
             raise ConfigError(
                 f"Tracking crops each frame around the hull of the last points, which needs a jaw line; {scheme.name} "
                 "has none. Use a model with 68 or 98 points, or of a scheme of your own."
             )
         # The hull of a few points is small within the box of the face.
-        whole = has_jaw_line(scheme) or scheme.face_box is not None or scheme.count == 1
+        whole = scheme.has_jaw_line or scheme.face_box is not None or scheme.count == 1
         self._overlaps = box_iou if whole else _shares_of_smaller
         self.settings = settings or TrackerSettings()
         self.detections = 0
