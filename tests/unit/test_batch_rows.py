@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from batch_pictures import frame
 from canthus.schemes import find_scheme
-from canthus.types import Faces, Frame, Landmarks, TrackedFrame
+from canthus.types import TrackedFrame
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -14,18 +15,6 @@ parquet = pytest.importorskip("pyarrow.parquet")
 from canthus.batch.rows import FaceRows, faces_of, pictures_of, row_schema  # noqa: E402
 
 IBUG = find_scheme("ibug_68")
-
-
-def frame(faces: int, *, seed: int = 0, scheme: str = "ibug_68", extras: bool = True) -> Frame:
-    """Faces at random places; with everything that a model may give, or with as little as possible."""
-    rng, kind = np.random.default_rng(seed), find_scheme(scheme)
-
-    def some(*shape: int) -> np.ndarray:
-        return rng.random((faces, *shape), np.float32)
-
-    found = Faces(100 * some(4), some(), 100 * some(5, 2) if extras else None)
-    scores, whole = (some(kind.count), some()) if extras else (None, None)
-    return Frame(found, Landmarks(100 * some(kind.count, 2), kind, scores, whole))
 
 
 def test_rows_hold_the_numbers_of_each_face_and_one_row_for_pictures_without() -> None:

@@ -56,7 +56,7 @@ def _acquire(file: int, path: Path) -> None:
     except _BUSY as error:
         raise ConfigError(
             f"{path.parent}: another run works in this folder (process {_owner(path)}). Wait until it has ended, or "
-            "choose another --out"
+            "choose another folder"
         ) from error
     except OSError as error:  # a file system without locks
         _log.warning("%s: cannot be locked (%s); take care that only one run uses the folder", path, error.strerror)

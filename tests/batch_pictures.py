@@ -1,0 +1,35 @@
+"""What the tests of ``canthus batch`` share: faces at random places, and pictures that kill their process."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from canthus.schemes import find_scheme
+from canthus.types import Faces, Frame, Landmarks
+
+
+def frame(faces: int, *, seed: int = 0, scheme: str = "ibug_68", extras: bool = True) -> Frame:
+    """Faces at random places; with everything that a model may give, or with as little as possible."""
+    rng, kind = np.random.default_rng(seed), find_scheme(scheme)
+
+    def some(*shape: int) -> np.ndarray:
+        return rng.random((faces, *shape), np.float32)
+
+    found = Faces(100 * some(4), some(), 100 * some(5, 2) if extras else None)
+    scores, whole = (some(kind.count), some()) if extras else (None, None)
+    return Frame(found, Landmarks(100 * some(kind.count, 2), kind, scores, whole))
+
+
+def deadly_mark(batch: list[tuple[str, bytes | None]]) -> Any:
+    """Rows of a batch, in a process of its own; SIGKILL at ``deadly.png``, and the first time at ``once.png``."""
+    from canthus.batch.jobs import mark_here
+
+    for name, _ in batch:
+        path = Path(name)
+        if path.name == "deadly.png" or (path.name == "once.png" and not path.with_suffix(".killed").exists()):
+            path.with_suffix(".killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return mark_here(batch)

@@ -1,0 +1,365 @@
+"""``canthus batch`` on drawn pictures: sources, results, and starts that go on where another one was killed."""
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batch_pictures import deadly_mark, frame
+from canthus.errors import ConfigError, DataError
+from canthus.images import write_image
+from canthus.schemes import find_scheme
+from command import Run, run_command
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+from canthus.batch import jobs  # noqa: E402
+from canthus.batch.marker import Marker  # noqa: E402
+from canthus.batch.rows import FaceRows  # noqa: E402
+from canthus.batch.sources import Names, Part, Source, Storage, batches  # noqa: E402
+from canthus.batch.store import Store  # noqa: E402
+
+TinyModel = Callable[..., Path]
+IBUG = find_scheme("ibug_68")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four pictures, one of them broken, one in a subfolder, and files that are no pictures."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name in ("a.png", "b.jpg", "more/c.png"):
+        write_image(folder / name, rng.integers(0, 255, (40, 50, 3), np.uint8))
+    (folder / "broken.jpg").write_bytes(b"")
+    (folder / ".hidden.png").write_bytes(b"")
+    (folder / "notes.md").write_text("none")
+    return folder
+
+
+def names(address: str | Path, **settings: Any) -> list[str]:
+    """Names that a source finds, sorted."""
+    return sorted(name for name, _ in Source(str(address), **settings).items(pytest.fail))
+
+
+def test_folders_patterns_and_lists_give_names(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    everything = ["photos/a.png", "photos/b.jpg", "photos/broken.jpg", "photos/more/c.png"]
+    assert names("photos") == names("photos/") == names("p*") == everything
+    assert names(f"file://{photos}") == names(photos) == [str(photos.parent / name) for name in everything]
+    assert names("photos/*.png") == ["photos/a.png"]
+    assert names("photos/**/*.png") == names("**/*.png") == ["photos/a.png", "photos/more/c.png"]
+    assert names("photos/m*/[a-c].png") == ["photos/more/c.png"]
+    assert names("photos/b.jpg") == ["photos/b.jpg"]
+    assert names("photos", skipped="photos/more") == everything[:-1]
+    Path("some.txt").write_text("photos/b.jpg\n\nelsewhere/x.png\r\n")
+    assert names("some.txt") == ["elsewhere/x.png", "photos/b.jpg"]
+    with pytest.raises(DataError, match="nothing: no such file or folder"):
+        names("nothing")
+
+
+@settings(max_examples=40)
+@given(
+    files=st.lists(st.sampled_from(["a.png", "b.png", "x/a.png", "x/y/a.png", "z/b.png"]), min_size=1, unique=True),
+    parts=st.lists(st.sampled_from(["**", "*", "x", "?", "[xz]"]), max_size=3),
+)
+def test_patterns_match_what_glob_matches(
+    files: list[str], parts: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("tree")
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    pattern = "/".join([str(folder), *parts, "*"])
+    if not folder.joinpath(*takewhile("x".__eq__, parts)).is_dir():
+        with pytest.raises(DataError, match="there is no folder"):
+            names(pattern)
+        return
+    matched = [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - what users know
+    below = (file for path in matched for file in ([path] if path.is_file() else path.rglob("*.png")))
+    assert set(names(pattern)) == set(map(str, below))
+
+
+def test_parquet_gives_paths_or_files(photos: Path, tmp_path: Path) -> None:
+    data = (photos / "a.png").read_bytes()
+    tables = {
+        "paths": {"path": ["x.png", "y.png"]},
+        "bytes": {"key": ["one", "two"], "bytes": [data, b""]},
+        "records": {"image": [{"bytes": data, "path": "x.png"}, {"bytes": None, "path": "y.png"}]},
+    }
+    for name, columns in tables.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+
+    def items(name: str, **settings: Any) -> list[tuple[str, bytes | None]]:
+        return list(Source(str(tmp_path / name), **settings).items(pytest.fail))
+
+    assert items("paths.parquet") == [("x.png", None), ("y.png", None)]
+    file = tmp_path / "bytes.parquet"
+    assert items("bytes.parquet") == [(f"{file}#0", data), (f"{file}#1", b"")]
+    assert items("bytes.parquet", column="bytes", name_column="key") == [("one", data), ("two", b"")]
+    assert items("records.parquet") == [(f"{tmp_path}/records.parquet#0", data), ("y.png", None)]
+    assert len(items("*.parquet")) == 6
+    with pytest.raises(ConfigError, match=r"expected the column pixels; found key, bytes"):
+        items("bytes.parquet", column="pixels")
+
+
+def test_a_folder_that_cannot_be_read_is_told(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    children = Storage.children
+
+    def failing(storage: Storage, folder: str) -> Any:
+        if folder.endswith("more"):
+            raise DataError(f"{folder}: cannot be read (Permission denied)")
+        return children(storage, folder)
+
+    monkeypatch.setattr(Storage, "children", failing)
+    assert len(list(Source(str(photos)).items(told.append))) == 3
+    assert told == [f"{photos}/more: cannot be read (Permission denied)"]
+
+
+@given(st.lists(st.text(alphabet="ab\udc80", max_size=4)))
+def test_names_are_a_set(texts: list[str]) -> None:
+    names, known = Names(), set[str]()
+    for text in texts:
+        assert (text in names) == (text in known)
+        assert names.add(text) == (text not in known)
+        known.add(text)
+    assert len(names) == len(known)
+
+
+def test_many_names_move_to_the_sorted_array() -> None:
+    names = Names()
+    assert all(names.add(str(number)) for number in range(30_000))
+    assert not any(names.add(str(number)) for number in range(0, 30_000, 97))
+    assert "30000" not in names
+    assert len(names) == 30_000
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 9), st.lists(st.text(max_size=9), max_size=9))
+def test_parts_share_the_names_among_them(count: int, texts: list[str]) -> None:
+    parts = [Part(number, count) for number in range(1, count + 1)]
+    assert [sum(text in part for part in parts) for text in texts] == [1] * len(texts)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0"])
+def test_a_part_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="Expected a part such as"):
+        Part.parse(text)
+
+
+def test_batches_have_a_size_and_videos_are_alone() -> None:
+    items = [("a.jpg", None), ("v.mp4", None), ("b.jpg", b"x" * 20_000_000), ("c.jpg", None), ("d.jpg", None)]
+    assert [[name for name, _ in batch] for batch in batches(items, 2)] == [
+        ["v.mp4"],
+        ["a.jpg", "b.jpg"],
+        ["c.jpg", "d.jpg"],
+    ]
+
+
+def rows_of(*pictures: str, faces: int = 1) -> Any:
+    """Rows of pictures with some faces each; those called bad have failed."""
+    rows = FaceRows(IBUG)
+    for picture in pictures:
+        if picture.startswith("bad"):
+            rows.add_failure(picture, "the file is empty")
+        else:
+            rows.add(picture, frame(faces), width=8, height=8)
+    return rows.table()
+
+
+def stored(folder: Path) -> tuple[list[str], list[str]]:
+    """Pictures of all faces, and all pictures, as they stand in the files."""
+    return tuple(sorted(pq.read_table(folder / kind)["picture"].to_pylist()) for kind in ("faces", "pictures"))  # type: ignore[return-value]
+
+
+def test_a_store_writes_shards_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with Store(str(folder), {"model": 1}, Part(), shard=2) as store:
+        store.add(rows_of("a", "bad1", faces=2))
+        store.add(rows_of("b"))
+        assert len(list((folder / "pictures").iterdir())) == 1
+    with Store(str(folder), {"model": 1}, Part(), shard=2) as store:
+        assert (store.tally.pictures, store.tally.faces, store.tally.failed) == (3, 3, 1)
+        assert all(name in store.done for name in ("a", "b", "bad1"))
+        store.add(rows_of("b", "c", "a", "c"))  # what is there already is not added again
+    assert stored(folder) == (["a", "a", "b", "c"], ["a", "b", "bad1", "c"])
+    assert sorted(path.name for path in folder.iterdir()) == ["faces", "manifest.json", "pictures"]
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with Store(str(folder), {}, Part(1, 2), shard=1) as store:
+        store.add(rows_of("a"))
+    half = folder / "faces" / "00001-of-00002-000001.parquet"
+    other = folder / "faces" / "00002-of-00002-000000.parquet"
+    aside = folder / "unfinished" / "00001-of-00002" / "00001-of-00002-000002.parquet"
+    aside.parent.mkdir(parents=True)
+    for path in (half, other, aside):
+        path.write_bytes((folder / "faces" / "00001-of-00002-000000.parquet").read_bytes())
+    with Store(str(folder), {}, Part(1, 2), shard=1) as store:
+        store.add(rows_of("b"))
+    assert not aside.exists()
+    assert other.exists()  # another part may be about to write its pictures
+    assert pq.read_table(half)["picture"].to_pylist() == ["b"]
+
+
+def test_pictures_that_failed_are_tried_again_only_if_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with Store(str(folder), {}, Part()) as store:
+        store.add(rows_of("a", "bad1", "bad2"))
+    with Store(str(folder), {}, Part()) as store:
+        assert "bad1" in store.done
+    with Store(str(folder), {}, Part(), retry_failed=True) as store:
+        assert "bad1" not in store.done
+        assert "a" in store.done
+        assert (store.tally.pictures, store.tally.failed) == (1, 0)
+        store.add(rows_of("bad1"))
+    assert stored(folder) == (["a"], ["a", "bad1"])
+
+
+def test_other_settings_other_files_and_second_runs_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with Store(str(folder), {"model_sha256": "1", "parts": 1}, Part()) as store:
+        store.add(rows_of("a"))
+    with (
+        pytest.raises(ConfigError, match="otherwise: model_sha256 was 1, is 2. Run the same"),
+        Store(str(folder), {"model_sha256": "2", "parts": 1}, Part()),
+    ):
+        pass
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ConfigError, match=r"holds other files and no manifest.json"), Store(str(tmp_path), {}, Part()):
+        pass
+    with pytest.raises(ConfigError, match="is a file"), Store(str(tmp_path / "photo.jpg"), {}, Part()):
+        pass
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="is damaged"), Store(str(folder), {}, Part()):
+        pass
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    with Store(str(tmp_path / "out"), {}, Part()) as store:
+        store.add(rows_of("a"))
+    (shard,) = (tmp_path / "out" / "pictures").iterdir()
+    shard.write_bytes(shard.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"remove it and .*faces/"), Store(str(tmp_path / "out"), {}, Part()):
+        pass
+
+
+def test_a_marker_takes_mappings_tables_and_files(tiny_model: TinyModel, photos: Path) -> None:
+    marker = Marker(str(tiny_model()), detector="none")
+    image = np.full((40, 50, 3), 200, np.uint8)
+    rows = marker({"image": [image, image[:, :, 0]], "path": np.array(["x", "grey"], object)})
+    assert rows.schema == marker.schema
+    assert rows["picture"].to_pylist() == ["x", "grey"]
+    assert rows["status"].to_pylist() == ["done", "failed"]
+    files = pa.table({"bytes": [(photos / "a.png").read_bytes(), b"", b"GIF87a"]})
+    rows = marker(files)
+    assert rows["picture"].to_pylist() == ["0", "1", "2"]
+    assert rows["status"].to_pylist() == ["done", "failed", "failed"]
+    assert rows["error"].to_pylist()[1] == "the file is empty"
+    assert marker({"path": [str(photos / "a.png")]})["width"].to_pylist() == [50]
+    with pytest.raises(ValueError, match="Expected a column image, bytes or path; found pixels"):
+        marker({"pixels": []})
+
+
+@pytest.fixture
+def batch(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], photos: Path
+) -> Run:
+    """Run ``canthus batch`` beside the folder ``photos`` with the tiny model, the whole picture being the face."""
+    model = tiny_model()
+    monkeypatch.chdir(photos.parent)
+
+    def call(*arguments: str | Path) -> Any:
+        settings = ("--model", model, "--detector", "none", "--passes", "1", "--workers", "1")
+        return run_command(monkeypatch, capfd, "batch", *arguments, *settings)
+
+    return call
+
+
+def test_the_command_makes_a_dataset_and_goes_on(batch: Run, photos: Path) -> None:
+    done = batch("photos", "out")
+    assert (done.code, done.out) == (1, "")
+    assert "4 new; out holds 4 pictures, 3 faces, 1 failed" in done.err
+    pictures = {row["picture"]: row for row in pq.read_table("out/pictures").to_pylist()}
+    assert pictures["photos/broken.jpg"]["error"] == "the file is empty"
+    assert [pictures[name]["faces"] for name in sorted(pictures)] == [1, 1, 0, 1]
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert (manifest["source"], manifest["parts"], manifest["options"]["passes"]) == ("photos", 1, 1)
+    write_image(photos / "new.png", np.full((30, 30, 3), 99, np.uint8))
+    assert "1 new; out holds 5 pictures, 4 faces, 1 failed" in batch("photos", "out").err
+    write_image(photos / "broken.jpg", np.full((30, 30, 3), 99, np.uint8))
+    done = batch("photos", "out", "--retry-failed")
+    assert (done.code, done.err.split(";")[0]) == (0, "1 new")
+    assert stored(Path("out"))[0] == stored(Path("out"))[1]
+    refused = batch("photos", "out", "--min-score", "0.5")
+    assert refused.code == 2
+
+
+def test_wrong_use_is_one_line_and_code_2(batch: Run, photos: Path) -> None:
+    (photos / "empty").mkdir()
+    for arguments, text in (
+        (("nothing", "out"), "nothing: no such file or folder"),
+        (("photos/empty", "out"), "photos/empty: no pictures or videos"),
+        (("photos", "out", "--part", "3/2"), "found 3/2"),
+        (("photos", "photos"), "holds other files and no manifest.json"),
+        (("photos", "out", "--engine", "spark"), "Unknown engine 'spark'"),
+    ):
+        done = batch(*arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert text in done.err
+        assert not Path("out").exists()
+
+
+def test_parts_make_one_dataset(batch: Run) -> None:
+    assert "out holds" in batch("photos", "out", "--part", "1/2").err
+    batch("photos", "out", "--part", "2/2")
+    assert stored(Path("out"))[1] == names("photos")
+    assert batch("photos", "out").code == 2  # one part of one would do the work of all of them
+
+
+def test_a_picture_that_kills_its_process_is_a_failure(
+    batch: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("deadly.png", "once.png"):
+        write_image(photos / name, np.full((30, 30, 3), 99, np.uint8))
+    monkeypatch.setattr(jobs, "_sent", deadly_mark)
+    done = batch("photos", "out")
+    assert done.code == 1
+    pictures = {row["picture"]: row for row in pq.read_table("out/pictures").to_pylist()}
+    assert sorted(pictures) == names("photos")
+    assert pictures["photos/deadly.png"]["error"] == jobs.KILLED
+    assert pictures["photos/once.png"]["status"] == "done"
+
+
+def test_a_killed_run_loses_and_doubles_nothing(tiny_model: TinyModel, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
+    write_image(tmp_path / "photos" / "0.jpg", image)
+    for number in range(1, 400):
+        os.link(tmp_path / "photos" / "0.jpg", tmp_path / "photos" / f"{number}.jpg")
+    command = [sys.executable, "-m", "canthus", "batch", "photos", "out", "--model", str(tiny_model())]
+    command += ["--detector", "none", "--passes", "1", "--workers", "1", "--shard", "10"]
+    done = 0
+    for limit in (1, 5, 1000):  # files of pictures after which the process is killed
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True) as process:
+            while process.poll() is None and len(list((tmp_path / "out/pictures").glob("*"))) < limit:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+        faces, pictures = stored(tmp_path / "out")
+        assert len(pictures) == len(set(pictures)) >= done
+        assert set(pictures) <= set(faces)
+        done = len(pictures)
+    assert faces == pictures == sorted(f"photos/{number}.jpg" for number in range(400))
