@@ -35,7 +35,9 @@ def network_of(name: str) -> nn.Module:
 @pytest.fixture(scope="module", params=sorted(MODELS))
 def pruned(request: pytest.FixtureRequest) -> tuple[str, Pruned]:
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return request.param, prune(network_of(request.param), images, PruneSettings(0.5), outputs=points_and_maps)
+    return request.param, prune(
+        network_of(request.param), images, PruneSettings(0.5, round_to=1), outputs=points_and_maps
+    )
 
 
 def test_it_is_smaller_and_hardly_a_layer_is_left_whole(pruned: tuple[str, Pruned]) -> None:

@@ -48,7 +48,7 @@ KEEP = (
     *(f"stage_4.{n}.layers.0.0" for n in range(5)),
 )
 """Most layers, so that the tests are quick; pruned are five."""
-RUN = PruneRun(PruneSettings(0.5, keep=KEEP), images=4, layer_epochs=0.5)
+RUN = PruneRun(PruneSettings(0.5, round_to=1, keep=KEEP), images=4, layer_epochs=0.5)
 
 
 class StopError(Exception):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ def find_groups(
 
     The first layer and the layers that make the outputs stay whole. The dependency graph of Torch-Pruning gives which
     channels belong together. Each group is tried: cutting every other element from a copy must not change the outputs
-    more than setting the weights that read them to zero. For groups that fail, and for layers that the graph does not
-    know, it is measured by sending NaN through the network.
+    more than setting the weights that read them to zero, and so must cutting the first half and a random half.  For
+    groups that fail, and for layers that the graph does not know, it is measured by sending NaN through the network.
 
     Args:
         network: any module of convolutions and linear layers; it is not changed.
@@ -85,7 +86,7 @@ def _tried(
     failed = set[str]()
     for group in _coupled(network, reached, order):
         reason = _bound(group, whole)
-        if not reason and (reason := _trial(network, example, group, outputs)):
+        if not reason and (reason := _trials(network, example, group, outputs)):
             failed |= {member.layer for member in group.members if member.layer in reached}
         if reason:
             whole.setdefault(group.layer, reason)
@@ -148,24 +149,38 @@ def _bound(group: ChannelGroup, whole: Mapping[str, str]) -> str:
     return f"bound to {makers[0]}, which stays whole: {whole[makers[0]]}" if makers else ""
 
 
-def _trial(network: nn.Module, example: Tensor, group: ChannelGroup, outputs: Outputs) -> str:
+def _trials(network: nn.Module, example: Tensor, group: ChannelGroup, outputs: Outputs) -> str:
     """Why a group cannot be cut; empty if it can."""
     if group.count < 2:
         return "cannot become smaller: it has one channel, or its channels all depend on each other"
     if not group.readers:
         return "no convolution or linear layer reads it"
-    dropped = {(m.layer, m.side): {c for cs in m.channels[::2] for c in cs} for m in group.members}
+    shuffled = np.random.default_rng(0).permutation(group.count)
+    # A network that splits or permutes its channels may survive one regular choice.
+    choices = (range(0, group.count, 2), range(group.count // 2), sorted(shuffled[: group.count // 2].tolist()))
+    return next(filter(None, (trial(network, example, group, gone, outputs) for gone in choices)), "")
+
+
+def trial(
+    network: nn.Module, example: Tensor, group: ChannelGroup, gone: Sequence[int], outputs: Outputs = all_tensors
+) -> str:
+    """Why some elements of a group cannot be cut; empty if they can.
+
+    Without them the network must compute what it computes where the layers that read them ignore them.  The network is
+    in eval mode, and left as it was.
+    """
+    dropped = {(m.layer, m.side): {c for element in gone for c in m.channels[element]} for m in group.members}
     with torch.no_grad(), _restored([network.get_submodule(m.layer) for m in group.members]):
-        for member in group.readers:
-            layer = network.get_submodule(member.layer)
-            weight = layer.get_parameter("weight").clone()
-            weight[:, sorted(dropped[member.layer, member.side])] = 0
-            layer.register_parameter("weight", nn.Parameter(weight))
-        expected = outputs(network(example))
-        for (name, side), channels in dropped.items():
-            layer = network.get_submodule(name)
-            keep_channels(layer, side, [c for c in range(width(layer, side)) if c not in channels])
         try:
+            for member in group.readers:
+                layer = network.get_submodule(member.layer)
+                weight = layer.get_parameter("weight").clone()
+                weight[:, sorted(dropped[member.layer, member.side])] = 0
+                layer.register_parameter("weight", nn.Parameter(weight))
+            expected = outputs(network(example))
+            for (name, side), channels in dropped.items():
+                layer = network.get_submodule(name)
+                keep_channels(layer, side, [c for c in range(width(layer, side)) if c not in channels])
             found = outputs(network(example))
         except (RuntimeError, ValueError, IndexError) as error:
             return f"the network does not run without its channels: {str(error).splitlines()[0]}"

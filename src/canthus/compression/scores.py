@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.compression.groups import group_of
-from canthus.compression.plan import ChannelGroup, Convolution, Member
+from canthus.compression.plan import OUT, ChannelGroup, Convolution, Member, is_mixing
 from canthus.compression.reach import channel_axis, elements_of
+from canthus.compression.refit import greedy_scores
 from canthus.lookup import lookup
 from canthus.models.output import Hook, evaluating, hooked
 
@@ -71,8 +73,41 @@ def literal_scores(
     return (scores / len(images)).to(images.dtype)
 
 
-SCORERS: dict[str, Scorer] = {"closed": closed_form_scores, "literal": literal_scores}
-"""Scorer by name. Both give the same scores; ``closed`` is faster."""
+def weight_scores(
+    network: nn.Module, group: ChannelGroup, images: Float[Tensor, "n *shape"]
+) -> Float[Tensor, " elements"]:
+    """Sum of the absolute weights of the filters of each element, the first baseline of pruning (L1).
+
+    Arguments and result are those of ``Scorer``; the pictures are not looked at.
+    """
+    scores = images.new_zeros(group.count)
+    for member in group.members:
+        layer = network.get_submodule(member.layer)
+        if member.side == OUT and is_mixing(layer):
+            sums = layer.get_parameter("weight").detach().flatten(1).abs().sum(1).to(scores)
+            scores += torch.stack([sums[list(channels)].sum() for channels in member.channels])
+    return scores
+
+
+def random_scores(
+    network: nn.Module, group: ChannelGroup, images: Float[Tensor, "n *shape"]
+) -> Float[Tensor, " elements"]:
+    """Random numbers, the second baseline of pruning; they depend on the values of the pictures.
+
+    Arguments and result are those of ``Scorer``.
+    """
+    seed = zlib.crc32(group.layer.encode() + images[0].cpu().numpy().tobytes())
+    return torch.rand(group.count, generator=torch.Generator().manual_seed(seed)).to(images.dtype)
+
+
+SCORERS: dict[str, Scorer] = {
+    "closed": closed_form_scores,
+    "literal": literal_scores,
+    "greedy": greedy_scores,
+    "l1": weight_scores,
+    "random": random_scores,
+}
+"""Scorer by name.  ``closed`` and ``literal`` give the same scores, and ``closed`` is faster."""
 
 
 class _SeenError(Exception):

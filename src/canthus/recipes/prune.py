@@ -86,9 +86,10 @@ class PruneReport:
 
     def describe(self) -> list[str]:
         """Lines of text: layers that were not pruned, numbers of weights, and files."""
+        share = self.parameters / self.parameters_before
         return [
             *(f"left whole: {layer} ({reason})" for layer, reason in self.whole.items()),
-            f"weights:      {self.parameters_before} -> {self.parameters}",
+            f"weights:      {self.parameters_before} -> {self.parameters} ({share:.0%})",
             f"best weights: {self.checkpoint}",
             f"plan:         {self.plan}",
         ]

@@ -55,6 +55,19 @@ MEASURES: Mapping[str, Callable[[Sequence[FaceError]], dict[str, float]]] = {
 """Way to measure -> metrics of the rows of one test set."""
 
 
+def face_errors(rows: Sequence[FaceError], metric: str, *, measure: str) -> dict[str, float]:
+    """Face -> the number whose mean over the faces is a metric of ``MEASURES``; empty for a metric that is no mean."""
+    field, _, rest = metric.partition("/")
+    if measure == COVERED:
+        field = {"nme": "nme_ion", "nmse": "nme_ipn", "nmse_squared": "nmse_ipn_squared"}.get(field, "")
+        group, _, condition = rest.partition("/")
+        rows = [row for row in rows if row.occlusion == condition and GROUPS[group](row)] if field else []
+    elif rest:
+        rows = divide(rows).get(rest, [])
+    known = [row for row in rows if row.found and isinstance(getattr(row, field, None), float)]
+    return {row.key: value for row in known if not math.isnan(value := getattr(row, field))}
+
+
 def rows_file(out: Path, tested: str) -> Path:
     """File for the rows of a test set ``dataset/split``."""
     return out / f"rows_{tested.replace('/', '_')}.csv"

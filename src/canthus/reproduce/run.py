@@ -9,6 +9,7 @@ from typing import Any, final
 from canthus.compression.prune import PruneSettings, Step
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.benchmark import benchmark_models
+from canthus.evaluation.rows import read_rows
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
 from canthus.recipes.config import (
@@ -27,10 +28,10 @@ from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.reproduce.measure import measure_model
+from canthus.reproduce.measure import face_errors, measure_model, rows_file
 from canthus.reproduce.plots import plot_costs, plot_covers
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
-from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Job, Made, Paper, Plan, Scale, jobs_of
+from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Column, Job, Made, Paper, Plan, Scale, jobs_of
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
 from canthus.training.run_folder import held, read_record, write_record
@@ -102,7 +103,8 @@ def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
 
 
 def _pruning(plan: Plan) -> PruneRun:
-    return PruneRun(PruneSettings(plan.rate), layer_epochs=plan.layer_epochs, final_epochs=plan.final_epochs)
+    settings = PruneSettings(plan.rate, scorer=plan.scorer, refit=plan.refit, round_to=plan.round_to)
+    return PruneRun(settings, layer_epochs=plan.layer_epochs, final_epochs=plan.final_epochs)
 
 
 def _checkpoint_of(job: Job, out: Path) -> Path:
@@ -164,6 +166,8 @@ def finished_job(job: Job, out: Path, *, measure: str, scale: Scale) -> Made | N
     found = read_record(path, remedy="delete it to measure the model again")
     if job.plan.way != FILE:
         found["settings"] = completed(type(job_config(job, folder)), found.get("settings", {}))
+    if "pruning" in found:  # earlier versions had neither setting
+        found["pruning"]["settings"] = {"refit": False, "weights": 0} | found["pruning"]["settings"]
     asked = _asked(job, folder, measure, scale)
     if {name: found.get(name) for name in asked} != asked:
         raise ConfigError(f"{folder} holds a result of other settings; choose another --out, or delete the folder")
@@ -313,7 +317,7 @@ class Reproduction:
         """Name of each table -> the table in Markdown."""
         runs = _runs(made, costs)
         return {
-            name: table_markdown(self.paper, name, self.scale, runs)
+            name: table_markdown(self.paper, name, self.scale, runs, partial(_face_errors, made, self.paper.measure))
             + fold_tests_markdown(self.paper, name, self.scale, made)
             for name in self.tables
         }
@@ -327,6 +331,13 @@ class Reproduction:
                 tell.write(f"wrote {path}")
         for path in plot_covers(self.paper, self.scale, made, out):
             tell.write(f"wrote {path}")
+
+
+def _face_errors(made: Sequence[Made], measure: str, row: str, tested: str, column: Column) -> list[dict[str, float]]:
+    """Face -> error in the unit of a column, for each training of a row."""
+    files = [rows_file(one.folder, tested) for one in made if one.job.entry == row and tested]
+    found = [face_errors(read_rows(file), column.metric, measure=measure) for file in files if file.is_file()]
+    return [{face: column.factor * error for face, error in errors.items()} for errors in found]
 
 
 def _runs(made: Sequence[Made], costs: Costs) -> dict[str, list[Mapping[str, float]]]:

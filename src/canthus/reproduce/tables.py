@@ -15,9 +15,9 @@ from canthus.evaluation.rows import read_rows
 from canthus.evaluation.statistics import compare_folds, errors_by_face
 from canthus.files import write_text, written
 from canthus.reproduce.measure import rows_file
-from canthus.reproduce.values import Claim, Column, Made, Paper, PaperTable, Scale
+from canthus.reproduce.values import Column, Made, Paper, PaperTable, Scale
+from canthus.reproduce.verdicts import NOT_RUN, Errors, Verdict, no_errors, verdicts
 
-NOT_RUN = "not run"
 METRIC = "mse_unit"
 """Error that folds are compared by."""
 
@@ -89,23 +89,6 @@ class Cell:
     seeds: int
 
 
-@final
-@dataclass(frozen=True)
-class Verdict:
-    """Whether our numbers support a claim.
-
-    Attributes:
-        tested: ``dataset/split``, or "".
-        holds: True or False; None if a row was not run or the seeds do not decide.
-        reason: the two numbers, and why the verdict is uncertain.
-    """
-
-    claim: Claim
-    tested: str
-    holds: bool | None
-    reason: str
-
-
 def tested_sets(table: PaperTable, scale: Scale) -> tuple[str, ...]:
     """Names of the test sets of a table at a scale."""
     return table.sets.get(scale.name, scale.sets)
@@ -122,18 +105,12 @@ def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
     ]
 
 
-def verdicts(table: PaperTable, cells: Sequence[Cell]) -> list[Verdict]:
-    """One verdict for each claim and test set."""
-    found = []
-    for claim in table.claims:
-        smaller = {cell.tested: cell for cell in cells if (cell.row, cell.heading) == (claim.smaller, claim.column)}
-        larger = {cell.tested: cell for cell in cells if (cell.row, cell.heading) == (claim.larger, claim.column)}
-        found += [_verdict(claim, table, smaller[tested], larger[tested]) for tested in smaller]
-    return found
+def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Errors = no_errors) -> str:
+    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims.
 
-
-def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
-    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims."""
+    Args:
+        errors: errors of faces, for the tests of the claims.
+    """
     table = paper.tables[name]
     cells = table_cells(table, scale, runs)
     parts = [f"### {table.where}: {table.title}\n", f"{scale.budget}\n"]
@@ -144,7 +121,11 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs) -> str:
         if columns:
             parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
             parts.append("\n".join(_lines(paper, table, columns, tested, cells)) + "\n")
-    said = [f"- {_said(verdict)}" for verdict in verdicts(table, cells)]
+
+    def numbers(row: str, column: Column, tested: str) -> list[float]:
+        return list(_values(row, column, tested, runs))
+
+    said = [f"- {_said(verdict)}" for verdict in verdicts(table, scale, numbers, errors)]
     return "\n".join([*parts, "\n".join(said) + "\n"] if said else parts)
 
 
@@ -159,13 +140,6 @@ def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs,
             numbers = [_plain(cell.published), _plain(cell.ours), _plain(cell.deviation)]
             writer.writerow([name, cell.row, cell.heading, cell.tested, *numbers, cell.seeds])
     return [page, data]
-
-
-def verdict_word(verdict: Verdict) -> str:
-    """``holds``, ``does not hold``, ``undecided`` or ``not run``."""
-    if verdict.reason == NOT_RUN:
-        return NOT_RUN
-    return {True: "holds", False: "does not hold", None: "undecided"}[verdict.holds]
 
 
 def _cell(table: PaperTable, row: str, column: Column, tested: str, runs: Runs) -> Cell:
@@ -198,29 +172,10 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
-def _verdict(claim: Claim, table: PaperTable, smaller: Cell, larger: Cell) -> Verdict:
-    if not smaller.seeds or not larger.seeds:
-        return Verdict(claim, smaller.tested, None, NOT_RUN)
-    column = next(column for column in table.columns if column.label == claim.column)
-    ratio = larger.ours / smaller.ours if smaller.ours else math.nan
-    numbers = f"{_ours(smaller, column)} against {_ours(larger, column)}"
-    if claim.ratio:
-        numbers += f", {ratio:.2f} times (published {claim.ratio:g})"
-        return Verdict(claim, smaller.tested, ratio >= claim.ratio, numbers)
-    gap = larger.ours - smaller.ours
-    if smaller.seeds < 2 or larger.seeds < 2:
-        reason = f"{numbers}; {'a row has one seed' if column.per_set else 'measured once'}"
-        return Verdict(claim, smaller.tested, gap > 0, reason)
-    error = math.hypot(smaller.deviation / math.sqrt(smaller.seeds), larger.deviation / math.sqrt(larger.seeds))
-    if abs(gap) < 2 * error:
-        return Verdict(claim, smaller.tested, None, f"{numbers}; the gap is below two standard errors")
-    return Verdict(claim, smaller.tested, gap > 0, numbers)
-
-
 def _said(verdict: Verdict) -> str:
     where = f" on {verdict.tested}" if verdict.tested else ""
-    reason = "" if verdict.reason == NOT_RUN else f" ({verdict.reason})"
-    return f"{verdict.claim.text}: **{verdict_word(verdict)}**{where}{reason}"
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{verdict.claim.text}: **{verdict.word}**{where}{reason}"
 
 
 def _lines(
@@ -229,14 +184,24 @@ def _lines(
     yield f"| | {' | '.join(column.label for column in columns)} |"
     yield f"|---|{'---|' * len(columns)}"
     found = {(cell.row, cell.heading): cell for cell in cells if cell.tested == tested}
+    printed_only = []
     for row in table.rows:
-        shown = [_shown(found[row, column.label], column) for column in columns]
-        yield f"| {paper.entries[row].label} | {' | '.join(shown)} |"
+        own = [(found[row, column.label], column) for column in columns]
+        entry = paper.entries[row]
+        if entry.plans or entry.cost or any(cell.seeds for cell, _ in own):
+            yield f"| {entry.label} | {' | '.join(_shown(cell, column) for cell, column in own)} |"
+        else:
+            printed_only.append(f"{entry.label} {', '.join(_published(cell) for cell, _ in own)}")
+    if printed_only:
+        yield f"\nPrinted in the paper and not run here: {'; '.join(printed_only)}."
 
 
 def _shown(cell: Cell, column: Column) -> str:
-    published = "-" if math.isnan(cell.published) else f"{cell.published:.8g}"
-    return f"{published} / {_ours(cell, column)}" if column.metric else published
+    return f"{_published(cell)} / {_ours(cell, column)}" if column.metric else _published(cell)
+
+
+def _published(cell: Cell) -> str:
+    return "-" if math.isnan(cell.published) else f"{cell.published:.8g}"
 
 
 def _ours(cell: Cell, column: Column) -> str:

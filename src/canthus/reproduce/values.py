@@ -7,8 +7,9 @@ from typing import final
 
 from canthus.errors import ConfigError
 
-FULL, QUICK = "full", "quick"
-"""Names of scales: the paper's own data and length of training, or what an ordinary machine does in an hour or two."""
+FULL, CPU, QUICK = "full", "cpu", "quick"
+"""Names of scales: the paper's own data and length of training; a length at which two cores decide claims in some
+nights; or what an ordinary machine does in an hour or two."""
 
 TRAIN, FIT, FILE, PRUNE = "train", "fit", "file", "prune"
 """Ways to get a model: train a network by a recipe, fit a cascade by a recipe, take an existing file, or prune the
@@ -38,6 +39,7 @@ class Plan:
         of: key of the row whose checkpoint is pruned, or replaces ``OTHER`` in the changes.
         start: key of the row whose weights the training starts from; random weights if empty.
         rate: share of the channels of each layer that pruning removes.
+        scorer, refit, round_to: how it removes them, see ``PruneSettings``; as the papers do unless given.
         layer_epochs: length of the retraining after each pruned layer, as a share of an epoch.
         final_epochs: epochs of training after the last pruned layer.
         sets: test sets used instead of those of the scale.
@@ -50,6 +52,9 @@ class Plan:
     of: str = ""
     start: str = ""
     rate: float = 0.0
+    scorer: str = "closed"
+    refit: bool = False
+    round_to: int = 1
     layer_epochs: float = 0.0
     final_epochs: int = 0
     sets: tuple[str, ...] = ()
@@ -155,20 +160,38 @@ class PaperTable:
 
 @final
 @dataclass(frozen=True)
+class Learned:
+    """Error above which a network counts as not trained enough for a verdict.
+
+    Attributes:
+        metric: key of a run's metrics.
+        most: largest error, a fraction.
+        row: key of a row whose own error is the bound where it is smaller; "" for none.
+    """
+
+    metric: str
+    most: float
+    row: str = ""
+
+
+@final
+@dataclass(frozen=True)
 class Scale:
     """The length of the trainings and the test sets.
 
     Attributes:
-        name: ``FULL`` or ``QUICK``.
+        name: ``FULL``, ``CPU`` or ``QUICK``.
         sets: test sets, ``dataset/split``.
         budget: in words: training data, length, and what is equal for all rows.
         conversion: see ``load_faces``.
+        learned: bound above which claims about a row get no verdict; None for no bound.
     """
 
     name: str
     sets: tuple[str, ...]
     budget: str
     conversion: str = ""
+    learned: Learned | None = None
 
 
 @final
