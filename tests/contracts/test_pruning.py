@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "blaze_landmark": {"hidden": 32},
     "fan": {"stacks": 1, "depth": 2, "channels": 16},
     "joint": {"width": 0.25},
+    "joint, flat": {"width": 0.25, "head": "flat"},
     "pfld": {"width": 0.25},
     "resnet50": {"width": 8},
 }
@@ -29,10 +30,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def network_of(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return create_model(name, points=68, size=SIZE, settings=SETTINGS.get(name))
+    return create_model(name.partition(",")[0], points=68, size=SIZE, settings=SETTINGS.get(name))
 
 
-@pytest.fixture(scope="module", params=sorted(MODELS))
+@pytest.fixture(scope="module", params=sorted({*MODELS, *SETTINGS}))
 def pruned(request: pytest.FixtureRequest) -> tuple[str, Pruned]:
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     return request.param, prune(
@@ -73,7 +74,7 @@ def test_its_onnx_file_computes_the_same(pruned: tuple[str, Pruned], tmp_path: P
     name, made = pruned
     card = ModelCard(
         name="test",
-        architecture=name,
+        architecture=name.partition(",")[0],
         scheme="ibug_68",
         size=SIZE,
         margin=1.3,

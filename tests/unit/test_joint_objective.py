@@ -1,5 +1,7 @@
 """The loss on points and heatmaps together, and where a joint network takes its points from."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +11,10 @@ from canthus.losses import heatmap_l2_loss, l2_loss
 from canthus.losses.landmarks import gaussian_maps
 from canthus.models import Output, create_model
 from canthus.models.heads import points_of_heatmaps
-from canthus.models.joint import JointNetwork, decoding
+from canthus.models.joint import FlatHead, JointNetwork, decoding
 from canthus.recipes.build import objective_of
 from canthus.recipes.config import TrainConfig, from_values
-from canthus.training.objectives import JointSettings, joint_objective, points_objective
+from canthus.training.objectives import JointSettings, heatmaps_objective, joint_objective, points_objective
 
 
 def answer(truth: torch.Tensor) -> Output:
@@ -21,7 +23,8 @@ def answer(truth: torch.Tensor) -> Output:
 
 def test_it_is_the_sum_of_both_mean_squared_errors() -> None:
     truth = torch.rand(3, 5, 2)
-    loss = joint_objective(l2_loss, heatmap_l2_loss, JointSettings(heatmap_weight=2.0, scale=10.0))
+    points, maps_loss = points_objective(l2_loss, size=1), heatmaps_objective(heatmap_l2_loss)
+    loss = joint_objective(points, maps_loss, JointSettings(heatmap_weight=2.0, scale=10.0))
     output = answer(truth)
     assert output.heatmaps is not None
     maps = (output.heatmaps[:, 0] - gaussian_maps(truth, 8, sigma=1.0)).square().mean(dim=(1, 2, 3))
@@ -42,9 +45,41 @@ def test_a_recipe_weighs_the_points_of_both_parts() -> None:
     assert plain.shape == (2,)
 
 
+def test_wing_in_pixels_as_the_loss_of_the_points() -> None:
+    """0.1 of a crop of 112 pixels is 11.2 pixels: past the width of 10, so its distance less wing's constant."""
+    truth = torch.rand(3, 68, 2)
+    settings = {"point_loss": "wing", "point_settings": {"width": 10.0, "curvature": 2.0}, "heatmap_weight": 100.0}
+    loss = objective_of(config(size=112, loss_settings=settings))(answer(truth), truth)
+    maps = objective_of(config(loss_settings={"heatmap_weight": 100.0}))(answer(truth), truth) - 0.01
+    constant = 10.0 - 10.0 * math.log(1 + 10.0 / 2.0)
+    torch.testing.assert_close(loss - maps, torch.full((3,), 11.2 - constant), rtol=1e-4, atol=1e-4)
+
+
+def test_a_flat_head_sees_where_things_are() -> None:
+    """Maps of equal channel means and different places; the pooled head reads the means alone."""
+    torch.manual_seed(0)
+    maps = [torch.zeros(2, 4, side, side) for side in (8, 4, 2)]
+    for scale in maps:
+        scale[0, :, 0, 0], scale[1, :, -1, -1] = 1.0, 1.0
+    head = FlatHead([scale.shape for scale in maps], 5, widths=(2, 2, 2)).eval()
+    points = head(maps).detach()
+    assert points.shape == (2, 5, 2)
+    assert float((points[0] - points[1]).abs().max()) > 1e-3
+    output = create_model("joint", points=5, size=64, settings={"head": "flat", "width": 0.25})(
+        torch.rand(2, 3, 64, 64)
+    )
+    assert output.points.shape == (2, 5, 2)
+    assert output.deep is not None
+    assert output.heatmaps is not None
+    with pytest.raises(ConfigError, match="flst"):
+        create_model("joint", points=5, size=96, settings={"head": "flst"})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"loss_settings": {"point_loss": "wnig"}}, "Did you mean 'wing'"),
+        ({"loss_settings": {"point_loss": "wing", "point_settings": {"w": 1}}}, "Loss 'wing' refuses"),
         ({"loss_settings": {"heatmap_wieght": 1.0}}, "Did you mean 'loss_settings.heatmap_weight'"),
         ({"loss_settings": {"scale": 0.0}}, "above zero"),
         ({"loss": "jiont"}, "Did you mean 'joint'"),

@@ -13,8 +13,8 @@ from canthus.errors import ConfigError
 from canthus.lookup import lookup
 from canthus.models.backbones import create_backbone
 from canthus.models.heads import SpreadHead, points_of_heatmaps
-from canthus.models.layers import NormalizeColours, conv_bn_relu
-from canthus.models.output import Output
+from canthus.models.layers import NormalizeColours, conv_bn_relu, points_from_offsets
+from canthus.models.output import Maps, Output, evaluating
 
 DECODINGS = {"regression": 0.0, "heatmap": 1.0, "both": 0.5}
 """Sources of the points, with the share of the heatmaps."""
@@ -47,6 +47,30 @@ class PointHead(nn.Module):
 
 
 @final
+class FlatHead(nn.Module):
+    """Points ``(n, k, 2)`` in the unit frame from flattened maps at 1/8, 1/16 and 1/32 of the side, as PFLD has them.
+
+    A 1x1 convolution with batch norm and ReLU brings each map to few channels; one linear layer reads all of them and
+    gives offsets from the centre of the crop.  The places in the maps are kept, which channel means lose.
+
+    Args:
+        maps: shapes ``(n, c, h, w)`` of the three maps.
+        widths: channels to which they are brought.
+    """
+
+    def __init__(self, maps: Sequence[torch.Size], points: int, *, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.points = points
+        self.reduce = nn.ModuleList(conv_bn_relu(m[1], width) for m, width in zip(maps, widths, strict=True))
+        cells = sum(width * m[2] * m[3] for m, width in zip(maps, widths, strict=True))
+        self.last = nn.Linear(cells, 2 * points)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        flat = [layer(m).flatten(1) for m, layer in zip(maps, self.reduce, strict=True)]
+        return points_from_offsets(self.last(torch.cat(flat, dim=1)), self.points)
+
+
+@final
 class HeatmapHead(nn.Module):
     """Heatmaps ``(n, k, side, side)`` in [0, 1] from the last map of a backbone.
 
@@ -74,19 +98,25 @@ class HeatmapHead(nn.Module):
         return maps.sigmoid()
 
 
+HEADS = {"pooled": PointHead, "flat": FlatHead}
+"""Heads of the points by name: from the channel means of the last map, as the paper has it, or from flattened maps."""
+
+
 @final
 class JointNetwork(nn.Module):
     """Regression and heatmaps on one backbone: "mobile-distill-prune" (2024), sections 3.3 to 3.5.
 
     The points are those of the regression; see ``decoding`` for those of the heatmaps. The batch norms of the
-    regression cannot learn from a batch of one face.
+    pooled head cannot learn from a batch of one face.
 
     Args:
         size: side of the square input in pixels, a multiple of 4.
         backbone: key of ``BACKBONES``.
         width: factor of the backbone's channels.
         top: whether a MobileNet V2 or V3 has its last 1x1 layer; without it V2 has the printed size.
-        hidden: widths of the fully connected layers before the last one.
+        head: key of ``HEADS``: ``pooled``, the paper's, or ``flat``.
+        hidden: widths of the fully connected layers of the pooled head before the last one.
+        flat: channels of the flat head from the maps at 1/8, 1/16 and 1/32 of the side.
         heatmaps: whether there is a heatmap head.
         heatmap_side: side of the heatmaps in cells, a multiple of 8.
         heatmap_hidden: channels of the heatmap head after each doubling, three numbers.
@@ -100,7 +130,9 @@ class JointNetwork(nn.Module):
         backbone: str = "mobilenet_v2",
         width: float = 1.0,
         top: bool = True,
+        head: str = "pooled",
         hidden: Sequence[int] = (256, 128),
+        flat: Sequence[int] = (8, 16, 32),
         heatmaps: bool = True,
         heatmap_side: int = 32,
         heatmap_hidden: Sequence[int] = (128, 64, 64),
@@ -118,7 +150,11 @@ class JointNetwork(nn.Module):
         self.backbone = create_backbone(backbone, width=width, **({} if top else {"top": False}))
         channels: int = self.backbone.channels  # type: ignore[assignment]  # an attribute of every backbone
         self.feature_channels = self.backbone.feature_channels
-        self.point_head: PointHead | None = PointHead(channels, points, hidden=hidden)
+        self.point_head: PointHead | FlatHead | None = (
+            PointHead(channels, points, hidden=hidden)
+            if lookup(HEADS, head, kind="head") is PointHead
+            else FlatHead(self._map_shapes(), points, widths=flat)
+        )
         self.heatmap_head = (
             HeatmapHead(channels, points, side=heatmap_side, hidden=heatmap_hidden) if heatmaps else None
         )
@@ -126,19 +162,26 @@ class JointNetwork(nn.Module):
         self.spread = SpreadHead(channels, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
-        features, deep = self.backbone(self.normalize(image))
+        found: Maps = self.backbone(self.normalize(image))
+        deep = found.deep
         means = deep.mean(dim=(2, 3))
         maps = None if self.heatmap_head is None else self.heatmap_head(deep)
         return Output(
-            points=self._points(means, maps),
-            features=features,
+            points=self._points(found, means, maps),
+            features=found.features,
             spread=None if self.spread is None else self.spread(means),
             heatmaps=None if maps is None else maps[:, None],
             deep=deep,
         )
 
-    def _points(self, means: Tensor, maps: Tensor | None) -> Tensor:
-        regressed: Tensor | None = None if self.point_head is None else self.point_head(means)
+    def _map_shapes(self) -> list[torch.Size]:
+        with evaluating(self.backbone):
+            return [scale.shape for scale in self.backbone(torch.zeros(1, 3, self.size, self.size)).scales]
+
+    def _points(self, found: Maps, means: Tensor, maps: Tensor | None) -> Tensor:
+        regressed: Tensor | None = None
+        if self.point_head is not None:
+            regressed = self.point_head(found.scales if isinstance(self.point_head, FlatHead) else means)
         if maps is None or (regressed is not None and self.heatmap_share == 0):
             if regressed is None:
                 raise ConfigError("A joint network without a heatmap head needs its regression head")

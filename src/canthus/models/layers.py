@@ -217,7 +217,7 @@ class AtrousPyramid(nn.Module):
 
 @final
 class Backbone(nn.Module):
-    """Layers in a row that return two of their maps as ``Maps``.
+    """Layers in a row that return some of their maps as ``Maps``.
 
     Args:
         quarter: number of layers up to the last one whose map has 1/4 of the side.
@@ -234,4 +234,11 @@ class Backbone(nn.Module):
 
     def forward(self, image: Tensor) -> Maps:
         features = self.features[: self.quarter](image)
-        return Maps(features, self.features[self.quarter :](features))
+        maps = [features]
+        for layer in list(self.features)[self.quarter :]:
+            made = layer(maps[-1])
+            if made.shape[-1] < maps[-1].shape[-1]:
+                maps.append(made)
+            else:
+                maps[-1] = made
+        return Maps(features, tuple(maps[1:]))

@@ -48,10 +48,20 @@ class Network(Protocol):
 
 
 class Maps(NamedTuple):
-    """Feature maps of one forward pass of a backbone: ``features`` at 1/4 of the side, ``deep`` at 1/32."""
+    """Feature maps of one forward pass of a backbone.
+
+    Attributes:
+        features: at 1/4 of the side.
+        scales: the last maps at 1/8, 1/16 and 1/32 of the side.
+    """
 
     features: Tensor
-    deep: Tensor
+    scales: tuple[Tensor, ...]
+
+    @property
+    def deep(self) -> Tensor:
+        """The last map."""
+        return self.scales[-1]
 
 
 Hook = tuple[Callable[..., Any], Callable[..., Any]]

@@ -98,7 +98,9 @@ class ResNet50Backbone(nn.Module):
 def _maps(network: ResNet50 | ResNet50Backbone, image: Tensor) -> Maps:
     x = functional.relu(network.bn1(network.conv1(image)))
     features = network.layer1(functional.max_pool2d(x, 3, 2, 1))
-    return Maps(features, network.layer4(network.layer3(network.layer2(features))))
+    eighth = network.layer2(features)
+    sixteenth = network.layer3(eighth)
+    return Maps(features, (eighth, sixteenth, network.layer4(sixteenth)))
 
 
 def _stage(inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from canthus.compression.plan import PrunePlan, apply_plan
 from canthus.errors import ConfigError
 from canthus.lookup import lookup, unknown_name
-from canthus.losses import HEATMAP_LOSSES, LOSSES, heatmap_l2_loss, l2_loss
-from canthus.losses.weights import weigh_points
+from canthus.losses import HEATMAP_LOSSES, LOSSES
+from canthus.losses.weights import PointLoss, weigh_points
 from canthus.models import create_model
 from canthus.models.face_detector import FaceDetector
 from canthus.models.joint import JointNetwork, decoding
@@ -189,20 +190,24 @@ def init_file(init: str) -> Path:
     return path
 
 
-def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+def loss_of(config: TrainConfig) -> PointLoss:
     """The loss on points or on heatmaps that a recipe names, with its settings and weights of points.
 
     Raises:
         ConfigError: unknown loss or part of the face, or settings it does not take.
     """
-    function = lookup(LOSSES | HEATMAP_LOSSES, config.loss, kind="loss")
-    loss = functools.partial(function, **config.loss_settings)
-    predicted = torch.zeros(1, 1, 1, 4, 4) if config.loss in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
+    return _weighed_loss(config, config.loss, config.loss_settings)
+
+
+def _weighed_loss(config: TrainConfig, name: str, settings: Mapping[str, Any]) -> PointLoss:
+    function = lookup(LOSSES | HEATMAP_LOSSES, name, kind="loss")
+    loss = functools.partial(function, **settings)
+    predicted = torch.zeros(1, 1, 1, 4, 4) if name in HEATMAP_LOSSES else torch.zeros(1, 1, 2)
     try:
         loss(predicted, torch.zeros(1, 1, 2))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"Loss {config.loss!r} refuses {config.loss_settings}: {error}") from error
-    axis = 2 if config.loss in HEATMAP_LOSSES else 1
+        raise ConfigError(f"Loss {name!r} refuses {dict(settings)}: {error}") from error
+    axis = 2 if name in HEATMAP_LOSSES else 1
     return weigh_points(loss, config.find_scheme(), config.point_weights, axis=axis)
 
 
@@ -214,13 +219,11 @@ def objective_of(config: TrainConfig) -> Objective:
     """
     if config.loss == JOINT:
         settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
-        scheme = config.find_scheme()
-        maps = functools.partial(heatmap_l2_loss, sigma=settings.sigma)
-        return joint_objective(
-            weigh_points(l2_loss, scheme, config.point_weights),
-            weigh_points(maps, scheme, config.point_weights, axis=2),
-            settings,
-        )
+        lookup(LOSSES, settings.point_loss, kind="loss_settings.point_loss")
+        size = 1 if settings.point_loss == "l2" else config.size
+        points = points_objective(_weighed_loss(config, settings.point_loss, settings.point_settings), size=size)
+        maps = heatmaps_objective(_weighed_loss(config, "heatmap_l2", {"sigma": settings.sigma}))
+        return joint_objective(points, maps, settings)
     if config.loss in HEATMAP_LOSSES:
         return heatmaps_objective(loss_of(config))
     if config.loss in LOSSES:

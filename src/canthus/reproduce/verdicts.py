@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -102,14 +103,16 @@ def gap_between(smaller: Row, larger: Row) -> Gap | None:
     ours, others = _mean_by_face(smaller.faces), _mean_by_face(larger.faces)
     keys = sorted(ours.keys() & others.keys())
     folds = len(smaller.faces) > 1 and not set.intersection(*map(set, smaller.faces))
-    if min(len(smaller.seeds), len(larger.seeds)) >= LEAST_SEEDS and not folds:
-        found = stats.ttest_ind(larger.seeds, smaller.seeds, equal_var=False)
-        over = f"{len(smaller.seeds)} and {len(larger.seeds)} trainings"
-    else:
-        if len(keys) < LEAST_FACES:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all trainings of a row give the same number
+        if min(len(smaller.seeds), len(larger.seeds)) >= LEAST_SEEDS and not folds:
+            found = stats.ttest_ind(larger.seeds, smaller.seeds, equal_var=False)
+            over = f"{len(smaller.seeds)} and {len(larger.seeds)} trainings"
+        elif len(keys) >= LEAST_FACES:
+            found = stats.ttest_rel([others[key] for key in keys], [ours[key] for key in keys])
+            over = f"{len(keys)} faces, paired" + (", of all folds" if folds else "")
+        else:
             return None
-        found = stats.ttest_rel([others[key] for key in keys], [ours[key] for key in keys])
-        over = f"{len(keys)} faces, paired" + (", of all folds" if folds else "")
     low, high = found.confidence_interval(1 - LEVEL)
     p = float(found.pvalue)
     return Gap(larger.mean() - smaller.mean(), float(low), float(high), 1.0 if math.isnan(p) else p, over)

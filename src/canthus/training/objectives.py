@@ -1,8 +1,8 @@
 """Objectives of landmark networks: losses on points, on heatmaps, or on both, with one signature."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, field
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -24,12 +24,17 @@ class JointSettings:
     """Settings of the loss on points and heatmaps.
 
     Attributes:
-        heatmap_weight: weight of the heatmaps, the paper's lambda; with 0 the network must not draw any.
+        point_loss: key of ``LOSSES``; ``l2``, the paper's, takes points in the unit frame, all others in pixels.
+        point_settings: settings of that loss.
+        heatmap_weight: weight of the heatmaps over the points: one over the paper's lambda_rh, which is the weight of
+            the regression over the heatmaps (section 4.2.4).  With 0 the network must not draw any.
         sigma: standard deviation of the true heatmaps, in cells.
         scale: factor of the whole loss.  Squared errors in the unit frame are tiny; for plain SGD it has the effect of
             a factor of the learning rate.
     """
 
+    point_loss: str = "l2"
+    point_settings: dict[str, Any] = field(default_factory=dict)
     heatmap_weight: float = 1.0
     sigma: float = 1.5
     scale: float = 1.0
@@ -75,14 +80,13 @@ def heatmaps_objective(loss: PointLoss) -> Objective:
     return objective
 
 
-def joint_objective(points: PointLoss, heatmaps: PointLoss, settings: JointSettings) -> Objective:
-    """LOSS of "mobile-distill-prune" (2024): scale * (points + heatmap_weight * heatmaps), all in the unit frame."""
-    first, second = points_objective(points, size=1), heatmaps_objective(heatmaps)
+def joint_objective(points: Objective, heatmaps: Objective, settings: JointSettings) -> Objective:
+    """LOSS of "mobile-distill-prune" (2024): scale * (points + heatmap_weight * heatmaps)."""
 
     def objective(output: Output, truth: Tensor) -> Tensor:
-        losses = first(output, truth)
+        losses = points(output, truth)
         if settings.heatmap_weight > 0:
-            losses = losses + settings.heatmap_weight * second(output, truth)
+            losses = losses + settings.heatmap_weight * heatmaps(output, truth)
         elif output.heatmaps is not None:
             raise ConfigError("Nothing trains the heatmaps with heatmap_weight 0; set model_settings.heatmaps = false")
         return settings.scale * losses
