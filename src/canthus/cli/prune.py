@@ -1,7 +1,7 @@
 """``canthus prune``: remove filters from a trained network."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -71,11 +71,9 @@ def prune(
 
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
-    if sum(size is not None for size in (rate, megabytes, weights)) > 1:
-        raise ConfigError("The pruning has several sizes; expected one of --rate, --megabytes and --weights")
-    most = weights if megabytes is None else int(megabytes * 1e6 / BYTES)
-    size = {"rate": 0.75 if rate is None else rate} if most is None else {"weights": most}
-    settings = PruneSettings(**size, scorer=scorer, round_to=round_to, keep=tuple(keep), refit=refit)
+    settings = PruneSettings(
+        **_size(rate, megabytes, weights), scorer=scorer, round_to=round_to, keep=tuple(keep), refit=refit
+    )
     run = recipes.PruneRun(settings, images=images, layer_epochs=epochs_per_layer, final_epochs=final_epochs)
     config = recipes.pruning_config(checkpoint, run, set_)
     place = Surroundings(
@@ -98,3 +96,12 @@ def prune(
         report = recipes.prune(checkpoint, config, place, packs, run, progress=show, write=write)
     for line in report.describe():
         write(line)
+
+
+def _size(rate: float | None, megabytes: float | None, weights: int | None) -> dict[str, Any]:
+    """The size of the pruned network, as ``PruneSettings`` takes it."""
+    if sum(size is not None for size in (rate, megabytes, weights)) > 1:
+        raise ConfigError("The pruning has several sizes; expected one of --rate, --megabytes and --weights")
+    if megabytes is not None:
+        weights = int(megabytes * 1e6 / BYTES)
+    return {"rate": 0.75 if rate is None else rate} if weights is None else {"weights": weights}
