@@ -64,10 +64,10 @@ def prune(
     """Prune filters layer by layer and retrain in between. Run the same command again to resume."""
     require("lightning", extra="train")
     # Torch takes seconds to import, and help must work without it.
-    from canthus.compression.prune import PruneSettings, Step
+    from canthus.compression.prune import PruneSettings
     from canthus.recipes import prune as recipes
     from canthus.recipes.config import dataset_names
-    from canthus.recipes.train import Surroundings, pack_faces
+    from canthus.recipes.train import Surroundings
 
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
@@ -83,19 +83,8 @@ def prune(
         accelerator=accelerator,
         threads=threads,
     )
-    with ProgressBar(console, "packing") as bar:
-        packs = pack_faces(config, place, progress=bar)
-    write = line_writer(console)
-    with ProgressBar(console) as bar:
-        bar("finding the layers", 0, None)
-
-        def show(step: Step) -> None:
-            text = f"layer {step.number} of {step.total}: {step.layer}, {step.channels} -> {step.kept}"
-            bar(text, step.number, step.total, line=True)
-
-        report = recipes.prune(checkpoint, config, place, packs, run, progress=show, write=write)
-    for line in report.describe():
-        write(line)
+    for line in _pruned(checkpoint, config, place, run, console).describe():
+        line_writer(console)(line)
 
 
 def _size(rate: float | None, megabytes: float | None, weights: int | None) -> dict[str, Any]:
@@ -105,3 +94,21 @@ def _size(rate: float | None, megabytes: float | None, weights: int | None) -> d
     if megabytes is not None:
         weights = int(megabytes * 1e6 / BYTES)
     return {"rate": 0.75 if rate is None else rate} if weights is None else {"weights": weights}
+
+
+def _pruned(checkpoint: Path, config: Any, place: Any, run: Any, console: Console) -> Any:
+    """Prune with progress bars; arguments and result are those of ``recipes.prune.prune``."""
+    from canthus.compression.prune import Step
+    from canthus.recipes.prune import prune as prune_checkpoint
+    from canthus.recipes.train import pack_faces
+
+    with ProgressBar(console, "packing") as bar:
+        packs = pack_faces(config, place, progress=bar)
+    with ProgressBar(console) as bar:
+        bar("finding the layers", 0, None)
+
+        def show(step: Step) -> None:
+            text = f"layer {step.number} of {step.total}: {step.layer}, {step.channels} -> {step.kept}"
+            bar(text, step.number, step.total, line=True)
+
+        return prune_checkpoint(checkpoint, config, place, packs, run, progress=show, write=line_writer(console))
