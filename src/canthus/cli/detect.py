@@ -94,6 +94,7 @@ def detect(
     json_file: options.JsonOption = None,
     jsonl_file: JsonLinesOption = None,
     csv_file: CsvOption = None,
+    parquet: options.ParquetOption = None,
     pose: options.PoseOption = False,
     ratios: options.RatiosOption = False,
     scheme: options.SchemeOption = None,
@@ -132,7 +133,7 @@ def detect(
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
     known = None if boxes is None else read_boxes(boxes)
     work = PictureWork(pipeline, *added, known=known, chips=chips, threads=threads)
-    files = RecordFiles(json_file, jsonl_file, csv_file)
+    files = RecordFiles(json_file, jsonl_file, csv_file, parquet)
     found = _Found(_inputs(inputs, list_file, leave_out=[out, crops]), files.targets(), out, crops)
     tally = _Tally(found.inputs, found.checked(boxes, detector_model, list_file))
     code = _run(work, found, files, tally, jobs=jobs, resume=resume)
@@ -174,7 +175,7 @@ class _Found:
     """
 
     inputs: Inputs
-    targets: Mapping[str, str | None]
+    targets: Mapping[str, str | Path | None]
     out: Path | None
     crops: Path | None
 

@@ -102,6 +102,12 @@ JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - is standard output.")
 ]
 
+ParquetOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--parquet", metavar="FILE", help="Write one row per face to a Parquet file. Needs the extra 'batch'."
+    ),
+]
 PoseOption = Annotated[
     bool,
     typer.Option(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO, TypeAlias, final
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from canthus.runtime.records import (
     JsonLinesWriter,
     JsonWriter,
     TextTarget,
+    frame_of,
 )
 from canthus.schemes import Scheme
 from canthus.types import SCHEMA_VERSION
@@ -54,17 +56,83 @@ def _standard_output(*, by_line: bool = False) -> TextIO:
 
 
 @final
+class _ParquetWriter:
+    """Write one row a face, with the columns of ``canthus.batch.faces_of``, then those of the ratios.
+
+    The numbers are those of the JSON; a record without faces adds no row.
+
+    Args:
+        scheme: of the points that are written.
+        measures: of each face.  The pose is also written without them, where the points tell it.
+        source: picture of the records that name none.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, scheme: Scheme, measures: FaceMeasures, source: str) -> None:
+        from canthus.batch.rows import FaceRows
+
+        self._scheme, self._measures, self._source = scheme, measures.columns, source
+        self._rows, self._values = FaceRows(scheme), list[Mapping[str, float | None]]()
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Writer]:
+        """Yield what takes the records; the file appears whole at the end."""
+        from pyarrow import parquet
+
+        with written(path) as aside, parquet.ParquetWriter(aside, self._table().schema) as file:
+
+            def write(record: Mapping[str, Any]) -> None:
+                if record["faces"]:
+                    self._add(record)
+                if len(self._rows) >= _ROWS_AT_ONCE:
+                    file.write_table(self._table())
+
+            yield write
+            file.write_table(self._table())
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        place = {name: record.get(key) for name, key in (("width", "width"), ("height", "height"), ("number", "frame"))}
+        self._rows.add(record.get("image", self._source), frame_of(record, self._scheme), **place)
+        self._values += [{**face.get("pose", {}), **face.get("ratios", {})} for face in record["faces"]]
+
+    def _table(self) -> Any:
+        """The rows so far; the next table begins anew."""
+        import pyarrow as pa
+
+        from canthus.batch.rows import faces_of
+
+        table = faces_of(self._rows.table())
+        for name in self._measures:
+            column = pa.array([values[name] for values in self._values], pa.float32())
+            place = table.schema.get_field_index(name)
+            table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
+        self._values = []
+        return table
+
+
+_ROWS_AT_ONCE = 2_000
+"""Faces in one group of rows of a Parquet file, and in memory."""
+
+
+@final
 @dataclass(frozen=True)
 class RecordFiles:
-    """The files that ``detect`` and ``track`` write records to; None where an option is not given."""
+    """The files that ``detect`` and ``track`` write records to; None where an option is not given.
+
+    ``source`` is the video that records without the name of a picture are about.
+    """
 
     json: str | None = None
     jsonl: str | None = None
     csv: str | None = None
+    parquet: Path | None = None
+    source: str = ""
 
-    def targets(self) -> dict[str, str | None]:
+    def targets(self) -> dict[str, str | Path | None]:
         """Option -> file, for ``files.check_targets``."""
-        return {"--json": self.json, "--jsonl": self.jsonl, "--csv": self.csv}
+        return {"--json": self.json, "--jsonl": self.jsonl, "--csv": self.csv, "--parquet": self.parquet}
 
     def writers(
         self, stack: ExitStack, model: CropModel, measures: FaceMeasures, scheme: Scheme | None, *, video: bool
@@ -89,6 +157,9 @@ class RecordFiles:
                 measures=measures.columns,
             )
             writers.append(table.write)
+        if self.parquet:
+            rows = _ParquetWriter(scheme or model.scheme, measures, self.source)
+            writers.append(stack.enter_context(rows.open(self.parquet)))
         return writers
 
     def line_writers(

@@ -41,6 +41,7 @@ def track(
     out: options.VideoOutOption = None,
     json_file: JsonOption = None,
     csv_file: CsvOption = None,
+    parquet: options.ParquetOption = None,
     pose: options.PoseOption = False,
     ratios: options.RatiosOption = False,
     scheme: options.SchemeOption = None,
@@ -65,8 +66,10 @@ def track(
 
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
-    files = RecordFiles(jsonl=json_file, csv=csv_file)
-    check_targets([video, detector_model], text={"--json": json_file, "--csv": csv_file}, video={"--out": out})
+    files = RecordFiles(jsonl=json_file, csv=csv_file, parquet=parquet, source=video)
+    check_targets(
+        [video, detector_model], text={**files.targets(), "--jsonl": None, "--json": json_file}, video={"--out": out}
+    )
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,

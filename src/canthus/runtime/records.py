@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float32
+
 from canthus.errors import ConfigError, DataError
 from canthus.files import csv_line
-from canthus.types import face_columns, face_values
+from canthus.schemes import Scheme
+from canthus.types import Faces, Frame, Landmarks, TrackedFrame, face_columns, face_values
 
 PICTURE_COLUMNS = ("image", "width", "height", "face")
 """First columns of a CSV about pictures; ``face`` counts the faces of a picture from 0."""
@@ -40,6 +44,28 @@ def _json(record: Mapping[str, Any]) -> str:
         return json.dumps(record, allow_nan=False)
     except ValueError as error:
         raise DataError("A point, box or score is not a finite number; nothing of this picture is written") from error
+
+
+def frame_of(record: Mapping[str, Any], scheme: Scheme) -> Frame | TrackedFrame:
+    """The faces of a record; the inverse of ``Frame.to_dict`` and ``TrackedFrame.to_dict`` but for rounding.
+
+    Args:
+        scheme: of the points.
+    """
+
+    def table(key: str, *shape: int) -> Float32[np.ndarray, "n *m"]:
+        return np.array([face[key] for face in found], np.float32).reshape(-1, *shape)
+
+    def given(key: str, *shape: int) -> Float32[np.ndarray, "n *m"] | None:
+        return table(key, *shape) if all(key in face for face in found) else None
+
+    found = record["faces"]
+    points = table("points", scheme.count, 2)
+    faces = Faces(table("box", 4), table("score"), given("five_points", 5, 2))
+    frame = Frame(faces, Landmarks(points, scheme, given("confidence", scheme.count), given("face_confidence")))
+    if "time_s" not in record:
+        return frame
+    return TrackedFrame(frame, np.array([face["id"] for face in found], np.int64), points, record["time_s"])
 
 
 @final

@@ -339,3 +339,21 @@ def test_a_run_with_another_model_or_options_does_not_go_on(run: Run, photos: Pa
     done = run("photos", "--resume", "--jsonl", "a.jsonl")
     assert (done.code, "was written with model_sha256" in done.err) == (2, True)
     assert Path("a.jsonl").read_bytes() == before
+
+
+def test_parquet_has_one_row_a_face(run: Run, photos: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (photos / "torn.jpg").write_bytes(b"no picture")
+    assert run("photos", "--pose", "--ratios", "--parquet", "all.parquet", "--json", "all.json").code == 1
+    rows = parquet.read_table("all.parquet").to_pylist()
+    entries = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    faces = [(entry, face) for entry in entries for face in entry["faces"]]
+    assert len(rows) == len(faces) == 2
+    for row, (entry, face) in zip(rows, faces, strict=True):
+        assert (row["picture"], row["width"], row["height"]) == (entry["image"], entry["width"], entry["height"])
+        np.testing.assert_allclose(np.reshape(row["points"], (-1, 2)), face["points"], atol=1e-4)
+        np.testing.assert_allclose(row["box"], face["box"], atol=1e-4)
+        for name, value in {**face["pose"], **face["ratios"]}.items():
+            assert row[name] == pytest.approx(value, abs=1e-4)
+    assert run("photos/wall.png", "--parquet", "none.parquet", "--scheme", "five").code == 0
+    assert parquet.read_table("none.parquet").num_rows == 0

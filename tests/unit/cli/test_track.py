@@ -68,7 +68,7 @@ def test_video_json_lines_and_csv_in_one_run(run: Run, clip: Path) -> None:
 
 def test_pose_ratios_scheme_and_crops(run: Run, clip: Path) -> None:
     added = ("--pose", "--ratios", "--scheme", "five", "--crops", "crops", "--crop-size", "32", "--align", "box")
-    done = run("clip.mkv", *added, "--jsonl", "a.jsonl", "--csv", "a.csv", "--out", "a.mp4")
+    done = run("clip.mkv", *added, "--jsonl", "a.jsonl", "--csv", "a.csv", "--out", "a.mp4", "--parquet", "a.parquet")
     assert done.code == 0
     lines = [json.loads(line) for line in Path("a.jsonl").read_text(encoding="utf-8").splitlines()]
     for line in lines:
@@ -80,6 +80,10 @@ def test_pose_ratios_scheme_and_crops(run: Run, clip: Path) -> None:
     rows = list(csv.DictReader(Path("a.csv").read_text(encoding="utf-8").splitlines()))
     assert [float(row["yaw_deg"]) for row in rows] == [face["pose"]["yaw_deg"] for face in faces]
     assert [float(row["mar"]) for row in rows] == [face["ratios"]["mar"] for face in faces]
+    columns = pytest.importorskip("pyarrow.parquet").read_table("a.parquet").to_pydict()
+    assert columns["frame"] == [int(row["frame"]) for row in rows]
+    assert (set(columns["picture"]), set(columns["id"])) == ({"clip.mkv"}, {0})
+    np.testing.assert_allclose(columns["yaw_deg"], [float(row["yaw_deg"]) for row in rows], atol=1e-4)
 
 
 def test_json_to_standard_output_and_nothing_else_there(run: Run, clip: Path) -> None:
