@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -31,10 +32,11 @@ def models(name: NameArgument = None, json_file: options.JsonOption = None) -> N
         write_json(json_file, entries)
     elif name is None:
         console = Console()
-        if landmarks:
-            console.print(_landmark_table(landmarks))
-        if detectors:
-            console.print(_detector_table(detectors))
+        for found, table in ((landmarks, _landmark_table), (detectors, _detector_table)):
+            if found:
+                console.print(table(found))
+            for entry in found:
+                console.print(f"terms of the weights of {markup(entry['name'])}: {markup(entry['licence'])}\n")
     else:
         table = Table(show_header=False, box=None, pad_edge=False)
         for key, value in (_landmark_card(landmarks[0]) if landmarks else _detector_card(detectors[0])).items():
@@ -43,22 +45,26 @@ def models(name: NameArgument = None, json_file: options.JsonOption = None) -> N
 
 
 def _landmark_table(entries: Sequence[Entry]) -> Table:
-    table = Table(title="Embedded models; ms: median of one face on this machine, one thread", title_justify="left")
-    for column in ("model", "error (ION)", "size", "parameters", "ms", "scheme", "terms of the weights"):
-        table.add_column(column, overflow="fold")
+    title = "Embedded models; ms: median of one face on this machine, one thread"
+    table = _table(title, "model", "error (ION)", "size", "weights", "ms", "scheme")
     for entry in entries:
         numbers = (_size(entry), _parameters(entry), f"{entry['median_ms']:.2f}")
-        table.add_row(_name(entry), _errors(entry), *numbers, entry["scheme"], entry["licence"])
+        table.add_row(_name(entry), _errors(entry), *numbers, entry["scheme"])
     return table
 
 
 def _detector_table(entries: Sequence[Entry]) -> Table:
-    title = f"Embedded face detectors; ms: median of {PICTURE} on this machine, one thread"
-    table = Table(title=title, title_justify="left")
-    for column in ("detector", "measured", "size", "ms", "terms of the weights"):
-        table.add_column(column, overflow="fold")
+    table = _table(f"Embedded face detectors; ms: median of {PICTURE}, one thread", "detector", "measured", "size", "ms")
     for entry in entries:
-        table.add_row(_name(entry), _measured(entry), _size(entry), f"{entry['median_ms']:.2f}", entry["licence"])
+        table.add_row(_name(entry), _measured(entry), _size(entry), f"{entry['median_ms']:.2f}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table that fits into 80 columns; what does not is folded, never cut."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -43,6 +43,13 @@ def test_list_names_error_size_speed_scheme_and_terms(embedded: Path) -> None:
         assert expected in result.stdout
 
 
+def test_the_list_is_readable_at_80_columns(embedded: Path) -> None:
+    lines = CliRunner().invoke(app, ["models"], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = [word for line in lines for word in line.split()]
+    assert {"pfld_68_robust", "(default)", "12.50%", "ibug_68", "Apache-2.0"} <= set(words)  # none is cut or broken
+
+
 def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
     other, default = json.loads(run("--json", "-").stdout)
     assert (other["name"], other["default"], default["name"], default["default"]) == (
