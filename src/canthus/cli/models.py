@@ -32,9 +32,9 @@ def models(name: NameArgument = None, json_file: options.JsonOption = None) -> N
         write_json(json_file, entries)
     elif name is None:
         console = Console()
-        for found, table in ((landmarks, _landmark_table), (detectors, _detector_table)):
+        for found, listed in ((landmarks, _landmark_table), (detectors, _detector_table)):
             if found:
-                console.print(table(found))
+                console.print(listed(found))
             for entry in found:
                 console.print(f"terms of the weights of {markup(entry['name'])}: {markup(entry['licence'])}\n")
     else:
@@ -54,7 +54,9 @@ def _landmark_table(entries: Sequence[Entry]) -> Table:
 
 
 def _detector_table(entries: Sequence[Entry]) -> Table:
-    table = _table(f"Embedded face detectors; ms: median of {PICTURE}, one thread", "detector", "measured", "size", "ms")
+    table = _table(
+        f"Embedded face detectors; ms: median of {PICTURE}, one thread", "detector", "measured", "size", "ms"
+    )
     for entry in entries:
         table.add_row(_name(entry), _measured(entry), _size(entry), f"{entry['median_ms']:.2f}")
     return table
