@@ -1,4 +1,4 @@
-"""``canthus data``: check datasets, look at masks, label pictures."""
+"""``canthus data``: check and convert datasets, look at masks, label pictures."""
 
 from functools import partial
 from pathlib import Path
@@ -12,28 +12,32 @@ from rich.progress import track
 from canthus.cli.options import DetectorOption, JsonOption
 from canthus.cli.output import markup, write_json
 from canthus.cli.progress import ProgressBar
-from canthus.data import DATASETS, Report, check_dataset
-from canthus.data.datasets import counted
+from canthus.data import DATASETS, Report, check_dataset, landmark_sets
+from canthus.data.convert import FORMATS, convert_labels, format_of
+from canthus.data.datasets import UNLABELLED, counted
 from canthus.errors import ConfigError, printable
 from canthus.evaluation.occlusion import drawn_faces, mask_sheets
 from canthus.evaluation.run import load_truth
 from canthus.files import check_targets
 from canthus.images import read_image, write_image
+from canthus.lookup import lookup
 from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
 from canthus.runtime.pipeline import load_pipeline
 
-app = typer.Typer(help="Check datasets, look at masks, and label pictures with a model.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check and convert datasets, look at masks, and label pictures with a model.", no_args_is_help=True
+)
 
 
 @app.callback()
 def data() -> None:
-    """Check datasets, look at masks, and label pictures with a model."""
+    """Check and convert labels, look at masks, and label pictures with a model."""
 
 
 @app.command()
 def check(
     dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)} (your own pictures with landmarks).")],
-    root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder', its csv or json file also works.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset; for 'folder', its label file also works.")],
     json_file: JsonOption = None,
     scheme: Annotated[
         str | None, typer.Option(help="Point scheme of a 'folder', if its number of points is ambiguous.")
@@ -51,6 +55,43 @@ def check(
     if json_file is not None:
         write_json(json_file, report.to_json())
     if not report.clean:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    root: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures with labels, or the label file.")],
+    out: Annotated[Path, typer.Argument(help="File to write; for pts and labelme, the folder.")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", show_default="by the suffix: csv, coco, cvat", help=f"{', '.join(FORMATS)}."),
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset that IN is the folder of.")] = "folder",
+    scheme: Annotated[str | None, typer.Option(help="Point scheme of a 'folder', or its file.")] = None,
+    lossy: Annotated[
+        bool, typer.Option("--lossy", help="Write what the format can hold, and tell what is lost.")
+    ] = False,
+    copy_pictures: Annotated[
+        bool, typer.Option("--copy-pictures", help="Also copy the pictures into the folder of the labels.")
+    ] = False,
+) -> None:
+    """Write labels in another format; no file is replaced.
+
+    Exit code 1: some labels or pictures could not be read; all others are written.
+    """
+    format_of(out, to)
+    found, _ = lookup(landmark_sets(), dataset, kind="dataset").scan(root, scheme=scheme)
+    problems = [str(problem) for problem in found.problems if problem.kind != UNLABELLED]
+    for line in (*problems, *(f"note: {note}" for note in found.notes)):
+        typer.echo(printable(line), err=True)
+    with ProgressBar(Console(stderr=True)) as bar:
+        opening = partial(bar, "opening pictures")
+        made = convert_labels(found.items, root, out, to, lossy=lossy, copy_pictures=copy_pictures, progress=opening)
+    for line in (*made.unreadable, *(f"lost: {what}" for what in made.lost)):
+        typer.echo(printable(line), err=True)
+    wrote = f"{counted(made.faces, 'face')} in {counted(made.pictures, 'picture')} as {made.format.title}"
+    typer.echo(f"wrote {printable(str(out))}: {wrote}")
+    if problems or made.unreadable:
         raise typer.Exit(1)
 
 

@@ -102,8 +102,13 @@ def read_pts(path: str | os.PathLike[str]) -> Float32[np.ndarray, "k 2"]:
 
 def write_pts(path: str | os.PathLike[str], points: Float[np.ndarray, "k 2"]) -> None:
     """Write points (pixels, counted from zero) as a ``.pts`` file, which counts from one."""
+    write_text(path, points_text(points))
+
+
+def points_text(points: Float[np.ndarray, "k 2"]) -> str:
+    """Points (pixels, counted from zero) as the text of a ``.pts`` file, which counts from one."""
     body = "".join(f"{x + 1:.3f} {y + 1:.3f}\n" for x, y in points.astype(np.float64))
-    write_text(path, f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n")
+    return f"version: 1\nn_points: {len(points)}\n{{\n{body}}}\n"
 
 
 def _count(text: str) -> int:

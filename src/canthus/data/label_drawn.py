@@ -118,9 +118,9 @@ def _corners(index: int, shape: Mapping[str, Any], count: int | None) -> Float64
     return places
 
 
-def labelme_text(picture: Described) -> str:
-    """The labelme file of a picture."""
-    name, (width, height), faces = picture
+def labelme_text(pictures: Iterable[Described]) -> str:
+    """The labelme file of one picture."""
+    [(name, (width, height), faces)] = pictures
     shapes: list[dict[str, Any]] = []
     for group, face in enumerate(faces, start=1):
         x1, y1, x2, y2 = rounded(face.box)

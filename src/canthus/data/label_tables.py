@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from canthus.data.datasets import damaged
-from canthus.data.formats import read_pts, read_text
-from canthus.data.label_files import Label, LabelFile, checked_box, checked_points, finite_number, rounded
+from canthus.data.formats import points_text, read_pts, read_text
+from canthus.data.label_files import Described, Label, LabelFile, checked_box, checked_points, finite_number, rounded
 from canthus.errors import DataError
 from canthus.files import csv_line
-from canthus.types import Annotation
 
 NAMES = ("image", "image_name", "image_path", "file", "filename", "file_name", "name", "path", "picture")
 """Headings of the column with the name of the picture; else it is the first."""
@@ -241,19 +240,16 @@ def _points_of_fields(fields: Sequence[tuple[int, str]]) -> Float32[np.ndarray, 
     return checked_points(np.array(numbers, np.float64).reshape(-1, 2))
 
 
-def csv_text(pictures: Mapping[str, Sequence[Annotation]]) -> str:
-    """A csv of faces with the columns of ``canthus detect --csv``, and whether each point is visible where any is not.
-
-    Args:
-        pictures: name of each picture -> its faces, all of one scheme.
-    """
-    faces = [face for of_picture in pictures.values() for face in of_picture]
+def csv_text(pictures: Iterable[Described]) -> str:
+    """A csv of faces with columns of ``canthus detect --csv``, and whether each point is visible where any is not."""
+    described = list(pictures)
+    faces = [face for _, _, of_picture in described for face in of_picture]
     hidden = any((~face.visible & ~np.isnan(face.points).any(axis=1)).any() for face in faces)
     count = faces[0].scheme.count
     columns = [f"point_{index}_{axis}" for index in range(count) for axis in "xy"]
     columns += [f"point_{index}_visible" for index in range(count) if hidden]
     lines = [csv_line(["image", "face", *_BOX, "scheme", *columns])]
-    for name, of_picture in pictures.items():
+    for name, _, of_picture in described:
         for index, face in enumerate(of_picture):
             places = ["" if np.isnan(value) else value for value in np.ravel(rounded(face.points)).tolist()]
             seen = face.visible.astype(int).tolist() if hidden else []
@@ -276,3 +272,9 @@ def read_pts_labels(folder: Path, paths: Sequence[Path], pictures: Mapping[str, 
         else:
             found.labels.append((where, Label(picture, points)))
     return found
+
+
+def pts_text(pictures: Iterable[Described]) -> str:
+    """The ``.pts`` file of a picture with one face; points without position are at (-1, -1)."""
+    [(_, _, [face])] = pictures
+    return points_text(np.where(np.isnan(face.points), np.float32(-2), face.points))
