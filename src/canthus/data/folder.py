@@ -70,7 +70,8 @@ class _Pictures:
             found = next((path for path in (self.folder / given, self.folder / given.name) if path.is_file()), None)
         except OSError:  # a name that is too long for any file
             return None
-        return found or self._by_end(name) or self._by_end(_UPLOADED.sub("", given.name, count=1))
+        uploaded = _UPLOADED.match(given.name)
+        return found or self._by_end(name) or (self._by_end(given.name[uploaded.end() :]) if uploaded else None)
 
     def _by_end(self, name: str) -> Path | None:
         """The picture whose path ends with the name, or that the name ends with; the longest such path."""
@@ -152,7 +153,7 @@ def _labels(root: Path, pictures: _Pictures, count: int | None) -> LabelFile:
     files = sorted(path for path in root.iterdir() if _is_label_file(path))
     points = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".pts")
     if not points and (len(files) != 1 or files[0].suffix.lower() == ".json"):
-        found = _read_labelme_files(root, files, count)
+        found = _read_labelme_files(root, files, pictures, count)
         if found is not None:
             return found
     if len(files) + bool(points) > 1:
@@ -182,12 +183,13 @@ def _read_label_file(path: Path, count: int | None) -> LabelFile:
     return read_xml_labels(path) if suffix == ".xml" else read_json_labels(path, count=count)
 
 
-def _read_labelme_files(root: Path, files: Sequence[Path], count: int | None) -> LabelFile | None:
+def _read_labelme_files(root: Path, files: Sequence[Path], pictures: _Pictures, count: int | None) -> LabelFile | None:
     """The labels of all labelme files below a folder.
 
     Args:
         root: the folder.
         files: label files in the folder itself.
+        pictures: those below it.
         count: number of points of a face, if known.
 
     Returns:
@@ -203,18 +205,23 @@ def _read_labelme_files(root: Path, files: Sequence[Path], count: int | None) ->
     if any(path.suffix.lower() != ".json" for path in files):
         return None
     found = LabelFile(first=CENTRE, is_labelme=True)
-    for path in sorted(root.rglob("*.json")):
-        place = path.relative_to(root)
-        try:
-            read = read_json_labels(path, folder=place.parent.as_posix())
-        except DataError as error:
-            found.problems.append(damaged(path, place.as_posix(), error))
-            continue
+    beside = {path.with_suffix(".json") for path in pictures.paths.values()}
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".json"):
+        read = _read_labelme_file(path, root, needed=path in files or path in beside)
         if read.is_labelme:
             found.extend(read)
         elif path in files:
             return None
     return found if found.pictures else None
+
+
+def _read_labelme_file(path: Path, root: Path, *, needed: bool) -> LabelFile:
+    """A JSON file that may be of labelme; a problem where it is ``needed`` and cannot be read."""
+    place = path.relative_to(root)
+    try:
+        return read_json_labels(path, folder=place.parent.as_posix())
+    except DataError as error:
+        return LabelFile(problems=[damaged(path, place.as_posix(), error)], is_labelme=True) if needed else LabelFile()
 
 
 def _asked_scheme(given: str | Scheme | None, folder: Path) -> Scheme | None:

@@ -34,6 +34,7 @@ from canthus.data.label_files import (
     checked_box,
     finite_number,
     json_text,
+    known_scheme,
     named_label,
     number_rows,
     placed_points,
@@ -82,7 +83,8 @@ def read_labelme(name: str, data: Mapping[str, Any], *, folder: str = "") -> Lab
     for group, of in faces.items():
         boxes = [entry for entry in alone or of if not _is_point(entry[1])]
         where = name if len(faces) == 1 else f"{name}: group_id {group}"
-        found.add(where, [entry for entry in of if _is_point(entry[1])], partial(_labelme_face, picture, boxes))
+        points = [entry for entry in of if _is_point(entry[1])]
+        found.add(where, points, partial(_labelme_face, picture, boxes, known_scheme(data.get("scheme"))))
     return found
 
 
@@ -90,7 +92,9 @@ def _is_point(shape: Any) -> bool:
     return not isinstance(shape, dict) or shape.get("shape_type") == "point"
 
 
-def _labelme_face(picture: str, boxes: Sequence[tuple[int, Any]], shapes: Sequence[tuple[int, Any]]) -> Label:
+def _labelme_face(
+    picture: str, boxes: Sequence[tuple[int, Any]], scheme: str | None, shapes: Sequence[tuple[int, Any]]
+) -> Label:
     points = []
     for index, shape in shapes:
         name = shape.get("label") if isinstance(shape, dict) else None
@@ -104,7 +108,8 @@ def _labelme_face(picture: str, boxes: Sequence[tuple[int, Any]], shapes: Sequen
     if len(boxes) == 1:
         corners = _corners(*boxes[0], None)
         box = checked_box((*corners.min(axis=0), *corners.max(axis=0)))
-    return named_label(picture, points, box=box, apart="give the points of each face a group_id of its own")
+    apart = "give the points of each face a group_id of its own"
+    return named_label(picture, points, box=box, apart=apart, scheme=scheme)
 
 
 def _corners(index: int, shape: Mapping[str, Any], count: int | None) -> Float64[np.ndarray, "n 2"]:
@@ -130,7 +135,7 @@ def labelme_text(pictures: Iterable[Described]) -> str:
             shape = {"label": point, "points": [rounded(position)], "group_id": group, "shape_type": "point"}
             shapes.append({**shape, "description": "", "flags": {} if seen else {OCCLUDED: True}, "mask": None})
     start: dict[str, Any] = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": None}
-    return json_text({**start, "imageHeight": height, "imageWidth": width}, indent=2)
+    return json_text({**start, "imageHeight": height, "imageWidth": width, "scheme": faces[0].scheme.name}, indent=2)
 
 
 def is_task(entry: Any) -> bool:
@@ -150,6 +155,7 @@ def read_tasks(name: str, tasks: Sequence[Any]) -> LabelFile:
             found.damaged(where, str(error))
             continue
         found.pictures.add(picture)
+        scheme = known_scheme(task["data"].get("scheme"))
         kinds = {index: str(result.get("type")).lower() for index, result in results.items()}
         found.others.update(kind for kind in kinds.values() if kind not in _STUDIO_KINDS)
         hidden = {
@@ -162,7 +168,7 @@ def read_tasks(name: str, tasks: Sequence[Any]) -> LabelFile:
         for parent, points in faces.items():
             box = next(iter(boxes.values())) if len(faces) == len(boxes) == 1 else boxes.get(parent)
             place = where if len(faces) == 1 else f"{where}: parentID {parent}"
-            found.add(place, points, partial(_studio_face, picture, box, hidden))
+            found.add(place, points, partial(_studio_face, picture, box, hidden, scheme))
     return found
 
 
@@ -188,6 +194,8 @@ def _picture_of_task(task: Any) -> str:
     local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
     if local:
         return local[0]
+    if parts.scheme in ("http", "https"):  # the folders of a server say nothing
+        return PurePosixPath(unquote(parts.path)).name or address
     if parts.scheme or address.startswith("/data/"):
         return re.sub(r"^/data/upload/\d+/", "", unquote(parts.path)).lstrip("/")
     return address
@@ -205,7 +213,11 @@ def _results(task: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
 
 
 def _studio_face(
-    picture: str, box: Mapping[str, Any] | None, hidden: AbstractSet[str], results: Sequence[tuple[int, Any]]
+    picture: str,
+    box: Mapping[str, Any] | None,
+    hidden: AbstractSet[str],
+    scheme: str | None,
+    results: Sequence[tuple[int, Any]],
 ) -> Label:
     points = []
     for index, result in results:
@@ -223,9 +235,8 @@ def _studio_face(
         if value.get("rotation"):
             raise DataError(f"the rectangle is turned by {value['rotation']} degrees; expected an upright one")
         sides = checked_box((x, y, x + width, y + height))
-    return named_label(
-        picture, points, box=sides, apart="draw a rectangle for each, and make it the parent of its points"
-    )
+    apart = "draw a rectangle for each, and make it the parent of its points"
+    return named_label(picture, points, box=sides, apart=apart, scheme=scheme)
 
 
 def _studio_place(result: Mapping[str, Any], keys: Sequence[str]) -> tuple[list[float], Mapping[str, Any]]:
@@ -247,7 +258,8 @@ def label_studio_text(pictures: Iterable[Described]) -> str:
     for number, (name, sides, faces) in enumerate(pictures, start=1):
         results = [result for index, face in enumerate(faces) for result in _studio_results(index, face, sides)]
         address = f"/data/local-files/?d={quote(name)}"
-        tasks.append({"id": number, "data": {"image": address}, "annotations": [{"result": results}]})
+        shown = {"image": address, "scheme": faces[0].scheme.name}
+        tasks.append({"id": number, "data": shown, "annotations": [{"result": results}]})
     return json_text(tasks)
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float32, Float64
 from canthus.data.datasets import DAMAGED, Problem, read_labels
 from canthus.errors import DataError
 from canthus.scheme_files import MOST_POINTS, Scheme
+from canthus.schemes import SCHEMES
 from canthus.types import Annotation
 
 Entry = TypeVar("Entry")
@@ -108,7 +109,7 @@ class LabelFile:
         self.pictures |= other.pictures
         self.problems += other.problems
         self.others += other.others
-        self.others_are = other.others_are
+        self.others_are = other.others_are or self.others_are
 
 
 @final
@@ -123,7 +124,12 @@ class NamedPoint:
 
 
 def named_label(
-    picture: str, points: Sequence[NamedPoint], *, box: Float32[np.ndarray, " 4"] | None, apart: str
+    picture: str,
+    points: Sequence[NamedPoint],
+    *,
+    box: Float32[np.ndarray, " 4"] | None,
+    apart: str,
+    scheme: str | None = None,
 ) -> Label:
     """The face that named points make.
 
@@ -143,7 +149,7 @@ def named_label(
             )
     rows = checked_points(np.array([(point.x, point.y) for point in points], np.float64).reshape(-1, 2))
     visible = np.array([point.visible for point in points], np.bool_) & ~np.isnan(rows).any(axis=1)
-    return Label(picture, rows, visible, box, names=tuple(times))
+    return Label(picture, rows, visible, box, scheme, tuple(times))
 
 
 def checked_points(points: Float64[np.ndarray, "k 2"]) -> Float32[np.ndarray, "k 2"]:
@@ -198,6 +204,11 @@ def numbers_of_names(names: Iterable[str]) -> dict[str, int] | None:
         return None
     numbers = {name: int(match["number"]) for name, match in found.items() if match}
     return numbers if len(set(numbers.values())) == len(numbers) and max(numbers.values()) <= MOST_POINTS else None
+
+
+def known_scheme(name: Any) -> str | None:
+    """The name itself, where it is that of a scheme of canthus; formats without a place for it keep it as a remark."""
+    return name if isinstance(name, str) and name in SCHEMES else None
 
 
 def point_names(scheme: Scheme) -> tuple[str, ...]:

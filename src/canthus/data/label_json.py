@@ -24,6 +24,7 @@ from canthus.data.label_files import (
     checked_box,
     checked_points,
     json_text,
+    known_scheme,
     number_rows,
     point_names,
     rounded,
@@ -144,11 +145,11 @@ def _read_coco(name: str, data: Mapping[str, Any], count: int | None) -> LabelFi
     graded = any(2 in keypoints[2::3] for keypoints in lists if isinstance(keypoints, list))
     info = data.get("info")
     graded = graded or (isinstance(info, dict) and info.get("description") == MARK.decode())
-    points = {key: _names_of_category(category) for key, category in categories.items()}
+    described = {key: (_names_of_category(of), known_scheme(of.get("scheme"))) for key, of in categories.items()}
     for number, face in faces.items():
-        own = points.get(_category(face), ()) if isinstance(face, dict) else ()
-        found.names = found.names or own
-        found.add(f"{name}: annotations[{number}]", face, partial(_coco_face, names, graded, own))
+        own = described.get(_category(face), ((), None)) if isinstance(face, dict) else ((), None)
+        found.names = found.names or own[0]
+        found.add(f"{name}: annotations[{number}]", face, partial(_coco_face, names, graded, *own))
     return found
 
 
@@ -190,7 +191,9 @@ def _category(annotation: Mapping[str, Any]) -> str:
     return str(annotation.get("category_id"))
 
 
-def _coco_face(pictures: Mapping[Any, str], graded: bool, names: tuple[str, ...], annotation: Any) -> Label:
+def _coco_face(
+    pictures: Mapping[Any, str], graded: bool, names: tuple[str, ...], scheme: str | None, annotation: Any
+) -> Label:
     if not isinstance(annotation, dict) or "keypoints" not in annotation:
         raise DataError("expected an object with 'keypoints'")
     picture = annotation.get("image_id")
@@ -207,7 +210,7 @@ def _coco_face(pictures: Mapping[Any, str], graded: bool, names: tuple[str, ...]
         x, y, width, height = number_rows([annotation["bbox"]], "bbox", 4)[0]
         box = checked_box((x, y, x + width, y + height))
     visible = (flags == 2 if graded else flags > 0) & ~np.isnan(points).any(axis=1)
-    return Label(pictures[picture], points, visible, box, names=names if len(names) == len(points) else ())
+    return Label(pictures[picture], points, visible, box, scheme, names if len(names) == len(points) else ())
 
 
 def coco_text(pictures: Iterable[Described]) -> str:
@@ -218,7 +221,7 @@ def coco_text(pictures: Iterable[Described]) -> str:
     for name, (width, height), of_picture in pictures:
         images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
         for face in of_picture:
-            category["keypoints"] = list(point_names(face.scheme))
+            category |= {"scheme": face.scheme.name, "keypoints": list(point_names(face.scheme))}
             there = ~np.isnan(face.points).any(axis=1)
             flags = np.where(there, 1 + face.visible, 0)
             x1, y1, x2, y2 = face.box.astype(np.float64)

@@ -12,7 +12,7 @@ Files are read piece by piece, and one with a document type is refused, so that 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -31,6 +31,7 @@ from canthus.data.label_files import (
     checked_box,
     checked_points,
     finite_number,
+    known_scheme,
     named_label,
     placed_points,
     point_names,
@@ -41,7 +42,7 @@ from canthus.types import Annotation
 
 CVAT, DLIB = "annotations", "dataset"
 """Names of the outermost elements."""
-_PIECES = ("image", "meta", "track")
+_PIECES = ("image", "meta", "name", "track")
 """Elements that are handed on one at a time."""
 _AT_ONCE, _START, _DEEPEST, _MOST = 1_000_000, 65_536, 50, 1_000_000
 """Bytes that are parsed at once, and in which the outermost element must begin; most levels, and elements a piece."""
@@ -117,7 +118,7 @@ class _Pieces:
             raise DataError(f"line {element.line}: more than {_MOST:,} elements in one <image>, which are no labels")
 
     def _text(self, text: str) -> None:
-        if any(outer.tag == "meta" for outer in self._open):
+        if any(outer.tag in ("meta", "name") for outer in self._open):
             self._open[-1].texts.append(text)
 
 
@@ -127,7 +128,7 @@ def xml_root(path: Path) -> str:
     try:
         with path.open("rb") as file:
             pieces.parser.Parse(file.read(_START), False)
-    except (OSError, ValueError, DataError, expat.ExpatError):
+    except (OSError, ValueError, LookupError, DataError, expat.ExpatError):
         pass
     return pieces.root
 
@@ -154,7 +155,7 @@ def _pieces(path: Path) -> Iterator[Element]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except expat.ExpatError as error:
         raise DataError(f"{path}:{error.lineno}: not xml ({expat.ErrorString(error.code)})") from error
-    except (ValueError, DataError) as error:  # an unknown encoding; what the handlers refuse
+    except (ValueError, LookupError, DataError) as error:  # an unknown encoding; what the handlers refuse
         raise DataError(f"{path}: {error}") from error
 
 
@@ -170,21 +171,25 @@ def read_xml_labels(path: Path) -> LabelFile:
         told = f"found <{root}>" if root else "found no element"
         raise DataError(f"{path}: expected <annotations> of CVAT for images 1.1, or <dataset> of dlib's imglab; {told}")
     found = LabelFile(first=CENTRE if root == CVAT else 0, others_are="elements without points of a face")
+    scheme = None
     for piece in _pieces(path):
         where = f"{path.name}:{piece.line}"
         if piece.tag == "track":
             raise DataError(f"{where}: is CVAT for video; export the task as 'CVAT for images 1.1'")
-        if piece.tag == "meta":
+        if piece.tag in ("meta", "name"):
+            tasks = (task.text_of("name") for task in piece.descendants("task"))
+            remarks = ("".join(piece.texts),) if piece.tag == "name" else tasks
+            scheme = next(filter(None, map(known_scheme, remarks)), scheme)
             found.names = found.names or _declared(piece)
             continue
-        picture = piece.attributes.get("name" if root == CVAT else "file", "")
+        key = "name" if root == CVAT else "file"
+        picture = piece.attributes.get(key, "")
         if not picture:
-            found.damaged(
-                where, f"expected the name of the picture as '{'name' if root == CVAT else 'file'}' of <image>"
-            )
+            found.damaged(where, f"expected the name of the picture under {key!r} of <image>")
             continue
         found.pictures.add(picture)
         (_add_cvat if root == CVAT else _add_dlib)(found, path.name, picture, piece)
+    found.labels = [(where, replace(label, scheme=scheme)) for where, label in found.labels]
     return found
 
 
@@ -241,9 +246,12 @@ def _cvat_point(shape: Element) -> NamedPoint:
     if shape.attributes.get("outside") == "1":
         return NamedPoint(name, np.nan, np.nan, visible=False)
     try:
-        [(x, y)] = _pairs(shape.attributes.get("points", ""))
-    except ValueError as error:
-        raise DataError(f"line {shape.line}: expected one place 'x,y' of the point {name!r}") from error
+        places = _pairs(shape.attributes.get("points", ""))
+    except DataError as error:
+        raise DataError(f"line {shape.line}: {error}") from error
+    if len(places) != 1:
+        raise DataError(f"line {shape.line}: expected one place 'x,y' of the point {name!r}, found {len(places)}")
+    [(x, y)] = places
     return NamedPoint(name, x - CENTRE, y - CENTRE, seen)
 
 
@@ -275,17 +283,19 @@ def cvat_text(pictures: Iterable[Described]) -> str:
     """A file of CVAT for images 1.1: a skeleton ``face`` and its box for each face."""
     body: list[str] = []
     names: tuple[str, ...] = ()
-    size = 0
+    size, scheme = 0, ""
     for size, (picture, (width, height), faces) in enumerate(pictures, start=1):
         body.append(_tag("image", id=size - 1, name=picture, width=width, height=height, depth=1, close=False))
         for group, face in enumerate(faces, start=1):
-            names = point_names(face.scheme)
+            scheme, names = face.scheme.name, point_names(face.scheme)
             body += _cvat_lines(face, group)
         body.append("  </image>")
     labels = [_cvat_label("face", "skeleton"), *(_cvat_label(name, "points", parent="face") for name in names)]
     meta = f"<size>{size}</size><mode>annotation</mode>\n    <labels>\n" + "\n".join(labels) + "\n    </labels>"
     start = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>'
-    return "\n".join([start, f"  <meta><task><name>canthus</name>{meta}</task></meta>", *body, "</annotations>\n"])
+    return "\n".join(
+        [start, f"  <meta><task><name>{_escaped(scheme)}</name>{meta}</task></meta>", *body, "</annotations>\n"]
+    )
 
 
 def _cvat_label(name: str, kind: str, parent: str = "") -> str:
@@ -309,8 +319,10 @@ def _cvat_lines(face: Annotation, group: int) -> Iterator[str]:
 
 def dlib_text(pictures: Iterable[Described]) -> str:
     """A file of dlib's imglab, whose numbers are whole; boxes are widened to whole pixels."""
-    lines = ["<?xml version='1.0' encoding='UTF-8'?>", "<dataset>", "<name>canthus</name>", "<images>"]
-    for picture, (width, height), faces in pictures:
+    described = list(pictures)
+    scheme = described[0][2][0].scheme.name
+    lines = ["<?xml version='1.0' encoding='UTF-8'?>", "<dataset>", f"<name>{_escaped(scheme)}</name>", "<images>"]
+    for picture, (width, height), faces in described:
         lines.append(_tag("image", file=picture, width=width, height=height, depth=1, close=False))
         for face in faces:
             low, high = np.floor(face.box[:2]).astype(int), np.ceil(face.box[2:]).astype(int)
