@@ -10,13 +10,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from canthus.errors import ModelFileError, printable
-from canthus.export.onnx_core import quiet
+from canthus.errors import ModelFileError
+from canthus.export.onnx_core import finished_model, quiet
 from canthus.files import write_bytes
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import require
 from canthus.models.face_detector import STRIDES, FaceDetector
-from canthus.runtime.cards import METADATA_KEY, DetectorCard, ModelCard
+from canthus.runtime.cards import DetectorCard, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
 
 OPSET = 20
@@ -118,28 +118,6 @@ def export_onnx(network: nn.Module, card: Card, path: Path) -> None:
     _remove_traces(model)
     content = finished_model(model, card)
     write_bytes(path, content)
-
-
-def finished_model(model: Any, card: Card) -> bytes:
-    """Put a card into an ONNX model in memory, check the model, and return the content of its file.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-        ModelFileError: the model is not valid.
-    """
-    onnx = require("onnx", extra="train")
-    for entry in [e for e in model.metadata_props if e.key == METADATA_KEY]:
-        model.metadata_props.remove(entry)
-    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
-    model.producer_name = "canthus"
-    what = f"{card.scheme} landmarks of one face" if isinstance(card, ModelCard) else "face detector"
-    model.doc_string = printable(f"{card.name}: {what}. Licence of the weights: {card.licence}")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelFileError(f"{card.name}: the model is not valid ONNX: {error}") from error
-    content: bytes = model.SerializeToString()
-    return content
 
 
 def replace_card(path: Path, card: Card) -> None:

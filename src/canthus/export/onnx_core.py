@@ -18,8 +18,9 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Float64, UInt8
 
-from canthus.errors import ModelFileError
+from canthus.errors import ModelFileError, printable
 from canthus.lookup import require
+from canthus.runtime.cards import METADATA_KEY, DetectorCard, ModelCard
 from canthus.runtime.sessions import BoundedSession, read_model
 
 PLANES = (0, 3, 1, 2)
@@ -108,6 +109,28 @@ def run_file(path: Path) -> Callable[[Float32[np.ndarray, "n 3 h w"]], list[np.n
     """The file of a core in ONNX Runtime, on one thread."""
     session = BoundedSession(read_model(path), source=str(path), threads=1)
     return lambda planes: session.run(None, {"image": planes})
+
+
+def finished_model(model: Any, card: ModelCard | DetectorCard) -> bytes:
+    """Put a card into an ONNX model in memory, check the model, and return the content of its file.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelFileError: the model is not valid.
+    """
+    onnx = require("onnx", extra="train")
+    for entry in [e for e in model.metadata_props if e.key == METADATA_KEY]:
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    model.producer_name = "canthus"
+    what = f"{card.scheme} landmarks of one face" if isinstance(card, ModelCard) else "face detector"
+    model.doc_string = printable(f"{card.name}: {what}. Licence of the weights: {card.licence}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError(f"{card.name}: the model is not valid ONNX: {error}") from error
+    content: bytes = model.SerializeToString()
+    return content
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from canthus.compression.quantize import METHODS, RangedModel, named_layers, qua
 from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
 from canthus.errors import ConfigError, ModelFileError, printable
-from canthus.export.onnx import finished_model
+from canthus.export.onnx_core import finished_model
 from canthus.files import write_bytes
 from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root

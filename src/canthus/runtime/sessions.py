@@ -295,6 +295,7 @@ class LandmarkSession:
         self.source = source
         self.size_bytes = len(data)
         self._input = _input_name(self._session, ["n", self.card.size, self.card.size, 3], source=source)
+        self._most = 1 if self._session.inputs[0].shape[0] == 1 else MAX_BATCH  # models of others may take one crop
         outputs = self._session.outputs
         self._outputs = [_output_name(outputs, "points", ["n", self.scheme.count, 2], source=source)]
         if any(value.name == "spread" for value in outputs):
@@ -344,7 +345,7 @@ class LandmarkSession:
         """
         check_crops(crops, self.card.size)
         count = self.scheme.count
-        runs = [self._run(crops[first : first + MAX_BATCH]) for first in range(0, len(crops), MAX_BATCH)] or [
+        runs = [self._run(crops[first : first + self._most]) for first in range(0, len(crops), self._most)] or [
             [np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)]
         ]
         outputs = runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
