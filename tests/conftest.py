@@ -12,7 +12,6 @@ from hypothesis import settings
 
 from canthus.runtime.cards import METADATA_KEY, Calibration, ModelCard
 from canthus.runtime.sessions import LandmarkSession
-from canthus.schemes import find_scheme
 
 settings.register_profile("canthus", deadline=None)  # no test depends on how fast the machine is
 settings.load_profile("canthus")
@@ -120,7 +119,7 @@ def write_tiny_model(
     from onnx import TensorProto, helper, numpy_helper
 
     card = card or tiny_card()
-    size, count = card.size, find_scheme(card.scheme).count
+    size, count = card.size, card.find_scheme().count
     constants = _tiny_constants(size, count, spread)
     tells_spread = card.calibration is not None if tells_spread is None else tells_spread
     shapes: dict[str, list[str | int | None]] = {output: ["n", count, 2]}

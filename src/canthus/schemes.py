@@ -171,7 +171,10 @@ SCHEMES: dict[str, Scheme] = {
 
 _OF_CANTHUS = dict(SCHEMES)
 
-OWN_HINT = "For points of your own, give the path of a scheme file, such as --scheme my12.toml (docs/own_points.md)"
+OWN_HINT = (
+    "Points of your own are described by a scheme file, such as --scheme my12.toml or a scheme.toml beside the labels; "
+    "'canthus schemes new' proposes one"
+)
 
 
 def find_scheme(name: str | Scheme) -> Scheme:
@@ -189,6 +192,10 @@ def find_scheme(name: str | Scheme) -> Scheme:
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
         return scheme
+    return _named(name)
+
+
+def _named(name: str) -> Scheme:
     try:
         return lookup(SCHEMES, name, kind="scheme")
     except ConfigError as error:
@@ -214,7 +221,7 @@ def carried_scheme(name: str, own: Scheme | None) -> Scheme:
         ConfigError: the name is unknown, or is not that of the carried scheme.
     """
     if own is None:
-        return find_scheme(name)
+        return _named(name)  # never a path: the name may come from a stranger's file
     if own.name != name:
         raise ConfigError(f"The scheme is called {name}, but own_scheme {own.name}; expected one name")
     own_scheme(own)

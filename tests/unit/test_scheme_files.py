@@ -110,7 +110,7 @@ def test_wrong_files_are_refused_with_advice(tmp_path: Path, before: str, after:
 def test_missing_files_and_unknown_names_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.toml: the scheme file cannot be read"):
         find_scheme(str(tmp_path / "gone.toml"))
-    with pytest.raises(ConfigError, match="Did you mean 'ibug_68'.*give the path of a scheme file"):
+    with pytest.raises(ConfigError, match="Did you mean 'ibug_68'.*described by a scheme file"):
         find_scheme("ibug68")
 
 

@@ -69,10 +69,9 @@ def draw(
     """Draw the numbered points of a scheme on a mean face, with its groups and the lines between mirror images."""
     chosen = find_scheme(scheme)
     target = out or Path(f"{chosen.name}.png")
-    check_targets([scheme, data], picture={"--out": target})
-    mean = mean_face(chosen.name)
-    if data is not None:
-        mean = mean_of_faces(np.stack([face.points for face in load_dataset("folder", data, "all", scheme=chosen)]))
+    faces = [] if data is None else load_dataset("folder", data, "all", scheme=chosen)
+    check_targets([scheme, data, *(face.path for face in faces)], picture={"--out": target})
+    mean = mean_of_faces(np.stack([face.points for face in faces])) if faces else mean_face(chosen.name)
     if mean is None:
         raise ConfigError(f"{chosen.name} has no mean face; give labelled faces with --data DIR")
     if np.isnan(mean).any():

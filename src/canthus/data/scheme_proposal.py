@@ -73,7 +73,7 @@ def propose_scheme(
     if np.isnan(mean).any():
         unseen = np.flatnonzero(np.isnan(mean).any(axis=1)).tolist()
         raise DataError(f"The points {unseen} have a position in no face; label them in at least one")
-    pairs, doubts = _pairs(mean, names)
+    pairs, doubts = _pairs(mean, names, upright=bool(known))
     mirror = mirror_of(count, pairs)
     groups = _groups(mean, names, of_face=bool(known))
     corners = _eye_corners(mean, mirror) if known else ()
@@ -115,46 +115,46 @@ def _median(placed: Complex128[np.ndarray, "n k"]) -> Float64[np.ndarray, "k 2"]
     return np.where(never[:, None], np.nan, both)
 
 
-def _pairs(mean: Float64[np.ndarray, "k 2"], names: Sequence[str]) -> tuple[list[tuple[int, int]], list[str]]:
-    """Mirror images by names or by place, and what is doubtful about them."""
-    placed = _pairs_of_places(mean)
+def _pairs(
+    mean: Float64[np.ndarray, "k 2"], names: Sequence[str], *, upright: bool
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Mirror images by names or by place, and what is doubtful about them; ``upright`` if the axis is x = 0."""
+    placed, cost = _pairs_of_places(mean, upright=upright)
     named = mirrored_names(names)
     if named:
         other = [p for p in placed if p not in named]
         differ = [f"{a} and {b}" for a, b in other if not any({a, b} & {*p} for p in named)]
         return named, [f"the names of {', '.join(differ)} do not tell that they may be mirror images"] if differ else []
-    away = _reflected_cost(mean, mirror_of(len(mean), placed)).diagonal() / 2
+    away = cost.diagonal() / 2
     alone = [i for i in range(len(mean)) if away[i] > FAR / 2 and not any(i in pair for pair in placed)]
     doubt = f"points {', '.join(map(str, alone))} have no mirror image and are mirrored onto themselves"
     return placed, [doubt] if alone else []
 
 
-def _pairs_of_places(mean: Float64[np.ndarray, "k 2"]) -> list[tuple[int, int]]:
-    """Reflect about an upright axis, pair what is nearest, fit the axis to the pairs, and repeat."""
-    mirror = tuple(range(len(mean)))
-    cost = _reflected_cost(mean, None)
-    for _ in range(ROUNDS):
-        nearest = _nearest_pairs(cost)
-        renewed = mirror_of(len(mean), nearest)
-        if renewed == mirror:
-            break
-        mirror, cost = renewed, _reflected_cost(mean, renewed)
-    return nearest
+def _pairs_of_places(
+    mean: Float64[np.ndarray, "k 2"], *, upright: bool
+) -> tuple[list[tuple[int, int]], Float64[np.ndarray, "k k"]]:
+    """Pairs of mirror images, and the distance of each point from the reflection of each.
 
-
-def _reflected_cost(mean: Float64[np.ndarray, "k 2"], mirror: Sequence[int] | None) -> Float64[np.ndarray, "k k"]:
-    """Distance of each point from the reflection of each point, about the axis that fits a mirror order best."""
+    Where the axis is not known, it begins upright through the middle, is fitted to the pairs, and so on.
+    """
     shape = mean @ _COMPLEX
-    if mirror is None:
-        middle, turn = shape.mean(), -1.0 + 0j
-    else:
-        other = shape[list(mirror)]
-        middle = shape.mean()
-        turn = ((other - middle) * (shape - middle)).sum()  # least squares: other = turn * conj(shape)
-        turn = turn / abs(turn) if abs(turn) > 1e-9 else -1.0 + 0j
-    reflected = turn * (shape - middle).conj() + middle
-    cost = np.abs(shape[:, None] - reflected[None])
-    return np.asarray((cost + cost.T) / 2, np.float64)
+    middle, turn = 0j if upright else shape.mean(), -1.0 + 0j
+    before: list[tuple[int, int]] = []
+    for _ in range(ROUNDS):
+        cost = np.abs(shape[:, None] - middle - turn * (shape[None] - middle).conj())
+        cost = (cost + cost.T) / 2
+        nearest = _nearest_pairs(cost)
+        if nearest == before:
+            break
+        before = nearest
+        order = np.array(mirror_of(len(mean), nearest))
+        fits = cost[np.arange(len(mean)), order] < FAR
+        if fits.sum() > 1:  # least squares: mirror image - middle = turn * conj(shape - middle)
+            middle = shape[fits].mean()
+            fitted = ((shape[order[fits]] - middle) * (shape[fits] - middle)).sum()
+            turn = fitted / abs(fitted) if abs(fitted) > 1e-9 else turn
+    return nearest, np.asarray(cost, np.float64)
 
 
 def _nearest_pairs(cost: Float64[np.ndarray, "k k"]) -> list[tuple[int, int]]:

@@ -28,6 +28,7 @@ from canthus.evaluation.run import (
     pictures_of,
     predict,
     refuse_options,
+    scheme_of_own,
 )
 from canthus.evaluation.sheets import draw_dots, picture_tile, tile_rows
 from canthus.evaluation.summary import known_mean, null_for_nan
@@ -149,7 +150,8 @@ def evaluate_covered(
             scheme=scheme,
         )  # fmt: skip
         return _of_same_faces(rows)
-    split, annotations = load_truth(dataset, root, split, scheme=scheme)
+    first = open_model(next(iter(models), "default"), threads=threads or 1)
+    split, annotations = load_truth(dataset, root, split, scheme=scheme or scheme_of_own(first, dataset))
     need_eye_corners(annotations[0].scheme)
     for model in models or ["default"]:
         session = open_model(model, threads=threads or 1)

@@ -219,7 +219,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     else:
         raise ConfigError(f"A model needs boxes: expected truth or detector, found {options.boxes}")
     session = open_model(options.model or "default", threads=options.threads or 1)
-    scheme = options.scheme or _scheme_of_own(session, options.dataset)
+    scheme = options.scheme or scheme_of_own(session, options.dataset)
     split, annotations = load_truth(options.dataset, options.root, options.split, scheme=scheme)
     name = options.detector or "default"
     if detected and options.passes is None:
@@ -243,7 +243,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     )
 
 
-def _scheme_of_own(session: CropModel, dataset: str | None) -> Scheme | None:
+def scheme_of_own(session: CropModel, dataset: str | None) -> Scheme | None:
     """The scheme of a model, for a folder whose labels do not say theirs, if it is none of canthus."""
     known = landmark_sets().get(dataset or "")
     return None if known is None or known.scheme is not None else own_scheme(session.scheme)

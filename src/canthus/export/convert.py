@@ -390,7 +390,7 @@ def _inputs(
     if isinstance(card, DetectorCard):
         scenes = _spread_out(load_scenes(dataset, root, split), COMPARED // 4)
         return name, np.stack([_framed(read_image(scene.path), height, width) for scene in scenes])
-    faces = _spread_out(load_dataset(dataset, root, split, scheme=card.scheme), COMPARED)
+    faces = _spread_out(load_dataset(dataset, root, split, scheme=card.find_scheme()), COMPARED)
     size = max(PACK_SIZE, math.ceil(card.size * PACK_MARGIN / card.margin))
     pack = load_crops(faces, cache, size=size, progress=functools.partial(progress, name))
     view = View(size=card.size, margin=card.margin, pack_margin=pack.margin)

@@ -327,7 +327,8 @@ def _with_scheme(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         scheme = find_scheme(str(beside if beside.is_file() else name))
         return values | {"scheme": scheme.name, "own_scheme": _plain(own_scheme(scheme))}
     own = values.get("own_scheme")
-    return values if own is None or own["name"] == name else values | {"own_scheme": None}  # named on the command line
+    replaced = isinstance(own, dict) and own.get("name") != name  # by a name on the command line
+    return values | {"own_scheme": None} if replaced else values
 
 
 def _plain(scheme: Scheme | None) -> dict[str, Any] | None:

@@ -41,7 +41,8 @@ from canthus.recipes.config import (
     to_values,
 )
 from canthus.runtime.sessions import usable_threads
-from canthus.schemes import IBUG_68, Scheme, conversion_matrix, own_scheme
+from canthus.scheme_files import FILE
+from canthus.schemes import IBUG_68, SCHEMES, Scheme, conversion_matrix, own_scheme
 from canthus.training.checkpoint import CONFIG, LAST, STATE, checkpoint_config, file_digest, read_checkpoint
 from canthus.training.detection_task import MONITOR, DetectionTask
 from canthus.training.distillation import Distiller
@@ -369,9 +370,10 @@ def _empty_split(source: TrainSource | ValidationSource) -> ConfigError:
 def _refuse_other_points(source: TrainSource | ValidationSource, faces: Sequence[Annotation], scheme: Scheme) -> None:
     others = sorted({face.scheme.name for face in faces if not face.scheme.is_numbered_as(scheme)})
     if others:
+        told = f"scheme = '{others[0]}' in the recipe" if others[0] in SCHEMES else "the path of their scheme file"
         raise ConfigError(
             f"{source.name} has {', '.join(others)} points, the recipe wants {scheme.name}; to train on them, write "
-            f"scheme = '{others[0]}' in the recipe, or the path of their scheme file"
+            f"{told}, such as scheme = 'DIR/{FILE}', which 'canthus schemes new' proposes"
         )
 
 

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from canthus.errors import DataError
+from canthus.errors import ConfigError, DataError
 from canthus.evaluation.predictions import (
     Prediction,
     carries_truth,
@@ -13,6 +14,8 @@ from canthus.evaluation.predictions import (
     read_json_list,
     write_predictions,
 )
+from canthus.evaluation.rows import write_rows
+from canthus.evaluation.run import evaluate
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
@@ -50,6 +53,35 @@ def test_truth_with_unknown_points_is_valid_json_and_comes_back(faces: list[Anno
     (prediction,) = parse_predictions(read_json_list(tmp_path / "p.json"), IBUG_68, root=tmp_path, source="p.json")
     assert np.isnan(prediction.truth.points[3]).all()
     assert np.isfinite(prediction.truth.points[4]).all()
+
+
+def test_predictions_carry_a_scheme_of_ones_own(faces: list[Annotation], tmp_path: Path) -> None:
+    mine = replace(IBUG_68, name="mine", eye_corners=(), pupils=())
+    own = [Prediction(replace(f, scheme=mine), f.points, True, f.box, 1.0) for f in faces]
+    write_predictions(tmp_path / "p.json", own, boxes="truth")
+    report = evaluate(predictions=tmp_path / "p.json")
+    assert [prediction.truth.scheme for prediction in report.predictions] == [mine] * 3
+    assert (report.scale, [row.error for row in report]) == ("longer", [0.0] * 3)
+    assert "longer side of the face box" in str(report)
+    assert report.to_dict()["scale"] == "longer"
+    write_rows(tmp_path / "rows.csv", report.rows)
+    assert evaluate(predictions=tmp_path / "rows.csv").scale == "longer"
+    with pytest.raises(ConfigError, match="mine has no eye_corners, so there is no inter-ocular distance; choose"):
+        evaluate(predictions=tmp_path / "p.json", scale="ion")
+
+
+def test_a_scale_may_be_chosen_and_needs_no_eye(faces: list[Annotation], tmp_path: Path) -> None:
+    gone = faces[0].points.copy()
+    gone[36] = np.nan
+    truth = replace(faces[0], points=gone)
+    write_predictions(
+        tmp_path / "p.json", [Prediction(truth, faces[0].points + 3, True, truth.box, 1.0)], boxes="truth"
+    )
+    with pytest.raises(DataError, match="the scales box, diagonal and longer need no points of the eyes"):
+        evaluate(predictions=tmp_path / "p.json")
+    by = {name: evaluate(predictions=tmp_path / "p.json", scale=name).rows[0] for name in ("box", "diagonal", "longer")}
+    assert by["box"].error > by["longer"].error > by["diagonal"].error > 0
+    assert by["box"].error == by["longer"].nme_box
 
 
 def test_two_faces_of_a_picture_have_two_keys() -> None:

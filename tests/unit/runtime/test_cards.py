@@ -1,8 +1,10 @@
 """Cards of the three kinds of model files: read, or refused in one line."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ import pytest
 
 from canthus.cli.main import main
 from canthus.errors import ModelFileError
+from canthus.plain_data import to_values
+from canthus.runtime.cards import ModelCard
 from canthus.runtime.landmarker import open_model
 from canthus.runtime.sessions import DetectorSession
+from canthus.schemes import Scheme
 from small_networks import cascade_with_card, small_card, with_card, write_small_landmarker
 from tiny_detectors import tiny_detector_card, write_tiny_detector
 
@@ -153,6 +158,33 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
+
+
+OWN = Scheme("mine", 3, (1, 0, 2), {"eyes": (0, 1), "nose": (2,)}, (0, 1), names=("r", "l", "nose"))
+
+
+def test_a_card_carries_a_scheme_of_ones_own(tmp_path: Path) -> None:
+    card = replace(small_card(), scheme="mine", own_scheme=OWN)
+    assert ModelCard.from_json(card.to_json(), source="m") == card
+    assert card.find_scheme() == OWN
+    assert "own_scheme" not in small_card().to_json()  # cards of named schemes do not grow
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"scheme": "other"}, "called other, but own_scheme mine"),
+        ({"own_scheme": None}, "Unknown scheme 'mine'"),
+        ({"own_scheme": to_values(OWN) | {"mirror": [1, 2, 0]}}, "The scheme mine: mirror maps point 0 to 1"),
+        ({"own_scheme": to_values(OWN) | {"count": 10**9}}, "expected 1 to 1000 points"),
+        ({"own_scheme": to_values(OWN) | {"name": "ibug_68"}, "scheme": "ibug_68"}, "belongs to a scheme of canthus"),
+        ({"scheme": "/etc/hosts.toml", "own_scheme": None}, "Unknown scheme '/etc/hosts.toml'"),
+    ],
+)
+def test_wrong_schemes_in_cards_are_refused(change: dict[str, Any], reason: str) -> None:
+    values = json.loads(replace(small_card(), scheme="mine", own_scheme=OWN).to_json()) | change
+    with pytest.raises(ModelFileError, match=f"m: model card: .*{re.escape(reason)}"):
+        ModelCard.from_json(json.dumps(values), source="m")
 
 
 @pytest.mark.parametrize("kind", KINDS)

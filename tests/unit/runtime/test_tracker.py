@@ -1,6 +1,7 @@
 """Following bright discs: the tiny model marks a ring about them, the detector here knows where they are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.sessions import LandmarkSession
 from canthus.runtime.tracker import Plausibility, Smoothing, Tracker, TrackerSettings
-from canthus.schemes import IBUG_68
+from canthus.schemes import IBUG_68, FaceBox, Scheme
 from canthus.types import Faces, TrackedFrame
 
 TinyModel = Callable[..., Path]
@@ -169,6 +170,45 @@ def test_refusals(pipeline: Pipeline, oracle: Oracle, tiny_model: TinyModel) -> 
     five = LandmarkSession.open(tiny_model("five.onnx", card=FIVE_CARD))
     with pytest.raises(ConfigError, match="jaw"):
         Tracker(Pipeline(oracle, Landmarker(five)))
+
+
+RING = tuple(range(8))
+OWN = {
+    "the hull": (Scheme("ring", 8, RING, {"points": RING}), 2 / 3),
+    "a face box": (Scheme("ring", 8, RING, {"points": RING}, face_box=FaceBox(size=(2.0, 2.0))), 1 / 3),
+    "a group": (Scheme("ring", 8, RING, {"points": RING[::2], "other": RING[1::2]}, face_box=FaceBox("points")), 2 / 3),
+    "one point": (Scheme("one", 1, (0,), {"points": (0,)}), 0.0),
+}
+"""What the next box is made of -> the scheme, and the size of the ring of points in crops."""
+
+
+@pytest.mark.parametrize("what", OWN)
+def test_points_of_ones_own_are_followed_by(what: str, tiny_model: TinyModel, oracle: Oracle) -> None:
+    scheme, spread = OWN[what]
+    card = replace(FIVE_CARD, scheme=scheme.name, own_scheme=scheme)
+    session = LandmarkSession.open(tiny_model("own.onnx", card=card, spread=spread))
+    frames = _run(Tracker(Pipeline(oracle, Landmarker(session))), oracle, [[(60 + i, 100.0)] for i in range(60)])
+    assert {tuple(frame.ids.tolist()) for frame in frames} == {(0,)}
+    assert oracle.calls == 3
+    np.testing.assert_allclose(frames[-1].measured[0].mean(axis=0), [60 + 59, 100], atol=2.0)
+
+
+def test_plausible_points_of_ones_own() -> None:
+    bounds = Plausibility()
+
+    def judged(points: list[tuple[float, float]], scheme: Scheme) -> bool:
+        return bounds.is_face(np.array(points, np.float32), scheme, width=200, height=100)
+
+    eyes = Scheme("eyes", 2, (1, 0), {"right_eye": (0,), "left_eye": (1,)}, (0, 1), ((0,), (1,)))
+    assert judged([(50, 50), (90, 50)], eyes)  # on one line, which is no face of a jaw line
+    assert not judged([(50, 50), (60, 50)], eyes)  # too small
+    assert not judged([(190, 50), (290, 60)], eyes)  # mostly outside
+    mouth = replace(eyes, count=3, mirror=(1, 0, 2), groups={**eyes.groups, "mouth": (2,)})
+    assert judged([(50, 50), (90, 50), (70, 80)], mouth)
+    assert not judged([(50, 50), (90, 50), (70, 20)], mouth)
+    nose = Scheme("nose", 1, (0,), {"nose": (0,)})
+    assert judged([(50, 50)], nose)
+    assert not judged([(250, 50)], nose)
 
 
 def _face() -> np.ndarray:
