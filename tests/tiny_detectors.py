@@ -1,11 +1,13 @@
 """Detector networks without training: a cell that is all white is a face of one cell."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from canthus.runtime.cards import METADATA_KEY, DetectorCard
+from canthus.types import Faces, Image
 
 if TYPE_CHECKING:
     import onnx
@@ -136,3 +138,8 @@ def write_tiny_yunet(path: Path) -> Path:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+def end_the_process(image: Image) -> Faces:
+    """A detector that ends its process at once, as the system does for want of memory."""
+    os._exit(9)

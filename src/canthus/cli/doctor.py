@@ -19,12 +19,16 @@ from canthus.evaluation.timing import DETECTOR_PICTURE
 from canthus.files import check_targets
 
 EXTRAS = {
-    "datasets": "data sets with MATLAB files", "dev": "work on canthus itself", "heic": "HEIC pictures",
-    "pandas": "Frame.to_pandas", "plots": "plots and Parquet", "stats": "canthus compare",
-    "train": "training, export, pruning, quantizing", "video": "canthus track and canthus fatigue",
+    "batch": "canthus batch and --parquet", "coreml": "export to Core ML", "datasets": "data sets with MATLAB files",
+    "dev": "work on canthus itself", "heic": "HEIC pictures", "openvino": "export to OpenVINO",
+    "pandas": "Frame.to_pandas", "plots": "plots", "ray": "canthus batch --engine ray", "stats": "canthus compare",
+    "tflite": "export to TensorFlow Lite", "train": "training, export, pruning, quantizing",
+    "video": "canthus track and canthus fatigue",
 }  # fmt: skip
 """What the extras are for; one that is not named here is shown without."""
 _REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(?P<rest>[^;]*)(?:;.*extra\s*==\s*["'](?P<extra>[\w.-]+)["'])?""")
+_NAMED = 3
+"""Missing packages of an extra that are named in the table; the JSON names all."""
 _USED = "CPUExecutionProvider"
 
 
@@ -115,8 +119,9 @@ def _print(found: Mapping[str, Any]) -> None:
         "speed, one thread": "\n".join(speeds) or "not measured",
     }
     for name, extra in found["extras"].items():
-        state = f"missing {', '.join(extra['missing'])}: {extra['command']}" if extra["missing"] else "installed"
-        rows[f"extra {name}"] = f"{state} ({EXTRAS[name]})" if name in EXTRAS else state
+        missing, use = extra["missing"], f"{EXTRAS[name]}: " if name in EXTRAS else ""
+        named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+        rows[f"extra {name}"] = use + (f"missing {named}; run: {extra['command']}" if missing else "installed")
     table = Table(show_header=False, box=None, pad_edge=False)
     for key, value in rows.items():
         table.add_row(f"[bold]{key}[/]", markup_lines(value))

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,16 @@ import numpy as np
 import pytest
 from matplotlib import get_data_path
 
+from canthus.errors import CanthusError
 from canthus.images import read_image, write_image
-from canthus.runtime.measures import POSE, RATIOS
+from canthus.runtime.measures import POSE, RATIOS, FaceMeasures
+from canthus.runtime.picture_jobs import PictureTask, PictureWork, records
+from canthus.runtime.pipeline import load_pipeline
+from canthus.schemes import IBUG_68
 from command import Done, Run, runner
 from conftest import write_tiny_model
 from json_schemas import check_schema
+from tiny_detectors import end_the_process
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -357,3 +364,26 @@ def test_parquet_has_one_row_a_face(run: Run, photos: Path) -> None:
             assert row[name] == pytest.approx(value, abs=1e-4)
     assert run("photos/wall.png", "--parquet", "none.parquet", "--scheme", "five").code == 0
     assert parquet.read_table("none.parquet").num_rows == 0
+
+
+def test_a_process_that_dies_is_told(tiny_model: TinyModel, photos: Path) -> None:
+    work = PictureWork(load_pipeline(tiny_model(), detector=end_the_process), FaceMeasures(IBUG_68))
+    with pytest.raises(CanthusError, match="A process of --jobs ended on its own, perhaps for want of memory"):
+        list(records(work, [PictureTask(photos / "wall.png")] * 3, jobs=2))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_processes_end_with_a_command_that_is_killed() -> None:
+    code = """
+import os, signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from canthus.runtime.picture_jobs import _begin_process
+pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(b"",))
+print(pool.submit(os.getpid).result(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # The process of the pool holds the other end of the pipe: reading ends only when it has ended, too.
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False, timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    assert int(done.stdout) > 0

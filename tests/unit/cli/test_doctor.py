@@ -41,8 +41,8 @@ def test_what_is_there_and_what_is_missing(monkeypatch: pytest.MonkeyPatch, capf
         "tiny 0.50 ms for a face",
         "finder 0.50 ms for a picture of 640 x 480",
         "CPUExecutionProvider",
-        "missing no-such-thing: pip install 'canthus[video]'",
-        "extra dev installed",
+        "missing no-such-thing; run: pip install 'canthus[video]'",
+        "extra dev work on canthus itself: installed",
         "canthus works here.",
     ):
         assert expected in text
