@@ -167,6 +167,25 @@ def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *
         figure.suptitle(title)
 
 
+def plot_sweep(path: StrPath, lines: Mapping[str, Mapping[float, float]], *, setting: str, error: str) -> None:
+    """Plot an error against the values of a setting, one line per test set; the values are evenly spaced.
+
+    Args:
+        lines: name of a test set -> value of the setting -> error in the unit of ``error``.
+        setting, error: labels of the axes, with units.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _figure(path, 6.5, 4.5) as figure:
+        axes = figure.subplots()
+        for name, line in lines.items():
+            axes.plot([f"{value:g}" for value in sorted(line)], [line[v] for v in sorted(line)], "o-", label=name)
+        axes.set(xlabel=setting, ylabel=error)
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+
 def plot_detectors(path: StrPath, reports: Sequence[DetectorReport]) -> None:
     """Plot precision against recall on the left, and recall by face size on the right, for all detectors.
 

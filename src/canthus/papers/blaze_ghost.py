@@ -15,6 +15,7 @@ from canthus.reproduce.values import (
     Claim,
     Column,
     Entry,
+    Learned,
     Paper,
     PaperTable,
     Plan,
@@ -141,6 +142,7 @@ BLAZE_GHOST = Paper(
                 "for every row. The last epoch is measured, truth boxes, NME over the inter-ocular distance. These "
                 "1,250 steps hardly move a ResNet-50 with random weights, so its row says nothing about the paper's."
             ),
+            learned=Learned("nme_ion", 0.12),
         ),
     },
     entries={

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from canthus.evaluation.occlusion import cover_curve
-from canthus.evaluation.plots import plot_cost, plot_error_by_cover
+from canthus.evaluation.plots import plot_cost, plot_error_by_cover, plot_sweep
 from canthus.evaluation.rows import read_rows
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.tables import Runs, table_cells, tested_sets
@@ -47,3 +47,23 @@ def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> 
             path = out / f"{name}_{tested.replace('/', '_')}.png"
             plot_cost(path, models, error=f"{error} on {tested}", title=table.title)
             yield path
+
+
+def plot_swept(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> Iterator[Path]:
+    """For a table whose rows are values of one setting, plot the first error against them.
+
+    Yields ``TABLE.png`` in ``out`` once it is written, unless fewer than two rows were run.
+    """
+    table = paper.tables[name]
+    column = next((column for column in table.columns if column.per_set and column.metric), None)
+    if not table.sweep or column is None:
+        return
+    lines: dict[str, dict[float, float]] = {}
+    for cell in table_cells(table, scale, runs):
+        if cell.heading == column.label and not math.isnan(cell.ours):
+            value = float(paper.entries[cell.row].label.removesuffix("%"))
+            lines.setdefault(cell.tested, {})[value] = cell.ours
+    if any(len(line) > 1 for line in lines.values()):
+        path = out / f"{name}.png"
+        plot_sweep(path, lines, setting=table.title, error=column.label)
+        yield path

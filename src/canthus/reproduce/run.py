@@ -1,5 +1,6 @@
 """Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,7 +30,7 @@ from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.reproduce.measure import face_errors, measure_model, rows_file
-from canthus.reproduce.plots import plot_costs, plot_covers
+from canthus.reproduce.plots import plot_costs, plot_covers, plot_swept
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
 from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Column, Job, Made, Paper, Plan, Scale, jobs_of
 from canthus.training.checkpoint import LAST
@@ -327,7 +328,8 @@ class Reproduction:
         runs = _runs(made, costs)
         for name, text in self.texts(made, costs).items():
             written = write_table(out, self.paper, name, self.scale, runs, text=text)
-            for path in [*written, *plot_costs(self.paper, name, self.scale, runs, out)]:
+            drawn = (plots(self.paper, name, self.scale, runs, out) for plots in (plot_costs, plot_swept))
+            for path in itertools.chain(written, *drawn):
                 tell.write(f"wrote {path}")
         for path in plot_covers(self.paper, self.scale, made, out):
             tell.write(f"wrote {path}")

@@ -4,7 +4,7 @@ import csv
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -96,6 +96,8 @@ def tested_sets(table: PaperTable, scale: Scale) -> tuple[str, ...]:
 
 def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
     """All cells by test set, row and column; columns that depend on no test set come with the first test set."""
+    if table.published_at and scale.name not in table.published_at:
+        table = replace(table, published={})
     return [
         _cell(table, row, column, tested, runs)
         for number, tested in enumerate(tested_sets(table, scale))

@@ -144,6 +144,8 @@ class PaperTable:
         claims: what the paper concludes from it.
         note: how to read our numbers.
         sets: name of a scale -> test sets used instead of those of the scale.
+        published_at: scales whose data are those of the paper, so that its numbers stand beside ours; empty for all.
+        sweep: whether the rows are values of one setting, in order, and their labels numbers; a plot shows them.
         fold_tests: row -> the statistical tests between its folds, as printed; ours are written below such a table.
     """
 
@@ -155,6 +157,8 @@ class PaperTable:
     claims: tuple[Claim, ...] = ()
     note: str = ""
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    published_at: tuple[str, ...] = ()
+    sweep: bool = False
     fold_tests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -166,12 +170,14 @@ class Learned:
     Attributes:
         metric: key of a run's metrics.
         most: largest error, a fraction.
-        row: key of a row whose own error is the bound where it is smaller; "" for none.
+        below: row -> row whose error it must not exceed either.
+        but: rows without a bound, whose large error is what a claim says.
     """
 
     metric: str
     most: float
-    row: str = ""
+    below: Mapping[str, str] = field(default_factory=dict)
+    but: tuple[str, ...] = ()
 
 
 @final

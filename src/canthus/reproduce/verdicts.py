@@ -186,7 +186,7 @@ def _verdict(claim: Claim, column: Column, tested: str, smaller: Row, larger: Ro
     gap = gap_between(smaller, larger)
     if gap is None:
         seeds, faces = min(len(smaller.seeds), len(larger.seeds)), len(_mean_by_face(smaller.faces))
-        said += f"; {seeds} trainings and {faces} faces, a test needs {LEAST_SEEDS} trainings or {LEAST_FACES} faces"
+        said += f"; no test: trainings {seeds}, paired faces {faces}, expected {LEAST_SEEDS} or {LEAST_FACES}"
     return Verdict(claim, tested, UNDECIDED, said), gap
 
 
@@ -205,12 +205,11 @@ def _untrained(
     if bound is None or not tested:
         return ""
     column = Column(bound.metric, "")
-    most = bound.most
-    if other := numbers(bound.row, column, tested) if bound.row else ():
-        most = min(most, statistics.fmean(other))
-    for row in rows:
+    for row in (row for row in rows if row not in bound.but):
         values = numbers(row, column, tested)
-        if row != bound.row and values and statistics.fmean(values) > most:
+        rival = numbers(bound.below[row], column, tested) if row in bound.below else ()
+        most = min([bound.most, *([statistics.fmean(rival)] if rival else [])])
+        if values and statistics.fmean(values) > most:
             error = 100 * statistics.fmean(values)
-            return f"{row} has {error:.2f} % uncovered; a verdict needs at most {100 * most:.2f} %"
+            return f"{row} has an error of {error:.2f} %; a verdict needs at most {100 * most:.2f} %"
     return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from canthus.errors import ConfigError
+from canthus.reproduce.plots import plot_swept
 from canthus.reproduce.tables import Cell, Runs, table_cells, table_markdown, write_table
 from canthus.reproduce.values import (
     FULL,
@@ -131,3 +132,22 @@ def test_a_table_may_have_test_sets_of_its_own_and_columns_that_only_print() -> 
     assert "| A | - / 3.00 |" in text
     assert "| A | 7 |" in text
     assert "300w" not in text
+
+
+def test_published_numbers_stand_only_beside_their_own_data(tmp_path: Path) -> None:
+    table = replace(TABLE, published_at=(FULL,), claims=())
+    paper = replace(PAPER, tables={"table_1": table})
+    assert "| A | - / 3.00 |" in table_markdown(paper, "table_1", SCALE, {"a": nme(0.03)})
+    full = table_markdown(paper, "table_1", PAPER.scales[FULL], {"a": nme(0.03, tested="wflw/test")})
+    assert "| A | 3.5 / 3.00 |" in full
+
+
+def test_a_figure_that_sweeps_a_setting_is_drawn(tmp_path: Path) -> None:
+    table = PaperTable("share, %", "Figure 1", ("a", "b", "c"), (NME,), {}, sweep=True)
+    entries = {"a": Entry("10 %"), "b": Entry("50 %"), "c": Entry("90 %")}
+    paper = replace(PAPER, entries=entries, tables={"figure_1": table})
+    runs = {"a": nme(0.03), "b": nme(0.04), "c": nme(0.2)}
+    assert list(plot_swept(paper, "figure_1", SCALE, {"a": nme(0.03)}, tmp_path)) == []
+    (drawn,) = plot_swept(paper, "figure_1", SCALE, runs, tmp_path)
+    assert drawn.name == "figure_1.png"
+    assert drawn.stat().st_size > 5000
