@@ -411,7 +411,13 @@ TABLE_6 = PaperTable(
 
 
 def _figure(
-    title: str, where: str, errors: dict[str, float], rows: tuple[str, ...], claims: tuple[Claim, ...], note: str = ""
+    title: str,
+    where: str,
+    errors: dict[str, float],
+    rows: tuple[str, ...],
+    claims: tuple[Claim, ...],
+    *,
+    note: str = "",
 ) -> PaperTable:
     published = {(row, IN_PAPER): value for row, value in errors.items()}
     said = f"One seed each. {note}".strip()
@@ -439,7 +445,7 @@ FIGURE_5 = _figure(
         Claim("equal weights are better than a fifth of the teacher", "lambda_dp_1", "lambda_dp_0.2", "MSE x 1000"),
         Claim("equal weights are better than five times the teacher", "lambda_dp_1", "lambda_dp_5", "MSE x 1000"),
     ),
-    "The weights are the paper's; the recipe's own, with which Figure 6 is made, is 0.001 (0.01 when quick) of equal.",
+    note="The weights are the paper's. That of Figure 6, the recipe's own, is 0.001 in its meaning (0.01 when quick).",
 )
 FIGURE_6 = _figure(
     "pruning rate",
