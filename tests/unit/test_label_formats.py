@@ -202,6 +202,13 @@ def test_csv_with_names_and_visible_points(folder: Path) -> None:
     assert (columns.names, columns.visible) == (tuple(NAMES), (3, 6, 9, 12, 15))
 
 
+def test_odd_columns_are_no_points() -> None:
+    assert point_columns(["image", *(axis + "1" * 5000 + n for axis in "xy" for n in "123")]) is None
+    columns = point_columns(["image", "0_visible", *(f"{n}_{axis}" for n in (1, 2, 3) for axis in "xy")])
+    assert columns is not None
+    assert (columns.points, columns.visible) == ((2, 3, 4, 5, 6, 7), ())
+
+
 def bad_shape(**more: Any) -> dict[str, Any]:
     return labelme([*drawn(NAMES)[:2], shape("nose", [[1, 1]]) | more, *drawn(NAMES)[3:]])
 

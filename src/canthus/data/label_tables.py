@@ -29,8 +29,8 @@ NAMES = ("image", "image_name", "image_path", "file", "filename", "file_name", "
 FEWEST = 3
 """Number of points from which numbered or named columns are points: ``x1, y1, x2, y2`` are the corners of a box."""
 
-_NUMBER_FIRST = re.compile(r"(?P<prefix>.*?)[_ .-]?(?P<number>\d+)[_ .-]?(?P<axis>[xy]|visible)")
-_AXIS_FIRST = re.compile(r"(?P<prefix>.*?)(?P<axis>[xy]|visible)[_ .-]?(?P<number>\d+)")
+_NUMBER_FIRST = re.compile(r"(?P<prefix>.*?)[_ .-]?(?P<number>\d{1,6})[_ .-]?(?P<axis>[xy]|visible)")
+_AXIS_FIRST = re.compile(r"(?P<prefix>.*?)(?P<axis>[xy]|visible)[_ .-]?(?P<number>\d{1,6})")
 _NAMED = re.compile(r"(?P<name>.*[^_ .-])[_ .-](?P<axis>[xy]|visible)", re.IGNORECASE | re.DOTALL)
 _BOX = ("x1", "y1", "x2", "y2")
 _SEEN = {"1": True, "true": True, "": True, "0": False, "false": False}
@@ -91,7 +91,7 @@ def point_columns(header: Sequence[str]) -> PointColumns | None:
     picture = next((i for name in NAMES for i, head in enumerate(header) if head.strip().lower() == name), 0)
     if picture in points:
         raise DataError("the header names no column with the picture; expected one such as 'image'")
-    numbers = sorted({number for number, _ in places})
+    numbers = sorted({number for number, axis in places if axis == "x"})
     visible = tuple(places.get((number, "visible"), -1) for number in numbers)
     return PointColumns(picture, points, () if -1 in visible else visible, names)
 
@@ -128,7 +128,7 @@ def _ordered(places: _Family, names: Sequence[str]) -> tuple[int, ...]:
     Raises:
         DataError: they are not numbered from zero or one without gaps, each with x and y once.
     """
-    numbers = sorted({number for number, _ in places})
+    numbers = sorted({number for number, axis in places if axis != "visible"})
     for number in range(min(numbers[0], 1), numbers[-1] + 1):
         missing = [axis for axis in "xy" if (number, axis) not in places]
         if missing and not (number == 0 and len(missing) == 2):
