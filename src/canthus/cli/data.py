@@ -61,10 +61,12 @@ def check(
 @app.command()
 def convert(
     root: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures with labels, or the label file.")],
-    out: Annotated[Path, typer.Argument(help="File to write; for pts and labelme, the folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; for pts and labelme, the folder.")],
     to: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", show_default="by the suffix: csv, coco, cvat", help=f"{', '.join(FORMATS)}."),
+        typer.Option(
+            metavar="FORMAT", show_default="csv, coco or cvat, by the suffix of OUT", help=f"{', '.join(FORMATS)}."
+        ),
     ] = None,
     dataset: Annotated[str, typer.Option(help="Dataset that IN is the folder of.")] = "folder",
     scheme: Annotated[str | None, typer.Option(help="Point scheme of a 'folder', or its file.")] = None,

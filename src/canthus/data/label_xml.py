@@ -305,7 +305,7 @@ def _cvat_label(name: str, kind: str, parent: str = "") -> str:
 
 
 def _cvat_lines(face: Annotation, group: int) -> Iterator[str]:
-    shown: dict[str, Any] = {"label": "face", "source": "file"}
+    shown: dict[str, Any] = {"label": "face", "source": "manual"}
     sides: dict[str, Any] = dict(zip(("xtl", "ytl", "xbr", "ybr"), rounded(face.box), strict=True))
     yield _tag("box", **shown, occluded=0, **sides, z_order=0, group_id=group, depth=2)
     yield _tag("skeleton", **shown, z_order=0, group_id=group, depth=2, close=False)
@@ -313,7 +313,7 @@ def _cvat_lines(face: Annotation, group: int) -> Iterator[str]:
     for name in point_names(face.scheme):
         (x, y), seen = there.get(name, ((0.0, 0.0), True))
         state: dict[str, Any] = {"outside": int(name not in there), "occluded": int(not seen)}
-        yield _tag("points", label=name, source="file", **state, points=f"{x},{y}", depth=3)
+        yield _tag("points", label=name, source="manual", **state, points=f"{x},{y}", depth=3)
     yield "    </skeleton>"
 
 
