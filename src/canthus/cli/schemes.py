@@ -12,6 +12,7 @@ from rich.table import Table
 
 from canthus.cli.progress import ProgressBar
 from canthus.data import load_dataset
+from canthus.data.datasets import counted
 from canthus.data.folder import undescribed_faces
 from canthus.data.mean_faces import mean_face, mean_of_faces
 from canthus.data.scheme_proposal import propose_scheme
@@ -120,7 +121,8 @@ def new(
     for note in made.notes:
         typer.echo(printable(f"note: {note}"))
     pairs = sum(i < other for i, other in enumerate(made.scheme.mirror))
-    typer.echo(f"wrote {printable(str(target))}: {made.scheme.count} points, {pairs} pairs of mirror images")
+    size = f"{counted(made.scheme.count, 'point')}, {counted(pairs, 'pair')} of mirror images"
+    typer.echo(f"wrote {printable(str(target))}: {size}")
 
 
 def _marks(pipeline: Pipeline, face: Annotation) -> Float32[np.ndarray, "68 2"] | None:

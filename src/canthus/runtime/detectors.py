@@ -212,11 +212,12 @@ def usual_passes(detector: str | os.PathLike[str] | Detector, scheme: Scheme | N
     assumed, not measured, so they get a second pass as well, and so do whole pictures, which are rarely cut as closely
     as a face box.  Boxes of other detectors get one pass.
 
-    Points of one's own without a jaw line, whose scheme does not say where the face box lies, get two passes as well:
-    they were trained in crops around their hull, and the detector's boxes are larger.
+    Points of one's own without a jaw line get two passes as well, because they were trained in crops around themselves.
+    A network of twelve points that learned from 362 photos of 300-W had an error of 3.75 % of the inter-ocular distance
+    after one pass and 3.24 % after two, 3.25 % in true boxes (38 other photos).
     """
     own = None if scheme is None else own_scheme(scheme)
-    least = 2 if own is not None and own.face_box is None and not own.has_jaw_line else 1
+    least = 2 if own is not None and own.count > 1 and not own.has_jaw_line else 1
     return max(least, PASSES.get(detector_name(detector), 1) if isinstance(detector, str) else 1)
 
 
