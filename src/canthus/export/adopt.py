@@ -175,6 +175,7 @@ def adopt(source: Path, path: Path, how: Adoption) -> AdoptReport:
         name=how.name or printable(path.stem),
         architecture="foreign",
         scheme=scheme.name,
+        own_scheme=own_scheme(scheme),
         size=foreign.size,
         margin=how.margin,
         training_data=("not stated",),
