@@ -23,7 +23,7 @@ from canthus.lookup import lookup, require
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.onnx_checks import check_onnx
 from canthus.runtime.sessions import BoundedSession, LandmarkSession, read_model
-from canthus.schemes import Scheme, find_scheme
+from canthus.schemes import Scheme, find_scheme, own_scheme
 
 LAYOUTS = ("nchw", "nhwc")
 COLOURS = ("rgb", "bgr")
