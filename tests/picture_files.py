@@ -3,10 +3,14 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib import get_data_path
 from PIL import Image as Pillow
+
+from canthus.images import read_image, write_image
 
 WIDTH, HEIGHT = 48, 32
 LEFT, RIGHT_TOP, RIGHT_BOTTOM = (200, 40, 30), (20, 180, 60), (30, 60, 220)
@@ -219,3 +223,13 @@ def shifted_places(heic: bytes, by: int) -> bytes:
             data[position : position + offset_size] = (old if inside else old + by).to_bytes(offset_size, "big")
             position += offset_size + length_size
     return bytes(data)
+
+
+def write_photos(folder: Path) -> Path:
+    """A portrait at half size, its mirror picture and an empty wall, in two folders."""
+    portrait = read_image(Path(get_data_path()) / "sample_data" / "grace_hopper.jpg")
+    image = np.asarray(cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    write_image(folder / "portrait.jpg", image)
+    write_image(folder / "more/portrait.jpg", image[:, ::-1])
+    write_image(folder / "wall.png", np.full((120, 160, 3), 128, np.uint8))
+    return folder

@@ -207,7 +207,7 @@ class _Found:
         pictures = list(self.inputs.with_bases())
         nowhere = [None] * len(pictures)
         places = zip(
-            [path for path, _ in pictures],
+            apart([path for path, _ in pictures], self.targets),
             nowhere if self.out is None else overlay_paths(pictures, self.out),
             nowhere if self.crops is None else mirrored_paths(pictures, self.crops),
             strict=True,

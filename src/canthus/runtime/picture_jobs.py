@@ -167,9 +167,9 @@ def records(work: PictureWork, tasks: Iterable[PictureTask], *, jobs: int = 1) -
 
 
 def _records_of_processes(work: PictureWork, tasks: Iterable[PictureTask], jobs: int) -> Iterator[Record]:
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(pickle.dumps(work),)
-    )
+    context, packed = get_context("spawn"), pickle.dumps(work)
+    with _signals_kept_from_new_processes():  # the pool itself starts one that keeps track of its semaphores
+        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_process, initargs=(packed,))
     waiting: deque[Future[Record]] = deque()
     try:
         for task in tasks:

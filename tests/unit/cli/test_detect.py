@@ -1,11 +1,7 @@
 """``canthus detect`` from the outside, with a model that finds bright discs."""
 
 import csv
-import io
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,21 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from matplotlib import get_data_path
 
-from canthus.errors import CanthusError
 from canthus.images import read_image, write_image
-from canthus.runtime.measures import POSE, RATIOS, FaceMeasures
-from canthus.runtime.picture_jobs import PictureTask, PictureWork, records
-from canthus.runtime.pipeline import load_pipeline
-from canthus.schemes import IBUG_68
+from canthus.runtime.measures import POSE, RATIOS
 from command import Done, Run, runner
-from conftest import write_tiny_model
 from json_schemas import check_schema
-from tiny_detectors import end_the_process
+from picture_files import write_photos
 
 TinyModel = Callable[..., Path]
-PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 
 @pytest.fixture
@@ -41,11 +30,7 @@ def run(
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A portrait at half size, its mirror picture and an empty wall, in two folders."""
-    image = np.asarray(cv2.resize(read_image(PORTRAIT), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-    write_image(tmp_path / "photos/portrait.jpg", image)
-    write_image(tmp_path / "photos/more/portrait.jpg", image[:, ::-1])
-    write_image(tmp_path / "photos/wall.png", np.full((120, 160, 3), 128, np.uint8))
-    return tmp_path / "photos"
+    return write_photos(tmp_path / "photos")
 
 
 def test_json_file_csv_file_and_overlays_in_one_run(run: Run, photos: Path) -> None:
@@ -282,72 +267,6 @@ def test_pose_ratios_scheme_and_crops_in_json_and_csv(run: Run, photos: Path) ->
     assert "own/a.gif is not a picture that canthus wrote" in run("photos", "--crops", "own").err
 
 
-def test_names_from_a_list(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("list.txt").write_text("photos/wall.png\nphotos/more\nnone.jpg\n", encoding="utf-8")
-    wanted = ["photos/portrait.jpg", "photos/wall.png", "photos/more/portrait.jpg"]
-    done = run("photos/portrait.jpg", "--list", "list.txt", "--json", "-")
-    assert [entry["image"] for entry in json.loads(done.out)] == wanted
-    assert done.err == "failed: none.jpg: no such file or folder\n3 pictures, 2 faces, 1 failed\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("list.txt").read_bytes())))
-    done = run("--list", "-", "--jsonl", "-")
-    assert [json.loads(line)["image"] for line in done.out.splitlines()] == wanted[1:]
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"photos/wall.png\nold.txt")))
-    Path("old.txt").write_text("of the user", encoding="utf-8")
-    done = run("--list", "-", "--json", "old.txt")
-    assert (done.code, Path("old.txt").read_text(encoding="utf-8")) == (2, "of the user")
-    assert "--json: old.txt would overwrite the input old.txt" in done.err
-
-
-def test_several_processes_give_the_same_files(run: Run, photos: Path) -> None:
-    (photos / "torn.jpg").write_bytes(b"no picture")
-    found = []
-    for jobs in ("1", "3"):
-        outputs = ("--json", f"{jobs}.json", "--csv", f"{jobs}.csv", "--out", f"out{jobs}", "--crops", "crops")
-        done = run("photos", *outputs, "--jobs", jobs)
-        assert (done.code, done.err.splitlines()[-1]) == (1, "3 pictures, 2 faces, 1 failed")
-        overlays = {path.name: path.read_bytes() for path in Path(f"out{jobs}").rglob("*.*")}
-        found.append((Path(f"{jobs}.json").read_text(), Path(f"{jobs}.csv").read_text(), overlays))
-    assert found[0] == found[1]
-
-
-@pytest.mark.parametrize("ending", ["", '{"image": "photos/wall.png", "wi'])
-def test_an_interrupted_run_goes_on(run: Run, photos: Path, ending: str) -> None:
-    (photos / "more/torn.jpg").write_bytes(b"no picture")
-    assert run("photos", "--jsonl", "whole.jsonl", "--json", "whole.json", "--csv", "whole.csv").code == 1
-    lines = Path("whole.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    for done_before in range(5):
-        Path("part.jsonl").write_text("".join(lines[:done_before]) + ending, encoding="utf-8")
-        done = run("photos", "--jsonl", "part.jsonl", "--resume", "--json", "part.json", "--csv", "part.csv")
-        before = f"; {done_before} of them were written before" if done_before else ""
-        assert (done.code, done.err.splitlines()[-1]) == (1, f"3 pictures, 2 faces, 1 failed{before}")
-        for kind in ("jsonl", "json", "csv"):
-            assert Path(f"part.{kind}").read_bytes() == Path(f"whole.{kind}").read_bytes()
-
-
-def test_a_run_with_another_model_or_options_does_not_go_on(run: Run, photos: Path) -> None:
-    assert run("photos", "--jsonl", "a.jsonl").code == 0
-    before = Path("a.jsonl").read_bytes()
-    Path("other.jsonl").write_text('{"image": "a.jpg"}\n', encoding="utf-8")
-    Path("bare.jsonl").write_text('{"image": "a.jpg", "faces": []}\n', encoding="utf-8")
-    for arguments, reason in (
-        (("--jsonl", "a.jsonl", "--min-score", "0.5"), "was written with min_score null, now it is 0.5"),
-        (("--jsonl", "a.jsonl", "--detector", "none"), 'was written with detector "default", now it is "none"'),
-        (("--jsonl", "a.jsonl", "--pose"), "was written with measures [], now it is"),
-        (("--jsonl", "a.jsonl", "--crops", "crops"), "was written with crops null, now it is"),
-        (("--jsonl", "other.jsonl"), "other.jsonl:1: is no line of canthus detect --jsonl"),
-        (("--jsonl", "bare.jsonl"), "bare.jsonl: the first line has no 'settings'"),
-        (("--jsonl", "-"), "--resume goes on with the file of --jsonl"),
-        ((), "--resume goes on with the file of --jsonl"),
-    ):
-        done = run("photos", "--resume", *arguments)
-        assert (done.code, done.out) == (2, "")
-        assert reason in done.err
-    write_tiny_model(Path("tiny.onnx"), spread=0.3)
-    done = run("photos", "--resume", "--jsonl", "a.jsonl")
-    assert (done.code, "was written with model_sha256" in done.err) == (2, True)
-    assert Path("a.jsonl").read_bytes() == before
-
-
 def test_parquet_has_one_row_a_face(run: Run, photos: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     (photos / "torn.jpg").write_bytes(b"no picture")
@@ -364,26 +283,3 @@ def test_parquet_has_one_row_a_face(run: Run, photos: Path) -> None:
             assert row[name] == pytest.approx(value, abs=1e-4)
     assert run("photos/wall.png", "--parquet", "none.parquet", "--scheme", "five").code == 0
     assert parquet.read_table("none.parquet").num_rows == 0
-
-
-def test_a_process_that_dies_is_told(tiny_model: TinyModel, photos: Path) -> None:
-    work = PictureWork(load_pipeline(tiny_model(), detector=end_the_process), FaceMeasures(IBUG_68))
-    with pytest.raises(CanthusError, match="A process of --jobs ended on its own, perhaps for want of memory"):
-        list(records(work, [PictureTask(photos / "wall.png")] * 3, jobs=2))
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_processes_end_with_a_command_that_is_killed() -> None:
-    code = """
-import os, signal
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from canthus.runtime.picture_jobs import _begin_process
-pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(b"",))
-print(pool.submit(os.getpid).result(), flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    # The process of the pool holds the other end of the pipe: reading ends only when it has ended, too.
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False, timeout=300)
-    assert done.returncode == -signal.SIGKILL
-    assert int(done.stdout) > 0
