@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from canthus.data.convert import FORMATS, convert_labels, losses
 from canthus.data.folder import DATASET
 from canthus.errors import ConfigError
-from canthus.geometry import hull_box
 from canthus.images import write_image
 from canthus.scheme_files import named_scheme
 from canthus.schemes import FIVE
@@ -33,20 +32,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@st.composite
-def faces(draw: st.DrawFn, root: Path) -> list[Annotation]:
-    """Faces with hidden and missing points, and boxes of their own or hulls, in two pictures."""
-    scheme, found = draw(st.sampled_from([FIVE, NAMED])), []
-    for name in draw(st.lists(st.sampled_from(sorted(SIDES)), min_size=1, max_size=4)):
-        # Not at (0, 0), which marks a missing point where it is there twice.
-        number = st.integers(2_000, 500_000).map(lambda thousandth: thousandth / 1000)
-        points = np.array(draw(st.lists(st.tuples(number, number), min_size=5, max_size=5, unique=True)), np.float32)
-        points[draw(st.lists(st.integers(0, 4), max_size=3))] = np.nan
-        visible = np.array(draw(st.lists(st.booleans(), min_size=5, max_size=5))) & ~np.isnan(points).any(axis=1)
-        box = hull_box(points)
-        if draw(st.booleans()):
-            box = box + np.array([-1.5, -2, 3, 2.25], np.float32)
-        found.append(Annotation(name, root / name, points, scheme, box, visible, name))
+NUMBER = st.integers(2_000, 500_000).map(lambda thousandth: thousandth / 1000)
+"""A coordinate away from (0, 0), which marks a missing point where it is there twice."""
+FACE = st.tuples(
+    st.sampled_from(sorted(SIDES)),
+    st.lists(st.tuples(NUMBER, NUMBER), min_size=5, max_size=5, unique=True),
+    st.lists(st.integers(0, 4), max_size=3),  # points without position
+    st.lists(st.booleans(), min_size=5, max_size=5),  # visible points
+    st.booleans(),  # a box of its own
+)
+FACES = st.tuples(st.sampled_from([FIVE, NAMED]), st.lists(FACE, min_size=1, max_size=4))
+
+
+def faces(data: st.DataObject, root: Path) -> list[Annotation]:
+    """Faces with hidden and missing points, and boxes of their own or those of their points, in two pictures."""
+    scheme, drawn = data.draw(FACES)
+    found = []
+    for name, places, missing, seen, has_box in drawn:
+        points = np.array(places, np.float32)
+        points[missing] = np.nan
+        visible = np.array(seen) & ~np.isnan(points).any(axis=1)
+        box = scheme.face_boxes(points) + np.array([-1.5, -2, 3, 2.25], np.float32) * has_box
+        found.append(Annotation(name, root / name, points, scheme, box.astype(np.float32), visible, name))
     return sorted(found, key=lambda face: face.key)
 
 
@@ -77,7 +84,7 @@ def held(found: list[Annotation], kind: str) -> list[Annotation]:
     kept = []
     for face in found:
         points = face.points if form.fractions else np.rint(face.points)
-        box = face.box if form.boxes else hull_box(points)
+        box = face.box if form.boxes else face.scheme.face_boxes(points)
         if not form.fractions:
             box = np.concatenate([np.floor(box[:2]), np.ceil(box[2:])])
         visible = face.visible if form.hidden else ~np.isnan(points).any(axis=1)
@@ -86,10 +93,10 @@ def held(found: list[Annotation], kind: str) -> list[Annotation]:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_faces_survive_the_way_through_a_file(folder: Path, kind: str, data: st.DataObject) -> None:
-    found = data.draw(faces(folder))
+    found = faces(data, folder)
     if not FORMATS[kind].missing:  # a single mark is a point, see the docstring of the reader
         missing = sum(int(np.isnan(face.points).any(axis=1).sum()) for face in held(found, kind))
         found = [face for face in found if missing != 1]
@@ -106,10 +113,10 @@ def test_faces_survive_the_way_through_a_file(folder: Path, kind: str, data: st.
             np.testing.assert_array_equal(got.visible, face.visible)
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_lost_is_told_and_refused_else(folder: Path, data: st.DataObject) -> None:
-    found = data.draw(faces(folder))
+    found = faces(data, folder)
     for kind, form in FORMATS.items():
         same = [
             len(found) == len(held(found, kind)),
@@ -117,7 +124,7 @@ def test_what_is_lost_is_told_and_refused_else(folder: Path, data: st.DataObject
                 np.array_equal(a.points, b.points, equal_nan=True) and np.array_equal(a.visible, b.visible)
                 for a, b in zip(found, held(found, kind), strict=False)
             ),
-            form.boxes or all(np.allclose(face.box, hull_box(face.points)) for face in found),
+            form.boxes or all(np.allclose(face.box, face.scheme.face_boxes(face.points)) for face in found),
             form.missing or not any(np.isnan(face.points).any() for face in found),
         ]
         told = list(losses(found, form))

@@ -17,7 +17,7 @@ from canthus.data.label_tables import csv_text, pts_text
 from canthus.data.label_xml import cvat_text, dlib_text
 from canthus.errors import ConfigError, DataError
 from canthus.files import check_targets, write_text, written
-from canthus.geometry import box_size, hull_box
+from canthus.geometry import box_size
 from canthus.images import read_image
 from canthus.lookup import lookup
 from canthus.scheme_files import FILE, scheme_toml
@@ -41,7 +41,7 @@ class Format:
         sides: whether it needs the sides of pictures.
         hidden: whether it tells hidden points from others.
         missing: whether it tells that a point has no position.
-        boxes: whether it has boxes.
+        boxes: whether it has boxes other than those that the points give.
         fractions: whether it has fractions of pixels.
         several: whether a picture may have several faces.
     """
@@ -208,11 +208,9 @@ def losses(faces: Sequence[Annotation], kind: Format) -> Iterator[str]:
         yield f"{counted(int(hidden.sum()), 'mark')} of hidden points"
     if not kind.missing and missing.any():
         yield f"{counted(int(missing.sum()), 'point')} without position, written as (-1, -1)"
-    own = sum(bool((np.abs(face.box - hull_box(face.points)) > _WHOLE).any()) for face in faces)
+    own = sum(bool((np.abs(face.box - face.scheme.face_boxes(face.points)) > _WHOLE).any()) for face in faces)
     if not kind.boxes and own:
-        yield (
-            f"{counted(own, 'box')} other than the hull of its points" if own == 1 else f"{own} boxes other than hulls"
-        )
+        yield f"{own} box{'' if own == 1 else 'es'} other than those that the points give"
     if not kind.fractions and any(_has_fractions(face) for face in faces):
         yield "fractions of pixels, which are rounded"
     more = len(faces) - len({face.path for face in faces})
