@@ -139,6 +139,14 @@ def test_one_point_in_the_corner_is_a_point(tmp_path: Path) -> None:
     assert not any(np.isnan(face.points).any() for face in load_dataset("folder", tmp_path, "all"))
 
 
+def test_one_point_at_minus_one_is_missing(tmp_path: Path) -> None:
+    points = drawn(tmp_path)
+    points["1.png"][3] = -1
+    write_csv(tmp_path, [], [[name, *face.ravel()] for name, face in points.items()])
+    assert [int(np.isnan(face.points[:, 0]).sum()) for face in load_dataset("folder", tmp_path, "all")] == [0, 1, 0]
+    assert check_dataset("folder", tmp_path).notes == ("1 point at (-1, -1) is taken as a point without position",)
+
+
 def test_a_face_of_marks_alone_is_a_problem(tmp_path: Path) -> None:
     points = drawn(tmp_path)
     points["1.png"][:] = 0

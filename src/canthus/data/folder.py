@@ -6,7 +6,7 @@
 
 ``root`` may also be that file itself.  Pictures are looked for below the folder, by the name the file gives and then by
 as much of its end as a picture has.  The box of a face is the one in the file, or the hull of its points.  Points at
-(0, 0) or (-1, -1), if there are two or more of them, have no position; annotations of other things are passed over.
+(-1, -1), and at (0, 0) if there are two or more of them, have no position; annotations of other things are passed over.
 Notes tell of both.
 """
 
@@ -40,8 +40,8 @@ from canthus.scheme_files import ALL_POINTS, FILE, Scheme, mirror_of, mirrored_n
 from canthus.schemes import SCHEMES, find_scheme, guess_scheme
 from canthus.types import Annotation
 
-_NOWHERE = ((0.0, 0.0), (-1.0, -1.0))
-"""What files write for points without position."""
+_NOWHERE = {(0.0, 0.0): 2, (-1.0, -1.0): 1}
+"""What files write for points without position, and how many of them there must be."""
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of a picture that was uploaded."""
 _EXPECTED = "a .pts file beside each picture, or JSON files of labelme, or one csv, json or xml in the folder"
@@ -321,10 +321,10 @@ def _in_order(file: LabelFile, order: tuple[str, ...], scheme: Scheme | None) ->
 
 
 def _without_marks(file: LabelFile) -> LabelFile:
-    """The labels with NaN for points at (0, 0) or (-1, -1) in the file, where there are at least two of them."""
+    """The labels with NaN for points at (-1, -1) in the file, and for those at (0, 0) where there are several."""
     marks = [np.array(mark, np.float32) - np.float32(file.first) for mark in _NOWHERE]
     counts = [sum(int((label.points == mark).all(axis=1).sum()) for _, label in file.labels) for mark in marks]
-    used = [(name, mark, n) for name, mark, n in zip(_NOWHERE, marks, counts, strict=True) if n > 1]
+    used = [(name, mark, n) for name, mark, n in zip(_NOWHERE, marks, counts, strict=True) if n >= _NOWHERE[name]]
     if not used:
         return file
     labels = []
@@ -337,7 +337,8 @@ def _without_marks(file: LabelFile) -> LabelFile:
             visible = None if label.visible is None else label.visible & ~gone
             labels.append((where, replace(label, points=points, visible=visible)))
     for (x, y), _, count in used:
-        file.notes.append(f"{count} points at ({x:g}, {y:g}) are taken as points without position")
+        told = "1 point at {} is taken as a point" if count == 1 else f"{count} points at {{}} are taken as points"
+        file.notes.append(told.format(f"({x:g}, {y:g})") + " without position")
     return replace(file, labels=labels)
 
 
