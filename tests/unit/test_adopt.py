@@ -30,11 +30,11 @@ class Made:
         self.nodes: list[Any] = []
         self.stored: list[Any] = []
         self.kind = kind
-        sides: list[Any] = [3, SIDE, SIDE] if layout == "nchw" else [SIDE, SIDE, 3]
+        sides: list[Any] = [3, SIDE, SIDE] if layout[1] == "c" else [SIDE, SIDE, 3]
         self.inputs = [helper.make_tensor_value_info("data:0", kind, [batch, *sides])]
         self.at = "data:0"
-        if layout == "nhwc":
-            self.add("Transpose", perm=[0, 3, 1, 2])
+        if layout != "nchw":
+            self.add("Transpose", perm=[layout.index(side) for side in "nchw"])
 
     def add(self, operator: str, *constants: Any, **settings: Any) -> "Made":
         names = [f"c{len(self.stored) + index}" for index in range(len(constants))]
@@ -69,6 +69,8 @@ def _expected() -> np.ndarray:
 MEAN, DEVIATION = np.array([120.0, 115.0, 100.0]), np.array([60.0, 55.0, 50.0])
 PREPARED: dict[str, tuple[dict[str, Any], list[tuple[str, tuple[Any, ...], dict[str, Any]]]]] = {
     "nchw, rgb, 0..1": ({}, []),
+    "ncwh": ({"layout": "ncwh"}, []),
+    "nwhc": ({"layout": "nwhc"}, []),
     "nhwc, 0..255": ({"layout": "nhwc", "range": "0..255"}, [("Mul", (1 / 255,), {})]),
     "bgr, -1..1": (
         {"range": "-1..1", "colour": "bgr"},
@@ -124,6 +126,19 @@ def test_units_and_shapes_give_equal_points(
     np.testing.assert_allclose(LandmarkSession.open(tmp_path / "own.onnx")(IMAGES), _expected(), atol=1e-3)
 
 
+@pytest.mark.parametrize("third", [False, True])
+def test_all_x_before_all_y_gives_equal_points(third: bool, tmp_path: Path) -> None:
+    made = Made("nchw").network().add("Reshape", np.array([-1, COUNT, 2])).add("Transpose", perm=[0, 2, 1])
+    if third:
+        made.add("Pad", np.array([0, 0, 0, 0, 1, 0]), np.array(9.0))
+    adopt(
+        made.add("Flatten", axis=1).write(tmp_path / "foreign.onnx"),
+        tmp_path / "own.onnx",
+        Adoption(SCHEME, 1.3, units="0..1", order="planes"),
+    )
+    np.testing.assert_allclose(LandmarkSession.open(tmp_path / "own.onnx")(IMAGES), _expected(), atol=1e-3)
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_peaks_of_heatmaps_become_points(last: bool, tmp_path: Path) -> None:
     rng, cells = np.random.default_rng(8), (12, 16)
@@ -142,6 +157,18 @@ def test_peaks_of_heatmaps_become_points(last: bool, tmp_path: Path) -> None:
     assert np.isfinite(points[:, 0]).all()
     off = np.abs(points[:, 1:] - expected[1:]) * (cells[1] / SIDE, cells[0] / SIDE)
     assert off.max() < 0.15  # of a cell: five cells hold most of a peak of deviation 1
+
+
+def test_a_scheme_of_ones_own_is_carried(tmp_path: Path) -> None:
+    scheme = tmp_path / "two.toml"
+    scheme.write_text('name = "two_eyes"\ncount = 2\nmirror = [1, 0]\n[groups]\neyes = [0, 1]\n', encoding="utf-8")
+    made = Made("nchw").add("AveragePool", kernel_shape=[SIDE, SIDE]).add("Flatten", axis=1)
+    source = made.add("MatMul", np.ones((3, 4)) / 4).write(tmp_path / "foreign.onnx")
+    adopt(source, tmp_path / "own.onnx", Adoption(str(scheme), 1.3, units="0..1"))
+    scheme.unlink()
+    session = LandmarkSession.open(tmp_path / "own.onnx")
+    assert session.scheme.name == "two_eyes"
+    assert session(IMAGES).shape == (3, 2, 2)
 
 
 def test_a_network_of_one_crop_runs_for_several_faces(tmp_path: Path) -> None:

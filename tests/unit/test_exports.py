@@ -18,11 +18,13 @@ from canthus.errors import ConfigError, MissingExtraError, ModelFileError
 from canthus.export import convert
 from canthus.export.convert import ConvertSettings
 from canthus.export.core_in_torch import CoreModule
+from canthus.export.onnx import replace_card
 from canthus.export.onnx_core import Core, CoreInput, core_of
 from canthus.export.targets import CORE_KEY, TARGETS
+from canthus.runtime.cards import Quantization
 from canthus.runtime.sessions import BoundedSession, LandmarkSession
 from canthus.zoo import embedded_detectors, embedded_models
-from small_networks import write_small_landmarker
+from small_networks import small_card, write_small_landmarker
 from tiny_detectors import write_tiny_detector
 
 MEAN = np.array([10.0, 20.0, 30.0])
@@ -284,6 +286,14 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=expected):
             _converted(model, path, tmp_path, target="onnx-core", **settings)
     assert not path.exists()
+
+
+def test_int8_models_are_refused(tmp_path: Path) -> None:
+    how = Quantization("minmax", "300w/fit", 1, 0, 8, (), "300w/validation", 0.04)
+    path = write_small_landmarker(tmp_path / "s.onnx")
+    replace_card(path, dataclasses.replace(small_card(), quantization=how))
+    with pytest.raises(ModelFileError, match="is an int8 model; give the float file"):
+        convert.open_network(path)
 
 
 def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def adopt(
         typer.Option(help="Side of the crop that it expects, in longer sides of the face box (hull of 68 points)."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="ONNX file to write.")],
-    layout: Annotated[str, typer.Option(help="Order of the input: nchw or nhwc.")] = "nchw",
+    layout: Annotated[str, typer.Option(help="Order of the input: nchw, nhwc, ncwh or nwhc.")] = "nchw",
     range_: Annotated[
         str,
         typer.Option(
@@ -93,6 +93,9 @@ def adopt(
             help="Zero of the pixels: the centre of the first pixel, or the outer corner of the picture.",
         ),
     ] = "",
+    order: Annotated[
+        str, typer.Option(help="Order of coordinates: pairs (x and y of each point) or planes (all x, then all y).")
+    ] = "pairs",
     size: Annotated[int, typer.Option(min=0, show_default="from the file", help="Side of the input in pixels.")] = 0,
     name: Annotated[str, typer.Option(show_default="that of --out", help="Name of the model.")] = "",
     licence: options.LicenceOption = None,
@@ -107,7 +110,7 @@ def adopt(
 
     check_targets([file], model={"--out": out})
     terms = {} if licence is None else {"licence": licence}
-    how = export.Adoption(scheme, margin, layout, range_, colour, output, units, origin, size, name, **terms)
+    how = export.Adoption(scheme, margin, layout, range_, colour, output, units, origin, order, size, name, **terms)
     console = Console(stderr=True, highlight=False)
     for line in export.adopt(file, out, how).describe():
         console.print(markup(line), soft_wrap=True)

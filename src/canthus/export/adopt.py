@@ -25,12 +25,14 @@ from canthus.runtime.onnx_checks import check_onnx
 from canthus.runtime.sessions import BoundedSession, LandmarkSession, read_model
 from canthus.schemes import Scheme, find_scheme, own_scheme
 
-LAYOUTS = ("nchw", "nhwc")
+LAYOUTS = ("nchw", "nhwc", "ncwh", "nwhc")
+"""Order of the sides of the input; ``ncwh`` and ``nwhc`` are those of networks that were trained in MATLAB."""
 COLOURS = ("rgb", "bgr")
 RANGES = {"0..255": (0.0, 1.0), "0..1": (0.0, 255.0), "-1..1": (127.5, 127.5)}
 """Range of the input -> mean and divisor of pixels of 0 to 255."""
 UNITS = ("pixels", "0..1", "-1..1")
 ORIGINS = ("centre", "corner")
+ORDERS = ("pairs", "planes")
 NEIGHBOURS = 2
 """Cells on each side of the peak of a heatmap whose mean, weighted by their values, is the point."""
 SMALLEST_MAP = 4
@@ -51,7 +53,7 @@ class Adoption:
     Attributes:
         scheme: name of the scheme, or path of a scheme file.
         margin: side of the crop in units of the longer side of the face box.
-        layout: ``nchw`` or ``nhwc``.
+        layout: one of ``LAYOUTS``.
         range: key of ``RANGES``, or ``MEAN/DEVIATION`` of pixels of 0 to 255: one number each, or three with commas in
             the order of ``colour``.
         colour: ``rgb`` or ``bgr``.
@@ -59,6 +61,7 @@ class Adoption:
         units: of coordinates: ``pixels`` of the input, ``0..1`` or ``-1..1`` from edge to edge.
         origin: what is zero in pixels (or the lower end of the units): the ``centre`` of the first pixel, or the outer
             ``corner`` of the picture; empty for the centre with ``pixels`` and the corner otherwise.
+        order: ``pairs`` where x and y of a point stand together, ``planes`` where all x come first, then all y.
         size: side of the square input; 0 to read it from the file.
         name: of the model; empty for the name of the written file.
         licence: terms of the weights.
@@ -72,12 +75,13 @@ class Adoption:
     output: str = ""
     units: str = "pixels"
     origin: str = ""
+    order: str = "pairs"
     size: int = 0
     name: str = ""
     licence: str = "not stated: a model of others; see the terms of its maker"
 
     def __post_init__(self) -> None:
-        known = {"layout": LAYOUTS, "colour": COLOURS, "units": UNITS, "origin": ("", *ORIGINS)}
+        known = {"layout": LAYOUTS, "colour": COLOURS, "units": UNITS, "origin": ("", *ORIGINS), "order": ORDERS}
         for field, values in known.items():
             lookup(dict.fromkeys(values), getattr(self, field), kind=field)
         self.scaling()
@@ -180,6 +184,7 @@ def adopt(source: Path, path: Path, how: Adoption) -> AdoptReport:
         margin=how.margin,
         training_data=("not stated",),
         licence=how.licence,
+        own_scheme=own_scheme(scheme),
         recipe=f"canthus models adopt {printable(source.name)}, SHA-256 {hashlib.sha256(data).hexdigest()}",
     )
     content, one_by_one = _wrapped(foreign, answer.shape, card)
@@ -223,6 +228,8 @@ class _Foreign:
             maps_first = answer if maps == "nchw" else answer.transpose(0, 3, 1, 2)
             return np.stack([_peak(heat) for heat in maps_first[0]])[None]
         factor, summand = self.how.placing(self.size)
+        if self.how.order == "planes":
+            answer = answer.reshape(1, -1, self.scheme.count).transpose(0, 2, 1)
         return answer.reshape(1, self.scheme.count, -1)[..., :2] * factor + summand
 
     def maps(self, shape: Sequence[int]) -> str:
@@ -260,8 +267,13 @@ class _Foreign:
         factor, summand = self.how.scaling()
         ordered = image if self.how.colour == "rgb" else image[..., ::-1]
         values = ordered * factor + summand
-        values = values.transpose(0, 3, 1, 2) if self.how.layout == "nchw" else values
+        values = values.transpose(self.axes)
         return self._session.run([self.output], {self.input: np.ascontiguousarray(values, self.kind)})[0]
+
+    @property
+    def axes(self) -> list[int]:
+        """Axes of pictures ``nhwc`` in the order of the input."""
+        return ["nhwc".index(side) for side in self.how.layout]
 
     def _check_opset(self) -> None:
         found = [entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")]
@@ -279,7 +291,7 @@ class _Foreign:
         if len(inputs) != 1 or inputs[0].type not in kinds or len(inputs[0].shape) != 4:
             raise ConfigError(f"{self.source}: expected one input of floats with four sides; found {shown}")
         count, *sides = inputs[0].shape
-        channels = sides.pop(0 if self.how.layout == "nchw" else 2)
+        channels = sides.pop(self.how.layout.index("c") - 1)
         known = {side for side in sides if isinstance(side, int)} | ({self.how.size} if self.how.size else set())
         if (isinstance(channels, int) and channels != 3) or len(known) > 1 or (isinstance(count, int) and count != 1):
             raise ConfigError(
@@ -364,8 +376,8 @@ class _Graph:
             steps.append(lambda: self._add("Mul", factor.astype(np.float32)))
         if summand.any():
             steps.append(lambda: self._add("Add", summand.astype(np.float32)))
-        if how.layout == "nchw":
-            steps.append(lambda: self._add("Transpose", perm=[0, 3, 1, 2]))
+        if how.layout != "nhwc":
+            steps.append(lambda: self._add("Transpose", perm=self._foreign.axes))
         if self._foreign.kind == "float16":
             steps.append(lambda: self._add("Cast", to=self._tools.TensorProto.FLOAT16))
         after, self._at = self._at, "image"
@@ -384,8 +396,11 @@ class _Graph:
                 self._add("Transpose", perm=[0, 3, 1, 2])
             self._read_maps(*(shape[2:] if maps == "nchw" else shape[1:3]))
         else:
-            self._add("Reshape", np.array([-1, count, foreign.numbers(shape)]))
-            if foreign.numbers(shape) == 3:
+            numbers, planes = foreign.numbers(shape), foreign.how.order == "planes"
+            self._add("Reshape", np.array([-1, numbers, count] if planes else [-1, count, numbers]))
+            if planes:
+                self._add("Transpose", perm=[0, 2, 1])
+            if numbers == 3:
                 self._add("Gather", np.array([0, 1]), axis=2)
             factor, summand = foreign.how.placing(foreign.size)
             self._add("Mul", np.array(factor, np.float32))

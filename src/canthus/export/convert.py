@@ -161,7 +161,7 @@ def open_network(model: str | Path) -> tuple[Session, bytes]:
 
     Raises:
         ConfigError: an unknown name.
-        ModelFileError: the file is missing, or is not an ONNX file of canthus.
+        ModelFileError: the file is missing, is an int8 model, or is not an ONNX file of canthus.
     """
     name = str(model)
     if Path(name).suffix == ".npz":
@@ -169,7 +169,10 @@ def open_network(model: str | Path) -> tuple[Session, bytes]:
     path = find_model(name, kind=DETECTOR if name in embedded_detectors() else "landmarks")
     data = read_model(path)
     kind = card_kind(open_onnx(data, source=name, threads=1)[1], source=name)
-    return (DetectorSession if kind == DETECTOR else LandmarkSession)(data, source=name), data
+    session = (DetectorSession if kind == DETECTOR else LandmarkSession)(data, source=name)
+    if isinstance(session, LandmarkSession) and session.card.quantization:
+        raise ModelFileError(f"{name}: is an int8 model; give the float file that it was made from")
+    return session, data
 
 
 def convert(
