@@ -184,7 +184,6 @@ def adopt(source: Path, path: Path, how: Adoption) -> AdoptReport:
         margin=how.margin,
         training_data=("not stated",),
         licence=how.licence,
-        own_scheme=own_scheme(scheme),
         recipe=f"canthus models adopt {printable(source.name)}, SHA-256 {hashlib.sha256(data).hexdigest()}",
     )
     content, one_by_one = _wrapped(foreign, answer.shape, card)
