@@ -271,7 +271,7 @@ def test_a_marker_takes_mappings_tables_and_files(tiny_model: TinyModel, photos:
     assert rows["status"].to_pylist() == ["done", "failed", "failed"]
     assert rows["error"].to_pylist()[1] == "the file is empty"
     assert marker({"path": [str(photos / "a.png")]})["width"].to_pylist() == [50]
-    with pytest.raises(ValueError, match="Expected a column image, bytes or path; found pixels"):
+    with pytest.raises(ValueError, match="Expected a column image, bytes, content or path; found pixels"):
         marker({"pixels": []})
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from canthus.batch.marker import Marker
 from canthus.batch.rows import FaceRows
-from canthus.batch.sources import Item, Names, Part, Source, batches
+from canthus.batch.sources import Item, Names, Part, Source, Storage, batches
 from canthus.batch.store import Store, Tally
 from canthus.errors import CanthusError, DataError
 from canthus.lookup import lookup
@@ -100,7 +100,7 @@ def manifest(job: Job, scheme: Scheme) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "canthus": version("canthus"),
-        "source": job.source.address,
+        "source": Storage(job.source.address).base,
         "parts": job.part.count,
         "scheme": {"name": scheme.name, "points": scheme.count},
         "model_sha256": _digest(Path(model) if str(model).endswith(".npz") else find_model(model)),

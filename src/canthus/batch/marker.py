@@ -68,8 +68,8 @@ class Marker:
 
         Args:
             batch: columns in a mapping, a table of Arrow or a data frame of pandas, at least one of ``image`` (RGB
-                arrays, uint8 ``(h, w, 3)``), ``bytes`` (files) and ``path`` (paths or addresses).  ``path`` is also
-                the name of a picture; without it, pictures are called 0, 1, ... within the batch.
+                arrays, uint8 ``(h, w, 3)``), ``bytes`` or ``content`` (files), and ``path`` (paths or addresses).
+                ``path`` is also the name of a picture; without it, pictures are called 0, 1, ... within the batch.
 
         Returns:
             A data frame for a data frame, otherwise a table of Arrow.
@@ -78,9 +78,9 @@ class Marker:
             ValueError: the batch has none of these columns.
         """
         columns = batch.to_pydict() if isinstance(batch, pa.Table | pa.RecordBatch) else batch
-        contents = [columns[name] for name in ("image", "bytes") if name in columns]
+        contents = [columns[name] for name in ("image", "bytes", "content") if name in columns]
         if not contents and "path" not in columns:
-            raise ValueError(f"Expected a column image, bytes or path; found {', '.join(map(str, columns))}")
+            raise ValueError(f"Expected a column image, bytes, content or path; found {', '.join(map(str, columns))}")
         names = columns["path"] if "path" in columns else range(len(contents[0]))
         rows = self.mark(zip(map(str, names), contents[0] if contents else repeat(None), strict=False))
         return rows.to_pandas(integer_object_nulls=True) if hasattr(batch, "iloc") else rows

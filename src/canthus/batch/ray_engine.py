@@ -1,6 +1,7 @@
 """The engine ``ray``: one task of Ray Data lists the pictures, and a pool of its actors marks them (extra: ray)."""
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any, final
@@ -36,6 +37,7 @@ def mark_with_ray(job: Job, done: Names, report: Callable[[str], None]) -> Itera
     """
     ray, data = require("ray", extra="ray"), require("ray.data", extra="ray")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it prints an error for every pool of actors
     started = not ray.is_initialized()
     if started:
         try:
@@ -51,7 +53,10 @@ def mark_with_ray(job: Job, done: Names, report: Callable[[str], None]) -> Itera
         cause = error.cause
         raise cause if isinstance(cause, CanthusError) else CanthusError(f"Ray ended the job: {cause}") from error
     except ray.exceptions.RayError as error:
-        raise CanthusError(f"Ray ended the job: {str(error).splitlines()[0]}") from error
+        raise CanthusError(
+            f"Ray ended the job: {str(error).splitlines()[0]} What was done is kept. Run the same command again; if it "
+            "ends once more, --engine local goes on and notes the picture that kills its process"
+        ) from error
     finally:
         if started:
             ray.shutdown()
@@ -69,7 +74,10 @@ def _results(data: Any, job: Job, done: Names) -> Iterator[tuple[pa.Table, list[
     # The task that lists takes no processor: actors on all of them would leave none for it, and the job would hang.
     listed = data.read_datasource(_listing(job, done), override_num_blocks=1, num_cpus=0)
     pool = data.ActorPoolStrategy(size=workers)
-    marked = listed.map_batches(_Actor, batch_size=1, batch_format="pyarrow", compute=pool, num_cpus=1)
+    # A picture that kills its actor again and again ends the job, where Ray would try for ever.
+    marked = listed.map_batches(
+        _Actor, batch_size=1, batch_format="pyarrow", compute=pool, num_cpus=1, max_task_retries=4
+    )
     for block in marked.iter_batches(batch_size=1, batch_format="pyarrow"):
         yield pickle.loads(block["batch"][0].as_py())  # noqa: S301 - our own actors made it
 

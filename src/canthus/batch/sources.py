@@ -55,8 +55,8 @@ def is_video(name: str) -> bool:
 class Storage:
     """Files below a folder of this machine, or below an address such as ``s3://bucket/photos``.
 
-    The names of files begin with ``base``: a path as it was given, or an address without its query, which has settings
-    such as ``?endpoint_override=http://localhost:9000``.
+    The names of files begin with ``base``: a path as it was given, or an address without password and without its
+    query, which has settings such as ``?endpoint_override=http://localhost:9000``.
 
     Args:
         address: a path, or what pyarrow or fsspec take for an address.
@@ -74,9 +74,13 @@ class Storage:
             self.base = self._root = path.rstrip("/") or path[:1]
             self.files = pafs.LocalFileSystem()
         else:
-            self.base = address.removesuffix(self.query).rstrip("/")
-            self.files, self._root = _file_system(self.base + self.query)
-            self._root = self._root.rstrip("/")
+            path = address.removesuffix(self.query).partition(parts.netloc)[2].rstrip("/")
+            user, _, host = parts.netloc.rpartition("@")
+            host = host if ":" in user else parts.netloc  # a password does not belong into the names of pictures
+            self.base = f"{parts.scheme}://{host}{path}"
+            # Only the bucket or server is read as an address: names may hold blanks and other marks.
+            self.files, root = _file_system(f"{parts.scheme}://{parts.netloc}{self.query}")
+            self._root = root.rstrip("/") + path
 
     def path(self, name: str) -> str:
         """Path of a file within ``files``, by its name."""
@@ -146,11 +150,14 @@ def _file_system(address: str) -> tuple[Any, str]:
 
     Raises:
         ConfigError: neither knows it, or what it needs is not installed.
+        DataError: the server does not answer.
     """
     try:
         found: tuple[Any, str] = pafs.FileSystem.from_uri(address)
         return found
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ImportError, ValueError):
+    except OSError as error:
+        raise DataError(f"{address.partition('?')[0]}: cannot be reached ({' '.join(str(error).split())})") from error
+    except (ImportError, ValueError, pa.ArrowNotImplementedError):  # pyarrow does not know the kind of address
         core = require("fsspec.core", extra="batch")
     try:
         files, path = core.url_to_fs(address)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from canthus.batch import Job, Part, Source, run
+from canthus.batch.sources import Storage
 from canthus.cli import options
 from canthus.cli.detect import PassesOption, TilesOption
 from canthus.cli.output import markup, plural
@@ -30,7 +31,7 @@ WorkersOption = Annotated[
     int | None, typer.Option(min=1, show_default="one a processor", help="Processes, or actors of Ray.")
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Cluster of Ray, such as auto or ray://head:10001.")
+    str | None, typer.Option(metavar="ADDRESS", show_default="RAY_ADDRESS, else this machine", help="Cluster of Ray: auto or HOST:PORT.")
 ]
 PartOption = Annotated[
     str, typer.Option(metavar="I/N", help="Only part I of N of the pictures, for jobs that share the work.")
@@ -121,8 +122,8 @@ def _run(job: Job) -> int:
         console.print(STOPPED)
     lacking = f", {tally.failed:,} failed" + (f", {tally.damaged:,} damaged" if tally.damaged else "")
     console.print(
-        f"{new:,} new; {markup(job.destination)} holds {plural(tally.pictures, 'picture')}, "
-        f"{plural(tally.faces, 'face')}{lacking}; {rate:.1f} pictures/s",
+        f"{new:,} new; {markup(Storage(job.destination).base)} holds {plural(tally.pictures, 'picture')}, "
+        f"{plural(tally.faces, 'face')}{lacking}" + (f"; {rate:.1f} pictures/s" if new else ""),
         soft_wrap=True,
     )
     if stopped:
