@@ -31,7 +31,10 @@ WorkersOption = Annotated[
     int | None, typer.Option(min=1, show_default="one a processor", help="Processes, or actors of Ray.")
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", show_default="RAY_ADDRESS, else this machine", help="Cluster of Ray: auto or HOST:PORT.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", show_default="RAY_ADDRESS, else this machine", help="Cluster of Ray: auto or HOST:PORT."
+    ),
 ]
 PartOption = Annotated[
     str, typer.Option(metavar="I/N", help="Only part I of N of the pictures, for jobs that share the work.")
