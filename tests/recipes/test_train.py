@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -282,15 +283,26 @@ def test_a_checkpoint_is_read_as_plain_data(unbroken: Path, tmp_path: Path) -> N
         read_checkpoint(tmp_path / "none.ckpt")
 
 
-def test_two_processes_share_an_epoch(recipe: Path, faces: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python",
-        str(Path(sys.executable).parent / "canthus"), "train", str(recipe), "--root", f"300w={faces}",
-        "--cache", str(faces / "cache"), "--out", str(tmp_path), "--devices", "2", "--accelerator", "cpu",
-        "--threads", "1", "--set", "epochs=2",
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_share_an_epoch(nodes: int, recipe: Path, faces: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--master-addr=127.0.0.1", f"--master-port={port}",
+        f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = [
+        "--no-python", str(Path(sys.executable).parent / "canthus"), "train", str(recipe), "--root", f"300w={faces}",
+        "--cache", str(faces / "cache"), "--out", str(tmp_path), "--devices", str(2 // nodes), "--nodes", str(nodes),
+        "--accelerator", "cpu", "--threads", "1", "--set", "epochs=2",
+    ]  # fmt: skip
+    started = [
+        subprocess.Popen([*launcher, f"--node-rank={rank}", *command], stderr=subprocess.PIPE, text=True)
+        for rank in range(nodes)
+    ]
+    for process in started:
+        problems = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, problems[-3000:]
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1]
     # 64 faces in batches of 16 are four steps for one process and two for each of two.
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4

@@ -25,6 +25,9 @@ def train(
     devices: Annotated[
         int, typer.Option(min=1, help="Number of CPU processes or accelerators; more than 1 trains with DDP.")
     ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines that train together, with --devices each; see docs/batch.md.")
+    ] = 1,
     accelerator: options.AcceleratorOption = "auto",
     workers: Annotated[
         int, typer.Option(min=0, help="Worker processes that load batches; 0 loads them in the training process.")
@@ -48,6 +51,7 @@ def train(
         cache=cache or cache_folder(),
         out=out or Path("runs") / config.name,
         devices=devices,
+        nodes=nodes,
         accelerator=accelerator,
         workers=workers,
         threads=threads,

@@ -81,7 +81,8 @@ class Surroundings:
         roots: folder of each dataset, by name.
         cache: folder of the packed crops.
         out: folder of the run.
-        devices: number of processes, or of accelerators.
+        devices: number of processes, or of accelerators, on each machine.
+        nodes: number of machines that train together; a launcher such as ``torchrun`` or Slurm starts the processes.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         workers: worker processes that make batches; 0 makes them in the training process.
         threads: threads of torch; 0 leaves the choice to torch.
@@ -91,6 +92,7 @@ class Surroundings:
     cache: Path
     out: Path
     devices: int = 1
+    nodes: int = 1
     accelerator: str = "auto"
     workers: int = 0
     threads: int = 0
@@ -207,6 +209,7 @@ def fit_settings(config: Recipe, place: Surroundings) -> FitSettings:
         clip=config.optimizer.clip,
         validate_every=config.validate_every,
         devices=place.devices,
+        nodes=place.nodes,
         accelerator=place.accelerator,
     )
 
@@ -347,7 +350,7 @@ def task_of(config: TrainConfig, place: Surroundings, network: nn.Module, valida
 
 def _optimization(config: Recipe, place: Surroundings) -> Optimization:
     # The other processes are not up yet when the schedule is made.
-    steps = max(1, config.draws // (config.batch_size * place.devices))
+    steps = max(1, config.draws // (config.batch_size * place.devices * place.nodes))
     return Optimization(config.optimizer, config.schedule, config.epochs, steps)
 
 

@@ -134,7 +134,8 @@ class FitSettings:
         mode: ``min`` or ``max``, whichever value of the metric is best.
         ema_decay, precision, clip: as in recipes.
         validate_every: epochs between two validations; a shorter training has one, at its end.
-        devices: number of processes (CPU) or accelerators on this machine; more than one trains with DDP.
+        devices: number of processes (CPU) or accelerators on each machine; more than one in all trains with DDP.
+        nodes: number of machines.
     """
 
     epochs: int
@@ -145,6 +146,7 @@ class FitSettings:
     clip: float = 0.0
     validate_every: int = 1
     devices: int = 1
+    nodes: int = 1
     accelerator: str = "auto"
 
 
@@ -238,7 +240,8 @@ def _trainer(out: Path, settings: FitSettings, callbacks: Sequence[Callback]) ->
     return L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy="ddp" if settings.devices > 1 else "auto",
+        num_nodes=settings.nodes,
+        strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
         max_epochs=settings.epochs,
         precision=settings.precision,  # type: ignore[arg-type]  # a recipe's text; Lightning refuses unknown ones
         gradient_clip_val=settings.clip or None,
