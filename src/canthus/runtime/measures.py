@@ -8,7 +8,6 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from canthus.errors import ConfigError
 from canthus.pose import head_pose
 from canthus.schemes import IBUG_68, Scheme, conversion_matrix, convert
 
@@ -84,12 +83,8 @@ class FaceMeasures:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", POSE * self.pose + RATIOS * self.ratios)
-        if not self.columns:
-            return
-        try:
+        if self.columns:
             conversion_matrix(self.source, IBUG_68)
-        except ConfigError as error:
-            raise ConfigError(f"Pose and ratios are read from points of {IBUG_68.name}. {error}") from error
 
     def of(
         self, points: Float32[np.ndarray, "n k 2"], measured: Float32[np.ndarray, "n k 2"] | None = None

@@ -154,7 +154,7 @@ def test_results_in_the_searched_folder_are_not_found_again(run: Run, photos: Pa
         (("--passes", "0"), "at least 1 pass"),
         (("--out", "photos"), "would overwrite"),
         (("--json", "photos"), "photos: cannot be written"),
-        (("--scheme", "wflw_98"), "No conversion from ibug_68 to wflw_98; ibug_68 converts to five"),
+        (("--scheme", "wflw_98"), "to wflw_98, which this needs; ibug_68 converts to five"),
         (("--scheme", "fife"), "Did you mean 'five'"),
         (("--crop-size", "64"), "settings of --crops DIR; name that folder"),
         (("--crops", "c", "--align", "nose"), "Unknown alignment 'nose'"),

@@ -63,7 +63,7 @@ def test_measures_need_points_that_convert_to_68() -> None:
     points = np.random.default_rng(0).random((2, 98, 2)).astype(np.float32)
     same = FaceMeasures(IBUG_68, pose=True, ratios=True).of(convert(points, WFLW_98, IBUG_68))
     assert FaceMeasures(WFLW_98, pose=True, ratios=True).of(points).records == same.records
-    with pytest.raises(ConfigError, match=r"read from points of ibug_68\. No conversion from cofw_29 to ibug_68"):
+    with pytest.raises(ConfigError, match=r"No conversion from cofw_29 .* to ibug_68.*Head pose"):
         FaceMeasures(COFW_29, ratios=True)
     assert FaceMeasures(COFW_29).of(np.zeros((1, 29, 2), np.float32)).records == [{}]
 
@@ -143,7 +143,7 @@ def test_wrong_settings_of_crops_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=reason):
             Chips(tmp_path, **settings)
     bare = replace(IBUG_68, name="bare")
-    with pytest.raises(ConfigError, match="No conversion from bare to five"):
+    with pytest.raises(ConfigError, match=r"No conversion from bare .* to five"):
         Chips(tmp_path, align="five").check(bare)
     Chips(tmp_path, align="box").check(bare)
 
