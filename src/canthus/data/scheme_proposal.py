@@ -172,7 +172,7 @@ def _nearest_pairs(cost: Float64[np.ndarray, "k k"]) -> list[tuple[int, int]]:
 def _groups(mean: Float64[np.ndarray, "k 2"], names: Sequence[str], *, of_face: bool) -> dict[str, tuple[int, ...]]:
     """Parts of the face by names, or by the nearest of the 68 points."""
     if names and set(groups_of_names(names)) != {"other"}:
-        return {group: tuple(indices) for group, indices in groups_of_names(names).items()}
+        return {group: tuple(_in_line(mean, group, indices)) for group, indices in groups_of_names(names).items()}
     if not of_face:
         return {ALL_POINTS: tuple(range(len(mean)))}
     known = np.asarray(mean_face(IBUG_68.name), np.float64)
