@@ -42,6 +42,8 @@ from canthus.types import Annotation
 
 _NOWHERE = {(0.0, 0.0): 2, (-1.0, -1.0): 1}
 """What files write for points without position, and how many of them there must be."""
+_SHOWN = 5
+"""How many label files a message names."""
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of a picture that was uploaded."""
 _EXPECTED = "a .pts file beside each picture, or JSON files of labelme, or one csv, json or xml in the folder"
@@ -157,8 +159,11 @@ def _labels(root: Path, pictures: _Pictures, count: int | None) -> LabelFile:
         if found is not None:
             return found
     if len(files) + bool(points) > 1:
-        kinds = [path.name for path in files] + [f"{len(points)} .pts files"] * bool(points)
-        raise DataError(f"{root}: expected one source of labels, found {', '.join(kinds)}; give the file itself")
+        kinds = [path.name for path in files[:_SHOWN]]
+        kinds += [f"{len(files) - _SHOWN} more"] * (len(files) > _SHOWN) + [f"{len(points)} .pts files"] * bool(points)
+        raise DataError(
+            f"{root}: expected one source of labels, found {', '.join(kinds)}; give the file itself, or move the others"
+        )
     if files:
         return _read_label_file(files[0], count)
     if points:
