@@ -21,7 +21,7 @@ from canthus.runtime.time_limit import calls_left_behind
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
     "track": "Follow faces and their landmarks through a video. Each face keeps its number.",
-    "batch": "Find the faces of many pictures and videos, on one machine or many, as Parquet. Resumes.",
+    "batch": "Find the faces of many pictures and videos, on one machine or many. Run the same command again to resume.",
     "fatigue": "Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.",
     "models": "List the embedded models with their error, size, speed and terms of use.",
     "doctor": "Show versions, threads and speeds, what is missing, and the command that mends it.",
