@@ -75,7 +75,7 @@ def batch(
     min_confidence: options.MinConfidenceOption = 0.0,
     passes: PassesOption = None,
 ) -> None:
-    """Find the faces of many pictures and videos, on one machine or many. Run the same command again to resume.
+    """Find the faces of many pictures and videos, on one machine or many. The same command again resumes.
 
     DST/faces gets one row a face (of a video: a face and frame), DST/pictures one row a picture.
     Exit code 1: some pictures could not be read; their rows say why.
