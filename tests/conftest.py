@@ -31,9 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> None:
-    """Undo what ``nohup`` does: commands leave SIGHUP alone where it is ignored."""
+    """Undo what ``nohup`` and ``&`` do: commands leave SIGHUP and SIGINT alone where they are ignored."""
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_the_command_prunes_and_its_checkpoint_exports(
 ) -> None:
     arguments = [
         "prune", str(checkpoint), "--rate", "0.75", "--images", "4", "--epochs-per-layer", "0.5", "--final-epochs", "1",
+        "--round-to", "1",
         "--root", f"300w={faces}", "--cache", str(faces / "cache"), "--out", str(tmp_path), "--accelerator", "cpu",
         *(argument for layer in KEEP for argument in ("--keep", layer)),
     ]  # fmt: skip
@@ -130,7 +132,7 @@ def test_the_command_prunes_and_its_checkpoint_exports(
 
 
 def test_without_training_the_filters_are_cut_and_the_rest_stays(checkpoint: Path, faces: Path, tmp_path: Path) -> None:
-    run = PruneRun(RUN.settings, images=4, layer_epochs=0.0)
+    run = PruneRun(replace(RUN.settings, refit=False), images=4, layer_epochs=0.0)
     report = pruned(checkpoint, faces, tmp_path, run)
     whole, _ = load_network(checkpoint)
     expected = apply_plan(whole, read_plan(report.plan)).state_dict()

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from canthus.cli.main import app
 from canthus.data import check_dataset, load_dataset
-from canthus.data.convert import FORMATS
 from canthus.data.formats import write_pts
+from canthus.data.label_conversion import FORMATS
 from canthus.data.synthetic import draw_face
 from canthus.images import write_image
 from label_samples import save

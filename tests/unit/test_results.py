@@ -140,7 +140,7 @@ def test_an_empty_frame_takes_everything_that_a_full_one_takes() -> None:
     assert len(empty[empty.faces.scores > 0.8]) == len(nobody[:1]) == len(empty[[]]) == 0
     assert empty[1:].landmarks.points.shape == (0, 68, 2)
     assert empty.to_dict() == {"faces": []}
-    assert nobody.to_dict(5) == {"frame": 5, "time_s": 0.1235, "faces": []}
+    assert nobody.to_dict(5) == {"frame": 5, "time_s": 0.1235, "faces": [], "schema_version": 1}
     with pytest.raises(IndexError):
         _ = empty[0]
 
@@ -148,11 +148,11 @@ def test_an_empty_frame_takes_everything_that_a_full_one_takes() -> None:
 def test_plain_data_of_a_picture_and_of_a_frame() -> None:
     image = np.zeros((20, 30, 3), np.uint8)
     record = frame().to_dict("a.jpg", image)
-    assert list(record) == ["image", "width", "height", "faces"]
+    assert list(record) == ["image", "width", "height", "faces", "schema_version"]
     assert list(record["faces"][0]) == ["box", "score", "scheme", "points", "five_points", "confidence"]
     assert frame().to_dict() == {"faces": record["faces"]}
     line = tracked().to_dict(3)
-    assert list(line) == ["frame", "time_s", "faces"]
+    assert list(line) == ["frame", "time_s", "faces", "schema_version"]
     assert list(line["faces"][0]) == ["id", "box", "score", "scheme", "points", "confidence"]
     assert json.loads(json.dumps([record, line])) == [record, line]
 

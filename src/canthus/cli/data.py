@@ -13,8 +13,8 @@ from canthus.cli.options import DetectorOption, JsonOption
 from canthus.cli.output import markup, write_json
 from canthus.cli.progress import ProgressBar
 from canthus.data import DATASETS, Report, check_dataset, landmark_sets
-from canthus.data.convert import FORMATS, convert_labels, format_of
 from canthus.data.datasets import UNLABELLED, counted
+from canthus.data.label_conversion import FORMATS, convert_labels, format_of
 from canthus.errors import ConfigError, printable
 from canthus.evaluation.occlusion import drawn_faces, mask_sheets
 from canthus.evaluation.run import load_truth
