@@ -51,7 +51,7 @@ KEEP = (
     *(f"stage_4.{n}.layers.0.0" for n in range(5)),
 )
 """Most layers, so that the tests are quick."""
-RUN = PruneRun(PruneSettings(0.5, keep=KEEP), images=4, layer_epochs=0.5, final_epochs=1)
+RUN = PruneRun(PruneSettings(0.5, round_to=1, keep=KEEP), images=4, layer_epochs=0.5, final_epochs=1)
 
 
 SGD = "optimizer.name=sgd"
@@ -172,7 +172,8 @@ def test_a_pruning_ended_by_sigkill_goes_on(unbroken: Path, faces: Path, tmp_pat
     checkpoint, run = unbroken / "best.ckpt", replace(RUN, final_epochs=0)
     command = [
         sys.executable, "-m", "canthus", "prune", str(checkpoint), "--rate", "0.5", "--images", "4",
-        "--epochs-per-layer", "0.5", "--final-epochs", "0", "--root", f"300w={faces}", "--cache", str(faces / "cache"),
+        "--epochs-per-layer", "0.5", "--final-epochs", "0", "--round-to", "1",
+        "--root", f"300w={faces}", "--cache", str(faces / "cache"),
         "--out", str(tmp_path / "run"), "--accelerator", "cpu", *(word for layer in KEEP for word in ("--keep", layer)),
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
