@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +181,7 @@ def test_a_pruning_ended_by_sigkill_goes_on(unbroken: Path, faces: Path, tmp_pat
         end = time.monotonic() + 120
         while not (tmp_path / "run/pruning.pt").exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)  # it holds its lock, however fast the machine is
         with pytest.raises(ConfigError, match=f"another run works in this folder .process {process.pid} on"):
             pruned(checkpoint, faces, tmp_path / "run", run)
         process.kill()
