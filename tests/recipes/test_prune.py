@@ -12,7 +12,7 @@ import torch
 
 from canthus.cli.main import main
 from canthus.compression.plan import apply_plan, read_plan
-from canthus.compression.prune import PruneSettings, Step
+from canthus.compression.prune import PruneSettings
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.models import create_model
@@ -22,6 +22,7 @@ from canthus.recipes.export import export
 from canthus.recipes.prune import PruneReport, PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.training.checkpoint import network_weights, read_checkpoint
+from command import run_command
 
 RECIPE = """
 name = "drawn"
@@ -79,8 +80,8 @@ def place_of(faces: Path, out: Path) -> Surroundings:
 def pruned(checkpoint: Path, faces: Path, out: Path, run: PruneRun = RUN, stop_at: int = 0) -> PruneReport:
     config: TrainConfig = pruning_config(checkpoint, run)
 
-    def progress(step: Step) -> None:
-        if step.number == stop_at:
+    def progress(what: str, done: float, total: float | None) -> None:
+        if done == stop_at:
             raise StopError
 
     place = place_of(faces, out)
@@ -129,6 +130,32 @@ def test_the_command_prunes_and_its_checkpoint_exports(
     assert report.metrics["300w/validation/nme_ion"] == pytest.approx(last["300w/validation/nme_ion"], rel=1e-3)
     with pytest.raises(ConfigError, match="pruned already"):
         pruning_config(tmp_path / "best.ckpt", RUN)
+
+
+def test_one_size_is_given(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = run_command(
+        monkeypatch, capfd, "prune", checkpoint, "--rate", "0.5", "--megabytes", "1", "--out", tmp_path / "run"
+    )
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: The pruning has several sizes; expected one of --rate, --megabytes and --weights\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_megabytes_are_a_bound(
+    checkpoint: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = sum(p.numel() for p in load_network(checkpoint)[0].parameters())
+    done = run_command(
+        monkeypatch, capfd, "prune", checkpoint, "--megabytes", str(4e-6 * 0.8 * whole), "--round-to", "1",
+        "--images", "4", "--epochs-per-layer", "0", "--final-epochs", "0", "--root", f"300w={faces}",
+        "--cache", faces / "cache", "--out", tmp_path, "--accelerator", "cpu",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    left = sum(p.numel() for p in load_network(tmp_path / "best.ckpt")[0].parameters())
+    assert 0.7 * whole < left <= 0.8 * whole
+    assert f"weights:      {whole} -> {left} ({left / whole:.0%})" in done.err
 
 
 def test_without_training_the_filters_are_cut_and_the_rest_stays(checkpoint: Path, faces: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``canthus prune``: remove filters from a trained network."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,13 +68,12 @@ def prune(
     from canthus.compression.prune import PruneSettings
     from canthus.recipes import prune as recipes
     from canthus.recipes.config import dataset_names
-    from canthus.recipes.train import Surroundings
+    from canthus.recipes.train import Surroundings, pack_faces
 
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
-    settings = PruneSettings(
-        **_size(rate, megabytes, weights), scorer=scorer, round_to=round_to, keep=tuple(keep), refit=refit
-    )
+    size = _size(rate, megabytes, weights)
+    settings = PruneSettings(**size, scorer=scorer, round_to=round_to, keep=tuple(keep), refit=refit)
     run = recipes.PruneRun(settings, images=images, layer_epochs=epochs_per_layer, final_epochs=final_epochs)
     config = recipes.pruning_config(checkpoint, run, set_)
     place = Surroundings(
@@ -83,8 +83,15 @@ def prune(
         accelerator=accelerator,
         threads=threads,
     )
-    for line in _pruned(checkpoint, config, place, run, console).describe():
-        line_writer(console)(line)
+    with ProgressBar(console, "packing") as bar:
+        packs = pack_faces(config, place, progress=bar)
+    write = line_writer(console)
+    with ProgressBar(console) as bar:
+        bar("finding the layers", 0, None)
+        each = partial(bar, line=True)
+        report = recipes.prune(checkpoint, config, place, packs, run, progress=each, write=write)
+    for line in report.describe():
+        write(line)
 
 
 def _size(rate: float | None, megabytes: float | None, weights: int | None) -> dict[str, Any]:
@@ -94,21 +101,3 @@ def _size(rate: float | None, megabytes: float | None, weights: int | None) -> d
     if megabytes is not None:
         weights = int(megabytes * 1e6 / BYTES)
     return {"rate": 0.75 if rate is None else rate} if weights is None else {"weights": weights}
-
-
-def _pruned(checkpoint: Path, config: Any, place: Any, run: Any, console: Console) -> Any:
-    """Prune with progress bars; arguments and result are those of ``recipes.prune.prune``."""
-    from canthus.compression.prune import Step
-    from canthus.recipes.prune import prune as prune_checkpoint
-    from canthus.recipes.train import pack_faces
-
-    with ProgressBar(console, "packing") as bar:
-        packs = pack_faces(config, place, progress=bar)
-    with ProgressBar(console) as bar:
-        bar("finding the layers", 0, None)
-
-        def show(step: Step) -> None:
-            text = f"layer {step.number} of {step.total}: {step.layer}, {step.channels} -> {step.kept}"
-            bar(text, step.number, step.total, line=True)
-
-        return prune_checkpoint(checkpoint, config, place, packs, run, progress=show, write=line_writer(console))

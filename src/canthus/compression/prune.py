@@ -87,6 +87,10 @@ class Step:
     channels: int
     kept: int
 
+    def text(self) -> str:
+        """One line for a progress bar."""
+        return f"layer {self.number} of {self.total}: {self.layer}, {self.channels} -> {self.kept}"
+
 
 @final
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def prune(
         kept = _best(scorer(network, today, images), settings.kept(group.count, rate))
         gone = sorted(set(range(group.count)) - set(kept))
         with evaluating(network):
-            reason = trial(network, images[:2], today, gone, outputs) if gone else "as many channels are to stay"
+            reason = trial(network, images[:2], today, gone, outputs) if gone else "so few channels that all stay"
         if reason:
             whole[group.layer] = reason
         else:

@@ -20,7 +20,7 @@ from canthus.files import write_text
 from canthus.models.weights import read_weights_file, write_weights_file
 from canthus.plain_data import COUNT, NOT_NEGATIVE, check_ranges
 from canthus.recipes.build import fresh_network, update_feature_channels
-from canthus.recipes.config import TrainConfig, changed_values, from_values, to_values
+from canthus.recipes.config import Progress, TrainConfig, changed_values, from_values, to_values
 from canthus.recipes.train import (
     Packs,
     Surroundings,
@@ -117,7 +117,7 @@ def prune(
     packs: Packs[CropPack],
     run: PruneRun,
     *,
-    progress: Callable[[Step], None] = lambda step: None,
+    progress: Progress = lambda what, done, total: None,
     write: Callable[[str], None] = lambda line: None,
 ) -> PruneReport:
     """Prune layer by layer, from the last to the first; resume if the folder holds an unfinished pruning.
@@ -145,7 +145,7 @@ def _prune(
     packs: Packs[CropPack],
     run: PruneRun,
     *,
-    progress: Callable[[Step], None],
+    progress: Progress,
     write: Callable[[str], None],
 ) -> PruneReport:
     if place.threads:
@@ -160,7 +160,7 @@ def _prune(
         run.settings,
         outputs=points_and_maps,
         retrain=retraining or (lambda network, step: None),
-        progress=progress,
+        progress=lambda step: progress(step.text(), step.number, step.total),
         state=place.out,
         made_from=_made_from(checkpoint, config, run),
     )

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-from canthus.compression.prune import PruneSettings, Step
+from canthus.compression.prune import PruneSettings
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.benchmark import benchmark_models
 from canthus.evaluation.rows import read_rows
@@ -92,11 +92,8 @@ def make_model(job: Job, place: Surroundings, tell: Reporter) -> Path:
         return path
     packs = pack_faces(config, place, progress=tell.progress)
     if job.plan.way == PRUNE:
-
-        def show(step: Step) -> None:
-            tell.progress(f"pruning {step.layer}, {step.channels} to {step.kept} channels", step.number, step.total)
-
-        prune(_checkpoint_of(job, place.out), config, place, packs, _pruning(job.plan), progress=show, write=tell.write)
+        other, run = _checkpoint_of(job, place.out), _pruning(job.plan)
+        prune(other, config, place, packs, run, progress=tell.progress, write=tell.write)
     else:
         train(config, place, packs, write=tell.write)
     export(place.out / LAST, path, roots={}, cache=place.cache)
