@@ -1,19 +1,24 @@
 """Which channels of which layers must be removed together."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from canthus.compression.plan import OUT, ChannelGroup, Member, Place, keep_channels, width
 from canthus.compression.reach import Outputs, Reach, all_tensors, graph_reach, reach, running_order
 from canthus.errors import ConfigError
+from canthus.models.output import evaluating, hooked
 
+BATCH = 16
+"""Pictures in one run."""
 TOLERANCE = 1e-3
 """Largest change of the outputs, relative to their largest value, when channels are cut that no layer weighs."""
 
@@ -140,6 +145,25 @@ def group_of(name: str, elements: Sequence[Sequence[Place]]) -> ChannelGroup:
         Member(layer, side, tuple(tuple(sorted(cs)) for cs in found)) for (layer, side), found in channels.items()
     )
     return ChannelGroup(name, tuple(members))
+
+
+def visit_inputs(
+    network: nn.Module,
+    group: ChannelGroup,
+    images: Float[Tensor, "n *shape"],
+    visit: Callable[[Member, nn.Module, Tensor], None],
+) -> None:
+    """Run a network in eval mode, and call ``visit`` with the input of each reader of a group, batch by batch."""
+
+    def seen(member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        visit(member, layer, inputs[0])
+
+    hooks = [
+        (network.get_submodule(m.layer).register_forward_pre_hook, functools.partial(seen, m)) for m in group.readers
+    ]
+    with evaluating(network), hooked(hooks):
+        for part in images.split(BATCH):
+            network(part)
 
 
 def _bound(group: ChannelGroup, whole: Mapping[str, str]) -> str:

@@ -6,22 +6,18 @@ have the smallest squared change of ``y`` over a sample whose products of inputs
 Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, equation 2).
 """
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from canthus.compression.groups import visit_inputs
 from canthus.compression.plan import ChannelGroup, Convolution, Member
-from canthus.models.output import evaluating, hooked
-
-BATCH = 16
-"""Pictures in one run."""
 
 RIDGE = 1e-3
 """Weight of the change of the weights, relative to the mean square of an input: a layer may have more weights than the
@@ -126,20 +122,15 @@ def moments(network: nn.Module, group: ChannelGroup, images: Float[Tensor, "n *s
     """The moments of each reader of a group over some pictures; the network runs in eval mode."""
     products: dict[str, Tensor] = {}
 
-    def add(member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        for picture in inputs[0].split(1):
+    def add(member: Member, layer: nn.Module, inputs: Tensor) -> None:
+        for picture in inputs.split(1):
             rows = _patches(layer, picture)
             if layer.bias is not None:
                 rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
             rows = rows.double()  # a sum over many places, whose inverse is wanted
             products[member.layer] = products.get(member.layer, 0) + (rows.T @ rows).cpu()
 
-    hooks = [
-        (network.get_submodule(m.layer).register_forward_pre_hook, functools.partial(add, m)) for m in group.readers
-    ]
-    with evaluating(network), hooked(hooks):
-        for part in images.split(BATCH):
-            network(part)
+    visit_inputs(network, group, images, add)
     layers = {name: network.get_submodule(name) for name in products}
     return {name: Moments(_matrix(layer), products[name], _each(layer)) for name, layer in layers.items()}
 

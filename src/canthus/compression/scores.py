@@ -11,15 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from canthus.compression.groups import group_of
+from canthus.compression.groups import BATCH, group_of, visit_inputs
 from canthus.compression.plan import OUT, ChannelGroup, Convolution, Member, is_mixing
 from canthus.compression.reach import channel_axis, elements_of
 from canthus.compression.refit import greedy_scores
 from canthus.lookup import lookup
 from canthus.models.output import Hook, evaluating, hooked
-
-BATCH = 16
-"""Pictures in one run."""
 
 LIMIT = 1 << 24
 """Numbers in one block of responses: 64 MB."""
@@ -41,16 +38,11 @@ def closed_form_scores(
     """
     scores = torch.zeros(group.count, dtype=torch.float64)
 
-    def add(member: Member, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def add(member: Member, layer: nn.Module, inputs: Tensor) -> None:
         for elements, channels in _by_size(member):
-            scores[elements] += _responses(layer, inputs[0], channels.to(inputs[0].device)).double().cpu()
+            scores[elements] += _responses(layer, inputs, channels.to(inputs.device)).double().cpu()
 
-    hooks = [
-        (network.get_submodule(m.layer).register_forward_pre_hook, functools.partial(add, m)) for m in group.readers
-    ]
-    with evaluating(network), hooked(hooks):
-        for part in images.split(BATCH):
-            network(part)
+    visit_inputs(network, group, images, add)
     return (scores / len(images)).to(images.dtype)
 
 
