@@ -1,4 +1,4 @@
-"""Fit the habit that converts the hull of five points to the face box: ``HABIT`` in ``canthus/data/celeba.py``.
+"""Fit the face box of five points to the hull of 68: ``FIVE.face_box`` in ``canthus/schemes.py``.
 
 Run:    python benchmarks/fit_five_point_boxes.py path/to/300w
 Prints: medians of the offset and size from the square around the hull of the five points to the hull of the 68 points,

@@ -161,8 +161,13 @@ FIVE = Scheme(
     groups={"right_eye": (0,), "left_eye": (1,), "nose": (2,), "mouth": (3, 4)},
     eye_corners=(0, 1),
     pupils=((0,), (1,)),
+    face_box=FaceBox(shift=(0.0, 0.147), size=(1.975, 1.931)),
 )
-"""Centres of the right and the left eye, tip of the nose, right and left corner of the mouth."""
+"""Centres of the right and the left eye, tip of the nose, right and left corner of the mouth.
+
+The face box: medians over 2,009 training faces of 300-W (``benchmarks/fit_five_point_boxes.py``); it overlaps that of
+68 points by 0.79 (mean IoU), the hull of the five points by 0.23.
+"""
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme for scheme in (WFLW_98, IBUG_68, COFW_29, AFLW_21, WILD_21, AFLW_19, FIVE)

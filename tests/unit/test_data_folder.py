@@ -9,10 +9,15 @@ import pytest
 
 from canthus.data import load_dataset
 from canthus.data.formats import write_pts
+from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError, DataError
+from canthus.geometry import box_iou, hull_box
 from canthus.images import write_image
+from canthus.schemes import IBUG_68, convert, find_scheme
 
 FIVE = [[10.0, 10.0], [20.0, 10.5], [15.0, 15.0], [11.0, 20.0], [19.0, 20.0]]
+BOX = pytest.approx([5.625, 7.315, 25.375, 26.625])
+"""Their hull, 10 pixels wide about (15.5, 15.5), by ``schemes.FIVE.face_box``."""
 FLAT = ",".join(f"{value}" for point in FIVE for value in point)
 
 
@@ -35,7 +40,15 @@ def test_pts_beside_pictures_in_sub_folders(tmp_path: Path) -> None:
     assert [face.key for face in faces] == ["a.jpg", "more/b.png"]
     assert faces[0].points.tolist() == FIVE
     assert faces[0].scheme.name == "five"
-    assert faces[0].box.tolist() == [10.5, 10.5, 20.5, 20.5]
+    assert faces[0].box.tolist() == BOX
+
+
+def test_five_points_without_boxes_have_the_face_box_of_a_detector(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.jpg")
+    drawn = draw_face(np.random.default_rng(0), size=96).points
+    _json(tmp_path, [{"image": "a.jpg", "points": convert(drawn, IBUG_68, find_scheme("five")).tolist()}])
+    [face] = load_dataset("folder", tmp_path, "all")
+    assert box_iou(face.box[None], hull_box(drawn)[None])[0, 0] > 0.6
 
 
 @pytest.mark.parametrize("header", ["", "name,x0,y0,x1,y1,x2,y2,x3,y3,x4,y4\n", ",0,1,2,3,4,5,6,7,8,9\n"])
@@ -77,7 +90,7 @@ def test_empty_fields_are_points_without_position(tmp_path: Path) -> None:
     face = load_dataset("folder", tmp_path, "all")[0]
     assert face.visible.tolist() == [True, False, False, True, True]
     assert np.isnan(face.points[1:3]).all()
-    assert face.box.tolist() == [10.5, 10.5, 19.5, 20.5]
+    assert face.box.tolist() == pytest.approx([5.125, 7.315, 24.875, 26.625])
 
 
 def test_two_faces_of_one_picture_stay_together(tmp_path: Path) -> None:
@@ -164,7 +177,7 @@ def test_coco_without_grade_two_means_labelled(tmp_path: Path) -> None:
     _json(tmp_path, {"images": [{"id": 3, "file_name": "a.jpg"}], "annotations": [annotation]})
     face = load_dataset("folder", tmp_path, "all")[0]
     assert face.visible.all()
-    assert face.box.tolist() == [10.5, 10.5, 20.5, 20.5]
+    assert face.box.tolist() == BOX
 
 
 def test_json_lists_every_bad_entry(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ Where both sets of pictures are there, the original ones are read.  ``lefteye`` 
 picture, so it is the right eye of the scheme ``five``.  Points are whole pixels, read as counted from zero.
 Liu et al. (2015), "Deep Learning Face Attributes in the Wild".
 
-The box of a face is made from its points by ``HABIT``, because official boxes are of the whole head, some are wrong
+The box of a face is that of the scheme ``five``, because official boxes are of the whole head, some are wrong
 (``canthus data check`` notes those that do not hold their points), and aligned pictures have none.
 """
 
@@ -20,12 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32
 
 from canthus.data.datasets import SHOWN, Dataset, Problem, Protocol, Scan, hull_face, read_labels
 from canthus.data.formats import finite_numbers, numbered_lines
 from canthus.errors import DataError
-from canthus.geometry import BoxHabit
 from canthus.schemes import FIVE
 from canthus.types import Annotation
 
@@ -38,19 +36,7 @@ KINDS = (
 PARTITION, BOXES, PEOPLE = "list_eval_partition.txt", "list_bbox_celeba.txt", "identity_CelebA.txt"
 OFFICIAL = {"train": 162_770, "validation": 19_867, "test": 19_962}
 
-HABIT = BoxHabit(centre=(0.0, 0.147), size=(1.975, 1.931))
-"""From the square about the hull of the five points, as large as its longer side, to the face box: medians over 2,009
-training faces of 300-W (``benchmarks/fit_five_point_boxes.py``); these boxes overlap those of 68 points by 0.79 (mean
-IoU)."""
-
 _PARTS = {"0": "train", "1": "validation", "2": "test"}
-
-
-def face_box(points: Float[np.ndarray, "5 2"]) -> Float32[np.ndarray, " 4"]:
-    """Face box of five points."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, (high - low).max() / 2
-    return HABIT.face_boxes(np.concatenate([middle - half, middle + half]).astype(np.float32))
 
 
 def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
@@ -87,7 +73,7 @@ def _face(folder: Path, files: set[str], part_of: dict[str, str], fields: list[s
     if len(fields) != 1 + 2 * FIVE.count:
         raise DataError(f"expected a name and {2 * FIVE.count} numbers, found {len(fields)} fields")
     points = finite_numbers(fields[1:]).astype(np.float32).reshape(-1, 2)
-    box = face_box(points)
+    box = FIVE.face_boxes(points)
     if not (box[2:] > box[:2]).all():
         raise DataError(f"expected five finite points that differ, found {' '.join(fields[1:])}")
     part = _PARTS.get(part_of.get(name, ""))

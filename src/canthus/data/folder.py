@@ -5,7 +5,7 @@
   ``label_drawn``), or an xml of CVAT or dlib (``label_xml``).
 
 ``root`` may also be that file itself.  Pictures are looked for below the folder, by the name the file gives and then by
-as much of its end as a picture has.  The box of a face is the one in the file, or the hull of its points.  Points at
+as much of its end as a picture has.  The box of a face is the one in the file, or the face box of its points.  Points at
 (-1, -1), and at (0, 0) if there are two or more of them, have no position; annotations of other things are passed over.
 Notes tell of both.
 """
