@@ -1,5 +1,6 @@
 """Landmark models of others: equal points whatever their layout, range, colours, units and kind of output."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -159,16 +160,33 @@ def test_peaks_of_heatmaps_become_points(last: bool, tmp_path: Path) -> None:
     assert off.max() < 0.15  # of a cell: five cells hold most of a peak of deviation 1
 
 
-def test_a_scheme_of_ones_own_is_carried(tmp_path: Path) -> None:
-    scheme = tmp_path / "two.toml"
-    scheme.write_text('name = "two_eyes"\ncount = 2\nmirror = [1, 0]\n[groups]\neyes = [0, 1]\n', encoding="utf-8")
+@pytest.fixture
+def twelve(tmp_path: Path) -> Path:
+    """An adopted network of twelve own points, whose scheme file is gone."""
+    scheme = tmp_path / "twelve.toml"
+    scheme.write_text('name = "twelve"\ncount = 12\nmirror = [[0, 3], [1, 2]]\n', encoding="utf-8")
     made = Made("nchw").add("AveragePool", kernel_shape=[SIDE, SIDE]).add("Flatten", axis=1)
-    source = made.add("MatMul", np.ones((3, 4)) / 4).write(tmp_path / "foreign.onnx")
+    source = made.add("MatMul", np.ones((3, 24)) / 4).write(tmp_path / "foreign.onnx")
     adopt(source, tmp_path / "own.onnx", Adoption(str(scheme), 1.3, units="0..1"))
     scheme.unlink()
-    session = LandmarkSession.open(tmp_path / "own.onnx")
-    assert session.scheme.name == "two_eyes"
-    assert session(IMAGES).shape == (3, 2, 2)
+    return tmp_path / "own.onnx"
+
+
+def test_a_scheme_of_ones_own_is_carried(twelve: Path) -> None:
+    session = LandmarkSession.open(twelve)
+    assert session.scheme.name == "twelve"
+    assert session(IMAGES).shape == (3, 12, 2)
+
+
+@pytest.mark.parametrize(("target", "suffix"), [("onnx-core", ".onnx"), ("torchscript", ".pt")])
+def test_a_scheme_of_ones_own_goes_into_other_formats(
+    target: str, suffix: str, twelve: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = twelve.with_name(f"core{suffix}")
+    done = run_command(monkeypatch, capfd, "export", twelve, "--to", target, "--out", out)
+    assert done.code == 0, done.err
+    card = json.loads(Path(f"{out}.json").read_text(encoding="utf-8"))
+    assert card["model"]["own_scheme"]["mirror"] == [3, 2, 1, 0, *range(4, 12)]
 
 
 def test_a_network_of_one_crop_runs_for_several_faces(tmp_path: Path) -> None:

@@ -68,18 +68,22 @@ def test_damage_is_listed_with_the_file(root: Path) -> None:
     (root / "annotations/f.xml").write_text("<annotation>\n<object>", encoding="utf-8")
     write_picture(root, "g")
     (root / "annotations/g.xml").unlink()
-    names = ["a", "b", "e", "f", "g", "h"]
+    entity = '<!DOCTYPE annotation [<!ENTITY n "with_mask">]>' + face("with_mask", 1, 2, 3, 4)
+    write_picture(root, "i")
+    (root / "annotations/i.xml").write_text(entity, encoding="utf-8")
+    names = ["a", "b", "e", "f", "g", "h", "i"]
     (root / "train.txt").write_text("\n".join(f"{name}.jpg" for name in names), encoding="utf-8")
     with pytest.raises(DataError) as caught:
         load_scenes("facemask", root, "train")
     text = str(caught.value)
-    assert "6 problems" in text
+    assert "7 problems" in text
     assert "annotations/a.xml: object 1: expected numbers xmin, ymin, xmax, ymax" in text
     assert "annotations/b.xml: object 1 has the name 'no_mask'; expected one of with_mask" in text
     assert "annotations/e.xml: object 1: expected a bndbox with xmin <= xmax and ymin <= ymax, found 9 2 3 4" in text
     assert "annotations/f.xml:2: not xml" in text
     assert "annotations/g.xml: cannot be read" in text
     assert "train.txt:6: images/h.jpg is not there" in text
+    assert "annotations/i.xml: has a document type" in text
 
 
 def test_a_missing_list_is_named(root: Path) -> None:

@@ -7,7 +7,6 @@ Some small faces in the background have no box, so a few of the "false" boxes co
 pictures are both in the training and in the test list, under different names.
 """
 
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jaxtyping import Float32
 
 from canthus.data.datasets import NO_SCENE, Dataset, Problem, Scan, boxes_scene, damaged
 from canthus.data.formats import numbered_lines
+from canthus.data.xml_files import Element, xml_elements
 from canthus.errors import DataError
 from canthus.geometry import BoxHabit
 from canthus.types import Scene
@@ -48,15 +48,9 @@ def _scan_scenes(root: Path, parts: Sequence[str]) -> Scan[Scene]:
 
 
 def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
-    try:
-        tree = ET.fromstring(xml.read_bytes())  # noqa: S314  expat limits what entities may grow to
-    except OSError as error:
-        raise DataError(f"{xml}: cannot be read ({error.strerror})") from error
-    except ET.ParseError as error:
-        raise DataError(f"{xml}:{error.position[0]}: not xml ({error})") from error
     boxes, labels = [], []
-    for number, face in enumerate(tree.iter("object"), start=1):
-        label = face.findtext("name", "").strip()
+    for number, face in enumerate(xml_elements(xml, ("object",)), start=1):
+        label = face.text_of("name").strip()
         if label not in LABELS:
             raise DataError(f"{xml}: object {number} has the name {label!r}; expected one of {', '.join(LABELS)}")
         boxes.append(_box(face, f"{xml}: object {number}"))
@@ -65,9 +59,10 @@ def _scene(root: Path, name: str, part: str, xml: Path) -> Scene:
     return boxes_scene(key, root / key, rows, HABIT, group=name, subset=part, labels=tuple(labels))
 
 
-def _box(face: ET.Element, where: str) -> Float32[np.ndarray, " 4"]:
+def _box(face: Element, where: str) -> Float32[np.ndarray, " 4"]:
     """The box of an ``<object>``: VOC counts pixels from one and names the last pixel inside."""
-    texts = [face.findtext(f"bndbox/{side}", "") for side in ("xmin", "ymin", "xmax", "ymax")]
+    box = next((child for child in face.children if child.tag == "bndbox"), None)
+    texts = [box.text_of(side) if box else "" for side in ("xmin", "ymin", "xmax", "ymax")]
     try:
         x1, y1, x2, y2 = (float(text) for text in texts)
     except ValueError as error:

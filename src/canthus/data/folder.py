@@ -5,9 +5,9 @@
   ``label_drawn``), or an xml of CVAT or dlib (``label_xml``).
 
 ``root`` may also be that file itself.  Pictures are looked for below the folder, by the name the file gives and then by
-as much of its end as a picture has.  The box of a face is the one in the file, or the face box of its points.  Points at
-(-1, -1), and at (0, 0) if there are two or more of them, have no position; annotations of other things are passed over.
-Notes tell of both.
+as much of its end as a picture has.  The box of a face is the one in the file, or the face box of its points.
+Points at (-1, -1), and at (0, 0) if there are two or more of them, have no position; annotations of other things are
+passed over.  Notes tell of both.
 """
 
 import re
@@ -33,7 +33,8 @@ from canthus.data.datasets import (
 from canthus.data.label_files import CENTRE, Label, LabelFile, numbers_of_names
 from canthus.data.label_json import read_json_labels
 from canthus.data.label_tables import read_csv_labels, read_pts_labels
-from canthus.data.label_xml import CVAT, DLIB, read_xml_labels, xml_root
+from canthus.data.label_xml import CVAT, DLIB, read_xml_labels
+from canthus.data.xml_files import xml_root
 from canthus.errors import ConfigError, DataError
 from canthus.images import IMAGE_SUFFIXES
 from canthus.scheme_files import ALL_POINTS, FILE, Scheme, mirror_of, mirrored_names, named_scheme

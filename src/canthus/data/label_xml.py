@@ -6,22 +6,18 @@
   ``box`` of the group is the box of the face.  Places begin at the corner of the picture, see ``label_files``.
 - dlib (dlib/data_io/image_dataset_metadata.cpp): in each ``image`` a ``box`` a face, ``left top width height`` of
   whole pixels, and a ``part`` for each point with a position, counted from the centre of the first pixel.
-
-Files are read piece by piece, and one with a document type is refused, so that no entity can grow or name a file.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, final
-from xml.parsers import expat
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from canthus.data.formats import MAX_TEXT
 from canthus.data.label_files import (
     CENTRE,
     Described,
@@ -37,126 +33,15 @@ from canthus.data.label_files import (
     point_names,
     rounded,
 )
+from canthus.data.xml_files import Element, xml_elements, xml_root
 from canthus.errors import DataError
 from canthus.types import Annotation
 
 CVAT, DLIB = "annotations", "dataset"
 """Names of the outermost elements."""
 _PIECES = ("image", "meta", "name", "track")
-"""Elements that are handed on one at a time."""
-_AT_ONCE, _START, _DEEPEST, _MOST = 1_000_000, 65_536, 50, 1_000_000
-"""Bytes that are parsed at once, and in which the outermost element must begin; most levels, and elements a piece."""
+"""Elements that are read one at a time."""
 _CONTROL = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
-
-
-@final
-@dataclass(frozen=True)
-class Element:
-    """One element of an xml file, and the line that it begins in."""
-
-    tag: str
-    attributes: dict[str, str]
-    line: int
-    children: list["Element"] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-
-    def text_of(self, tag: str) -> str:
-        """The text of the first child called so; empty where there is none."""
-        return next(("".join(child.texts) for child in self.children if child.tag == tag), "")
-
-    def number(self, name: str) -> float:
-        """A finite number among the attributes.
-
-        Raises:
-            DataError: it is missing, or something else.
-        """
-        return finite_number(self.attributes.get(name, ""), f"{name!r} in <{self.tag}>")
-
-    def descendants(self, tag: str) -> Iterator["Element"]:
-        """All elements below this one that are called so."""
-        for child in self.children:
-            if child.tag == tag:
-                yield child
-            yield from child.descendants(tag)
-
-
-@final
-class _Pieces:
-    """Collects the elements of an xml file while it is parsed."""
-
-    def __init__(self) -> None:
-        self.root = ""
-        self.done: list[Element] = []
-        self._open: list[Element] = []
-        self._kept = 0
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = True
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._text
-        self.parser.StartDoctypeDeclHandler = self._doctype
-
-    def _doctype(self, *_: object) -> None:
-        raise DataError("has a document type (<!DOCTYPE), which no file of labels needs; remove it")
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self.root = self.root or tag
-        if len(self._open) >= _DEEPEST:
-            raise DataError(f"line {self.parser.CurrentLineNumber} is nested deeper than any file of labels")
-        self._open.append(Element(tag, attributes, self.parser.CurrentLineNumber))
-
-    def _end(self, _: str) -> None:
-        element = self._open.pop()
-        inside = any(outer.tag in _PIECES for outer in self._open)
-        if inside:
-            self._open[-1].children.append(element)
-            self._kept += 1
-        elif element.tag in _PIECES:
-            self.done.append(element)
-            self._kept = 0
-        if self._kept > _MOST:
-            raise DataError(f"line {element.line}: more than {_MOST:,} elements in one <image>, which are no labels")
-
-    def _text(self, text: str) -> None:
-        if any(outer.tag in ("meta", "name") for outer in self._open):
-            self._open[-1].texts.append(text)
-
-
-def xml_root(path: Path) -> str:
-    """Name of the outermost element of an xml file; empty where it has none, or cannot be read."""
-    pieces = _Pieces()
-    try:
-        with path.open("rb") as file:
-            pieces.parser.Parse(file.read(_START), False)
-    except (OSError, ValueError, LookupError, DataError, expat.ExpatError):
-        pass
-    return pieces.root
-
-
-def _pieces(path: Path) -> Iterator[Element]:
-    """The pieces of an xml file in their order.
-
-    Raises:
-        DataError: it cannot be read, is too large, is not xml, or has a document type.
-    """
-    pieces, size = _Pieces(), 0
-    try:
-        with path.open("rb") as file:
-            while data := file.read(_AT_ONCE):
-                size += len(data)
-                if size > MAX_TEXT:
-                    raise DataError(f"is longer than {MAX_TEXT / 1e6:.0f} MB, which is no file of labels")
-                pieces.parser.Parse(data, False)
-                yield from pieces.done
-                pieces.done.clear()
-        pieces.parser.Parse(b"", True)
-        yield from pieces.done
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except expat.ExpatError as error:
-        raise DataError(f"{path}:{error.lineno}: not xml ({expat.ErrorString(error.code)})") from error
-    except (ValueError, LookupError, DataError) as error:  # an unknown encoding; what the handlers refuse
-        raise DataError(f"{path}: {error}") from error
 
 
 def read_xml_labels(path: Path) -> LabelFile:
@@ -167,12 +52,12 @@ def read_xml_labels(path: Path) -> LabelFile:
     """
     root = xml_root(path)
     if root not in (CVAT, DLIB):
-        next(_pieces(path), None)  # names the line, where it is no xml at all
+        next(xml_elements(path, _PIECES), None)  # names the line, where it is no xml at all
         told = f"found <{root}>" if root else "found no element"
         raise DataError(f"{path}: expected <annotations> of CVAT for images 1.1, or <dataset> of dlib's imglab; {told}")
     found = LabelFile(first=CENTRE if root == CVAT else 0, others_are="elements without points of a face")
     scheme = None
-    for piece in _pieces(path):
+    for piece in xml_elements(path, _PIECES):
         where = f"{path.name}:{piece.line}"
         if piece.tag == "track":
             raise DataError(f"{where}: is CVAT for video; export the task as 'CVAT for images 1.1'")
