@@ -398,8 +398,9 @@ def read_arrays(path: Name, max_bytes: int = 1_000_000_000) -> "dict[str, np.nda
             return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    # What zipfile and numpy raise on damaged files; NotImplementedError and RuntimeError on unknown or secret ones.
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, RuntimeError, *_BAD_ARCHIVE) as error:
+    # ValueError is from _read_array; EOFError of packed data that end early; RuntimeError of members that are encrypted
+    # or, as NotImplementedError, packed in an unknown way.
+    except (ValueError, EOFError, RuntimeError, *_BAD_ARCHIVE) as error:
         raise DataError(f"{path}: not an .npz file, or damaged ({error})") from error
 
 
@@ -416,11 +417,15 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarra
         version = np.lib.format.read_magic(file)
         if version not in readers:
             raise ValueError(f"{member.filename}: format {version} is not known")
-        shape, by_columns, dtype = readers[version](file)
+        try:
+            shape, by_columns, dtype = readers[version](file)
+        # The header is a dict written in Python: it may not be one, have keys of any type, or be nested too deep.
+        except (SyntaxError, tokenize.TokenError, TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{member.filename}: its header cannot be read") from error
         count = math.prod(shape)
         if dtype.hasobject:
             raise ValueError(f"{member.filename}: holds Python objects, which are not read")
-        if min(shape, default=0) < 0 or count * dtype.itemsize != member.file_size - file.tell():
+        if any(type(side) is not int or side < 0 for side in shape) or count * dtype.itemsize != member.file_size - file.tell():
             raise ValueError(f"{member.filename}: promises {count:,} numbers of type {dtype}, holds others")
         array = np.frombuffer(bytearray(file.read()), dtype, count)
     return array.reshape(shape, order="F" if by_columns else "C")

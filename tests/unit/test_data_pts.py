@@ -78,3 +78,14 @@ def test_writing_and_reading_gives_the_same_points(tmp_path: Path) -> None:
     write_pts(tmp_path / "a.pts", points)
     np.testing.assert_allclose(read_pts(tmp_path / "a.pts"), points, atol=1e-3)  # three decimals are written
     assert (tmp_path / "a.pts").read_text(encoding="utf-8").startswith("version: 1\nn_points: 68\n{\n")
+
+
+def test_a_damaged_matlab_file_is_one_line(tmp_path: Path) -> None:
+    matlab = pytest.importorskip("scipy.io.matlab")
+    path = tmp_path / "a.mat"
+    matlab.savemat(path, {"x": np.array([["ab"]], object)})
+    content = bytearray(path.read_bytes())
+    content[144] = 0  # the class of the array; there is no class 0
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a.mat: not a MATLAB file that can be read"):
+        read_matlab(path, ["x"])

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import struct
 import zipfile
 from pathlib import Path
 
@@ -259,3 +260,11 @@ def test_a_new_file_without_room_for_a_line_is_not_left_behind(tmp_path: Path) -
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("out: cannot be written")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("header", ["{", "a b", "-" * 9000 + "1", "{[]: 1}", "{1: 2, 'a': 3}", " x\n y", "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}"])
+def test_headers_of_arrays_that_are_no_header_are_one_line(header: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(8))
+    with pytest.raises(DataError, match=r"a.npz: not an .npz file, or damaged"):
+        read_arrays(tmp_path / "a.npz")
