@@ -425,7 +425,10 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarra
         count = math.prod(shape)
         if dtype.hasobject:
             raise ValueError(f"{member.filename}: holds Python objects, which are not read")
-        if any(type(side) is not int or side < 0 for side in shape) or count * dtype.itemsize != member.file_size - file.tell():
+        if (
+            any(type(side) is not int or side < 0 for side in shape)
+            or count * dtype.itemsize != member.file_size - file.tell()
+        ):
             raise ValueError(f"{member.filename}: promises {count:,} numbers of type {dtype}, holds others")
         array = np.frombuffer(bytearray(file.read()), dtype, count)
     return array.reshape(shape, order="F" if by_columns else "C")

@@ -3,9 +3,9 @@
 import io
 import os
 import stat
+import struct
 import subprocess
 import sys
-import struct
 import zipfile
 from pathlib import Path
 
@@ -262,7 +262,18 @@ def test_a_new_file_without_room_for_a_line_is_not_left_behind(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("header", ["{", "a b", "-" * 9000 + "1", "{[]: 1}", "{1: 2, 'a': 3}", " x\n y", "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{",
+        "a b",
+        "-" * 9000 + "1",
+        "{[]: 1}",
+        "{1: 2, 'a': 3}",
+        " x\n y",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+    ],
+)
 def test_headers_of_arrays_that_are_no_header_are_one_line(header: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(8))
