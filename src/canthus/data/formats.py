@@ -139,8 +139,8 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         if _matlab_bytes(path, MAX_MATLAB) > MAX_MATLAB:
             raise DataError(f"{path}: its variables take more than {MAX_MATLAB / 1e6:.0f} MB, which are no labels")
         content = matlab.loadmat(path)
-    # scipy does not check what it reads. Seen on 6,000 files with changed bytes: OSError, MatReadError (cut), zlib.error
-    # (packed data), ValueError (no MATLAB file, or lengths), TypeError (kinds of numbers), IndexError and
+    # scipy does not check what it reads. Seen on 6,000 files with changed bytes: OSError and MatReadError (cut),
+    # zlib.error (packed data), ValueError (no MATLAB file, or lengths), TypeError (kinds of numbers), IndexError and
     # UnboundLocalError (classes of arrays). NotImplementedError is MATLAB 7.3, which is HDF5.
     except (
         OSError, matlab.MatReadError, zlib.error, ValueError, TypeError, IndexError, UnboundLocalError,
