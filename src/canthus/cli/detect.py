@@ -16,6 +16,7 @@ from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
 from canthus.errors import ConfigError, DataError, printable
 from canthus.files import STANDARD_OUTPUT, apart, check_targets
 from canthus.runtime.box_files import read_boxes
+from canthus.runtime.chips import Chips
 from canthus.runtime.inputs import Inputs, ListFile, mirrored_paths, overlay_paths
 from canthus.runtime.picture_jobs import PictureTask, PictureWork, failed_record, records
 from canthus.runtime.pipeline import load_pipeline
@@ -134,8 +135,9 @@ def detect(
     known = None if boxes is None else read_boxes(boxes)
     work = PictureWork(pipeline, *added, known=known, chips=chips, threads=threads)
     files = RecordFiles(json_file, jsonl_file, csv_file, parquet)
-    found = _Found(_inputs(inputs, list_file, leave_out=[out, crops]), files.targets(), out, crops)
-    tally = _Tally(found.inputs, found.checked(boxes, detector_model, list_file))
+    read = [boxes, detector_model, list_file, options.scheme_file(scheme)]
+    found = _Found(_inputs(inputs, list_file, leave_out=[out, crops]), files.targets(), out, chips, read)
+    tally = _Tally(found.inputs, found.checked())
     code = _run(work, found, files, tally, jobs=jobs, resume=resume)
     if code:
         raise typer.Exit(code)
@@ -171,28 +173,27 @@ class _Found:
     Attributes:
         targets: option -> text file that is written, which no picture may be.
         out: folder of the overlays.
-        crops: folder of the crops.
+        chips: how face chips are made; None for none.
+        others: further files that are read.
     """
 
     inputs: Inputs
     targets: Mapping[str, str | Path | None]
     out: Path | None
-    crops: Path | None
+    chips: Chips | None
+    others: Sequence[Path | str | None]
 
-    def checked(self, *others: Path | str | None) -> int | None:
+    def checked(self) -> int | None:
         """Number of pictures, once it is known that no output would replace them, or others of the user's files.
 
         What standard input names is not counted (None), and checked while it is read.
-
-        Args:
-            others: further files that are read.
 
         Raises:
             ConfigError: an output would.
         """
         counter = itertools.count()
         pictures = self.inputs if self.inputs.repeatable else ()
-        read = itertools.chain((path for path, _ in zip(pictures, counter, strict=False)), others)
+        read = itertools.chain((path for path, _ in zip(pictures, counter, strict=False)), self.others)
         check_targets(read, text=self.targets)
         return next(counter) if self.inputs.repeatable else None
 
@@ -202,16 +203,16 @@ class _Found:
         Raises:
             ConfigError: a result would replace a picture that is read.
         """
-        if self.out is None and self.crops is None:
+        if self.out is None and self.chips is None:
             return (PictureTask(path) for path in apart(self.inputs, self.targets))
-        pictures = list(self.inputs.with_bases())
+        found = list(self.inputs.with_bases())
+        pictures = [path for path, _ in found]
+        overlays = [] if self.out is None else overlay_paths(found, self.out)
+        crops = [] if self.chips is None else mirrored_paths(found, self.chips.folder)
+        if self.chips is not None:
+            self.chips.check_pictures(crops, [*self.targets.values(), *self.others, *pictures, *overlays])
         nowhere = [None] * len(pictures)
-        places = zip(
-            apart([path for path, _ in pictures], self.targets),
-            nowhere if self.out is None else overlay_paths(pictures, self.out),
-            nowhere if self.crops is None else mirrored_paths(pictures, self.crops),
-            strict=True,
-        )
+        places = zip(apart(pictures, self.targets), overlays or nowhere, crops or nowhere, strict=True)
         return (PictureTask(*place) for place in places)
 
 
@@ -233,7 +234,7 @@ def _run(work: PictureWork, found: _Found, files: RecordFiles, tally: "_Tally", 
         lines = files.line_writers(stack, None if keep else settings, keep=keep)
         model = work.pipeline.landmarker.session
         others = files.writers(stack, model, work.measures, work.scheme, video=False)
-        if not (lines or others or found.out or found.crops):
+        if not (lines or others or found.out or found.chips):
             others = [_print_summary]
         done = _write_again(earlier or (), others, tally)
         tasks = (task for task in tasks if str(task.path) not in done) if done else tasks

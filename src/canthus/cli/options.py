@@ -200,6 +200,11 @@ def added_faces(
     return FaceMeasures(source, pose=pose, ratios=ratios), target
 
 
+def scheme_file(scheme: str | None) -> str | None:
+    """The file that --scheme reads, if any."""
+    return scheme if scheme and scheme.endswith(".toml") else None
+
+
 def chips(
     pipeline: "Pipeline", folder: Path | None, *, size: int | None, align: str | None, file_format: str | None
 ) -> "Chips | None":

@@ -67,15 +67,16 @@ def track(
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
     files = RecordFiles(jsonl=json_file, csv=csv_file, parquet=parquet, source=video)
-    check_targets(
-        [video, detector_model], text={**files.targets(), "--jsonl": None, "--json": json_file}, video={"--out": out}
-    )
+    text = {**files.targets(), "--jsonl": None, "--json": json_file}
+    check_targets([video, detector_model, options.scheme_file(scheme)], text=text, video={"--out": out})
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
     measures, target = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
+    if chips:
+        chips.check_video([video, *text.values()])
     cv2.setNumThreads(usable_threads(threads))
     tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
     faces: set[int] = set()

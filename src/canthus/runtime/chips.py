@@ -1,6 +1,7 @@
 """Face chips: upright square pictures of single faces, with the map from the picture to the chip."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Complex128, Float32
 
 from canthus.errors import ConfigError
-from canthus.files import check_targets, content_kind, is_ours
+from canthus.files import STANDARD_OUTPUT, Name, check_targets, content_kind, is_ours
 from canthus.geometry import Affine, crop_square
 from canthus.images import align_image, write_image
 from canthus.lookup import lookup
@@ -113,6 +114,48 @@ class Chips:
         for path in sorted(self.folder.rglob("*")) if self.folder.is_dir() else ():
             if content_kind(path) is not None and not is_ours(path, "picture"):
                 raise ConfigError(f"--crops: {path} is not a picture that canthus wrote; choose another folder")
+
+    def check_pictures(self, stems: Iterable[Path], others: Iterable[Name | None]) -> None:
+        """Refuse files of a run over pictures that a chip could replace.
+
+        Args:
+            stems: path of the chips of each picture, which ``-0.png``, ``-1.png``, ... complete.
+            others: what the run reads and writes beside the chips.
+
+        Raises:
+            ConfigError: one of them has the name of a chip.
+        """
+        taken = {(os.path.realpath(stem.parent), stem.name) for stem in stems}
+
+        def is_chip(place: Path) -> bool:
+            stem, _, number = place.stem.rpartition("-")
+            return number.isdigit() and (str(place.parent), stem) in taken
+
+        self._check_others(others, is_chip)
+
+    def check_video(self, others: Iterable[Name | None]) -> None:
+        """Refuse files of a run over a video that a chip, ``ID/FRAME.png`` in the folder, could replace.
+
+        Args:
+            others: what the run reads and writes beside the chips.
+
+        Raises:
+            ConfigError: one of them has the name of a chip, or is a folder of chips.
+        """
+        folder = Path(os.path.realpath(self.folder))
+        self._check_others(
+            others, lambda place: place.is_relative_to(folder) and place.relative_to(folder).parts[0].isdigit()
+        )
+
+    def _check_others(self, others: Iterable[Name | None], is_chip: Callable[[Path], bool]) -> None:
+        for name in others:
+            if name is None or name == STANDARD_OUTPUT:
+                continue
+            place = Path(os.path.realpath(name))
+            if (place.suffix == SUFFIXES[self.format] or place.is_dir()) and is_chip(place):
+                raise ConfigError(
+                    f"--crops: {name} is read or written in this run and has the name of a crop; choose another folder"
+                )
 
     def write(self, image: Image, frame: Frame, name: Callable[[int], Path]) -> list[dict[str, Any] | None]:
         """Write the chip of each face; return what its record tells of it.

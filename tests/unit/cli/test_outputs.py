@@ -17,6 +17,8 @@ import pytest
 from canthus.cli.output import markup
 from canthus.errors import printable
 from canthus.images import read_image, write_image
+from canthus.scheme_files import scheme_toml
+from canthus.schemes import IBUG_68
 from command import Done, Run, run_command
 
 TinyModel = Callable[..., Path]
@@ -114,6 +116,48 @@ def test_an_overlay_replaces_an_overlay_and_never_another_photo(run: Run) -> Non
     assert done.code == 2
     assert "the overlay of in/a.jpg: out/a.jpg would overwrite a picture" in done.err
     assert Path("out/a.jpg").read_bytes() == before
+
+
+CROPS_IN_THE_WAY = {
+    "of_a_text_file": (("detect", "in/a.jpg", "--crops", "k", "--csv", "k/a.jpg-3.png"), "k/a.jpg-3.png"),
+    "of_a_text_file_behind_a_link": (("detect", "in", "--crops", "link", "--jsonl", "k/a.jpg-12.png"), "k/a.jpg-12.png"),
+    "of_a_picture_that_is_read": (("detect", "k/a.jpg", "k/a.jpg-0.png", "--crops", "k"), "k/a.jpg-0.png"),
+    "of_an_overlay": (("detect", "in/a.jpg", "k/a.jpg-0.png", "--crops", "o", "--out", "o"), "o/a.jpg-0.png"),
+    "of_a_text_file_about_a_video": (("track", "in", "--crops", "k", "--csv", "k/3/000001.png"), "k/3/000001.png"),
+    "of_a_sequence_that_is_read": (("track", "k/1", "--crops", "k"), "k/1"),
+    "of_a_pattern_that_is_read": (("track", "k/1/%06d.png", "--crops", "link"), "k/1/%06d.png"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CROPS_IN_THE_WAY)
+def test_crops_replace_no_other_file_of_the_run(run: Run, name: str) -> None:
+    for made in ("k/a.jpg", "k/a.jpg-0.png", "k/1/000000.png", "k/1/000001.png"):
+        write_image(made, np.full((60, 80, 3), 90, np.uint8))
+    photo("in/a.jpg")
+    Path("link").symlink_to("k")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    arguments, other = CROPS_IN_THE_WAY[name]
+    done = run(*arguments)
+    assert (done.code, done.err) == (
+        2, f"error: --crops: {other} is read or written in this run and has the name of a crop; choose another folder\n"
+    )  # fmt: skip
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_crops_share_a_folder_with_other_results(run: Run) -> None:
+    photo("in/a.jpg")
+    photo("in/a-1.png")
+    assert run("detect", "in", "--crops", "all", "--out", "all", "--json", "all/a.json", "--csv", "all/b-0.csv").code == 0
+    assert run("detect", "all/a.jpg", "--crops", "all").code == 0
+
+
+def test_a_scheme_file_is_an_input(run: Run) -> None:
+    Path("own.toml").write_text(scheme_toml(IBUG_68), encoding="utf-8")
+    photo("a.jpg")
+    photo("in/a.jpg")
+    for arguments in (("detect", "a.jpg", "--json", "own.toml"), ("track", "in", "--csv", "own.toml")):
+        done = run(*arguments, "--scheme", "own.toml")
+        assert (done.code, "would overwrite the input own.toml" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
