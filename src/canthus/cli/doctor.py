@@ -1,6 +1,7 @@
 """``canthus doctor``: what is installed, what works and how fast, and how to mend the rest."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
@@ -19,14 +20,17 @@ from canthus.evaluation.timing import DETECTOR_PICTURE
 from canthus.files import check_targets
 
 EXTRAS = {
-    "batch": "canthus batch and --parquet", "coreml": "export to Core ML", "datasets": "data sets with MATLAB files",
+    "batch": "canthus batch and --parquet", "batch-tests": "tests of canthus batch", "coreml": "export to Core ML",
+    "datasets": "data sets with MATLAB files",
     "dev": "work on canthus itself", "heic": "HEIC pictures", "openvino": "export to OpenVINO",
     "pandas": "Frame.to_pandas", "plots": "plots", "ray": "canthus batch --engine ray", "stats": "canthus compare",
     "tflite": "export to TensorFlow Lite", "train": "training, export, pruning, quantizing",
     "video": "canthus track and canthus fatigue",
 }  # fmt: skip
 """What the extras are for; one that is not named here is shown without."""
-_REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(?P<rest>[^;]*)(?:;.*extra\s*==\s*["'](?P<extra>[\w.-]+)["'])?""")
+_REQUIREMENT = re.compile(
+    r"""(?P<name>[\w.-]+)(\[(?P<extras>.*)\])?[^;]*(;.*extra\s*==\s*["'](?P<extra>[\w.-]+)["'])?"""
+)
 _NAMED = 3
 """Missing packages of an extra that are named in the table; the JSON names all."""
 _USED = "CPUExecutionProvider"
@@ -49,9 +53,7 @@ def doctor(json_file: options.JsonOption = None) -> None:
 
 def examine() -> dict[str, Any]:
     """What is installed and how it works, as plain values."""
-    needed: dict[str | None, dict[str, str | None]] = {}
-    for extra, name in _requirements():
-        needed.setdefault(extra, {})[name] = _installed(name)
+    needed = {extra: {name: _installed(name) for name in names} for extra, names in _requirements().items()}
     base = needed.pop(None, {})
     problems = list(_problems(base))
     try:
@@ -72,12 +74,20 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _requirements() -> Iterator[tuple[str | None, str]]:
-    """Each package that canthus asks for, with its extra; None for those of the basic installation."""
+def _requirements() -> dict[str | None, list[str]]:
+    """Extra -> packages that it asks for, itself or by other extras; None for those of the basic installation."""
+    own, others = defaultdict[str | None, list[str]](list), defaultdict[str | None, list[str]](list)
     for line in requires("canthus") or ():
         found = _REQUIREMENT.match(line)
-        if found and found["name"] != "canthus":
-            yield found["extra"], found["name"]
+        if found and found["name"] == "canthus":
+            others[found["extra"]] += re.findall(r"[\w.-]+", found["extras"])
+        elif found:
+            own[found["extra"]].append(found["name"])
+
+    def packages(extra: str | None) -> list[str]:
+        return [*own[extra], *(name for other in others[extra] for name in packages(other))]
+
+    return {extra: packages(extra) for extra in {*own, *others}}
 
 
 def _installed(name: str) -> str | None:

@@ -27,6 +27,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
         "canthus[video]; extra == 'dev'",
         'no-such-thing>=1; extra == "video"',
         "rich>=1; extra == 'dev'",
+        "rich>=1; extra == 'stats'",
     ]
     monkeypatch.setattr(doctor, "requires", lambda _: lines)
 
@@ -42,7 +43,8 @@ def test_what_is_there_and_what_is_missing(monkeypatch: pytest.MonkeyPatch, capf
         "finder 0.50 ms for a picture of 640 x 480",
         "CPUExecutionProvider",
         "missing no-such-thing; run: pip install 'canthus[video]'",
-        "extra dev work on canthus itself: installed",
+        "extra dev work on canthus itself: missing no-such-thing",
+        "extra stats canthus compare: installed",
         "canthus works here.",
     ):
         assert expected in text
@@ -51,9 +53,9 @@ def test_what_is_there_and_what_is_missing(monkeypatch: pytest.MonkeyPatch, capf
     check_schema("doctor", values)
     assert values["extras"]["video"]["missing"] == ["no-such-thing"]
     assert values["extras"]["dev"] == {
-        "packages": {"rich": values["extras"]["dev"]["packages"]["rich"]},
-        "missing": [],
-        "command": None,
+        "packages": {"rich": values["extras"]["stats"]["packages"]["rich"], "no-such-thing": None},
+        "missing": ["no-such-thing"],
+        "command": "pip install 'canthus[dev]'",
     }
 
 
