@@ -100,11 +100,16 @@ def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.nda
     return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
 
 
-def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
-    """Intersection over union of each pair of boxes; 0 if both are empty."""
+def shared_areas(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Area that the two boxes of each pair share."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=-1)
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=-1))
+
+
+def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
+    """Intersection over union of each pair of boxes; 0 if both are empty."""
+    overlap = shared_areas(a, b)
     areas = [np.clip(x[:, 2:] - x[:, :2], 0, None).prod(axis=-1) for x in (a, b)]
     union = areas[0][:, None] + areas[1][None, :] - overlap
     ratio = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)

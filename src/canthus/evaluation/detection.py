@@ -8,7 +8,7 @@ from typing import Any, TypeVar, final
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int8, Int64
 
-from canthus.geometry import box_iou, box_size
+from canthus.geometry import box_iou, box_size, shared_areas
 from canthus.types import Faces, Scene
 
 MIN_OVERLAP = 0.5
@@ -183,9 +183,7 @@ def _match_scene(scene: Scene, faces: Faces, *, number: int, offset: int, min_ov
 
 def _share_inside(boxes: Float[np.ndarray, "n 4"], regions: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
     """Share of the area of each box that lies in each region; 0 for empty boxes."""
-    low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    shared = shared_areas(boxes, regions)
     areas = np.clip(box_size(boxes), 0, None).prod(axis=-1)[:, None]
     share = np.divide(shared, areas, out=np.zeros_like(shared), where=areas > 0)
     return np.asarray(share, dtype=np.float32)

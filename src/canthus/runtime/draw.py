@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from canthus.geometry import shared_areas
 from canthus.images import checked_image
 from canthus.pose import rotation_matrix
 from canthus.schemes import Scheme
@@ -198,15 +199,14 @@ def draw_scheme(scheme: Scheme, mean: Float[np.ndarray, "k 2"], *, side: int = 1
         text = f"{name.encode('ascii', 'replace').decode()}: {len(indices)}"
         draw_text(canvas, text, (0.4 * height, (2 * row + 2) * height), height=height, color=group_color(name))
     spots = [places, *(_along(places[list(indices)]) for name, indices in scheme.groups.items() if name not in LOOSE)]
-    half = height / 4
-    taken = [(x - half, y - half, x + half, y + half) for x, y in np.concatenate(spots).tolist()]
+    taken = np.tile(np.concatenate(spots), 2) + height / 4 * np.array([-1, -1, 1, 1])
     for index, place in enumerate(places):
         text = str(index)
         (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, height / 22, 1)
-        boxes = [_beside(place, angle, reach * height, width, height) for reach in (1.0, 1.8) for angle in range(8)]
-        best = min(boxes, key=lambda box: sum(_shared(box, other) for other in taken))
-        taken.append(best)
-        draw_text(canvas, text, (best[0], best[3]), height=height)
+        around = [_beside(place, angle, reach * height, width, height) for reach in (1.0, 1.8) for angle in range(8)]
+        best = around[int(shared_areas(np.stack(around), taken).sum(axis=1).argmin())]
+        taken = np.append(taken, best[None], axis=0)
+        draw_text(canvas, text, (float(best[0]), float(best[3])), height=height)
     return canvas
 
 
@@ -216,21 +216,14 @@ def _along(points: Float[np.ndarray, "m 2"]) -> Float64[np.ndarray, "s 2"]:
     return np.concatenate([points[:1], *(a + steps * (b - a) for a, b in itertools.pairwise(points))])
 
 
-_Box = tuple[float, float, float, float]
-
-
-def _beside(place: Float[np.ndarray, " 2"], eighth: int, away: float, width: float, height: float) -> _Box:
+def _beside(
+    place: Float[np.ndarray, " 2"], eighth: int, away: float, width: float, height: float
+) -> Float64[np.ndarray, " 4"]:
     """The box of a text in one of eight directions from a point, the first to the right."""
     angle = eighth * np.pi / 4
     x = float(place[0]) + np.cos(angle) * (away + width / 2)
     y = float(place[1]) - np.sin(angle) * (away + height / 2)
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _shared(a: _Box, b: _Box) -> float:
-    """Area that two boxes share."""
-    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(wide, 0.0) * max(high, 0.0)
+    return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
 
 
 def doubt_color(score: float) -> Color:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from canthus.errors import ConfigError
-from canthus.geometry import box_iou, box_size
+from canthus.geometry import box_iou, box_size, shared_areas
 from canthus.images import checked_image
 from canthus.runtime.detectors import found_faces, frame_detector
 from canthus.runtime.landmarker import Landmarker
@@ -356,7 +356,5 @@ def _row(marks: Landmarks, index: int) -> Float32[np.ndarray, " k"] | None:
 
 def _shares_of_smaller(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
     """Area that two boxes share over that of the smaller one, for each pair."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     smaller = np.minimum(box_size(a).prod(axis=-1)[:, None], box_size(b).prod(axis=-1)[None])
-    return np.asarray(np.clip(high - low, 0, None).prod(axis=-1) / np.maximum(smaller, 1e-6), np.float32)
+    return np.asarray(shared_areas(a, b) / np.maximum(smaller, 1e-6), np.float32)
