@@ -47,6 +47,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A portrait at half size, its mirror picture and an empty wall, in two folders."""
+    from picture_files import write_photos  # asks for matplotlib and Pillow
+
+    return write_photos(tmp_path / "photos")
+
+
 def tiny_card(
     *, scheme: str = "ibug_68", size: int = 32, margin: float = 1.5, calibration: Calibration | None = None
 ) -> ModelCard:

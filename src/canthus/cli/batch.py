@@ -11,7 +11,6 @@ from rich.console import Console
 from canthus.batch import Job, Part, Source, run
 from canthus.batch.sources import Storage
 from canthus.cli import options
-from canthus.cli.detect import PassesOption, TilesOption
 from canthus.cli.output import markup, plural
 from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
 from canthus.files import check_targets
@@ -70,10 +69,10 @@ def batch(
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
-    detector_tiles: TilesOption = None,
+    detector_tiles: options.AutoTilesOption = None,
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
-    passes: PassesOption = None,
+    passes: options.PassesOption = None,
 ) -> None:
     """Find the faces of many pictures and videos, on one machine or many. The same command again resumes.
 

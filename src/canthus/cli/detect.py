@@ -58,23 +58,6 @@ BoxesOption = Annotated[
         rich_help_panel=options.FACES,
     ),
 ]  # fmt: skip
-TilesOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--detector-tiles/--no-detector-tiles",
-        show_default="for pictures of more than twice the --detector-size",
-        help="Also search tiles of larger pictures for small faces. Slower.",
-        rich_help_panel=options.FACES,
-    ),
-]
-PassesOption = Annotated[
-    int | None,
-    typer.Option(
-        show_default="2 for haar, yunet and --boxes, 2 to 4 for none, else 1",
-        help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
-        rich_help_panel=options.FACES,
-    ),
-]
 ThreadsOption = Annotated[
     int,
     typer.Option(
@@ -107,11 +90,11 @@ def detect(
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,
-    detector_tiles: TilesOption = None,
+    detector_tiles: options.AutoTilesOption = None,
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
     boxes: BoxesOption = None,
-    passes: PassesOption = None,
+    passes: options.PassesOption = None,
     list_file: ListOption = None,
     jobs: JobsOption = 1,
     resume: ResumeOption = False,

@@ -58,6 +58,23 @@ DetectorTilesOption = Annotated[
         "--detector-tiles", help="Also search tiles of larger pictures for small faces. Slower.", rich_help_panel=FACES
     ),
 ]
+AutoTilesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--detector-tiles/--no-detector-tiles",
+        show_default="for pictures of more than twice the --detector-size",
+        help="Also search tiles of larger pictures for small faces. Slower.",
+        rich_help_panel=FACES,
+    ),
+]
+PassesOption = Annotated[
+    int | None,
+    typer.Option(
+        show_default="2 for haar, yunet and --boxes, 2 to 4 for none, else 1",
+        help="Crops per face. 2 re-crops around the first landmarks; helps with loose boxes.",
+        rich_help_panel=FACES,
+    ),
+]
 MinScoreOption = Annotated[
     float | None,
     typer.Option(

@@ -14,7 +14,6 @@ from canthus.images import read_image, write_image
 from canthus.runtime.measures import POSE, RATIOS
 from command import Done, Run, runner
 from json_schemas import check_schema
-from picture_files import write_photos
 
 TinyModel = Callable[..., Path]
 
@@ -25,12 +24,6 @@ def run(
 ) -> Run:
     """Run ``canthus detect`` with the tiny model in an empty folder, as the installed command does."""
     return runner("detect", tiny_model(), tmp_path, monkeypatch, capfd)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A portrait at half size, its mirror picture and an empty wall, in two folders."""
-    return write_photos(tmp_path / "photos")
 
 
 def test_json_file_csv_file_and_overlays_in_one_run(run: Run, photos: Path) -> None:

@@ -19,7 +19,6 @@ from canthus.runtime.pipeline import load_pipeline
 from canthus.schemes import IBUG_68
 from command import Run, runner
 from conftest import write_tiny_model
-from picture_files import write_photos
 from tiny_detectors import end_the_process
 
 TinyModel = Callable[..., Path]
@@ -31,12 +30,6 @@ def run(
 ) -> Run:
     """Run ``canthus detect`` with the tiny model in an empty folder, as the installed command does."""
     return runner("detect", tiny_model(), tmp_path, monkeypatch, capfd)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A portrait at half size, its mirror picture and an empty wall, in two folders."""
-    return write_photos(tmp_path / "photos")
 
 
 def test_names_from_a_list(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

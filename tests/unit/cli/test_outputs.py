@@ -120,7 +120,7 @@ def test_an_overlay_replaces_an_overlay_and_never_another_photo(run: Run) -> Non
 
 CROPS_IN_THE_WAY = {
     "of_a_text_file": (("detect", "in/a.jpg", "--crops", "k", "--csv", "k/a.jpg-3.png"), "k/a.jpg-3.png"),
-    "of_a_text_file_behind_a_link": (("detect", "in", "--crops", "link", "--jsonl", "k/a.jpg-12.png"), "k/a.jpg-12.png"),
+    "of_a_file_behind_a_link": (("detect", "in", "--crops", "link", "--jsonl", "k/a.jpg-12.png"), "k/a.jpg-12.png"),
     "of_a_picture_that_is_read": (("detect", "k/a.jpg", "k/a.jpg-0.png", "--crops", "k"), "k/a.jpg-0.png"),
     "of_an_overlay": (("detect", "in/a.jpg", "k/a.jpg-0.png", "--crops", "o", "--out", "o"), "o/a.jpg-0.png"),
     "of_a_text_file_about_a_video": (("track", "in", "--crops", "k", "--csv", "k/3/000001.png"), "k/3/000001.png"),
@@ -147,7 +147,9 @@ def test_crops_replace_no_other_file_of_the_run(run: Run, name: str) -> None:
 def test_crops_share_a_folder_with_other_results(run: Run) -> None:
     photo("in/a.jpg")
     photo("in/a-1.png")
-    assert run("detect", "in", "--crops", "all", "--out", "all", "--json", "all/a.json", "--csv", "all/b-0.csv").code == 0
+    assert (
+        run("detect", "in", "--crops", "all", "--out", "all", "--json", "all/a.json", "--csv", "all/b-0.csv").code == 0
+    )
     assert run("detect", "all/a.jpg", "--crops", "all").code == 0
 
 
