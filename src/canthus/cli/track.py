@@ -78,8 +78,7 @@ def track(
     if chips:
         chips.check_video([video, *text.values()])
     cv2.setNumThreads(usable_threads(threads))
-    tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
-    faces: set[int] = set()
+    tracker, faces = Tracker(pipeline, _settings(detect_every, smooth=smooth)), set[int]()
     with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "track")
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
