@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import takewhile
+from contextlib import closing
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch_pictures import deadly_mark, frame
+from batch_pictures import deadly_mark, endless_mark, frame
 from canthus.errors import ConfigError, DataError
 from canthus.images import write_image
 from canthus.schemes import find_scheme
@@ -26,7 +27,7 @@ from command import Run, run_command
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from canthus.batch import jobs  # noqa: E402
+from canthus.batch import Job, jobs, run  # noqa: E402
 from canthus.batch.marker import Marker  # noqa: E402
 from canthus.batch.rows import FaceRows  # noqa: E402
 from canthus.batch.sources import Names, Part, Source, Storage, batches  # noqa: E402
@@ -324,6 +325,14 @@ def test_wrong_use_is_one_line_and_code_2(batch: Run, photos: Path) -> None:
         assert not Path("out").exists()
 
 
+def test_a_folder_of_the_user_stays_where_nothing_was_done(batch: Run, photos: Path) -> None:
+    Path("mine").mkdir()
+    (photos / "empty").mkdir()
+    for arguments in (("photos/empty", "mine"), ("photos/empty", "photos/empty"), ("nothing", "mine")):
+        assert batch(*arguments).code == 2
+        assert list(Path(arguments[1]).iterdir()) == []
+
+
 def test_parts_make_one_dataset(batch: Run) -> None:
     assert "out holds" in batch("photos", "out", "--part", "1/2").err
     batch("photos", "out", "--part", "2/2")
@@ -336,13 +345,47 @@ def test_a_picture_that_kills_its_process_is_a_failure(
 ) -> None:
     for name in ("deadly.png", "once.png"):
         write_image(photos / name, np.full((30, 30, 3), 99, np.uint8))
-    monkeypatch.setattr(jobs, "_sent", deadly_mark)
+    monkeypatch.setattr(Marker, "mark", deadly_mark)
     done = batch("photos", "out")
     assert done.code == 1
     pictures = {row["picture"]: row for row in pq.read_table("out/pictures").to_pylist()}
     assert sorted(pictures) == names("photos")
     assert pictures["photos/deadly.png"]["error"] == jobs.KILLED
     assert pictures["photos/once.png"]["status"] == "done"
+
+
+def test_a_run_can_be_left_while_nothing_is_done_yet(
+    tiny_model: TinyModel, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Marker, "mark", endless_mark)
+    settings = {"model": str(tiny_model()), "detector": "none", "passes": 1}
+    job = Job(Source(str(photos)), str(photos.parent / "out"), settings, workers=1)
+    with closing(run(job, pytest.fail)) as states:
+        assert [tally.pictures for tally, _ in islice(states, 3)] == [0, 0, 0]
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_signal_while_the_processes_start_is_no_error(
+    tiny_model: TinyModel, photos: Path, tmp_path: Path, name: str
+) -> None:
+    command = [sys.executable, "-m", "canthus", "batch", "photos", "out", "--model", str(tiny_model())]
+    command += ["--detector", "none", "--passes", "1", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not any("spawn_main" in line for line in command_lines(process.pid)):
+        time.sleep(0.005)
+    os.killpg(process.pid, getattr(signal, name))
+    told = process.communicate()[1].splitlines()
+    assert process.returncode == 130, told
+    assert told[0] == "stopped; everything so far is kept"
+    assert len(told) == 2  # and no process says anything else
+
+
+def command_lines(group: int) -> list[str]:
+    """The command lines of a group of processes."""
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pgid=,args="], capture_output=True, text=True, check=True)
+    lines = (line.split(maxsplit=1) for line in listed.stdout.splitlines())
+    return [line[1] for line in lines if line[0] == str(group) and len(line) == 2]
 
 
 def test_a_killed_run_loses_and_doubles_nothing(tiny_model: TinyModel, tmp_path: Path) -> None:

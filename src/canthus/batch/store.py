@@ -82,7 +82,7 @@ class Store:
         self._storage = Storage(address)
         self._manifest, self._part, self._shard, self._retry_failed = manifest, part, shard, retry_failed
         self._waiting: list[tuple[pa.Table, pa.Table]] = []
-        self._open, self._is_new, self._next = ExitStack(), False, 0
+        self._open, self._is_new, self._made_folder, self._next = ExitStack(), False, False, 0
         self.done, self.tally, self.shards = Names(), Tally(), 0
 
     def __enter__(self) -> "Store":
@@ -104,7 +104,7 @@ class Store:
         finally:
             self._open.close()
             if self._storage.is_local:
-                for folder in (self._aside, UNFINISHED, *([""] if self._is_new else [])):
+                for folder in (self._aside, UNFINISHED, *([""] if self._made_folder else [])):
                     with contextlib.suppress(OSError):  # another part may be at work
                         Path(self._name(folder)).rmdir()
 
@@ -151,6 +151,7 @@ class Store:
     def _refuse_other_files(self) -> None:
         base = self._storage.base
         kind = self._storage.info(base).type
+        self._made_folder = kind == pafs.FileType.NotFound  # its lock will make it
         if kind == pafs.FileType.File:
             raise ConfigError(f"{base}: is a file; name a folder for the results")
         if kind == pafs.FileType.Directory and any(

@@ -1,19 +1,13 @@
 """Pictures to records: read, find the faces, write overlays and crops; in this process or in several."""
 
 import pickle
-import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
-from os import _exit
 from pathlib import Path
-from threading import Thread
 from typing import Any, TypeAlias, final
 
 import cv2
@@ -27,6 +21,7 @@ from canthus.runtime.downloads import sha256
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.measures import FaceMeasures
 from canthus.runtime.pipeline import Pipeline
+from canthus.runtime.processes import Processes
 from canthus.runtime.sessions import find_model, usable_threads
 from canthus.schemes import Scheme
 from canthus.types import SCHEMA_VERSION, Frame, Image
@@ -167,14 +162,11 @@ def records(work: PictureWork, tasks: Iterable[PictureTask], *, jobs: int = 1) -
 
 
 def _records_of_processes(work: PictureWork, tasks: Iterable[PictureTask], jobs: int) -> Iterator[Record]:
-    context, packed = get_context("spawn"), pickle.dumps(work)
-    with _signals_kept_from_new_processes():  # the pool itself starts one that keeps track of its semaphores
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_process, initargs=(packed,))
+    processes = Processes(jobs, _unpacked, pickle.dumps(work))
     waiting: deque[Future[Record]] = deque()
     try:
         for task in tasks:
-            with _signals_kept_from_new_processes():
-                waiting.append(pool.submit(_record_here, task))
+            waiting.append(processes.submit(_record_of_file, task))
             if len(waiting) >= _AHEAD * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -184,44 +176,17 @@ def _records_of_processes(work: PictureWork, tasks: Iterable[PictureTask], jobs:
             "A process of --jobs ended on its own, perhaps for want of memory; run again with fewer jobs"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        processes.close()
 
 
-@contextmanager
-def _signals_kept_from_new_processes() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those that start here leave it to this one, which ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _unpacked(packed: bytes) -> PictureWork:
+    """The work of a process, whose models are opened with its first picture, so that their errors are told."""
+    work: PictureWork = pickle.loads(packed)  # noqa: S301  from the process that started this one
+    work.begin()
+    return work
 
 
-_HERE: dict[str, Any] = {}
-"""In a process of ``records``: the pickled work, and the work once it is unpacked."""
-
-
-def _begin_process(work: bytes) -> None:
-    """Keep the work, and end with the process that started this one, also where that one is killed."""
-    _HERE["pickled"] = work
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    _exit(1)
-
-
-def _record_here(task: PictureTask) -> Record:
-    if "work" not in _HERE:
-        _HERE["work"] = pickle.loads(_HERE["pickled"])  # noqa: S301  from the process that started this one
-        _HERE["work"].begin()
-    work: PictureWork = _HERE["work"]
+def _record_of_file(work: PictureWork, task: PictureTask) -> Record:
     try:
         image: Image | ImageError = read_image(task.path)
     except ImageError as error:

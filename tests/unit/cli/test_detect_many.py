@@ -108,11 +108,9 @@ def test_a_process_that_dies_is_told(tiny_model: TinyModel, photos: Path) -> Non
 def test_processes_end_with_a_command_that_is_killed() -> None:
     code = """
 import os, signal
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from canthus.runtime.picture_jobs import _begin_process
-pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(b"",))
-print(pool.submit(os.getpid).result(), flush=True)
+from canthus.runtime.processes import Processes
+processes = Processes(1, os.getpid)
+print(processes.submit(int).result(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     # The process of the pool holds the other end of the pipe: reading ends only when it has ended, too.
