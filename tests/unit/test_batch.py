@@ -24,6 +24,7 @@ from canthus.images import write_image
 from canthus.schemes import find_scheme
 from command import Run, run_command
 
+fsspec = pytest.importorskip("fsspec")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -114,6 +115,32 @@ def test_parquet_gives_paths_or_files(photos: Path, tmp_path: Path) -> None:
     assert len(items("*.parquet")) == 6
     with pytest.raises(ConfigError, match=r"expected the column pixels; found key, bytes"):
         items("bytes.parquet", column="pixels")
+
+
+def test_names_in_an_address_may_hold_all_marks() -> None:
+    files = fsspec.filesystem("memory")
+    listed = ["memory://m/a #b/c.png", "memory://m/what?.png", "memory://m/x.PNG"]
+    for name in listed:
+        files.pipe(name.partition("/")[2], name.encode())
+    assert names("memory://m") == listed
+    assert names("memory://m/a #b") == listed[:1]
+    assert names("memory://m/**/*c.png") == listed[:1]
+    assert [Storage.around(name).read(name).decode() for name in listed] == listed
+    assert Storage("memory://").base == "memory://"
+    assert Storage("file:///a #b?/").base == "/a #b?"
+
+
+def test_an_address_that_cannot_be_opened_is_told_without_its_password() -> None:
+    for address, told in (
+        (
+            "s3://key:secret@bucket/faces?endpoint=x",
+            "s3://bucket/faces: .*Unexpected query parameter in S3 URI: 'endpoint'",
+        ),
+        ("nowhere://user:secret@host/faces", "nowhere://host/faces: .*Protocol not known: nowhere"),
+    ):
+        with pytest.raises(ConfigError, match=told) as caught:
+            Storage(address)
+        assert "secret" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_read_is_told(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, final
 
 import pyarrow as pa

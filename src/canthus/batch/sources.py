@@ -34,16 +34,19 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 LIST_SUFFIXES = frozenset({".list", ".lst", ".txt"})
 CONTENT_COLUMNS = ("image", "bytes", "path", "picture", "file_name", "url")
 """Columns of a Parquet file that hold pictures or their paths; the first that exists is read."""
+_OF_PYARROW = frozenset({"abfs", "abfss", "gcs", "gs", "hdfs", "s3", "viewfs"})
+"""Kinds of addresses that pyarrow opens by itself; fsspec opens all others."""
 _ROWS = 16
 """Rows of a Parquet file that are read at once."""
 _BATCH_BYTES = 16_000_000
 """A batch is full when its files take more."""
+_WEB = ("http://", "https://")
 _MAGIC = re.compile(r"[*?\[]")
 
 
 def suffix(name: str) -> str:
-    """Suffix of a path or address, in small letters."""
-    return PurePosixPath(urlsplit(name).path if "://" in name else name).suffix.lower()
+    """Suffix of a path or address, in small letters; only addresses of the web have something behind it."""
+    return PurePosixPath(urlsplit(name).path if name.startswith(_WEB) else name).suffix.lower()
 
 
 def is_video(name: str) -> bool:
@@ -68,18 +71,21 @@ class Storage:
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
         self.is_local = "://" not in address or parts.scheme == "file"
-        self.query = f"?{parts.query}" if parts.query and not self.is_local else ""
+        self.query = ""
+        if not self.is_local:
+            address, mark, query = address.partition("?")
+            self.query = mark + query
+        path = address.partition("://")[2].removeprefix(parts.netloc) if "://" in address else address
         if self.is_local:
-            path = parts.path if "://" in address else address
             self.base = self._root = path.rstrip("/") or path[:1]
             self.files = pafs.LocalFileSystem()
         else:
-            path = address.removesuffix(self.query).partition(parts.netloc)[2].rstrip("/")
+            path = path.rstrip("/")
             user, _, host = parts.netloc.rpartition("@")
             host = host if ":" in user else parts.netloc  # a password does not belong into the names of pictures
             self.base = f"{parts.scheme}://{host}{path}"
             # Only the bucket or server is read as an address: names may hold blanks and other marks.
-            self.files, root = _file_system(f"{parts.scheme}://{parts.netloc}{self.query}")
+            self.files, root = _file_system(f"{parts.scheme}://{parts.netloc}{self.query}", self.base)
             self._root = root.rstrip("/") + path
 
     def path(self, name: str) -> str:
@@ -145,24 +151,30 @@ class Storage:
         return cls(f"{parts.scheme}://{parts.netloc}{query}")
 
 
-def _file_system(address: str) -> tuple[Any, str]:
+def _file_system(address: str, shown: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it; pyarrow's own, or else one of fsspec.
 
+    Args:
+        shown: the address for messages.
+
     Raises:
-        ConfigError: neither knows it, or what it needs is not installed.
+        ConfigError: neither knows it, it has a wrong setting, or what it needs is not installed.
         DataError: the server does not answer.
     """
     try:
-        found: tuple[Any, str] = pafs.FileSystem.from_uri(address)
-        return found
+        if urlsplit(address).scheme in _OF_PYARROW:
+            found: tuple[Any, str] = pafs.FileSystem.from_uri(address)
+            return found
     except OSError as error:
-        raise DataError(f"{address.partition('?')[0]}: cannot be reached ({' '.join(str(error).split())})") from error
-    except (ImportError, ValueError, pa.ArrowNotImplementedError):  # pyarrow does not know the kind of address
-        core = require("fsspec.core", extra="batch")
+        raise DataError(f"{shown}: cannot be reached ({' '.join(str(error).split())})") from error
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"{shown}: such an address cannot be opened ({error})") from error
+    except pa.ArrowNotImplementedError:
+        pass  # a pyarrow that was built without it; fsspec has all of them
     try:
-        files, path = core.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"{address}: such an address cannot be opened ({error})") from error
+        files, path = require("fsspec.core", extra="batch").url_to_fs(address)
+    except (ImportError, ValueError) as error:  # fsspec's own: a library or a kind of address that is not there
+        raise ConfigError(f"{shown}: such an address cannot be opened ({error})") from error
     return pafs.PyFileSystem(pafs.FSSpecHandler(files)), path
 
 
@@ -194,11 +206,6 @@ class Source:
     column: str | None = None
     name_column: str | None = None
     skipped: str = ""
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether a name may come twice, as in a list."""
-        return suffix(self.address) in {*LIST_SUFFIXES, ".parquet"}
 
     def items(self, report: Callable[[str], None]) -> Iterator[Item]:
         """All pictures and videos, in no particular order.
@@ -243,7 +250,8 @@ class Source:
         self, storage: Storage, top: str, pattern: tuple[str, ...], report: Callable[[str], None]
     ) -> Iterator[str]:
         """Files below a folder that are named like pictures or videos, or as the pattern says."""
-        kinds = IMAGE_SUFFIXES | VIDEO_SUFFIXES | ({".parquet"} if suffix(self.address) == ".parquet" else set())
+        asked = suffix(pattern[-1] if pattern else top)
+        kinds = IMAGE_SUFFIXES | VIDEO_SUFFIXES | ({asked} & {".parquet"})
         folders = [top]
         while folders:
             try:
