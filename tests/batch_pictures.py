@@ -1,4 +1,4 @@
-"""What the tests of ``canthus batch`` share: faces at random places, and pictures that kill their process."""
+"""What tests of ``canthus batch`` share: faces at random places, pictures that kill their process, what is stored."""
 
 import os
 import signal
@@ -38,3 +38,10 @@ def endless_mark(marker: Any, batch: list[tuple[str, bytes | None]]) -> Any:
     while batch:
         signal.pause()
     return marker.mark(batch)
+
+
+def stored(folder: Path) -> tuple[list[str], list[str]]:
+    """Pictures of all faces, and all pictures, as they stand in the files."""
+    import pyarrow.parquet as pq
+
+    return tuple(sorted(pq.read_table(folder / kind)["picture"].to_pylist()) for kind in ("faces", "pictures"))  # type: ignore[return-value]
