@@ -143,6 +143,35 @@ def test_cores_of_embedded_models_have_few_operators(name: str) -> None:
     assert core.model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
+def test_a_network_of_halves_keeps_its_cast_in_the_core() -> None:
+    nodes = [
+        helper.make_node("Cast", ["image"], ["a"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["b"], ["c"], to=TensorProto.FLOAT16),
+        helper.make_node("Conv", ["c", "kernel"], ["d"], kernel_shape=[2, 2]),
+        helper.make_node("Cast", ["d"], ["points"], to=TensorProto.FLOAT),
+    ]
+    content = _network(nodes, {"kernel": np.ones((1, 3, 2, 2), np.float16)}, [SIDE, SIDE, 3])
+    core = core_of(content, (1, SIDE, SIDE), source="halves")
+    assert core.operators == ["Cast", "Conv"]
+    images = np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)
+    with torch.no_grad():
+        found = CoreModule(core)(torch.from_numpy(core.input.planes(images)))[0].numpy()
+    np.testing.assert_allclose(found, _run(content, images), rtol=2e-3)  # numbers of 11 bits
+
+
+def test_flattening_reaches_core_ml(tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    nodes = [
+        helper.make_node("Cast", ["image"], ["a"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
+        helper.make_node("Flatten", ["b"], ["c"], axis=1),
+        helper.make_node("Relu", ["c"], ["points"]),
+    ]
+    core = core_of(_network(nodes, {}, [SIDE, SIDE, 3]), (1, SIDE, SIDE), source="flat")
+    TARGETS["coreml"].convert(core, "{}", tmp_path / "flat.mlpackage", half=False)
+
+
 def _one(operator: str, *constants: np.ndarray, **settings: Any) -> tuple[str, tuple[np.ndarray, ...], dict[str, Any]]:
     return operator, constants, settings
 
@@ -155,9 +184,14 @@ OPERATORS = [
     _one("MaxPool", kernel_shape=[2, 2], strides=[4, 4], ceil_mode=1),
     _one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     _one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
+    _one("AveragePool", kernel_shape=[2, 3], pads=[0, 0, 1, 1]),
+    _one("AveragePool", kernel_shape=[2, 3], pads=[0, 0, 1, 1], count_include_pad=1),
     _one("BatchNormalization", _NUMBERS, _NUMBERS, _NUMBERS, np.abs(_NUMBERS), epsilon=1e-3),
     _one("Clip", np.array(-0.5, np.float32), np.array(0.25, np.float32)),
+    _one("Flatten", axis=0),
     _one("Flatten", axis=2),
+    _one("Flatten", axis=-1),
+    _one("Flatten", axis=4),
     _one("GlobalAveragePool"),
     _one("HardSigmoid", alpha=0.3, beta=0.4),
     _one("LeakyRelu", alpha=0.2),

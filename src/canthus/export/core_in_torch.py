@@ -4,7 +4,6 @@ The module is built from the graph of the file and not from the network's own cl
 networks and exported files without a checkpoint take the same way.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -113,7 +112,11 @@ def _average(i: Inputs, s: Settings) -> Tensor:
     image, pads = _padded(i[0], s)
     counted = bool(s.get("count_include_pad", 0))
     strides = s.get("strides", [1, 1])
-    return functional.avg_pool2d(image, s["kernel_shape"], strides, pads, _ceil(s), count_include_pad=counted)
+    pooled = functional.avg_pool2d(image, s["kernel_shape"], strides, pads, _ceil(s), count_include_pad=counted)
+    if counted or image is i[0]:
+        return pooled
+    # Torch counts the zeros that were padded before it; the share of the cells that are pixels takes them out.
+    return pooled / _average([torch.ones_like(i[0])], {**s, "count_include_pad": 1})
 
 
 def _ceil(s: Settings) -> bool:
@@ -134,6 +137,15 @@ def _resized(i: Inputs, s: Settings) -> Tensor:
     raise ModelFileError(
         f"The network resizes by {mode.decode()} of {where.decode()}, which is not built in torch; use another target"
     )
+
+
+def _flattened(i: Inputs, s: Settings) -> Tensor:
+    image: Tensor = i[0]
+    axis = s.get("axis", 1)
+    axis += image.ndim if axis < 0 else 0
+    if axis in (0, image.ndim):
+        return image.reshape((1, -1) if axis == 0 else (-1, 1))
+    return image.flatten(axis).flatten(0, axis - 1)
 
 
 def _mean(i: Inputs, s: Settings) -> Tensor:
@@ -161,7 +173,7 @@ def _place_of_largest(i: Inputs, s: Settings) -> Tensor:
 
 _SETTINGS = {"Clip": (1, 2), "Expand": (1,), "ReduceMean": (1,), "Reshape": (1,), "Resize": (1, 2, 3)}
 """Operator -> inputs that are read as numbers, because torch takes them as settings."""
-_TYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool}
+_TYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16}
 """Types by their number in ``onnx.proto``."""
 
 _OPERATORS: dict[str, Callable[[Inputs, Settings], Any]] = {
@@ -176,7 +188,7 @@ _OPERATORS: dict[str, Callable[[Inputs, Settings], Any]] = {
     "Conv": _convolution,
     "Div": lambda i, s: i[0] / i[1] if i[0].is_floating_point() else i[0] // i[1],
     "Expand": lambda i, s: i[0] * torch.ones(i[1], dtype=i[0].dtype),
-    "Flatten": lambda i, s: i[0].reshape(math.prod(i[0].shape[: s.get("axis", 1)]), -1),
+    "Flatten": _flattened,
     "Floor": lambda i, s: torch.floor(i[0]),
     "GatherElements": lambda i, s: torch.gather(i[0], s.get("axis", 0), i[1]),
     "Gemm": _product,

@@ -223,8 +223,9 @@ class _Beginning:
         return True
 
     def _cast(self, node: Any) -> bool:
-        self.floats = _attribute(node, "to", 0) == self._tools.TensorProto.FLOAT
-        return self.floats
+        found: bool = _attribute(node, "to", 0) == self._tools.TensorProto.FLOAT
+        self.floats |= found  # a network of 16 bits casts again, which stays inside
+        return found
 
     def _colours(self, node: Any) -> bool:
         chosen = self._number(node.input[1])
