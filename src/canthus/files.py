@@ -46,7 +46,7 @@ _MARKS = {
     "picture": (MARK, b"Matplotlib"),
     "video": (MARK,),
     "model": (b"canthus",),
-    "archive": (b"card.npy", b"extra/canthus.json"),
+    "archive": (b"card.npy", b"habit.npy", b"extra/canthus.json"),
 }
 """What the files that canthus writes have near their start or end."""
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -367,7 +367,7 @@ def is_ours(path: Path, kind: str) -> bool:
     with path.open("rb") as file:
         start = file.read(_ENDS)
         if start.startswith(b"PK"):
-            kind = "archive"  # a cascade or a network of TorchScript, and never a checkpoint
+            kind = "archive"  # a cascade, an adaptation or a network of TorchScript, and never a checkpoint
         file.seek(max(0, path.stat().st_size - _ENDS))
         ends = start + file.read(_ENDS)
     return any(mark in ends for mark in _MARKS[kind])

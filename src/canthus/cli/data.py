@@ -12,7 +12,7 @@ from rich.progress import track
 from canthus.cli.options import DetectorOption, JsonOption
 from canthus.cli.output import markup, write_json
 from canthus.cli.progress import ProgressBar
-from canthus.data import DATASETS, Report, check_dataset, landmark_sets
+from canthus.data import DATASETS, Report, check_dataset, landmark_sets, load_dataset
 from canthus.data.datasets import UNLABELLED, counted
 from canthus.data.label_conversion import FORMATS, convert_labels, format_of
 from canthus.errors import ConfigError, printable
@@ -21,17 +21,21 @@ from canthus.evaluation.run import load_truth
 from canthus.files import check_targets
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup
+from canthus.recipes.adapt import agreement, check_habit_path, fit_habit, model_points
+from canthus.runtime.downloads import sha256
 from canthus.runtime.label_pictures import check_label_path, label_pictures, pictures_below, write_labels
+from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.sessions import find_model
 
 app = typer.Typer(
-    help="Check and convert datasets, look at masks, and label pictures with a model.", no_args_is_help=True
+    help="Check, convert and adapt datasets, look at masks, and label pictures with a model.", no_args_is_help=True
 )
 
 
 @app.callback()
 def data() -> None:
-    """Check and convert labels, look at masks, and label pictures with a model."""
+    """Check, convert and adapt labels, look at masks, and label pictures with a model."""
 
 
 @app.command()
@@ -95,6 +99,44 @@ def convert(
     typer.echo(f"wrote {printable(str(out))}: {wrote}")
     if problems or made.unreadable:
         raise typer.Exit(1)
+
+
+@app.command()
+def adapt(
+    dataset: Annotated[str, typer.Argument(help="Dataset whose labels are to be adapted.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    out: Annotated[Path, typer.Option(help="File to write (.npz), which recipes name: adapt = 'FILE.npz'.")],
+    like: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Landmark model that has learned the habit of the labels wanted.")
+    ] = "default",
+    split: Annotated[str, typer.Option(help="Part of the dataset that the adaptation is fitted on.")] = "fit",
+    check: Annotated[str, typer.Option(help="Part that it is checked on; '' for none.")] = "validation",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 1,
+) -> None:
+    """Fit a linear map from the labels of one dataset to the habit of the labels that a model has learned from.
+
+    Datasets of one scheme put their points in different places, and a network that learns from both learns neither.
+    """
+    check_habit_path(out)
+    check_targets([root, like], model={"--out": out})
+    landmarker = Landmarker(open_model(like, threads=threads))
+    scheme = landmarker.session.scheme
+    labels, wanted = {}, {}
+    with ProgressBar(Console(stderr=True)) as bar:
+        for part in dict.fromkeys(part for part in (split, check) if part):
+            faces = load_dataset(dataset, root, part, scheme=scheme)
+            wanted[part] = model_points(faces, landmarker, partial(bar, f"{dataset}/{part}"))
+            labels[part] = np.stack([face.points for face in faces])
+    about = {"dataset": dataset, "split": split, "like": like, "model_sha256": sha256(find_model(like))}
+    habit = fit_habit(labels[split], wanted[split], scheme, {**about, "faces": len(labels[split])})
+    habit.save(out)
+    for part, points in labels.items():
+        found = agreement(habit, points, wanted[part])
+        typer.echo(
+            f"{dataset}/{part}: {counted(found.faces, 'face')}; the labels are {found.before:.2%} of the inter-ocular "
+            f"distance from the points of the model, adapted {found.after:.2%}"
+        )
+    typer.echo(f"wrote {printable(str(out))}")
 
 
 @app.command()

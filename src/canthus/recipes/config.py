@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from canthus.data import dataset_root as dataset_root  # noqa: PLC0414  documented here
 from canthus.data.packs import PACK_SIZE
@@ -33,12 +33,18 @@ Progress = Callable[[str, int, int], None]
 @final
 @dataclass(frozen=True)
 class TrainSource:
-    """One training set; ``weight`` and ``until`` are those of ``training.loader.Source``."""
+    """One training set.
+
+    Attributes:
+        weight, until: those of ``training.loader.Source``.
+        adapt: adaptation of its labels, a name of the package or a file of ``canthus data adapt``; empty for none.
+    """
 
     dataset: str
     split: str
     weight: float = 1.0
     until: float = 1.0
+    adapt: str = ""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -56,8 +62,9 @@ class TrainSource:
 @final
 @dataclass(frozen=True)
 class ValidationSource:
-    """One validation set."""
+    """One validation set; its labels are never adapted."""
 
+    adapt: ClassVar[str] = ""
     dataset: str
     split: str
 
@@ -116,6 +123,8 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         checked_name(self.name, what="recipe")
         lookup(PRECISIONS, self.precision, kind="precision")
+        if source := next((source for source in self.train if source.adapt), None):
+            raise ConfigError(f"{source.name} has adapt = {source.adapt!r}; labels of face detectors are not adapted")
         check_ranges(
             self,
             **_LENGTH,

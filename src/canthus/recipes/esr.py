@@ -13,6 +13,7 @@ from canthus.data.packs import CropPack, load_crops
 from canthus.data.transforms import View, augment, random_flip
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.errors import inter_pupil
+from canthus.recipes.adapt import adapted
 from canthus.recipes.config import FitConfig, Progress, TrainSource, ValidationSource, dataset_root
 from canthus.recipes.held_out import crop_held_out
 from canthus.runtime.cards import ModelCard
@@ -110,4 +111,4 @@ def _training_pictures(
 
 def _faces(source: TrainSource | ValidationSource, config: FitConfig, roots: Mapping[str, Path]) -> list[Annotation]:
     root = dataset_root(roots, source.dataset)
-    return load_dataset(source.dataset, root, source.split, scheme=config.find_scheme())
+    return adapted(load_dataset(source.dataset, root, source.split, scheme=config.find_scheme()), source.adapt)

@@ -27,6 +27,7 @@ from canthus.lookup import lookup
 from canthus.losses.weights import class_weights
 from canthus.models.face_detector import STRIDES
 from canthus.models.weights import WeightsReport
+from canthus.recipes.adapt import adapted
 from canthus.recipes.build import load_teacher, objective_of, start_network
 from canthus.recipes.config import (
     DetectorConfig,
@@ -394,7 +395,8 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
 
     def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
         root = dataset_root(place.roots, source.dataset)
-        return load_faces(source.dataset, source.split, root, scheme=scheme, conversion=config.conversion)
+        faces = load_faces(source.dataset, source.split, root, scheme=scheme, conversion=config.conversion)
+        return adapted(faces, source.adapt)
 
     def pack(source: TrainSource | ValidationSource) -> CropPack:
         faces = faces_of(source)
