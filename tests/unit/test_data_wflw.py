@@ -1,16 +1,22 @@
 """WFLW in its official layout, written small."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from canthus import evaluate
 from canthus.data import check_dataset, load_dataset
 from canthus.data.wflw import ATTRIBUTES, DATASET, FIELDS, LISTS
 from canthus.errors import ConfigError, DataError
 from canthus.geometry import hull_box
 from canthus.images import write_image
+from canthus.runtime.cards import ModelCard
 from canthus.schemes import IBUG_68, WFLW_98, convert
+from conftest import TinyModel, tiny_card
+from json_schemas import check_schema
 
 FOLDER = Path("WFLW_annotations/list_98pt_rect_attr_train_test")
 NAMES = {
@@ -149,3 +155,37 @@ def test_real_faces_keep_their_eyes(shared_data: Path, variant: str) -> None:
         ocular = float(np.linalg.norm(points[36] - points[45]))
         for pupil, eye in ((96, range(36, 42)), (97, range(42, 48))):
             assert np.linalg.norm(points[list(eye)].mean(axis=0) - face.points[pupil]) < 0.08 * ocular
+
+
+def test_a_model_is_scored_by_the_conversion_that_its_card_names(root: Path, tiny_model: TinyModel) -> None:
+    plain, learned = tiny_model("plain.onnx"), tiny_model("chord.onnx", card=replace(tiny_card(), conversion="chord"))
+
+    def found(model: Path, **options: Any) -> tuple[str, float]:
+        report = evaluate(model, "wflw", root, split="test", **options)
+        assert f"points of wflw converted by {report.conversion}" in report.protocol
+        check_schema("evaluate", report.to_dict())
+        return report.to_dict()["conversion"], report.to_dict()["nme_ion"]
+
+    by_chord, by_thirds = found(learned), found(plain, scheme="ibug_68")
+    assert (by_chord[0], by_thirds[0]) == ("chord", "thirds")
+    assert by_chord[1] != by_thirds[1]
+    assert found(learned, conversion="thirds") == by_thirds
+    assert found(plain, conversion="chord") == by_chord
+    with pytest.raises(ConfigError, match="Did you mean 'chord'"):
+        evaluate(plain, "wflw", root, split="test", conversion="chords")
+    with pytest.raises(ConfigError, match="the truth of .* is wflw_98"):
+        evaluate(plain, "wflw", root, split="test")
+
+
+def test_a_conversion_with_nothing_to_convert_is_refused(tmp_path: Path, tiny_model: TinyModel) -> None:
+    for dataset in ("300w", "folder"):
+        with pytest.raises(ConfigError, match=r"Option 'conversion' has no effect"):
+            evaluate(tiny_model(), dataset, tmp_path, conversion="chord")
+
+
+def test_a_card_without_a_conversion_reads_as_before() -> None:
+    card = tiny_card()
+    assert "conversion" not in card.to_json()
+    assert ModelCard.from_json(card.to_json(), source="x") == card
+    chord = replace(card, conversion="chord")
+    assert ModelCard.from_json(chord.to_json(), source="x").conversion == "chord"

@@ -115,6 +115,14 @@ ScaleOption = Annotated[
         show_default="the usual one of the dataset; longer for points without eye corners",
     ),
 ]
+ConversionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="chord|thirds|picks",
+        help="How points of another scheme, such as the 98 of wflw, are converted to those of the model.",
+        show_default="that of the model card, else thirds with --scheme",
+    ),
+]
 OcclusionOption = Annotated[
     str | None,
     typer.Option(help="Cover the faces: paper_c (six classes of covered share, two squares) or natural."),
@@ -158,6 +166,7 @@ def evaluate(
     tolerance: ToleranceOption = None,
     scale: ScaleOption = None,
     occlusion: OcclusionOption = None,
+    conversion: ConversionOption = None,
 ) -> None:
     """Evaluate a landmark model, or a file of predictions, on a dataset."""
     if worst is not None and out is None:
@@ -169,6 +178,7 @@ def evaluate(
         "detector_model": detector_model, "detector_size": detector_size, "detector_tiles": detector_tiles,
         "min_overlap": min_overlap, "box_jitter": box_jitter, "seed": seed, "scheme": scheme, "threads": threads,
         "passes": passes, "tolerance": tolerance, "scale": scale,
+        "conversion": conversion,
     }  # fmt: skip
     check_targets(
         [*(model or []), *(predictions or []), detector_model],

@@ -146,7 +146,7 @@ def _landmark_card(entry: Entry) -> dict[str, str]:
     return {
         "model": entry["name"],
         "architecture": entry["architecture"],
-        "scheme": entry["scheme"],
+        "scheme": entry["scheme"] + (f", converted by {entry['conversion']}" if entry.get("conversion") else ""),
         "input": f"{entry['size']} x {entry['size']} RGB; crop of {entry['margin']:g} longer sides of the face box",
         "size": _size(entry),
         "parameters": _parameters(entry) + (f": {entry['note']}" if entry["note"] else ""),

@@ -28,7 +28,7 @@ from canthus.evaluation.run import (
     pictures_of,
     predict,
     refuse_options,
-    scheme_of_own,
+    truth_for,
 )
 from canthus.evaluation.sheets import draw_dots, picture_tile, tile_rows
 from canthus.evaluation.summary import known_mean, null_for_nan
@@ -128,6 +128,7 @@ def evaluate_covered(
     seed: int | None = None,
     threads: int | None = None,
     passes: int | None = None,
+    conversion: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, list[FaceError]]:
     """Evaluate models on faces that are covered on purpose, in true boxes.
@@ -147,11 +148,12 @@ def evaluate_covered(
     if kept and not models:
         refuse_options(
             "with kept rows", dataset=dataset, root=root, split=split, seed=seed, threads=threads, passes=passes,
-            scheme=scheme,
+            scheme=scheme, conversion=conversion,
         )  # fmt: skip
         return _of_same_faces(rows)
     first = open_model(next(iter(models), "default"), threads=threads or 1)
-    split, annotations = load_truth(dataset, root, split, scheme=scheme or scheme_of_own(first, dataset))
+    wanted, variant = truth_for(first, dataset, scheme=scheme, conversion=conversion)
+    split, annotations = load_truth(dataset, root, split, scheme=wanted, conversion=variant)
     need_eye_corners(annotations[0].scheme)
     for model in models or ["default"]:
         session = open_model(model, threads=threads or 1)

@@ -46,6 +46,7 @@ class Report:
         reliability: quality of the confidence of the points; None if the predictions have no confidence.
         passes: crops per face.
         scale: key of ``SCALES`` where another error than that of the dataset's protocol is reported, or "".
+        conversion: variant by which the true points were converted to the scheme of the model, or "".
     """
 
     model: str
@@ -58,6 +59,7 @@ class Report:
     reliability: Reliability | None = None
     passes: int = 1
     scale: str = ""
+    conversion: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,6 +131,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "groups": summary.parts,
         "subsets": {name: _numbers(summarize(rows)) for name, rows in divide(report.rows).items()},
     }
+    if report.conversion:
+        values["conversion"] = report.conversion
     if report.reliability is not None:
         values["confidence"] = asdict(report.reliability)
     return dict(null_for_nan(values)) | {"schema_version": SCHEMA_VERSION}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
@@ -28,7 +28,7 @@ from canthus.plain_data import from_values
 from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import Detector, create_detector, detector_name, most_passes, usual_passes
 from canthus.runtime.landmarker import CropModel, Landmarker, open_model
-from canthus.schemes import Scheme, carried_scheme, find_scheme, own_scheme
+from canthus.schemes import CONVERSIONS, Scheme, carried_scheme, find_scheme, own_scheme
 from canthus.types import Annotation, Image, Landmarks, by_picture
 
 T = TypeVar("T")
@@ -93,6 +93,7 @@ class _Options:
     passes: int | None
     tolerance: float | None
     scale: str | None
+    conversion: str | None
 
     @property
     def overlap(self) -> float:
@@ -124,6 +125,7 @@ def evaluate(
     passes: int | None = None,
     tolerance: float | None = None,
     scale: str | None = None,
+    conversion: str | None = None,
     progress: Progress = no_progress,
 ) -> Report:
     """Evaluate a landmark model, or a file of predictions, on a dataset.
@@ -151,6 +153,8 @@ def evaluate(
             longer side of the face box; what the file states, or 0.05, if None.
         scale: what the reported errors are divided by: ``ion``, ``ipn``, ``box``, ``diagonal`` or ``longer``; if None,
             the usual one of the dataset.
+        conversion: variant by which the points of the dataset are converted to the scheme of the model, such as
+            ``chord``; that of the model's card if None.
 
     Raises:
         ConfigError: a name is unknown, or options contradict each other.
@@ -162,24 +166,32 @@ def evaluate(
         model=model, dataset=dataset, root=root, split=split, boxes=boxes, detector=detector,
         detector_model=detector_model, detector_size=detector_size, detector_tiles=detector_tiles or None,
         min_overlap=min_overlap, box_jitter=box_jitter, seed=seed, scheme=scheme, threads=threads, passes=passes,
-        tolerance=tolerance, scale=scale,
+        tolerance=tolerance, scale=scale, conversion=conversion,
     )  # fmt: skip
     if boxes is not None and boxes not in BOXES:
         raise unknown_name(boxes, BOXES, kind="source of boxes")
     if predictions is None:
         return _evaluate_model(options, progress)
-    options.refuse("model", *_DETECTION, "box_jitter", "seed", "threads", "passes", because="with predictions")
+    options.refuse(
+        "model", *_DETECTION, "box_jitter", "seed", "threads", "passes", "conversion", because="with predictions"
+    )
     if tolerance is not None and not tolerance > 0:
         raise ConfigError(f"The tolerance is a positive fraction of the face box, found {tolerance:g}")
     return _evaluate_file(options, Path(predictions))
 
 
 def load_truth(
-    dataset: str | None, root: StrPath | None, split: str | None = None, *, scheme: str | Scheme | None = None
+    dataset: str | None,
+    root: StrPath | None,
+    split: str | None = None,
+    *,
+    scheme: str | Scheme | None = None,
+    conversion: str | None = None,
 ) -> tuple[str, list[Annotation]]:
     """Name of a split of a dataset, and its labelled faces.
 
-    If ``split`` is None, it is the first of the dataset's ``default_splits`` that the folder holds.
+    If ``split`` is None, it is the first of the dataset's ``default_splits`` that the folder holds.  ``scheme`` and
+    ``conversion`` are those of ``truth_for``.
 
     Raises:
         ConfigError: dataset or folder are missing, a name is unknown, or the dataset has no default split.
@@ -194,7 +206,7 @@ def load_truth(
     failures = []
     for name in splits:
         try:
-            annotations = load_dataset(dataset, root, name, scheme=scheme)
+            annotations = load_dataset(dataset, root, name, scheme=scheme, variant=conversion)
         except DataError as error:
             failures.append(error)
             continue
@@ -219,8 +231,8 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     else:
         raise ConfigError(f"A model needs boxes: expected truth or detector, found {options.boxes}")
     session = open_model(options.model or "default", threads=options.threads or 1)
-    scheme = options.scheme or scheme_of_own(session, options.dataset)
-    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=scheme)
+    scheme, conversion = truth_for(session, options.dataset, scheme=options.scheme, conversion=options.conversion)
+    split, annotations = load_truth(options.dataset, options.root, options.split, scheme=scheme, conversion=conversion)
     name = options.detector or "default"
     if detected and options.passes is None:
         landmarker = Landmarker(
@@ -230,23 +242,49 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         landmarker = Landmarker(session, passes=1 if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
     calibration = session.card.calibration
-    return score(
+    report = score(
         list(progress(found, "predicting", len(annotations))),
         model=session.card.name,
         dataset=options.dataset or "",
         split=split,
         boxes=options.boxes or "truth",
-        protocol=protocol + _passes_in_words(landmarker),
+        protocol=protocol + _passes_in_words(landmarker) + _conversion_in_words(options.dataset, conversion),
         tolerance=calibration.tolerance if calibration else TOLERANCE,
         passes=landmarker.passes,
         scale=options.scale,
     )
+    return replace(report, conversion=conversion or "")
 
 
-def scheme_of_own(session: CropModel, dataset: str | None) -> Scheme | None:
-    """The scheme of a model, for a folder whose labels do not say theirs, if it is none of canthus."""
+def truth_for(
+    session: CropModel, dataset: str | None, *, scheme: str | None, conversion: str | None
+) -> tuple[str | Scheme | None, str | None]:
+    """Scheme and conversion in which a dataset is read for a model: those asked for, or else those of the model.
+
+    A set of another scheme is converted where it is asked for, or where the card of the model names the conversion
+    that its training used.  The labels of a folder are read in the scheme of the model if it is none of canthus.
+
+    Raises:
+        ConfigError: a conversion is asked for and there is nothing to convert.
+    """
     known = landmark_sets().get(dataset or "")
-    return None if known is None or known.scheme is not None else own_scheme(session.scheme)
+    source = known.scheme if known else None
+    if source is None:
+        refuse_options("on labels that are read as they are", conversion=conversion)
+        return scheme or (own_scheme(session.scheme) if known else None), None
+    target = find_scheme(scheme).name if scheme else session.scheme.name
+    variants = CONVERSIONS.get((source, target), {})
+    if not variants:
+        refuse_options(f"from {source} to {target}; there is nothing to convert", conversion=conversion)
+        return scheme, None
+    learned = session.card.conversion
+    usual = next(iter(variants)) if scheme else None
+    used = conversion or (learned if learned in variants else usual)
+    return scheme or (session.scheme if used else None), used
+
+
+def _conversion_in_words(dataset: str | None, conversion: str | None) -> str:
+    return f"; points of {dataset} converted by {conversion}" if conversion else ""
 
 
 def _passes_in_words(landmarker: Landmarker) -> str:

@@ -171,6 +171,7 @@ def _card(config: Recipe, **entries: Any) -> Card:
         size=config.size,
         margin=config.margin,
         recipe=config.name,
+        conversion=config.conversion or None,
         **entries,
     )
 

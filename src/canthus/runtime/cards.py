@@ -175,7 +175,15 @@ def median_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, "
 
 METADATA_KEY = "canthus"
 """Key of the ONNX metadata entry that holds the card as JSON."""
-OPTIONAL = ("calibration", "face_calibration", "quantization", "parameters", "multiply_adds", "own_scheme")
+OPTIONAL = (
+    "calibration",
+    "face_calibration",
+    "quantization",
+    "parameters",
+    "multiply_adds",
+    "own_scheme",
+    "conversion",
+)
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 MOST_TEXT = 1_000_000
 """Characters of the longest card."""
@@ -208,6 +216,8 @@ class ModelCard:
         multiply_adds: of one face; None if the export did not count them.
         face_calibration: how confidence of points becomes confidence of the face; None if the model gives none.
         own_scheme: the point scheme, if it is none of canthus; else None.
+        conversion: variant by which the points of training sets of another scheme were converted, such as ``chord``;
+            evaluations convert their truth by it.  None for the default variants.
 
     Raises:
         ModelFileError: the size is outside ``SIDES``, the margin outside ``MARGINS``, or another number out of range.
@@ -228,6 +238,7 @@ class ModelCard:
     multiply_adds: int | None = None
     face_calibration: FaceCalibration | None = None
     own_scheme: Scheme | None = None
+    conversion: str | None = None
 
     def __post_init__(self) -> None:
         _check_ranges(self, size=SIDES, margin=MARGINS, parameters=COUNTS, multiply_adds=COUNTS)
