@@ -36,7 +36,10 @@ class TrainSource:
     """One training set.
 
     Attributes:
-        weight, until: those of ``training.loader.Source``.
+        dataset: name of a dataset.
+        split: part of the dataset, such as ``fit``.
+        weight: share of an epoch, relative to the other sets in use.
+        until: fraction of the training after which the set is no longer used.
         adapt: adaptation of its labels, a name of the package or a file of ``canthus data adapt``; empty for none.
     """
 
@@ -62,7 +65,12 @@ class TrainSource:
 @final
 @dataclass(frozen=True)
 class ValidationSource:
-    """One validation set; its labels are never adapted."""
+    """One validation set; its labels are never adapted.
+
+    Attributes:
+        dataset: name of a dataset.
+        split: part of the dataset, such as ``validation``.
+    """
 
     adapt: ClassVar[str] = ""
     dataset: str
@@ -147,8 +155,10 @@ class TrainConfig:
 
     Attributes:
         name: name of the run and of its model.
-        model: key of ``MODELS``.
+        model: name of the network.
+        epochs: length of the training; an epoch is ``faces_per_epoch`` faces.
         faces_per_epoch: faces drawn in one epoch, over all training sets.
+        train: training sets.
         validation: validation sets; the first one chooses the best epoch.
         model_settings: keyword arguments of the network, such as ``width``.
         scheme: name of the point scheme, or in a TOML file the path of a scheme file.
@@ -157,16 +167,18 @@ class TrainConfig:
         size: side of the input in pixels.
         margin: side of the crop over the longer side of the face box.
         pack_size: side of the packed crops in pixels; ``size * 1.8 / margin`` or more keeps all detail.
-        loss: key of ``LOSSES``; of ``HEATMAP_LOSSES`` for networks with heatmaps; or ``joint`` for networks with both.
+        loss: name of the loss of points in pixels of the input; ``heatmap_l2`` for networks with heatmaps, or
+            ``joint`` for networks with both.
         loss_settings: keyword arguments of the loss.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         class_weights: whether rare faces (profiles, heads up or down, expressions, occlusions) weigh more.
         spread_weight: weight of the loss of the expected errors, with ``model_settings.spread = true``.
         batch_size: faces per step and process.
         seed: random seed of weights, order and augmentation.
-        init: checkpoint, exported model, or plain file of weights to start from; empty for random weights.
+        init: checkpoint or exported model to start from, which must fit as a whole but for the number of points, or a
+            plain file of weights, of which the tensors that fit are taken; empty for random weights.
         ema_decay: decay per step of the averaged weights; 0 for no average.
-        precision: ``32-true`` or ``bf16-mixed``.
+        precision: ``32-true``, or ``bf16-mixed``, which is nearly twice as fast on processors with AVX-512 BF16 or AMX.
         validate_every: epochs between two validations.
     """
 

@@ -18,6 +18,7 @@ class EsrSettings:
     """Sizes of a cascade; the defaults, except ``starts``, are those of Cao et al. (2014), section 3.2.
 
     Attributes:
+        stages: levels of the cascade; each sees the picture about the shape that the one before has found.
         ferns: ferns per stage.
         features: per fern, one bit each.
         pixels: shape-indexed pixels per stage.
