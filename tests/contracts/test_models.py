@@ -26,8 +26,6 @@ from contract_checks import (
 POINTS = 68
 SIZE = 64
 SETTINGS: dict[str, dict[str, Any]] = {
-    "blaze_ghost": {"hidden": 32},
-    "blaze_landmark": {"hidden": 32},
     "fan": {"stacks": 2, "depth": 3, "channels": 32},
     "joint": {"width": 0.25, "hidden": (64, 32), "heatmap_hidden": (16, 16, 16)},
     "pfld": {"width": 0.25},

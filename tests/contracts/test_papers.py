@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from canthus.errors import ConfigError
 from canthus.papers import PAPERS
 from canthus.recipes.build import init_file
 from canthus.reproduce.measure import MEASURES
-from canthus.reproduce.run import datasets_of, job_config, plan_config
-from canthus.reproduce.values import FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
+from canthus.reproduce.run import datasets_of, job_config, plan_config, plan_reproduction
+from canthus.reproduce.values import CPU, FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
 
 CASES = [(name, scale) for name, paper in PAPERS.items() for scale in paper.scales]
 
@@ -17,7 +18,7 @@ CASES = [(name, scale) for name, paper in PAPERS.items() for scale in paper.scal
 def test_tables_name_only_what_is_there(name: str) -> None:
     paper = PAPERS[name]
     check_paper(paper)
-    assert {FULL, QUICK} == set(paper.scales)
+    assert {FULL, QUICK} <= set(paper.scales) <= {FULL, CPU, QUICK}
     assert paper.measure in MEASURES
     for table in paper.tables.values():
         assert table.claims
@@ -36,10 +37,10 @@ def test_every_recipe_and_change_is_understood(name: str, scale: str) -> None:
             plan_config(entry.cost)
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_quick_needs_only_the_data_that_is_easily_had(name: str) -> None:
+@pytest.mark.parametrize(("name", "scale"), [case for case in CASES if case[1] != FULL])
+def test_small_scales_need_only_the_data_that_is_easily_had(name: str, scale: str) -> None:
     paper = PAPERS[name]
-    jobs = jobs_of(paper, list(paper.tables), QUICK)
+    jobs = jobs_of(paper, list(paper.tables), scale)
     assert set().union(*(datasets_of(job) for job in jobs)) <= {"300w", "ytf"}
 
 
@@ -51,3 +52,19 @@ def test_rows_that_are_compared_have_equal_budgets(name: str, table: str) -> Non
     configs = [job_config(job, Path(job.folder)) for job in jobs]
     budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]
     assert len(budgets) <= 1
+
+
+def test_rows_start_from_the_weights_that_are_given(tmp_path: Path) -> None:
+    weights = tmp_path / "resnet50.pth"
+    weights.touch()
+    paper = PAPERS["mobile_distill_prune"]
+    work = plan_reproduction(paper, "table_1", FULL, {"joint_resnet50_68": weights})
+    inits = {job.entry: job_config(job, Path(job.folder)).init for job in work.jobs if job.plan.way == TRAIN}  # type: ignore[union-attr]
+    assert inits["teacher"] == str(weights)
+    assert set(inits.values()) == {str(weights), ""}
+    for starts, message in (
+        ({"joint_resnet50": weights}, "Did you mean 'joint_resnet50_68'"),
+        ({"joint_resnet50_68": tmp_path / "none.pth"}, "no such checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            plan_reproduction(paper, None, FULL, starts)

@@ -18,7 +18,6 @@ from canthus.runtime.sessions import LandmarkSession
 SIZE = 64
 SETTINGS: dict[str, dict[str, Any]] = {
     "blaze_ghost": {"hidden": 32},
-    "blaze_landmark": {"hidden": 32},
     "fan": {"stacks": 1, "depth": 2, "channels": 16},
     "joint": {"width": 0.25},
     "joint, flat": {"width": 0.25, "head": "flat"},

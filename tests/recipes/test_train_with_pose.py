@@ -14,6 +14,7 @@ from canthus.errors import ConfigError
 from canthus.images import write_image
 from canthus.models import create_model
 from canthus.papers import PAPERS
+from canthus.papers.blaze_ghost import OWN_LOSS
 from canthus.pose import head_pose
 from canthus.recipes.build import load_network
 from canthus.recipes.config import TrainConfig, load_recipe, recipe_names, to_values
@@ -119,6 +120,8 @@ def test_the_recipes_say_what_the_paper_prints() -> None:
         ["model=pfld", "model_settings={width=0.25}", "pose.face_weights=as_printed", "pose.loss_weight=0"],
         ["optimizer.name=sgd", "optimizer.learning_rate=0.001", "optimizer.settings={momentum=0.9}", "loss=wing",
          "loss_settings={}", "pose.branch=false"],
+        ["model=pfld", "model_settings={width=0.25}", *OWN_LOSS],
+        ["model_settings={mean_norm=true,dead_layer=true}", "loss_unit=sides"],
     ],
 )  # fmt: skip
 def test_the_cells_of_the_tables_run(changes: Sequence[str], roots: dict[str, Path], tmp_path: Path) -> None:

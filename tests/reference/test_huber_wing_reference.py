@@ -71,3 +71,4 @@ def test_class_weights_are_inverse_fractions_and_never_zero() -> None:
     members = torch.zeros(4, 6, dtype=torch.bool)
     members[0, 0] = members[1, 1] = members[1, 4] = members[2, 5] = True
     assert class_weights(members, fractions).tolist() == pytest.approx([10.0, 3.0, 100.0, 1.0])
+    assert class_weights(members, fractions, sums=True).tolist() == pytest.approx([10.0, 6.0, 100.0, 1.0])

@@ -252,9 +252,19 @@ def dataset_roots(data: Path | None, roots: Sequence[str], names: Sequence[str])
         ConfigError: an entry of ``roots`` is not NAME=DIR.
     """
     found = {name: data / name for name in names if data is not None and (data / name).is_dir()}
-    for entry in roots:
-        name, equals, folder = entry.partition("=")
+    return found | named_paths("--root", roots, "NAME=DIR, such as 300w=/data/300w")
+
+
+def named_paths(option: str, entries: Sequence[str], expected: str) -> dict[str, Path]:
+    """Name -> path for each entry ``NAME=PATH`` of an option.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+    """
+    found = {}
+    for entry in entries:
+        name, equals, path = entry.partition("=")
         if not equals:
-            raise ConfigError(f"Cannot read --root {entry!r}; expected NAME=DIR, such as 300w=/data/300w")
-        found[name] = Path(folder)
+            raise ConfigError(f"Cannot read {option} {entry!r}; expected {expected}")
+        found[name] = Path(path)
     return found

@@ -15,7 +15,18 @@ from canthus.runtime.downloads import cache_folder
 PaperArgument = Annotated[str, typer.Argument(help="Name of a paper. 'list' prints all papers and their tables.")]
 TableArgument = Annotated[str | None, typer.Argument(show_default="all tables", help="One table, such as table_5.")]
 ScaleOption = Annotated[
-    str, typer.Option(help="quick: 300w and ytf, an hour or two on a CPU. full: the published settings.")
+    str,
+    typer.Option(
+        help="quick: 300w and ytf, an hour or two on a CPU. cpu: the same sets with several seeds, 4 to 10 hours. "
+        "full: the published settings."
+    ),
+]
+StartOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="RECIPE=FILE",
+        help="File of weights that the rows of a recipe start from, such as those of ImageNet. May be repeated.",
+    ),
 ]
 ShowOption = Annotated[
     bool, typer.Option("--show", help="Train nothing; print the tables with the results of earlier runs.")
@@ -31,6 +42,7 @@ def reproduce(
     scale: ScaleOption = "quick",
     data: options.DataOption = None,
     root: options.RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
+    start: StartOption = [],  # noqa: B006
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for all runs and tables.")] = Path("reproduced"),
     cache: options.CacheOption = None,
     accelerator: options.AcceleratorOption = "auto",
@@ -53,7 +65,8 @@ def reproduce(
         return
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
-    work = plan_reproduction(lookup(PAPERS, paper, kind="paper"), table, scale)
+    starts = options.named_paths("--start", start, "RECIPE=FILE, such as joint_resnet50_68=resnet50.pth")
+    work = plan_reproduction(lookup(PAPERS, paper, kind="paper"), table, scale, starts)
     place = Surroundings(
         roots=options.dataset_roots(data, root, work.datasets()),
         cache=cache or cache_folder(),

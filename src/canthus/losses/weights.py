@@ -49,20 +49,25 @@ POSE_WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Weights of faces by name, from (predicted, true) angles."""
 
 
-def class_weights(members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"]) -> Float[Tensor, " n"]:
-    """Mean inverse fraction of the classes of a face: the omega of Guo et al. (2019), "PFLD", eq. 1.
+def class_weights(
+    members: Bool[Tensor, "n c"], fractions: Float[Tensor, " c"], *, sums: bool = False
+) -> Float[Tensor, " n"]:
+    """Inverse fractions of the classes of a face, joined: the omega of Guo et al. (2019), "PFLD", eq. 2.
 
-    Differs: a face without a class has weight 1, where public code multiplies its loss by zero. The weight of a class
-    is at most 100, so that a single face of a rare class does not dominate the batch.
+    Differs: the default is the mean over the classes of a face, not their sum. A face without a class has weight 1,
+    where public code multiplies its loss by zero. The weight of a class is at most 100, so that a single face of a rare
+    class does not dominate the batch.
 
     Args:
         members: which face belongs to which class, such as those of ``canthus.data.splits.face_kinds``.
         fractions: share of each class among the training faces, in [0, 1].
+        sums: whether the weights of the classes are added, as printed.
     """
     inverse = 1 / fractions.clamp(0.01, 1.0)
     belongs = members.to(inverse.dtype)
     count = belongs.sum(dim=1)
-    return torch.where(count > 0, (belongs * inverse).sum(dim=1) / count.clamp(min=1), torch.ones_like(count))
+    total = (belongs * inverse).sum(dim=1)
+    return torch.where(count > 0, total if sums else total / count.clamp(min=1), torch.ones_like(count))
 
 
 PointLoss = Callable[[Tensor, Tensor], Tensor]

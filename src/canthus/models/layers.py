@@ -168,7 +168,7 @@ class BlazeBlock(nn.Module):
     Differs: if the number of channels changes, the shortcut has a 1x1 convolution; the original pads with zeros.
 
     Args:
-        stride: of the first depthwise convolution; above 1 the shortcut has a max pool and a 1x1 convolution.
+        stride: of the first depthwise convolution; above 1 the shortcut has a 3x3 max pool and a 1x1 convolution.
         hidden: channels between the two pairs of a double block; None makes a single block.
         pointwise: makes the convolutions that mix channels.
     """
@@ -184,7 +184,7 @@ class BlazeBlock(nn.Module):
             layers.append(pointwise(inputs, hidden, active=RELU))
             layers += [*conv_bn(hidden, hidden, kernel=5, groups=hidden), pointwise(hidden, outputs)]
         self.layers = nn.Sequential(*layers)
-        shortcut: list[nn.Module] = [nn.MaxPool2d(stride)] if stride > 1 else []
+        shortcut: list[nn.Module] = [nn.MaxPool2d(3, stride, padding=1)] if stride > 1 else []
         if stride > 1 or inputs != outputs:
             shortcut.append(pointwise(inputs, outputs))
         self.shortcut = nn.Sequential(*shortcut)
@@ -199,14 +199,19 @@ class AtrousPyramid(nn.Module):
 
     Chen et al. (2017), "Rethinking Atrous Convolution for Semantic Image Segmentation", figure 5.
 
-    Differs: the branch of the mean has no batch norm, which could not learn from a batch of one face.
+    Differs: the branch of the mean has no batch norm unless asked for: a batch norm there sees one value a face and
+    channel, and cannot learn from a batch of one face.
+
+    Args:
+        mean_norm: whether the branch of the mean has a batch norm, as the figure has it.
     """
 
-    def __init__(self, channels: int, *, dilations: Sequence[int]) -> None:
+    def __init__(self, channels: int, *, dilations: Sequence[int], mean_norm: bool = False) -> None:
         super().__init__()
         self.point = conv_bn_relu(channels, channels)
         self.dilated = nn.ModuleList(conv_bn_relu(channels, channels, kernel=3, dilation=d) for d in dilations)
-        self.mean = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
+        plain = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
+        self.mean = conv_bn_relu(channels, channels) if mean_norm else plain
         self.join = conv_bn_relu(channels * (len(dilations) + 2), channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 Run:    canthus reproduce mobile_distill_prune --scale quick --data DIR    # 300w/ and ytf/; hours on two cores
         canthus reproduce mobile_distill_prune --scale full --data DIR     # 300w/, aflw/ and celeba/; a GPU, days
 
-Differs: the paper starts from ImageNet weights.  At the full scale networks start at random here, unless a recipe's
-``init`` names a file of such weights; at the quick scale all students start from one training on YouTube Faces, all
-teachers from another, so that folds of 300-W stay unseen.  The mean squared errors it prints are of an unstated unit,
-so ours (points over the side of the crop) compare among themselves alone.
+The paper starts from ImageNet weights.  At the full scale ``--start joint_resnet50_68=resnet50.pth``, and likewise for
+``joint_mobilenet_68`` and ``joint_mobilenet_distilled_68``, names files of them; without, networks start at random.
+
+Differs: at the quick scale all students start from one training on YouTube Faces, all teachers from another, so that
+folds of 300-W stay unseen.  The mean squared errors it prints are of an unstated unit, so ours (points over the side of
+the crop) compare among themselves alone.
 
 The paper contradicts itself: Table 1 prints 3.98 for the full set (IPN) of the pruned student, where 4.03 follows from
 its common and challenging errors (554 and 135 faces); Table 3 prints p = 0.34 for a Levene statistic of 1.87, for which

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from canthus.compression.plan import PrunePlan, apply_plan
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, ModelFileError
 from canthus.lookup import lookup, unknown_name
 from canthus.losses import HEATMAP_LOSSES, LOSSES
 from canthus.losses.weights import PointLoss, weigh_points
@@ -138,7 +138,13 @@ def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
     if PLAN_KEY in state:
         apply_plan(network, PrunePlan.from_json(state[PLAN_KEY]))
         update_feature_channels(network)
-    network.load_state_dict(network_weights(state))
+    try:
+        network.load_state_dict(network_weights(state))
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{checkpoint}: its weights do not fit the network {config.name} as this version of canthus builds it; "
+            f"train it again, or use the version that trained it ({str(error).splitlines()[-1].strip()})"
+        ) from error
     return network.eval(), config
 
 
@@ -217,6 +223,8 @@ def objective_of(config: TrainConfig) -> Objective:
     Raises:
         ConfigError: unknown loss or part of the face, or settings that the loss does not accept.
     """
+    if config.loss_unit != "pixels" and config.loss not in LOSSES:
+        raise ConfigError(f"The loss {config.loss!r} has units of its own; leave out loss_unit = {config.loss_unit!r}")
     if config.loss == JOINT:
         settings = from_values(JointSettings, config.loss_settings, "loss_settings.")
         lookup(LOSSES, settings.point_loss, kind="loss_settings.point_loss")
@@ -227,5 +235,5 @@ def objective_of(config: TrainConfig) -> Objective:
     if config.loss in HEATMAP_LOSSES:
         return heatmaps_objective(loss_of(config))
     if config.loss in LOSSES:
-        return points_objective(loss_of(config), size=config.size)
+        return points_objective(loss_of(config), size=config.size if config.loss_unit == "pixels" else 1)
     raise unknown_name(config.loss, [*LOSSES, *HEATMAP_LOSSES, JOINT], kind="loss")

@@ -84,6 +84,8 @@ class ValidationSource:
 
 TASK = "detector"
 
+UNITS = dict.fromkeys(("pixels", "sides"))
+"""Units of points in a loss."""
 PRECISIONS = dict.fromkeys(("32-true", "bf16-mixed", "16-mixed"))
 """Precisions of a training, by Lightning's names."""
 _SIDE, _CROP_SIDE, _SEED = Range(8, 4096), Range(8, SIDES.most), Range(0, 2**32 - 1)
@@ -170,8 +172,10 @@ class TrainConfig:
         loss: name of the loss of points in pixels of the input; ``heatmap_l2`` for networks with heatmaps, or
             ``joint`` for networks with both.
         loss_settings: keyword arguments of the loss.
+        loss_unit: unit of the points that the loss compares: ``pixels`` of the input, or ``sides`` of the crop.
         point_weights: weights of parts of the face in the loss, such as ``eyes``; the other points weigh 1.
         class_weights: whether rare faces (profiles, heads up or down, expressions, occlusions) weigh more.
+        class_weight_sum: whether the weight of a face is the sum over its classes, as PFLD prints it, not their mean.
         spread_weight: weight of the loss of the expected errors, with ``model_settings.spread = true``.
         batch_size: faces per step and process.
         seed: random seed of weights, order and augmentation.
@@ -196,8 +200,10 @@ class TrainConfig:
     pack_size: int = PACK_SIZE
     loss: str = "wing"
     loss_settings: dict[str, Any] = field(default_factory=dict)
+    loss_unit: str = "pixels"
     point_weights: dict[str, Any] = field(default_factory=dict)
     class_weights: bool = False
+    class_weight_sum: bool = False
     spread_weight: float = 1.0
     pose: PoseConfig = field(default_factory=PoseConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -216,6 +222,9 @@ class TrainConfig:
         checked_name(self.name, what="recipe")
         self.find_scheme()
         lookup(PRECISIONS, self.precision, kind="precision")
+        lookup(UNITS, self.loss_unit, kind="loss_unit")
+        if self.class_weight_sum and not self.class_weights:
+            raise ConfigError("class_weight_sum says how class weights are joined; set class_weights = true as well")
         check_ranges(
             self,
             **_LENGTH,

@@ -409,7 +409,7 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
     if config.class_weights:
         kinds = [torch.from_numpy(face_kinds(faces_of(source))) for source in config.train]
         shares = torch.cat(kinds).float().mean(dim=0)
-        weights = [class_weights(members, shares).numpy() for members in kinds]
+        weights = [class_weights(members, shares, sums=config.class_weight_sum).numpy() for members in kinds]
     return Packs(
         train=[Source(pack(s), s.weight, s.until, own) for s, own in zip(config.train, weights, strict=True)],
         validation={v.name: pack(v) for v in config.validation},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 from canthus.compression.prune import PruneSettings
@@ -32,7 +33,21 @@ from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.reproduce.measure import face_errors, measure_model, rows_file
 from canthus.reproduce.plots import plot_costs, plot_covers, plot_swept
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
-from canthus.reproduce.values import FILE, FIT, FOLD, OTHER, PRUNE, Column, Job, Made, Paper, Plan, Scale, jobs_of
+from canthus.reproduce.values import (
+    FILE,
+    FIT,
+    FOLD,
+    OTHER,
+    PRUNE,
+    TRAIN,
+    Column,
+    Job,
+    Made,
+    Paper,
+    Plan,
+    Scale,
+    jobs_of,
+)
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
 from canthus.training.run_folder import held, read_record, write_record
@@ -332,6 +347,23 @@ class Reproduction:
             tell.write(f"wrote {path}")
 
 
+def _started(paper: Paper, scale: str, starts: Mapping[str, Path]) -> Paper:
+    """A paper whose rows of some recipes start from files of weights."""
+    fresh = {
+        row: plan
+        for row, entry in paper.entries.items()
+        if (plan := entry.plans.get(scale)) is not None and plan.way == TRAIN and not plan.start
+    }
+    entries = dict(paper.entries)
+    for recipe, path in starts.items():
+        lookup({plan.recipe: None for plan in fresh.values()}, recipe, kind="recipe of a row that starts at random")
+        for row, plan in fresh.items():
+            if plan.recipe == recipe:
+                started = replace(plan, changes=(*plan.changes, f"init={init_file(str(path)).resolve()}"))
+                entries[row] = replace(entries[row], plans={**entries[row].plans, scale: started})
+    return replace(paper, entries=entries)
+
+
 def _face_errors(made: Sequence[Made], measure: str, row: str, tested: str, column: Column) -> list[dict[str, float]]:
     """Face -> error in the unit of a column, for each training of a row."""
     files = [rows_file(one.folder, tested) for one in made if one.job.entry == row and tested]
@@ -347,17 +379,22 @@ def _runs(made: Sequence[Made], costs: Costs) -> dict[str, list[Mapping[str, flo
     return runs
 
 
-def plan_reproduction(paper: Paper, table: str | None, scale: str) -> Reproduction:
+def plan_reproduction(
+    paper: Paper, table: str | None, scale: str, starts: Mapping[str, Path] = MappingProxyType({})
+) -> Reproduction:
     """The jobs that one table needs, or all tables of a paper.
 
     Args:
         table: key of ``paper.tables``, or None for all.
         scale: key of ``paper.scales``.
+        starts: recipe -> file of weights that the rows trained by it start from, such as published ones of ImageNet, in
+            the place of random weights.
 
     Raises:
-        ConfigError: an unknown table or scale.
+        ConfigError: an unknown table or scale, or a recipe that no row starts at random.
     """
     asked = lookup(paper.scales, scale, kind="scale")
+    paper = _started(paper, scale, starts)
     if table is not None:
         lookup(paper.tables, table, kind="table")
     tables = tuple(paper.tables) if table is None else (table,)

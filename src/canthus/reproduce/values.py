@@ -7,8 +7,9 @@ from typing import final
 
 from canthus.errors import ConfigError
 
-FULL, QUICK = "full", "quick"
-"""Names of scales: the paper's own data and length of training, or what an ordinary machine does in an hour or two."""
+FULL, CPU, QUICK = "full", "cpu", "quick"
+"""Names of scales: the paper's own data and length of training; what two cores do in a night or two, long enough for
+verdicts; and a first look in an hour or two."""
 
 TRAIN, FIT, FILE, PRUNE = "train", "fit", "file", "prune"
 """Ways to get a model: train a network by a recipe, fit a cascade by a recipe, take an existing file, or prune the
@@ -185,7 +186,7 @@ class Scale:
     """The length of the trainings and the test sets.
 
     Attributes:
-        name: ``FULL`` or ``QUICK``.
+        name: ``FULL``, ``CPU`` or ``QUICK``.
         sets: test sets, ``dataset/split``.
         budget: in words: training data, length, and what is equal for all rows.
         conversion: see ``load_faces``.
