@@ -18,6 +18,7 @@ from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.onnx_counts import count_graph
+from canthus.models.weights import WeightsReport
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
@@ -146,6 +147,9 @@ def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(recipe: Path, unbro
 
 
 def test_fine_tuning_refuses_the_weights_of_another_network(recipe: Path, unbroken: Path) -> None:
+    told: list[WeightsReport] = []
+    start_network(load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}", "size=80"]), report=told.append)
+    assert list(told[0].mismatched) == ["stage_global.0.weight", "head.weight"]
     other = load_recipe(str(recipe), [f"init={unbroken / 'best.ckpt'}", "model_settings.width=0.5"])
     with pytest.raises(ConfigError, match="another network"):
         start_network(other)
@@ -210,6 +214,9 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
     measured = min(row["300w/validation/nme_ion"] for row in rows(unbroken))
     if best == "best.ckpt":
         assert report.metrics["300w/validation/nme_ion"] == pytest.approx(measured, rel=1e-3)
+        half = export(unbroken / best, tmp_path / "half.onnx", roots={}, cache=faces / "cache", half=True)
+        assert half.size_bytes < 0.6 * report.size_bytes
+        assert 0 < half.difference < 0.1
 
 
 def test_an_export_of_nan_is_refused_and_keeps_the_earlier_file(

@@ -350,7 +350,7 @@ def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         ({"to": "onnx"}, "is an ONNX model already"),
-        ({"to": "onnx", "half": True}, "belong to --to"),
+        ({"to": "onnx", "pixels": True}, "belong to --to"),
         ({"to": "onnxcore"}, "Did you mean 'onnx-core'"),
         ({"to": "onnx-core", "size": "640"}, "Cannot read --size"),
         ({"to": "onnx-core", "licence": "mine"}, "belong to a checkpoint"),

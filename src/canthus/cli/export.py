@@ -76,18 +76,21 @@ def export(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="With --to: scale inside, so that the input is 0 to 255.")
     ] = False,
-    half: Annotated[bool, typer.Option("--half", help="With --to: numbers of 16 bits.")] = False,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half", help="Store weights in 16 bits, so that the file is half as large; coreml also computes so."
+        ),
+    ] = False,
     check: CheckOption = "",
 ) -> None:
     """Export a checkpoint to ONNX, or a network to another format, and compare the file with the network."""
     console = Console(stderr=True, highlight=False)
     source = _Source(Path(model), data, tuple(root), cache or cache_folder(), licence, decode)
     if to == ONNX:
-        if (batch, size, pixels, half, check) != (1, None, False, False, ""):
-            raise ConfigError(
-                "--batch, --size, --pixels, --half and --check belong to --to with another format than onnx"
-            )
-        lines = _to_onnx(source, out, console)
+        if (batch, size, pixels, check) != (1, None, False, ""):
+            raise ConfigError("--batch, --size, --pixels and --check belong to --to with another format than onnx")
+        lines = _to_onnx(source, out, console, half=half)
     else:
         from canthus.export.convert import ConvertSettings  # needs the extra, and help must work without it
 
@@ -113,7 +116,7 @@ class _Source:
         return options.dataset_roots(self.data, self.root, sorted(set(names)))
 
 
-def _to_onnx(source: _Source, out: Path | None, console: Console) -> list[str]:
+def _to_onnx(source: _Source, out: Path | None, console: Console, *, half: bool = False) -> list[str]:
     require("torch", extra="train")
     # Torch takes seconds to import, and help must work without it.
     from canthus.recipes import export as recipes
@@ -133,6 +136,7 @@ def _to_onnx(source: _Source, out: Path | None, console: Console) -> list[str]:
             cache=source.cache,
             licence=source.licence,
             decode=source.decode,
+            half=half,
             progress=bar,
         )
     return report.describe(config)

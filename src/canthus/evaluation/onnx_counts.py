@@ -68,6 +68,8 @@ def count_graph(path: str | os.PathLike[str], feeds: Mapping[str, np.ndarray]) -
 def read_graph(path: str | os.PathLike[str]) -> Any:
     """The ``ModelProto`` of a file, without weights that are stored in other files of its folder.
 
+    Weights that are stored in 16 bits and cast are float32, see ``widened``.
+
     Raises:
         MissingExtraError: onnx is not installed.
         ModelFileError: the file is no ONNX model, or one that ``check_onnx`` refuses.
@@ -79,6 +81,25 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
         model = onnx.load_from_string(data)
     except protobuf.DecodeError as error:
         raise ModelFileError(f"{path}: is no ONNX model, or is damaged ({error})") from error
+    return widened(model)
+
+
+def widened(model: Any) -> Any:
+    """The same ``ModelProto``, in which weights that an operator ``Cast`` makes float32 are float32 themselves.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    onnx = require("onnx", extra="train")
+    graph, stored = model.graph, {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
+        tensor = stored[node.input[0]]
+        if node.attribute[0].i == tensor.FLOAT and tensor.data_type == tensor.FLOAT16:
+            wide = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            graph.initializer.append(onnx.numpy_helper.from_array(wide, node.output[0]))
+            graph.node.remove(node)
+            if not any(tensor.name in other.input for other in graph.node):
+                graph.initializer.remove(tensor)
     return model
 
 

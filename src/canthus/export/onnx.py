@@ -24,6 +24,7 @@ Card = ModelCard | DetectorCard
 
 TOLERANCE_PX = 1e-3
 """Largest difference allowed between the points of the two, in pixels of the crop."""
+HALF_TOLERANCES = {"points": 0.5, "spread": 0.25, "faces": 0.25}
 TOLERANCES = {"points": TOLERANCE_PX, "spread": 1e-3, "faces": 1e-3}
 """Largest difference allowed between the file and the network, by output.
 
@@ -147,6 +148,8 @@ def verify_export(
     network: nn.Module,
     session: LandmarkSession | DetectorSession,
     images: Iterable[UInt8[np.ndarray, "n h w 3"]],
+    *,
+    half: bool = False,
 ) -> float:
     """Compare an exported file with its network.
 
@@ -154,6 +157,7 @@ def verify_export(
         network: in eval mode.
         session: the file.
         images: batches as the file takes them.
+        half: whether the weights of the file have 16 bits; then ``HALF_TOLERANCES`` count.
 
     Returns:
         Largest difference of the first output: of points in pixels of the crop, or of a detector's rows.
@@ -172,11 +176,12 @@ def verify_export(
             worst[name] = max(worst.get(name, 0.0), float(np.abs(values - expected[name]).max(initial=0.0)))
     if not worst:
         raise ModelFileError("There are no pictures on which the exported file could be compared with the network")
+    tolerances = HALF_TOLERANCES if half else TOLERANCES
     for name, difference in worst.items():
-        if not difference <= TOLERANCES[name]:
+        if not difference <= tolerances[name]:
             raise ModelFileError(
                 f"The output {name!r} of the exported file differs from the network's by {difference:.2g}; "
-                f"{TOLERANCES[name]:g} is allowed. The file is not fit for use"
+                f"{tolerances[name]:g} is allowed. The file is not fit for use"
             )
     return next(iter(worst.values()))
 

@@ -19,6 +19,7 @@ import onnxruntime
 from jaxtyping import Float32, Float64, UInt8
 
 from canthus.errors import ModelFileError, printable
+from canthus.evaluation.onnx_counts import widened
 from canthus.lookup import require
 from canthus.runtime.cards import METADATA_KEY, DetectorCard, ModelCard
 from canthus.runtime.sessions import BoundedSession, read_model
@@ -86,7 +87,7 @@ def core_of(content: bytes, shape: tuple[int, int, int], *, source: str, scaled:
         ModelFileError: the network does not begin by making floats of its bytes, or does not run at this size.
     """
     onnx = require("onnx", extra="train")
-    model = onnx.load_from_string(content)
+    model = widened(onnx.load_from_string(content))
     count, height, width = shape
     beginning = _Beginning(model.graph, (count, height, width, 3))
     beginning.remove()

@@ -1,7 +1,7 @@
 """Network, initial weights, teacher and objective of a recipe."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,13 @@ def start_network(
     """The recipe's network with the weights that ``init`` names.
 
     A checkpoint of canthus or an exported model must fit the network; only the heads of the spread and of the heatmaps
-    may be missing.  The head of another number of points is left out and starts with random weights.  From any other
-    file of weights, the tensors that fit are taken.
+    may be missing.  What depends on the number of points, or in a checkpoint on the side of the input, is left out
+    where these differ, and starts with random weights.  From any other file of weights, the tensors that fit are taken.
 
     Args:
         images: returns training pictures, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
         report: called with the tensors that were taken from a plain file of weights, or from a network of another
-            number of points.
+            number of points or another side of the input.
 
     Raises:
         ConfigError: there is no file ``init``, or it is a checkpoint of another network.
@@ -99,7 +99,7 @@ def start_network(
         return network
     weights = network_weights(read_checkpoint(path))
     own = network.state_dict()
-    if head := _head_of_other_points(weights, own, config, path):
+    if head := _layers_of_other_sizes(weights, own, config, path):
         weights = {name: value for name, value in weights.items() if name not in head}
         report(WeightsReport(path, "", tuple(weights), (), (), head))
     fresh = {name: value for name, value in own.items() if name.startswith(NEW_HEADS) or name in head}
@@ -110,18 +110,24 @@ def start_network(
     return network
 
 
-def _head_of_other_points(
+def _layers_of_other_sizes(
     weights: Mapping[str, Tensor], own: Mapping[str, Tensor], config: Recipe, path: Path
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The weights of a checkpoint whose shape differs because its network has another number of points: both shapes."""
+    """The weights whose shape follows from the number of points or the side of the input, where it differs: both."""
     earlier = read_config(checkpoint_config(read_checkpoint(path), source=path))
     if not (isinstance(config, TrainConfig) and isinstance(earlier, TrainConfig)):
         return {}
     before, points = earlier.find_scheme().count, config.find_scheme().count
+    same = earlier.model, earlier.model_settings
+    resized = earlier.size != config.size and same == (config.model, config.model_settings)
+
+    def follows(theirs: Sequence[int], ours: Sequence[int]) -> bool:
+        return counts_points(theirs, ours, before=before, points=points) or (resized and theirs != ours)
+
     return {
         name: (tuple(value.shape), tuple(own[name].shape))
         for name, value in weights.items()
-        if name in own and counts_points(value.shape, own[name].shape, before=before, points=points)
+        if name in own and follows(value.shape, own[name].shape)
     }
 
 

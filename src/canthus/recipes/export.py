@@ -1,6 +1,7 @@
 """A checkpoint to an ONNX file that is compared with torch and measured before it is kept."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +17,7 @@ from canthus.evaluation.detection_report import average_precision
 from canthus.evaluation.onnx_counts import count_graph
 from canthus.evaluation.timing import detector_shape
 from canthus.export.onnx import Card, export_onnx, replace_card, verify_export
+from canthus.export.rounding import store_half
 from canthus.files import written
 from canthus.images import fit_image, read_image
 from canthus.models.face_detector import STRIDES
@@ -35,6 +37,9 @@ from canthus.training.detection_task import LEAST_SCORE
 RESEARCH_TERMS = "research use only: trained on research datasets with non-commercial terms ({names})"
 OWN_TERMS = "not stated: trained on a folder of the exporter's own; give them with --licence"
 UNTRAINED_TERMS = "none needed: random weights"
+
+Compare = Callable[..., float]
+"""``verify_export`` of a network: from a session of its file and pictures to the largest difference."""
 
 BATCH = 64
 """Crops compared at once."""
@@ -98,6 +103,7 @@ def export(
     cache: Path,
     licence: str | None = None,
     decode: str = "",
+    half: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> ExportReport:
     """Write a checkpoint's network as ONNX, compare the file with torch, and measure the file.
@@ -111,6 +117,7 @@ def export(
         licence: terms of the weights; by default research terms that name the training sets, or for a folder of one's
             own that none were stated.
         decode: key of ``DECODINGS``, for a joint network; ``regression`` by default.
+        half: store the weights in 16 bits; the network computes in 32 bits as before.
 
     Raises:
         ConfigError: the network does not give points in the way that ``decode`` names.
@@ -126,10 +133,13 @@ def export(
     # The file gets its name only after the comparison, and only its card changes in between.
     with written(path) as unchecked:
         export_onnx(network, card, unchecked)
+        if half:
+            store_half(unchecked)
+        compared = functools.partial(verify_export, network, half=half)
         if isinstance(config, DetectorConfig):
-            report = _check_detector(network, config, unchecked, roots, progress=progress)
+            report = _check_detector(compared, config, unchecked, roots, progress=progress)
         else:
-            report = _check_landmarks(network, config, unchecked, roots, cache=cache, progress=progress)
+            report = _check_landmarks(compared, config, unchecked, roots, cache=cache, progress=progress)
         entries: dict[str, Any] = {"metrics": report.metrics} | _counts(unchecked, card)
         if report.calibration:
             entries["calibration"] = report.calibration
@@ -210,7 +220,7 @@ def _sets_behind(source: str) -> tuple[str, ...]:
 
 
 def _check_landmarks(
-    network: nn.Module, config: TrainConfig, file: Path, roots: Mapping[str, Path], *, cache: Path, progress: Progress
+    compared: Compare, config: TrainConfig, file: Path, roots: Mapping[str, Path], *, cache: Path, progress: Progress
 ) -> ExportReport:
     session = LandmarkSession.open(file)
     held = [
@@ -235,7 +245,7 @@ def _check_landmarks(
     rng = np.random.default_rng(0)
     drawn = [] if held else [np.stack([draw_face(rng, size=config.size).image for _ in range(32)])]
     crops = np.concatenate([part.crops for part in held] + drawn)
-    difference = verify_export(network, session, (crops[i : i + BATCH] for i in range(0, len(crops), BATCH)))
+    difference = compared(session, (crops[i : i + BATCH] for i in range(0, len(crops), BATCH)))
     metrics = {part.metric: round(part.error(session(part.crops)), 6) for part in held}
     calibration = None
     if session.tells_spread and held and held[0].name == config.validation[0].name:
@@ -246,7 +256,7 @@ def _check_landmarks(
 
 
 def _check_detector(
-    network: nn.Module, config: DetectorConfig, file: Path, roots: Mapping[str, Path], *, progress: Progress
+    compared: Compare, config: DetectorConfig, file: Path, roots: Mapping[str, Path], *, progress: Progress
 ) -> ExportReport:
     session = DetectorSession.open(file)
     scenes = {
@@ -261,7 +271,7 @@ def _check_detector(
         rng, side = np.random.default_rng(0), max(STRIDES)
         wide = config.inference_size // side * side
         pictures = [rng.integers(0, 256, size=(side * n, wide, 3), dtype=np.uint8) for n in (3, 8, 12)]
-    difference = verify_export(network, session, (np.ascontiguousarray(picture[None]) for picture in pictures))
+    difference = compared(session, (np.ascontiguousarray(picture[None]) for picture in pictures))
     detector = CanthusDetector(session, least_score=LEAST_SCORE)
     metrics = {}
     for name, part in scenes.items():
