@@ -237,7 +237,7 @@ def scheme_page() -> Iterator[str]:
     yield "Indices count from zero; left and right are the subject's own. More on [schemes](../schemes.md).\n"
     for name in sorted(SCHEMES, key=lambda name: name != "ibug_68"):
         scheme = SCHEMES[name]
-        yield f"## {name}\n\n{scheme.count} points."
+        yield f"## {name}\n\n{scheme.count} points.\n"
         yield f"![The {scheme.count} points of {name}](../images/points_{name}.png)\n"
         draw_points(scheme, PAGES / "images" / f"points_{name}.png")
         rows = ((str(n), *about_point(scheme, n), str(mirror)) for n, mirror in enumerate(scheme.mirror))

@@ -73,11 +73,13 @@ def test_changelog_names_the_version() -> None:
 
 
 def test_links_of_the_documentation_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     links = [(page, target) for page in pages for target in LINK.findall(page.read_text(encoding="utf-8"))]
     own = [(page, target) for page, target in links if "://" not in target]
     assert own
-    assert [f"{page.name} -> {target}" for page, target in own if not (page.parent / target).exists()] == []
+    made = {"commands", "json.md", "models.md", "recipes.md", "scheme_points.md"}  # by docs/build_site.py, which checks
+    written = [(p, t) for p, t in own if not made & set(t.split("/")) and not t.startswith("../images/points_")]
+    assert [f"{page.name} -> {target}" for page, target in written if not (page.parent / target).exists()] == []
 
 
 def test_conventions_list_every_room() -> None:
