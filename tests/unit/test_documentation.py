@@ -210,7 +210,7 @@ def run_line(command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     arguments = [str(path) for word in words[1:] for path in (sorted(Path().glob(word)) if "*" in word else [word])]
     ended = run_command(monkeypatch, capfd, *arguments)
     assert "Traceback" not in ended.err, command
-    assert ended.code == 0 or "error:" in ended.err, (command, ended.err)
+    assert ended.code == 0 or re.search(r"^(error|failed): ", ended.err, re.MULTILINE), (command, ended.err)
     return ended.out + ended.err
 
 
