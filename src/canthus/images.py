@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from canthus.errors import ImageError, MissingExtraError
 from canthus.files import MARK, bytes_kind, write_bytes
 from canthus.geometry import Affine, hull_box
-from canthus.image_files import check_picture_file, is_known, without_animation
+from canthus.image_files import MAX_PIXELS, check_picture_file, is_known, without_animation
 from canthus.lookup import require
 from canthus.types import Image
 
@@ -43,17 +43,22 @@ _ROWS = 256
 """Rows of a picture whose channels are exchanged at once, so that no second picture is in memory."""
 
 
-def decode_image(data: bytes, *, name: str) -> Image:
+def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Image:
     """Decode a picture file held in memory: 8-bit RGB, upright, first frame.
 
     Grey, palettes and CMYK become RGB, alpha is dropped, 16 bits become 8.  Pictures are turned as EXIF says, HEIC and
     AVIF as their container says.  Of an animated PNG the still picture is taken.
 
+    Args:
+        data: content of the file.
+        name: of the picture, for errors.
+        max_pixels: a picture of more is refused by its header, before it takes memory.
+
     Raises:
-        ImageError: the data is empty, cut short, not a picture that can be decoded, has more than
-            ``image_files.MAX_PIXELS`` pixels, or would take more than ``image_files.MAX_MEMORY`` bytes.
+        ImageError: the data is empty, cut short, not a picture that can be decoded, has more than ``max_pixels``
+            pixels, or would take more than ``image_files.MAX_MEMORY`` bytes.
     """
-    return _decode(data, name, _no_wait)
+    return _decode(data, name, _no_wait, max_pixels=max_pixels)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -91,10 +96,10 @@ def _read(path: str | os.PathLike[str], wait: Callable[[int], None]) -> Image:
     return _decode(data, name, wait)
 
 
-def _decode(data: bytes, name: str, wait: Callable[[int], None]) -> Image:
+def _decode(data: bytes, name: str, wait: Callable[[int], None], *, max_pixels: int = MAX_PIXELS) -> Image:
     if not data:
         raise ImageError(f"{name}: the file is empty")
-    header = check_picture_file(data, name=name)
+    header = check_picture_file(data, name=name, max_pixels=max_pixels)
     if header is None:
         raise _unknown(name, data)
     wait(len(data) + header.memory)

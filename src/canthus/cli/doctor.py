@@ -25,7 +25,8 @@ EXTRAS = {
     "dev": "work on canthus itself", "heic": "HEIC pictures", "openvino": "export to OpenVINO",
     "pandas": "Frame.to_pandas", "plots": "plots", "ray": "canthus batch --engine ray", "stats": "canthus compare",
     "tflite": "export to TensorFlow Lite", "train": "training, export, pruning, quantizing",
-    "video": "canthus track and canthus fatigue",
+    "video": "canthus track and canthus fatigue", "web": "canthus serve and canthus export-web",
+    "web-tests": "tests of the page in a browser",
 }  # fmt: skip
 """What the extras are for; one that is not named here is shown without."""
 _REQUIREMENT = re.compile(

@@ -1,5 +1,6 @@
 """Frames of a video file with their times, and whether any are missing (extra: video)."""
 
+import io
 import logging
 import os
 import stat
@@ -33,6 +34,8 @@ DROPPED_FRAME_BYTES = 8
 GROUP_PACKETS = 1000
 """The last group of frames is decoded again to check its end if it has no more packets."""
 _INDEXED = ("mov", "avi")
+_SAFE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv", "protocol_whitelist": "none"}
+"""Options for videos of strangers: formats that hold their frames themselves, never lists of other files."""
 _WITHOUT_LENGTHS = ("mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc")
 
 
@@ -52,8 +55,10 @@ class VideoFile:
 
     Args:
         path: a file, or an address that FFmpeg can open, such as ``rtsp://...``; an address must answer within
-            ``ANSWER_S`` seconds.
+            ``ANSWER_S`` seconds.  Bytes are the content of a file, which may come from a stranger: it is refused if its
+            format could name other files.
         threads: of the decoder.
+        max_pixels: frames of more pixels are not decoded; by default those above ``image_files.MAX_PIXELS``.
 
     Attributes:
         fps: mean frame rate as the file states it, or None.
@@ -67,16 +72,19 @@ class VideoFile:
         VideoError: the file is missing or holds no video that FFmpeg can open and decode.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | bytes, *, threads: int = 1, max_pixels: int | None = None
+    ) -> None:
         self._av = require("av", extra="video")
-        self.name = os.fspath(path)
+        self._content = path if isinstance(path, bytes) else None
+        self.name = "the video" if isinstance(path, bytes) else os.fspath(path)
         self.problem: str | None = None
         self.restarts = 0
         self.notes: list[str] = []
-        self._container = _opened(self._av, self.name)
+        self._container = _opened(self._av, self.name, self._content)
         self._stream = _picture_stream(self._av, self._container, self.name)
         self._stream.codec_context.thread_count = usable_threads(threads)
-        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._stream.codec_context.options = {"max_pixels": str(max_pixels or MAX_PIXELS)}
         self._format: str = self._container.format.name
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate and SLOWEST_HZ <= rate <= FASTEST_HZ else None
@@ -197,7 +205,7 @@ class VideoFile:
         damaged = max(self._incomplete - restarts, self._damaged_frames)
         if damaged > 0 and not self._broken:
             self._findings.append(f"{_count(damaged, 'frame')} incomplete")
-        structure = structure_problem(self.name, self._format)
+        structure = structure_problem(self.name if self._content is None else self._content, self._format)
         if structure:
             self._findings.append(structure)
         elif not self._findings and self._last_packet_is_cut():
@@ -276,14 +284,16 @@ def path_kind(name: str) -> str | None:
     return "folder" if stat.S_ISDIR(mode) else "file"
 
 
-def _opened(av: Any, name: str) -> Any:
+def _opened(av: Any, name: str, content: bytes | None) -> Any:
     """The container. A file on this machine is opened as such, also if its name looks like an address."""
-    kind = path_kind(name)
+    kind = path_kind(name) if content is None else "content"
     if kind is None and "://" not in name:
         raise VideoError(f"{name}: no such file; a camera is given by its number, such as 0")
     if kind == "folder":
         raise VideoError(f"{name}: is a folder, expected a video file or the number of a camera")
     try:
+        if content is not None:
+            return av.open(io.BytesIO(content), metadata_errors="replace", options=_SAFE)
         if kind == "file":
             return av.open(f"file:{name}", metadata_errors="replace")
         return av.open(name, metadata_errors="replace", timeout=(ANSWER_S, ANSWER_S))

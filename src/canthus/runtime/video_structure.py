@@ -4,6 +4,7 @@ FFmpeg plays what is there and passes over the rest in silence, so that a file t
 shorter one. Containers state how long their parts are; here the parts are followed from the first to the last.
 """
 
+import io
 import os
 import struct
 from collections.abc import Callable, Mapping
@@ -18,19 +19,22 @@ MOST_READS = 3_000_000
 BROKEN = "its structure breaks off at byte {at} of {end}"
 
 
-def structure_problem(path: str | os.PathLike[str], container: str) -> str | None:
+def structure_problem(path: str | os.PathLike[str] | bytes, container: str) -> str | None:
     """What the structure of a video file says against it, or None.
 
     Args:
+        path: the file, or its content.
         container: the name of the format as FFmpeg gives it; other formats than Matroska, WebM, AVI, FLV, GIF, MPEG-TS,
             MPEG-PS, WMV and MXF have no check and give None.
     """
     check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
-    if check is None or not Path(path).is_file():
+    if check is None or not (isinstance(path, bytes) or Path(path).is_file()):
         return None
     try:
-        with Path(path).open("rb") as file:
-            return check(_Parts(file), os.fstat(file.fileno()).st_size)
+        with io.BytesIO(path) if isinstance(path, bytes) else Path(path).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            return check(_Parts(file), size)
     except _TooManyPartsError:
         return None
     except OSError as error:
@@ -45,7 +49,7 @@ class _TooManyPartsError(Exception):
 class _Parts:
     """A file from which at most ``MOST_READS`` parts are read, so that one made of tiny parts takes seconds."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.BytesIO) -> None:
         self._file = file
         self._left = MOST_READS
         self.seek, self.tell = file.seek, file.tell
