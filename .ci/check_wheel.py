@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 4_000_000
-KINDS = {".py", ".onnx", ".toml", ".md", ".json", ".typed"}
+KINDS = {".css", ".html", ".js", ".json", ".md", ".onnx", ".py", ".svg", ".toml", ".typed"}
 
 
 def problems(wheel: Path) -> list[str]:
