@@ -14,8 +14,21 @@ import pytest
 from matplotlib import get_data_path
 
 from canthus.runtime.pipeline import Pipeline
+from json_schemas import check_schema
 
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
+FORM = (
+    b'--line\r\nContent-Disposition: form-data; name="image"; filename="../../etc/passwd"\r\n'
+    b"Content-Type: image/jpeg\r\n\r\n" + PORTRAIT.read_bytes() + b"\r\n--line--\r\n"
+)
+"""The portrait as the file of a form; its name is not used."""
+AS_FORM = {"content-type": "multipart/form-data; boundary=line"}
+
+
+def check_lines(lines: list[dict[str, Any]]) -> None:
+    """Lines of events, then the report, as ``canthus fatigue`` writes them."""
+    assert all(line.keys() == {"event"} for line in lines[:-1])
+    check_schema("fatigue", lines[-1]["report"] | {"events": [line["event"] for line in lines[:-1]]})
 
 
 class Answer(NamedTuple):

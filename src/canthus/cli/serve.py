@@ -22,68 +22,82 @@ ACCESS = "Who may ask"
 MB = 1_000_000
 
 
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is all.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any that is free.")]
+OpenOption = Annotated[
+    bool | None,
+    typer.Option("--open/--no-open", show_default="on a terminal with a screen", help="Open the page in a browser."),
+]
+PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Serve the page beside the service.")]
+ProcessesOption = Annotated[
+    int | None, typer.Option(min=1, show_default="one a core", help="Processes at work.", rich_help_panel=BOUNDS)
+]
+QueueOption = Annotated[int, typer.Option(min=0, help="Requests that wait beside those.", rich_help_panel=BOUNDS)]
+ClientOption = Annotated[
+    int, typer.Option(min=0, help="Requests of one address at a time; 0 for any.", rich_help_panel=BOUNDS)
+]
+StreamsOption = Annotated[int, typer.Option(min=1, help="Videos and open streams at a time.", rich_help_panel=BOUNDS)]
+BodyOption = Annotated[float, typer.Option(metavar="MB", help="Of a picture.", rich_help_panel=BOUNDS)]
+VideoOption = Annotated[float, typer.Option(metavar="MB", help="Of a video.", rich_help_panel=BOUNDS)]
+PixelsOption = Annotated[
+    float, typer.Option(metavar="MILLIONS", help="Pixels of a picture or frame.", rich_help_panel=BOUNDS)
+]
+TimeoutOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="For a picture to arrive, and to be answered.", rich_help_panel=BOUNDS)
+]
+VideoTimeoutOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="For a video to arrive, and to be answered.", rich_help_panel=BOUNDS)
+]
+FormatsOption = Annotated[
+    str, typer.Option(metavar="NAMES", help=f"Kinds of pictures: {', '.join(FORMATS)}.", rich_help_panel=BOUNDS)
+]
+TokenOption = Annotated[
+    str,
+    typer.Option(
+        envvar="CANTHUS_TOKEN",
+        show_default="none",
+        help="What requests must carry. Others on this machine see an option, and not a variable.",
+        rich_help_panel=ACCESS,
+    ),
+]
+CorsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        show_default="none",
+        help="Pages that may use the service, such as https://example.org; * for all. May be repeated.",
+        rich_help_panel=ACCESS,
+    ),
+]
+
+
 def serve(
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any that is free.")] = 8000,
-    open_page: Annotated[
-        bool | None,
-        typer.Option(
-            "--open/--no-open", show_default="on a terminal with a screen", help="Open the page in a browser."
-        ),
-    ] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page beside the service.")] = True,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    open_page: OpenOption = None,
+    page: PageOption = True,
     model: options.LandmarkModelOption = "default",
     detector: options.DetectorOption = None,
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
-    processes: Annotated[
-        int | None, typer.Option(min=1, show_default="one a core", help="Processes at work.", rich_help_panel=BOUNDS)
-    ] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Requests that wait beside those.", rich_help_panel=BOUNDS)] = 16,
-    per_client: Annotated[
-        int, typer.Option(min=0, help="Requests of one address at a time; 0 for any.", rich_help_panel=BOUNDS)
-    ] = 8,
-    streams: Annotated[int, typer.Option(min=1, help="Videos and open streams at a time.", rich_help_panel=BOUNDS)] = 4,
-    max_body: Annotated[float, typer.Option(metavar="MB", help="Of a picture.", rich_help_panel=BOUNDS)] = 20.0,
-    max_video: Annotated[float, typer.Option(metavar="MB", help="Of a video.", rich_help_panel=BOUNDS)] = 64.0,
-    max_pixels: Annotated[
-        float, typer.Option(metavar="MILLIONS", help="Pixels of a picture or frame.", rich_help_panel=BOUNDS)
-    ] = 25.0,
-    timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="For a picture to arrive, and to be answered.", rich_help_panel=BOUNDS),
-    ] = 30.0,
-    video_timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="For a video to arrive, and to be answered.", rich_help_panel=BOUNDS),
-    ] = 300.0,
-    formats: Annotated[
-        str, typer.Option(metavar="NAMES", help=f"Kinds of pictures: {', '.join(FORMATS)}.", rich_help_panel=BOUNDS)
-    ] = "jpeg,png,webp",
-    token: Annotated[
-        str,
-        typer.Option(
-            envvar="CANTHUS_TOKEN",
-            show_default="none",
-            help="What requests must carry. Safer in the variable.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = "",
-    cors: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN",
-            show_default="none",
-            rich_help_panel=ACCESS,
-            help="Pages that may use the service, such as https://example.org; * for all. May be repeated.",
-        ),
-    ] = None,
+    processes: ProcessesOption = None,
+    queue: QueueOption = 16,
+    per_client: ClientOption = 8,
+    streams: StreamsOption = 4,
+    max_body: BodyOption = 20.0,
+    max_video: VideoOption = 64.0,
+    max_pixels: PixelsOption = 25.0,
+    timeout: TimeoutOption = 30.0,
+    video_timeout: VideoTimeoutOption = 300.0,
+    formats: FormatsOption = "jpeg,png,webp",
+    token: TokenOption = "",
+    cors: CorsOption = None,
 ) -> None:
     """Serve a page that marks faces in the browser, and the same over HTTP.
 
     Pictures, videos and the camera of the page stay in the browser. The service is described in /openapi.json.
     SIGTERM or Ctrl-C finish what is under way; the exit code is then 0.
-    """  # fmt: skip
+    """
     require("fastapi", extra="web")
     from canthus.web.app import Service, create_app
     from canthus.web.server import bound_socket, run

@@ -186,6 +186,7 @@ def _add_detect(app: Any, service: Service) -> None:
 
     async def detect(
         request: Request,
+        *,
         pose: Annotated[bool, Query(description="Add the pose of the head in degrees.")] = False,
         ratios: Annotated[bool, Query(description="Add the openness of eyes and mouth.")] = False,
         scheme: Annotated[
@@ -270,6 +271,7 @@ def _add_track(app: Any, service: Service) -> None:
 
     async def track(
         socket: WebSocket,
+        *,
         pose: bool = False,
         ratios: bool = False,
         scheme: str | None = None,
