@@ -104,7 +104,7 @@ def test_commands_options_and_names_exist(block: Block) -> None:
 
 
 def test_blocks_have_a_language_and_those_that_do_not_run_a_reason() -> None:
-    known = RUN | {"text", "json", "toml", "yaml"}
+    known = RUN | {"html", "json", "text", "toml", "yaml"}
     assert {f"{block.page.name}: {block.text[:40]}" for block in ALL if block.language not in known} == set()
     for block in ALL:
         assert not block.mark or len(block.reason) > 1
