@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from canthus.data.formats import write_pts
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import MissingExtraError
 from canthus.images import read_image, write_image
+from canthus.schemes import IBUG_68
 from command import run_command
 from picture_files import write_photos
 
@@ -117,6 +118,30 @@ def test_blocks_have_a_language_and_those_that_do_not_run_a_reason() -> None:
 def test_every_command_is_shown() -> None:
     shown = {words[0] for block in ALL if block.language in {"sh", "console"} for words in commands_of(block) if words}
     assert set(COMMANDS) - shown == set()
+
+
+def site_builder() -> Any:
+    """The module ``docs/build_site.py``."""
+    spec = spec_from_file_location("build_site", ROOT / "docs" / "build_site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_explains_every_setting_of_recipes() -> None:
+    rows = [line.strip("| ").split(" | ") for line in "\n".join(site_builder().recipe_page()).splitlines()]
+    settings = {row[0]: row[-1] for row in rows if row[0].startswith("`") and len(row) > 2}
+    assert {"`model`", "`augmentation.flip`", "`pictures_per_epoch`", "`cascade.ferns`"} <= settings.keys()
+    assert [name for name, meaning in settings.items() if not re.search("[a-z]{3}", meaning)] == []
+
+
+def test_the_reference_lists_every_column_of_parquet() -> None:
+    row_schema = pytest.importorskip("canthus.batch").row_schema
+    text = (ROOT / "docs" / "reference" / "parquet.md").read_text(encoding="utf-8")
+    listed = {name for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert set(row_schema(IBUG_68).names) <= listed
 
 
 MODELS = ("a", "b", "mine", "my", "theirs")
