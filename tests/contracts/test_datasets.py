@@ -144,6 +144,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "wild21": _write_wild21,
     "cofw": _write_cofw,
     "celeba_hq": _write_celeba_hq,
+    "celeba_hq_whole": _write_celeba_hq,
     "aflw": _write_aflw,
     "celeba": _write_celeba,
     "folder": _write_folder,

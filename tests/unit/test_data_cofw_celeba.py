@@ -96,6 +96,10 @@ def test_celeba_hq_is_divided_by_number(tmp_path: Path, separator: str) -> None:
     keys = {split: [face.key for face in load_dataset("celeba_hq", tmp_path, split)] for split in PARTS}
     assert keys == {"train": ["00000", "00007"], "validation": ["29500", "29699"], "test": ["29700"]}
     assert {part: len(numbers) for part, numbers in PARTS.items()} == {"train": 29_500, "validation": 200, "test": 300}
+    tight, whole = (load_dataset(name, tmp_path, "train") for name in ("celeba_hq", "celeba_hq_whole"))
+    assert [face.key for face in tight] == [face.key for face in whole]
+    assert [face.box.tolist() for face in whole] == [[0, 0, 48, 48]] * 2
+    np.testing.assert_array_equal(whole[1].points, tight[1].points)
     report = check_dataset("celeba_hq", tmp_path)
     assert [part.status for part in report.parts] == ["partial"] * 3
 

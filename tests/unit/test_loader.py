@@ -1,5 +1,7 @@
 """Batches carry what augmentation knows of each point."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -17,7 +19,7 @@ def pack() -> CropPack:
     return CropPack(images, points, IBUG_68, margin=1.8, keys=tuple("abcd"), subsets=("",) * 4)
 
 
-def batch(**settings: float) -> Batch:
+def batch(**settings: Any) -> Batch:
     data = CropDataset([Source(pack())], Augmentation(**settings), size=112, margin=1.3, seed=0)
     return data.__getitems__([Draw(0, i % 4, 0, i) for i in range(12)])
 

@@ -1,13 +1,38 @@
 """Occluders cover the share they say, hide the points they say, and follow the seed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from canthus.data.occluders import IRREGULAR, NATURAL, SHAPES, FacePlace, covered_points, covered_share, place_face
-from canthus.data.occlusion import FILLS, SOLID, USUAL_FILLS, grown, painted, random_cover, random_mask, seen_points
+from canthus.data.corruptions import CORRUPTIONS, random_corruption, spoiled
+from canthus.data.occluders import (
+    IRREGULAR,
+    NATURAL,
+    SHAPES,
+    FacePlace,
+    covered_points,
+    covered_share,
+    place_face,
+    place_picture,
+)
+from canthus.data.occlusion import (
+    FILLS,
+    SOLID,
+    USUAL_FILLS,
+    grown,
+    open_masks,
+    painted,
+    random_black_mask,
+    random_cover,
+    random_mask,
+    seen_points,
+)
 from canthus.data.synthetic import draw_face
 from canthus.data.transforms import Augmentation, View, augment, random_flip, random_occlusion
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, DataError
+from canthus.geometry import hull_box
+from canthus.images import write_image
 from canthus.schemes import FIVE, IBUG_68
 from canthus.types import Sample
 
@@ -197,3 +222,97 @@ def test_pictures_without_cover_are_what_they_were() -> None:
     a = augment(sample, np.random.default_rng(4), older, view)
     b = augment(sample, np.random.default_rng(4), Augmentation(**{**older.__dict__, "cover_most": 0.2}), view)
     np.testing.assert_array_equal(a.image, b.image)
+
+
+CORNERS = 127.0 * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+
+
+def test_a_picture_is_a_place_too() -> None:
+    place = place_picture(CORNERS, 128)
+    assert place.area == 128 * 128
+    np.testing.assert_allclose(place.to_pixels(np.array([[-1.0, -1], [1, 1]])) / 16, [[0, 0], [127, 127]])
+
+
+@pytest.mark.parametrize("of", ["face", "picture"])
+@pytest.mark.parametrize("seed", range(3))
+def test_black_masks_hide_what_they_cover_and_nothing_else(of: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sample = draw_face(rng, size=128)
+    masked = random_black_mask(sample, rng, chance=1.0, most=0.4, of=of, masks=None)
+    hidden = (masked.image == 0).all(axis=2) & (sample.image != 0).any(axis=2)
+    np.testing.assert_array_equal(masked.image[~hidden], sample.image[~hidden])
+    assert masked.visible is not None
+    x, y = np.rint(sample.points).astype(int).T
+    assert (hidden[y, x] <= ~masked.visible).all()
+    region = face_of(sample).region > 0 if of == "face" else np.ones((128, 128), bool)
+    assert 0 < hidden[region].mean() < 0.45
+    assert random_black_mask(sample, rng, chance=0.0, most=0.4, of=of, masks=None) is sample
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_masks_of_a_folder_are_taken_by_their_share(tmp_path: Path, white: bool) -> None:
+    for number, share in enumerate((0.05, 0.35, 0.95)):
+        hidden = np.zeros((64, 64, 3), np.uint8)
+        hidden[: round(64 * share)] = 255
+        write_image(tmp_path / "deep" / f"{number}.png", hidden if white else 255 - hidden)
+    masks, place = open_masks(str(tmp_path), white=white), place_picture(CORNERS, 128)
+    found = [masks.draw(np.random.default_rng(seed), place, low=0.3, high=0.4, within=place) for seed in range(8)]
+    assert [covered_share(mask, place) for mask in found] == pytest.approx([0.34] * 8, abs=0.02)
+    assert len({mask.tobytes() for mask in found}) > 1  # turned and mirrored
+    with pytest.raises(ConfigError, match="none of 200 masks drawn from 3 files covers 50% to 60%"):
+        masks.draw(np.random.default_rng(0), place, low=0.5, high=0.6, within=place)
+    sample = draw_face(np.random.default_rng(0), size=128)
+    masked = random_black_mask(sample, np.random.default_rng(0), chance=1.0, most=0.1, of="picture", masks=masks)
+    assert 0.02 < (masked.image == 0).all(axis=2).mean() < 0.1
+
+
+def test_a_folder_without_masks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no masks"):
+        open_masks(str(tmp_path))
+    with pytest.raises(ConfigError, match="Did you mean 'picture'"):
+        Augmentation(mask_of="pictures")
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_corruptions_grow_with_their_strength_and_follow_the_seed(kind: str, sample: Sample) -> None:
+    box = hull_box(sample.points)
+
+    def change(strength: float, seed: int = 0) -> np.ndarray:
+        return spoiled(sample.image, box, np.random.default_rng(seed), kind=kind, strength=strength)
+
+    x1, y1, x2, y2 = box.astype(int)
+    face = sample.image[y1:y2, x1:x2].astype(float)
+    changes = [np.abs(change(strength)[y1:y2, x1:x2] - face).mean() for strength in (0.2, 0.6, 1.0)]
+    assert 0 < changes[0] < changes[1] < changes[2]
+    np.testing.assert_array_equal(change(0.6), change(0.6))
+    assert change(0.6).shape == sample.image.shape
+
+
+def test_blur_means_the_same_in_small_and_large_pictures(sample: Sample) -> None:
+    """Lengths are shares of the face: enlarging and blurring is blurring and enlarging."""
+    large = np.repeat(np.repeat(sample.image, 3, axis=0), 3, axis=1)
+    box = hull_box(sample.points)
+    blurred = [
+        spoiled(image, scale * box, np.random.default_rng(0), kind="gaussian_blur", strength=0.8).astype(float)
+        for image, scale in ((sample.image, 1), (large, 3))
+    ]
+    reduced = blurred[1].reshape(128, 3, 128, 3, 3).mean(axis=(1, 3))
+    assert np.abs(reduced - blurred[0])[20:-20, 20:-20].mean() < 2
+
+
+def test_only_the_surroundings_of_the_face_are_spoiled() -> None:
+    image = np.full((400, 500, 3), 200, np.uint8)
+    found = spoiled(image, np.array([30.0, 40, 90, 100]), np.random.default_rng(0), kind="low_light", strength=1.0)
+    assert found[60, 60].max() < 40
+    assert (found[200:] == 200).all()
+    assert (found[:, 200:] == 200).all()
+
+
+def test_training_spoils_and_masks_where_it_is_asked_to(sample: Sample) -> None:
+    view = View(size=64, margin=1.3, pack_margin=1.8)
+    plain = augment(sample, np.random.default_rng(0), Augmentation(), view)
+    for settings in (Augmentation(corrupt=1.0), Augmentation(mask=1.0), Augmentation(mask=1.0, mask_of="picture")):
+        changed = augment(sample, np.random.default_rng(0), settings, view)
+        assert (changed.image != plain.image).any()
+        np.testing.assert_array_equal(changed.points, plain.points)
+    assert random_corruption(sample, np.random.default_rng(0), chance=0.0) is sample

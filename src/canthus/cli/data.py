@@ -16,7 +16,7 @@ from canthus.data import DATASETS, Report, check_dataset, landmark_sets, load_da
 from canthus.data.datasets import UNLABELLED, counted
 from canthus.data.label_conversion import FORMATS, convert_labels, format_of
 from canthus.errors import ConfigError, printable
-from canthus.evaluation.occlusion import drawn_faces, mask_sheets
+from canthus.evaluation.covered_sheets import drawn_faces, mask_sheets
 from canthus.evaluation.run import load_truth
 from canthus.files import check_targets
 from canthus.images import read_image, write_image
@@ -148,7 +148,7 @@ def masks(
     faces: Annotated[int, typer.Option(min=1, help="Number of faces, one per row of a sheet.")] = 6,
     seed: Annotated[int, typer.Option(help="Random seed of the masks and of drawn faces.")] = 0,
 ) -> None:
-    """Draw the masks that cover faces in evaluation and in training: one sheet each, covered points in red."""
+    """Draw the masks and corruptions of evaluation and training: one sheet each, covered points in red."""
     if dataset is None and (root is not None or split is not None):
         raise ConfigError("--root and --split need --dataset; for your own pictures, --dataset folder")
     if dataset is None:

@@ -54,7 +54,8 @@ ResumeOption = Annotated[
 BoxesOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Read face boxes from this JSON or CSV file; no detector runs.",
+        metavar="FILE|DIR",
+        help="Read face boxes from this JSON or CSV file, or from files as for WIDER FACE; no detector runs.",
         rich_help_panel=options.FACES,
     ),
 ]  # fmt: skip
@@ -106,16 +107,16 @@ def detect(
     Exit code 1: some inputs could not be read; the results of the others are written.
     """
     if boxes is not None:
-        _refuse_with_boxes(detector, detector_model, detector_size, detector_tiles, min_score)
+        _refuse_with_boxes(detector, detector_model, detector_size, detector_tiles)
         detector, passes = "none", 2 if passes is None else passes  # boxes from elsewhere fit less well
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles="auto" if detector_tiles is None else detector_tiles, threads=threads, passes=passes,
-        min_score=min_score, min_confidence=min_confidence,
+        min_score=None if boxes else min_score, min_confidence=min_confidence,
     )  # fmt: skip
     added = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
-    known = None if boxes is None else read_boxes(boxes)
+    known = None if boxes is None else read_boxes(boxes, min_score=min_score)
     work = PictureWork(pipeline, *added, known=known, chips=chips, threads=threads)
     files = RecordFiles(json_file, jsonl_file, csv_file, parquet)
     read = [boxes, detector_model, list_file, options.scheme_file(scheme)]
@@ -133,7 +134,7 @@ def _refuse_with_boxes(*settings: object) -> None:
         ConfigError: one of them was given.
     """
     if any(value is not None for value in settings):
-        raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options and --min-score")
+        raise ConfigError("--boxes replaces the detector; leave out --boxes, or all --detector options")
 
 
 def _inputs(names: Sequence[str] | None, list_file: str | None, *, leave_out: Sequence[Path | None]) -> Inputs:

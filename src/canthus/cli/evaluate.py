@@ -1,11 +1,11 @@
 """``canthus evaluate``: errors of a model, or of a file of predictions, on a dataset."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import Annotated, Any, TypeVar, final
 
 import typer
 from rich.console import Console
@@ -20,25 +20,39 @@ from canthus.cli.options import (
     JsonFractionsOption,
 )
 from canthus.cli.output import markup, write_json
-from canthus.cli.tables import covered_tables, jitter_table, report_tables
+from canthus.cli.tables import corrupted_tables, covered_tables, jitter_table, report_tables, sets_in_words
 from canthus.data import landmark_sets
 from canthus.data.datasets import SCALES
 from canthus.errors import ConfigError, MissingExtraError
+from canthus.evaluation.covered_sheets import model_sheets, sheet_names
 from canthus.evaluation.jitter import evaluate_jitter
-from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report
+from canthus.evaluation.occlusion import (
+    CORRUPTED,
+    PROTOCOLS,
+    conditions_of,
+    cover_json,
+    evaluate_covered,
+    write_cover_report,
+)
 from canthus.evaluation.plots import plot_jitter
 from canthus.evaluation.report import has_pictures, write_report
 from canthus.evaluation.rows import check_rows_path, write_rows
 from canthus.evaluation.run import evaluate as evaluate_on
 from canthus.evaluation.run import refuse_options
 from canthus.files import check_targets
+from canthus.images import write_image
+from canthus.lookup import lookup
+from canthus.runtime.landmarker import open_model
+from canthus.types import Image
+
+T = TypeVar("T")
 
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME|FILE",
         help="Model: a name from 'canthus models', an ONNX file with a model card, or a .npz of 'canthus fit'. May be "
-        "repeated with --occlusion.",
+        "repeated with --occlusion and --corruption.",
         show_default="default",
     ),
 ]
@@ -46,13 +60,21 @@ PredictionsOption = Annotated[
     list[Path] | None,
     typer.Option(
         help="Score this file instead of a model: JSON of predictions, JSON of 'canthus detect', or rows from --rows. "
-        "May be repeated with --occlusion, for files of rows."
+        "May be repeated with --occlusion and --corruption, for files of rows."
     ),
 ]
-DatasetOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(landmark_sets())}.")]
-RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset, or of the pictures of --predictions.")]
+DatasetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"One of {', '.join(landmark_sets())}. May be repeated with --occlusion and --corruption, each with its "
+        "--root: the faces are pooled."
+    ),
+]
+RootOption = Annotated[
+    list[Path] | None, typer.Option(help="Folder of the dataset, or of the pictures of --predictions.")
+]
 SplitOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         help="Part of the dataset: common, challenging, full, train, fit, validation ... By default, the first usual "
         "one that the folder holds."
@@ -68,12 +90,14 @@ OverlapOption = Annotated[
 JitterOption = Annotated[
     float | None, typer.Option(help="Shift and scale true boxes at random by up to this fraction.")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Random seed of --box-jitter or --occlusion.", show_default="0")]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Random seed of --box-jitter, --occlusion or --corruption.", show_default="0")
+]
 SchemeOption = Annotated[
     str | None,
     typer.Option(help="Point scheme of a folder, or of predictions that do not state it.", show_default="ibug_68"),
 ]
-PICTURES = ("worst.png", "errors.png", "reliability.png", "occlusion.png")
+PICTURES = ("worst.png", "errors.png", "reliability.png", "occlusion.png", "corruption.png")
 """Files that may be written to the folder of ``--out``, beside text."""
 OutOption = Annotated[
     Path | None,
@@ -125,7 +149,33 @@ ConversionOption = Annotated[
 ]
 OcclusionOption = Annotated[
     str | None,
-    typer.Option(help="Cover the faces: paper_c (six classes of covered share, two squares) or natural."),
+    typer.Option(
+        metavar="|".join(PROTOCOLS),
+        help="Cover the faces: in six classes of the covered share, of the face or of the picture, and by squares; or "
+        "by natural things.",
+    ),
+]
+CorruptionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(CORRUPTED),
+        help="Spoil the faces, each kind in five strengths: blur, motion, low and one-sided light, glare, noise, JPEG, "
+        "low resolution, near infrared, occlusion.",
+    ),
+]
+MasksOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of black and white masks for --occlusion paper_c or paper_c_picture; black hides."
+    ),
+]
+MasksWhiteOption = Annotated[bool, typer.Option("--masks-white", help="White hides in the masks of --masks.")]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder for sheets of six faces with --occlusion (original, covered, truth, predicted) or --corruption.",
+    ),
 ]
 
 
@@ -139,6 +189,40 @@ class _Outputs:
     out: Path | None
     worst: int | None
     jitter_report: Path | None
+    sheet: Path | None
+
+    def check(self, inputs: Sequence[str | Path | None]) -> None:
+        """Refuse outputs that would replace something else."""
+        if self.worst is not None and self.out is None:
+            raise ConfigError("--worst needs --out DIR, the folder for the sheet of worst faces")
+        if self.rows is not None:
+            check_rows_path(self.rows)
+        pictures = {"--jitter-report": self.jitter_report}
+        if self.out is not None:
+            pictures |= {f"--out, {name}": self.out / name for name in PICTURES}
+        check_targets(inputs, text={"--json": self.json, "--rows": self.rows}, picture=pictures)
+
+
+@final
+@dataclass(frozen=True)
+class _Change:
+    """What is done to the faces before they are given to the model; None if not given."""
+
+    occlusion: str | None
+    corruption: str | None
+    masks: Path | None
+    masks_white: bool
+
+    @property
+    def protocol(self) -> str | None:
+        """Name of the protocol; None for faces as they are."""
+        if self.occlusion and self.corruption:
+            raise ConfigError("Faces are either covered or spoiled: give --occlusion or --corruption")
+        if self.occlusion:
+            lookup(PROTOCOLS, self.occlusion, kind="occlusion protocol")
+        if self.corruption:
+            lookup(CORRUPTED, self.corruption, kind="corruption protocol")
+        return self.occlusion or self.corruption
 
 
 def evaluate(
@@ -167,12 +251,12 @@ def evaluate(
     scale: ScaleOption = None,
     occlusion: OcclusionOption = None,
     conversion: ConversionOption = None,
+    corruption: CorruptionOption = None,
+    sheet: SheetOption = None,
+    masks: MasksOption = None,
+    masks_white: MasksWhiteOption = False,
 ) -> None:
     """Evaluate a landmark model, or a file of predictions, on a dataset."""
-    if worst is not None and out is None:
-        raise ConfigError("--worst needs --out DIR, the folder for the sheet of worst faces")
-    if rows is not None:
-        check_rows_path(rows)
     options = {
         "dataset": dataset, "root": root, "split": split, "boxes": boxes, "detector": detector,
         "detector_model": detector_model, "detector_size": detector_size, "detector_tiles": detector_tiles,
@@ -180,22 +264,26 @@ def evaluate(
         "passes": passes, "tolerance": tolerance, "scale": scale,
         "conversion": conversion,
     }  # fmt: skip
-    check_targets(
-        [*(model or []), *(predictions or []), detector_model],
-        text={"--json": json, "--rows": rows},
-        picture={"--jitter-report": jitter_report} | ({f"--out, {n}": out / n for n in PICTURES} if out else {}),
-    )  # fmt: skip
-    outputs = _Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report)
-    if occlusion is None:
+    outputs = _Outputs(json=json, rows=rows, out=out, worst=worst, jitter_report=jitter_report, sheet=sheet)
+    outputs.check([*(model or []), *(predictions or []), detector_model])
+    change = _Change(occlusion, corruption, masks, masks_white)
+    if change.protocol is None:
+        refuse_options("without occlusion or corruption", sheet=sheet, masks=masks, masks_white=masks_white or None)
         _evaluate(model or [], predictions or [], options, outputs)
     else:
-        _evaluate_covered(occlusion, model or [], predictions or [], options, outputs)
+        _evaluate_changed(change, model or [], predictions or [], options, outputs)
+
+
+def _only(name: str, values: Sequence[T]) -> T | None:
+    """The value of an option that may be given once where faces are not changed."""
+    if len(values) > 1:
+        raise ConfigError(f"Several --{name} can only be compared or pooled with --occlusion or --corruption; give one")
+    return next(iter(values), None)
 
 
 def _evaluate(models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs) -> None:
-    if max(len(models), len(files)) > 1:
-        raise ConfigError("Several --model or --predictions can only be compared with --occlusion; give one")
-    model, file = next(iter(models), None), next(iter(files), None)
+    model, file = _only("model", models), _only("predictions", files)
+    options |= {name: _only(name, options[name] or []) for name in ("dataset", "root", "split")}
     if outputs.jitter_report is not None:
         refuse_options(
             "with jitter-report, which evaluates a model", predictions=file, box_jitter=options["box_jitter"]
@@ -221,29 +309,53 @@ def _evaluate(models: list[str], files: list[Path], options: dict[str, Any], out
             errors.print(note, soft_wrap=True)
 
 
-def _evaluate_covered(
-    protocol: str, models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs
+def _evaluate_changed(
+    change: _Change, models: list[str], files: list[Path], options: dict[str, Any], outputs: _Outputs
 ) -> None:
+    protocol, how = change.protocol or "", "occlusion" if change.occlusion else "corruption"
     unused = ("boxes", "detector", "detector_model", "detector_size", "min_overlap", "box_jitter", "tolerance", "scale")
     refuse_options(
-        "with occlusion", **{name: options.pop(name) for name in unused},
+        f"with {how}", **{name: options.pop(name) for name in unused},
         detector_tiles=options.pop("detector_tiles") or None, worst=outputs.worst, jitter_report=outputs.jitter_report,
     )  # fmt: skip
     if outputs.rows is not None and len(models) + len(files) > 1:
         raise ConfigError("--rows holds one model; for several, --out DIR writes one file per model")
+    options |= {name: options[name] or None for name in ("dataset", "root", "split")}
+    options |= {"masks": change.masks, "masks_white": change.masks_white}
+    _check_sheets(protocol, models, files, outputs)
     errors = Console(stderr=True, highlight=False)
     progress = partial(track, console=errors, transient=True)
     found = evaluate_covered(protocol, models=models, kept=files, progress=progress, **options)
     console = errors if outputs.json == "-" else Console(highlight=False)
-    console.print(*covered_tables(found, protocol=protocol))
+    console.print(*(covered_tables if change.occlusion else corrupted_tables)(found, protocol=protocol))
     first = next(iter(found.values()))
     if outputs.json is not None:
         write_json(outputs.json, cover_json(found))
     if outputs.rows is not None:
         write_rows(outputs.rows, first)
     if outputs.out is not None:
-        title = f"{first[0].dataset} {first[0].split}, occlusion {protocol}"
+        title = f"{sets_in_words(first)}, {how} {protocol}"
         _print_written(write_cover_report(outputs.out, found, title=title), errors, missing="plot")
+    if outputs.sheet is not None:
+        sheets = model_sheets(protocol, models=models, progress=progress, **options)
+        _print_written(_written_sheets(outputs.sheet, sheets), errors, missing="sheets")
+
+
+def _check_sheets(protocol: str, models: Sequence[str], files: Sequence[Path], outputs: _Outputs) -> None:
+    """Refuse sheets that would replace other pictures, before a long evaluation."""
+    if outputs.sheet is None:
+        return
+    if files and not models:
+        raise ConfigError("--sheet needs a --model: files of rows do not hold the predicted points")
+    names = [open_model(model).card.name for model in models or ["default"]]
+    sheets = [f"{name}_{sheet}.png" for name in names for sheet in sheet_names(conditions_of(protocol))]
+    check_targets([*models, *files], picture={f"--sheet, {name}": outputs.sheet / name for name in sheets})
+
+
+def _written_sheets(folder: Path, sheets: Iterator[tuple[str, Image]]) -> Iterator[Path]:
+    for name, picture in sheets:
+        write_image(folder / f"{name}.png", picture)
+        yield folder / f"{name}.png"
 
 
 def _show_notes(console: Console) -> None:

@@ -11,7 +11,7 @@ from canthus.cli.output import markup, number, percent
 from canthus.data.datasets import USUAL
 from canthus.evaluation.benchmark import Benchmark
 from canthus.evaluation.jitter import FRACTIONS, JitterReport
-from canthus.evaluation.occlusion import PROFILE_YAW, CoverLine, cover_lines
+from canthus.evaluation.occlusion import PROFILE_YAW, STRENGTHS, CoverLine, cover_lines, strength_lines
 from canthus.evaluation.openness import NARROW
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report
@@ -148,7 +148,7 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
     """For each model a table of all faces; then one table of all models for frontal and one for profile faces."""
     for name, rows in models.items():
         names = ("faces", "covered\n%", "NME\nION %", "x none", "visible\nION %", "hidden\nION %")
-        title = f"{name}: {rows[0].dataset} {rows[0].split}, occlusion {protocol}"
+        title = f"{name}: {sets_in_words(rows)}, occlusion {protocol}"
         table = _covered_table(title, number_columns(names, no_wrap=True))
         for line in cover_lines(rows):
             table.add_row(
@@ -178,9 +178,33 @@ def covered_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) 
         yield table
 
 
-def _covered_table(title: str, columns: Sequence[Column], caption: str | None = None) -> Table:
+def corrupted_tables(models: Mapping[str, Sequence[FaceError]], *, protocol: str) -> Iterator[Table]:
+    """For each model a table of errors and failures by kind and strength of the corruption."""
+    heads = ("none", *map(str, range(1, STRENGTHS + 1)))
+    for name, rows in models.items():
+        kinds = strength_lines(rows)
+        faces = next(iter(kinds.values()))[0].faces
+        title = f"{name}: {sets_in_words(rows)}, corruption {protocol}, {faces} faces: "
+        errors, failures = (
+            _covered_table(title + what, number_columns(heads, no_wrap=True), first="corruption")
+            for what in ("NME ION % by strength", "faces above 10 %, in %")
+        )
+        for kind, lines in kinds.items():
+            errors.add_row(kind, *(percent(line.nme_ion, 2) for line in lines))
+            failures.add_row(kind, *(percent(line.fr_10, 1) for line in lines))
+        yield from (errors, failures)
+
+
+def sets_in_words(rows: Sequence[FaceError]) -> str:
+    """The datasets and splits of rows: ``300w validation + ytf validation``."""
+    return " + ".join(dict.fromkeys(f"{row.dataset} {row.split}" for row in rows))
+
+
+def _covered_table(
+    title: str, columns: Sequence[Column], caption: str | None = None, *, first: str = "covered"
+) -> Table:
     left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    return Table("covered", *columns, title=markup(title), caption=caption, box=SIMPLE_HEAD, **left)
+    return Table(first, *columns, title=markup(title), caption=caption, box=SIMPLE_HEAD, **left)
 
 
 def _squares(line: CoverLine | None) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """``canthus track``: faces and landmarks through a video."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, final
 
 import cv2
@@ -11,15 +12,19 @@ import typer
 from canthus.cli import options
 from canthus.cli.output import RecordFiles, Writer, plural
 from canthus.cli.progress import VideoProgress
+from canthus.errors import ConfigError
+from canthus.evaluation.moments import FaceCurves, FaceWatch, moment_tiles
+from canthus.evaluation.plots import plot_moments
 from canthus.files import check_targets
+from canthus.lookup import require
 from canthus.runtime.chips import Chips
 from canthus.runtime.draw import draw_tracked
 from canthus.runtime.measures import FaceMeasures
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
-from canthus.runtime.video import VideoWindow, VideoWriter, open_video
-from canthus.schemes import Scheme
+from canthus.runtime.video import VideoFrame, VideoWindow, VideoWriter, open_video
+from canthus.schemes import IBUG_68, Scheme, conversion_matrix
 from canthus.types import Image, TrackedFrame
 
 JsonOption = Annotated[
@@ -31,6 +36,14 @@ CsvOption = Annotated[
     typer.Option("--csv", metavar="FILE|-", help="Write one CSV row per face and frame; - is standard output."),
 ]
 PauseOption = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between runs of the detector.")]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.png",
+        help="Plot how open eyes and mouth of the face seen longest are (EAR and MAR), with the frames of its blinks "
+        "and yawns. The video is read twice.",
+    ),
+]
 SmoothOption = Annotated[
     bool, typer.Option("--smooth/--no-smooth", help="Smooth the landmarks over time (One-Euro filter).")
 ]
@@ -61,6 +74,7 @@ def track(
     smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
     fps: options.PicturesRateOption = None,
+    sheet: SheetOption = None,
 ) -> None:
     """Follow faces and their landmarks through a video. Each face keeps its number.
 
@@ -68,12 +82,14 @@ def track(
     """
     files = RecordFiles(jsonl=json_file, csv=csv_file, parquet=parquet, source=video)
     text = {**files.targets(), "--jsonl": None, "--json": json_file}
-    check_targets([video, detector_model, options.scheme_file(scheme)], text=text, video={"--out": out})
+    check_targets([video, detector_model, options.scheme_file(scheme)], text=text, video={"--out": out},
+                  picture={"--sheet": sheet})  # fmt: skip
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
     measures, target = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
+    watch = _watch(sheet, video, pipeline.landmarker.session.scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
     if chips:
         chips.check_video([video, *text.values()])
@@ -89,7 +105,40 @@ def track(
             tracked = tracker(image, time_s)
             faces |= set(tracked.ids.tolist())
             progress.stopped = not outputs.take(number, image, tracked)
+            if watch:
+                watch.add(number, tracked)
+    curves = watch.longest() if watch else None
+    if sheet and curves:
+        with open_video(video, threads=threads, fps=fps) as again:
+            _write_sheet(sheet, curves, iter(again), title=Path(video).name)
+    elif sheet:
+        progress.console.print("no sheet: no face was found")
     progress.report(f"{plural(len(faces), 'face')}, detector run {tracker.detections} times")
+
+
+def _watch(sheet: Path | None, video: str, scheme: Scheme) -> FaceWatch | None:
+    """What collects the curves for a sheet; what a sheet needs is checked before the video is read."""
+    if sheet is None:
+        return None
+    if "://" in video or (video.isdecimal() and not Path(video).exists()):
+        raise ConfigError(f"--sheet reads the video twice, which {video} does not allow; record it to a file first")
+    require("matplotlib", extra="plots")
+    conversion_matrix(scheme, IBUG_68)  # refuses models of other points at once
+    return FaceWatch(scheme)
+
+
+def _write_sheet(path: Path, curves: FaceCurves, video: Iterator[VideoFrame], *, title: str) -> None:
+    found = {"EAR": (curves.ear, curves.blinks()), "MAR": (curves.mar, curves.yawns())}
+    tiles = moment_tiles(video, curves, [moment for _, moments in found.values() for moment in moments])
+    plot_moments(
+        path,
+        {name: (curves.times_s, values) for name, (values, _) in found.items()},
+        {
+            name: [(m.time_s, float(values[m.place]), tiles[m.frame]) for m in moments if m.frame in tiles]
+            for name, (values, moments) in found.items()
+        },
+        title=title,
+    )
 
 
 def _settings(detect_every: float, *, smooth: bool) -> TrackerSettings:

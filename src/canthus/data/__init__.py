@@ -33,6 +33,7 @@ DATASETS = {
         wild21.DATASET,
         cofw.DATASET,
         celeba_hq.DATASET,
+        celeba_hq.WHOLE,
         aflw.DATASET,
         celeba.DATASET,
         facemask.DATASET,

@@ -6,10 +6,14 @@ pixels counted from zero, separated by commas or blanks.  ``canthus data label``
 no points.
 
 The MobileNet-L paper (2025) divides the pictures 29,500 / 200 / 300 and does not say which are which; here the parts
-follow the numbers.  Karras et al. (2018), "Progressive Growing of GANs".
+follow the numbers.  ``celeba_hq_whole`` is the same set with the whole picture as the box of its face, as that paper
+feeds its network; train with ``margin = 1.0``, and use the model with ``--detector none``.  Karras et al. (2018),
+"Progressive Growing of GANs".
 """
 
+import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +22,14 @@ import numpy as np
 from canthus.data.datasets import Dataset, Problem, Scan, hull_face, read_labels
 from canthus.data.formats import finite_numbers, numbered_lines
 from canthus.errors import DataError
+from canthus.image_files import picture_sides
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
 
 IMAGES = "CelebA-HQ-img"
 POINT_FILES = ("points.csv", "points.txt")
+HEADER = 1 << 16
+"""Bytes of a picture file in which its sides are looked for."""
 PARTS = {"train": range(29_500), "validation": range(29_500, 29_700), "test": range(29_700, 30_000)}
 """Part -> numbers of its pictures."""
 
@@ -41,6 +48,23 @@ def _scan_faces(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
         del rows[0]
     faces = read_labels(rows, partial(_face, root / IMAGES, set()), problems)
     return Scan([face for face in faces if face.subset in parts], problems)
+
+
+def _scan_whole(root: Path, parts: Sequence[str]) -> Scan[Annotation]:
+    """The same faces, each with the whole picture as its box."""
+    found = _scan_faces(root, parts)
+    return replace(found, items=[_in_whole_picture(face) for face in found.items])
+
+
+def _in_whole_picture(face: Annotation) -> Annotation:
+    with face.path.open("rb") as file:
+        start = file.read(HEADER)
+    try:
+        sides = picture_sides(start)
+    except (struct.error, IndexError):
+        sides = None
+    # A picture without a header cannot be opened, which whoever opens it tells.
+    return face if sides is None else replace(face, box=np.array([0, 0, *sides], np.float32))
 
 
 def _face(images: Path, keys: set[str], fields: list[str]) -> Annotation:
@@ -72,4 +96,5 @@ DATASET = Dataset(
     scheme=IBUG_68.name,
     published={part: len(numbers) for part, numbers in PARTS.items()},
 )
+WHOLE = replace(DATASET, name="celeba_hq_whole", scan_faces=_scan_whole)
 """``fit`` is another name of ``train``, because ``validation`` has pictures of its own."""

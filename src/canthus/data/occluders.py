@@ -80,6 +80,18 @@ def place_face(points: Float[np.ndarray, "k 2"], scheme: Scheme, size: int) -> F
     return FacePlace(region, area, centre, axes, hull=_to_frame(hull, centre, axes), eyes=eyes)
 
 
+def place_picture(corners: Float[np.ndarray, "4 2"], size: int) -> FacePlace:
+    """The place of a whole picture in a crop of ``size`` pixels, to cover shares of the picture instead of the face.
+
+    ``corners`` are top left, top right, bottom right and bottom left of a rectangle, in pixels.
+    """
+    centre, (u, v) = corners.mean(axis=0), (corners[[1, 3]] - corners[0]) / 2
+    region = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(region, np.round(corners * (1 << BITS)).astype(np.int32), 255, cv2.LINE_8, BITS)
+    hull = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    return FacePlace(region, max(1, cv2.countNonZero(region)), centre, np.stack([u, v]), hull, 0.25 * hull[:2])
+
+
 def covered_share(mask: UInt8[np.ndarray, "s s"], face: FacePlace) -> float:
     """Share of the face's region under a mask; a pixel counts from half cover on."""
     covered = np.asarray(cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1], np.uint8)

@@ -1,14 +1,29 @@
 """Cover parts of faces: shapes, their fills, and the points that they hide."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import final
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
-from canthus.data.occluders import NATURAL, SHAPES, FacePlace, Mask, Shape, covered_points, covered_share, place_face
-from canthus.errors import ConfigError
+from canthus.data.occluders import (
+    IRREGULAR,
+    NATURAL,
+    SHAPES,
+    FacePlace,
+    Mask,
+    Shape,
+    covered_points,
+    covered_share,
+    place_face,
+    place_picture,
+)
+from canthus.errors import ConfigError, DataError
+from canthus.images import IMAGE_SUFFIXES, read_image
 from canthus.lookup import lookup
 from canthus.types import Image, Sample
 
@@ -174,18 +189,111 @@ def random_mask(rng: np.random.Generator, face: FacePlace, *, low: float, high: 
     Raises:
         ConfigError: unknown shape, or these shapes do not reach such a share.
     """
-    shapes = [lookup(SHAPES, kind, kind="shape of an occluder") for kind in kinds]
+    for kind in kinds:
+        lookup(SHAPES, kind, kind="shape of an occluder")
     margin = 0.1 * (high - low)
     for _ in range(_TRIES):
-        wanted = rng.uniform(low + margin, high - margin)
-        mask = np.zeros_like(face.region)
-        for part in np.cumsum(rng.dirichlet(np.full(rng.integers(1, 4), 2.0))):
-            shape = shapes[rng.integers(len(shapes))](rng, face)
-            own = grown(shape, mask, face, part * wanted, tolerance=margin / 2)
-            mask = np.maximum(mask, cv2.threshold(own, 127, 255, cv2.THRESH_BINARY)[1])
+        mask = _shapes_of_share(rng, face, rng.uniform(low + margin, high - margin), kinds, tolerance=margin / 2)
         if low <= covered_share(mask, face) < high:
             return mask
     raise ConfigError(f"Shapes {', '.join(kinds)} do not reach a covered share of {low:.0%} to {high:.0%}")
+
+
+def _shapes_of_share(
+    rng: np.random.Generator, face: FacePlace, share: float, kinds: Sequence[str], *, tolerance: float
+) -> Mask:
+    """One to three shapes that together cover about a share of the region."""
+    mask = np.zeros_like(face.region)
+    for part in np.cumsum(rng.dirichlet(np.full(rng.integers(1, 4), 2.0))):
+        shape = SHAPES[kinds[int(rng.integers(len(kinds)))]](rng, face)
+        own = grown(shape, mask, face, part * share, tolerance=tolerance)
+        mask = np.maximum(mask, cv2.threshold(own, 127, 255, cv2.THRESH_BINARY)[1])
+    return mask
+
+
+@final
+@dataclass(frozen=True)
+class MaskFolder:
+    """Masks that somebody else drew: a picture is hidden where its mask is dark, with ``white`` where it is light."""
+
+    folder: str
+    white: bool
+    files: tuple[Path, ...]
+
+    def draw(self, rng: np.random.Generator, place: FacePlace, *, low: float, high: float, within: FacePlace) -> Mask:
+        """Lay a random mask over a place, perhaps mirrored and turned by quarters.
+
+        It covers at least the share ``low`` of the region of ``within``, and less than ``high``.
+
+        Raises:
+            ConfigError: the masks do not cover such a share.
+            ImageError: a mask cannot be read.
+        """
+        size = place.size
+        for _ in range(_TRIES):
+            hidden = _read_mask(self.files[rng.integers(len(self.files))], size, white=self.white)
+            hidden = np.rot90(hidden[:, ::-1] if rng.random() < 0.5 else hidden, int(rng.integers(4)))
+            scale = 2 / size * np.eye(2)  # pixels of the mask to u and v
+            to = np.column_stack([place.axes.T @ scale, place.centre + (1 / size - 1) * place.axes.sum(axis=0)])
+            laid = cv2.warpAffine(np.ascontiguousarray(hidden), to, (size, size), flags=cv2.INTER_NEAREST)
+            if low <= covered_share(laid, within) < high:
+                return np.asarray(laid, np.uint8)
+        raise ConfigError(
+            f"{self.folder}: none of {_TRIES} masks drawn from {len(self.files)} files covers {low:.0%} to {high:.0%}; "
+            "add masks of that share, or say whether the light or the dark part hides"
+        )
+
+
+@lru_cache(maxsize=8)
+def open_masks(folder: str, *, white: bool = False) -> MaskFolder:
+    """The pictures of a folder and its sub-folders as masks.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not files:
+        raise DataError(f"{folder}: holds no masks; expected a folder of pictures in black and white")
+    return MaskFolder(folder, white, tuple(files))
+
+
+@lru_cache(maxsize=1024)
+def _read_mask(path: Path, size: int, *, white: bool) -> Mask:
+    light = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
+    kind = cv2.THRESH_BINARY if white else cv2.THRESH_BINARY_INV
+    return np.asarray(cv2.threshold(cv2.resize(light, (size, size)), 127, 255, kind)[1], np.uint8)
+
+
+SHARES_OF = dict.fromkeys(("face", "picture"))
+"""What covered shares are counted in: the hull of the landmarks, or the whole picture."""
+
+
+def random_black_mask(
+    sample: Sample, rng: np.random.Generator, *, chance: float, most: float, of: str = "face", masks: MaskFolder | None
+) -> Sample:
+    """With a chance, multiply the picture with an irregular mask, as the MobileNet-L paper does.
+
+    Args:
+        most: largest share that is hidden.
+        of: key of ``SHARES_OF``.
+        masks: masks to draw from, each laid over the whole picture; None draws strokes, blobs, polygons and clouds.
+
+    Returns:
+        The picture, black under the mask, and ``visible`` False for the points there.
+    """
+    if rng.random() >= chance:
+        return sample
+    size = len(sample.image)
+    picture = place_picture((size - 1) * np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), size)
+    counted = place_face(sample.points, sample.scheme, size) if of == "face" else picture
+    if counted is None:
+        return sample
+    if masks:
+        hidden = masks.draw(rng, picture, low=0, high=max(most, 1e-3), within=counted)
+    else:
+        hidden = _shapes_of_share(rng, counted, rng.uniform(0, most), IRREGULAR, tolerance=0.03)
+    image = np.where(hidden[:, :, None] > 0, np.uint8(0), sample.image)
+    return replace(sample, image=image, visible=seen_points(sample, hidden))
 
 
 def grown(shape: Shape, before: Mask, face: FacePlace, share: float, *, tolerance: float) -> Mask:

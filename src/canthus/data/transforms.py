@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
-from canthus.data.occlusion import random_cover, seen_points
+from canthus.data.corruptions import random_corruption
+from canthus.data.occlusion import SHARES_OF, MaskFolder, open_masks, random_black_mask, random_cover, seen_points
 from canthus.errors import ConfigError
 from canthus.geometry import Affine
 from canthus.images import warp
+from canthus.lookup import lookup
 from canthus.plain_data import CHANCE, COUNT, NOT_NEGATIVE, POSITIVE, Range, check_ranges
 from canthus.schemes import Scheme
 from canthus.types import Image, Sample
@@ -38,6 +40,13 @@ class Augmentation:
         close_eyes: chance of pulling the upper lids down over the eyes, see ``close_eyes``.
         cover: chance of covering parts with occluders of many shapes, see ``data.occlusion``.
         cover_most: largest share of the face that ``cover`` hides.
+        mask: chance of a black irregular mask, see ``data.occlusion.random_black_mask``.
+        mask_most: largest share that ``mask`` hides.
+        mask_of: what that share is counted in: ``face``, the hull of the points, or ``picture``, the network's input.
+        mask_folder: folder of masks that ``mask`` takes instead of drawing them.
+        mask_white: whether the light parts of these masks hide, instead of the dark ones.
+        corrupt: chance of one of ``data.corruptions.CORRUPTIONS``, in a random strength.
+        corrupt_most: its largest strength, up to 1.
     """
 
     flip: float = 0.0
@@ -53,16 +62,27 @@ class Augmentation:
     close_eyes: float = 0.0
     cover: float = 0.0
     cover_most: float = 0.6
+    mask: float = 0.0
+    mask_most: float = 0.6
+    mask_of: str = "face"
+    mask_folder: str = ""
+    mask_white: bool = False
+    corrupt: float = 0.0
+    corrupt_most: float = 1.0
 
     def __post_init__(self) -> None:
         check_ranges(
             self,
-            **dict.fromkeys(("flip", "grey", "blur", "noise", "occlude", "close_eyes", "cover"), CHANCE),
+            **dict.fromkeys(("flip", "grey", "blur", "noise", "occlude", "close_eyes", "cover", "mask"), CHANCE),
             **dict.fromkeys(("shift", "stretch", "light"), NOT_NEGATIVE),
             rotation_deg=Range(0, 180),
             scale=NOT_NEGATIVE,
             cover_most=Range(0, 1, open=True),
+            mask_most=Range(0, 1, open=True),
+            corrupt=CHANCE,
+            corrupt_most=CHANCE,
         )
+        lookup(SHARES_OF, self.mask_of, kind="region for shares of masks")
 
 
 @final
@@ -104,8 +124,27 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
     sample = random_occlusion(sample, rng, chance=settings.occlude)
     if settings.cover > 0:  # no draw where unused, so that recipes without it see the pictures they always saw
         sample = random_cover(sample, rng, chance=settings.cover, most=settings.cover_most)
+    if settings.mask > 0:
+        sample = _masked(sample, rng, settings)
+    if settings.corrupt > 0:
+        sample = random_corruption(sample, rng, chance=settings.corrupt, most=settings.corrupt_most)
     sample = random_blur(sample, rng, chance=settings.blur)
     return random_noise(sample, rng, chance=settings.noise)
+
+
+def masks_of(settings: Augmentation) -> MaskFolder | None:
+    """The masks that the settings name; None where they are drawn or there are none.
+
+    Raises:
+        DataError: the folder holds no masks.
+    """
+    named = settings.mask > 0 and settings.mask_folder
+    return open_masks(settings.mask_folder, white=settings.mask_white) if named else None
+
+
+def _masked(sample: Sample, rng: np.random.Generator, settings: Augmentation) -> Sample:
+    masks, most, of = masks_of(settings), settings.mask_most, settings.mask_of
+    return random_black_mask(sample, rng, chance=settings.mask, most=most, of=of, masks=masks)
 
 
 def random_view(sample: Sample, rng: np.random.Generator, settings: Augmentation, view: View) -> Sample:

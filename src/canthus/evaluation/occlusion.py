@@ -1,6 +1,7 @@
-"""Errors on faces that are covered on purpose: conditions, runs, the report and sheets of the masks."""
+"""Errors on faces that are covered or spoiled on purpose: conditions, runs and the report."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,14 +9,22 @@ from typing import Any, final
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
-from canthus.data.occluders import BITS, IRREGULAR, NATURAL, FacePlace, covered_share, place_face
-from canthus.data.occlusion import FILLS, painted, random_cover, random_mask, seen_points
-from canthus.data.synthetic import draw_face
+from canthus.data.corruptions import CORRUPTIONS, spoiled
+from canthus.data.occluders import (
+    BITS,
+    IRREGULAR,
+    NATURAL,
+    FacePlace,
+    covered_share,
+    place_face,
+    place_picture,
+)
+from canthus.data.occlusion import FILLS, MaskFolder, open_masks, painted, random_mask, seen_points
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.boxes import generator_for
-from canthus.evaluation.plots import plot_error_by_cover
+from canthus.evaluation.plots import plot_error_by_cover, plot_error_by_strength
 from canthus.evaluation.predictions import Prediction
 from canthus.evaluation.report import write_summary
 from canthus.evaluation.rows import FaceError, face_error, need_eye_corners, read_rows, write_rows
@@ -30,13 +39,11 @@ from canthus.evaluation.run import (
     refuse_options,
     truth_for,
 )
-from canthus.evaluation.sheets import draw_dots, picture_tile, tile_rows
-from canthus.evaluation.summary import known_mean, null_for_nan
+from canthus.evaluation.summary import failure_rate, known_mean, null_for_nan
 from canthus.geometry import Affine, crop_square, hull_box
-from canthus.images import crop_image
 from canthus.lookup import lookup
 from canthus.pose import head_pose
-from canthus.runtime.landmarker import Landmarker, open_model
+from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.schemes import IBUG_68, convert
 from canthus.types import Annotation, Image, Sample
 
@@ -47,13 +54,16 @@ CANVAS, CANVAS_MARGIN = 256, 2.0
 @final
 @dataclass(frozen=True)
 class Condition:
-    """One way of covering faces.
+    """One way of covering or spoiling faces.
 
     Attributes:
-        low: least covered share of the face.
+        low: least covered share.
         high: the covered share stays below this; 0 if the mask does not depend on a share.
         kinds: shapes of the masks; empty for the uncovered face.
         fill: content of the masks; if empty, drawn at random for each face.
+        of_picture: whether shares are of the picture that CelebA-HQ would cut out, instead of the face.
+        corruption: key of ``CORRUPTIONS`` instead of a mask, or "".
+        strength: of the corruption, from 1 to ``STRENGTHS``.
     """
 
     name: str
@@ -61,26 +71,62 @@ class Condition:
     high: float = 0.0
     kinds: tuple[str, ...] = ()
     fill: str = "black"
+    of_picture: bool = False
+    corruption: str = ""
+    strength: int = 0
 
 
+STRENGTHS = 5
 UNCOVERED = Condition("none")
 _CENTRE_FACE = Condition("centre 25 % of the face", 0.24, 0.26, ("centre_square",))
 _CENTRE_PICTURE = Condition("centre 25 % of the picture", kinds=("picture_square",))
 
 
-def _classes(kinds: tuple[str, ...], fill: str) -> tuple[Condition, ...]:
+def _classes(kinds: tuple[str, ...], fill: str, *, of_picture: bool = False) -> tuple[Condition, ...]:
     """Six classes of the covered share."""
-    return tuple(Condition(f"{low}-{low + 10} %", low / 100, (low + 10) / 100, kinds, fill) for low in range(0, 60, 10))
+    ending = " of the picture" if of_picture else ""
+    return tuple(
+        Condition(f"{low}-{low + 10} %{ending}", low / 100, (low + 10) / 100, kinds, fill, of_picture)
+        for low in range(0, 60, 10)
+    )
+
+
+def _strengths(kind: str) -> tuple[Condition, ...]:
+    """A corruption, or ``occlusion`` by natural things over 10 % to 50 % of the face, in each strength."""
+    levels = range(1, STRENGTHS + 1)
+    if kind in CORRUPTIONS:
+        return tuple(Condition(f"{kind} {level}", corruption=kind, strength=level) for level in levels)
+    return tuple(
+        Condition(f"{kind} {level}", level / 10 - 0.05, level / 10 + 0.05, NATURAL, "", strength=level)
+        for level in levels
+    )
 
 
 PROTOCOLS: dict[str, tuple[Condition, ...]] = {
     "paper_c": (UNCOVERED, *_classes(IRREGULAR, "black"), _CENTRE_FACE, _CENTRE_PICTURE),
+    "paper_c_picture": (UNCOVERED, *_classes(IRREGULAR, "black", of_picture=True), _CENTRE_PICTURE),
     "natural": (UNCOVERED, *_classes(NATURAL, "")),
 }
 """``paper_c``: black irregular masks and centred squares, after the MobileNet-L paper; ``natural``: hands, cups, masks.
 
-Differs: the paper counts shares of the picture; these are shares of the face and do not depend on the crop.
+Differs: the paper counts shares of the picture, as ``paper_c_picture`` does; the shares of the others are of the face
+and do not depend on the crop.
 """
+
+KINDS = (*CORRUPTIONS, "occlusion")
+CORRUPTED: dict[str, tuple[Condition, ...]] = {
+    "paper_a": (UNCOVERED, *(condition for kind in KINDS for condition in _strengths(kind)))
+}
+"""``paper_a``: blur, uneven light, partial occlusion, near infrared and others, after the Blaze_ghost paper.
+
+Differs: the paper shows single pictures and no numbers.
+"""
+
+
+def is_corrupted(rows: Sequence[FaceError]) -> bool:
+    """Whether rows are of one of ``CORRUPTED`` rather than of ``PROTOCOLS``."""
+    names = {condition.name for conditions in PROTOCOLS.values() for condition in conditions}
+    return any(row.occlusion not in names for row in rows)
 
 
 @final
@@ -96,21 +142,31 @@ class CoveredFace:
     share: float
 
 
-def cover_face(image: Image, truth: Annotation, condition: Condition, *, seed: int = 0) -> CoveredFace:
-    """Cover one face.  The mask depends on the face's key, the condition and the seed only.
+def cover_face(
+    image: Image, truth: Annotation, condition: Condition, *, seed: int = 0, masks: MaskFolder | None = None
+) -> CoveredFace:
+    """Cover or spoil one face.  What is drawn depends on the face's key, the condition and the seed only.
+
+    Args:
+        masks: drawn masks for irregular shapes.
 
     Raises:
+        ConfigError: the masks do not cover such a share.
         DataError: fewer than three points of the face are known.
     """
+    if condition.corruption:
+        kind, rng = condition.corruption, generator_for(f"{seed}/{condition.corruption}/{truth.key}")
+        changed = spoiled(image, truth.box, rng, kind=kind, strength=condition.strength / STRENGTHS)
+        return CoveredFace(changed, truth, 0.0)
     if not condition.kinds:
         return CoveredFace(image, truth, 0.0)
-    to_canvas = Affine.crop(crop_square(truth.box, CANVAS_MARGIN), CANVAS)
+    to_canvas = Affine.crop(_square(truth, condition), CANVAS)
     points = to_canvas.apply(truth.points)
     face = place_face(points, truth.scheme, CANVAS)
     if face is None:
         raise DataError(f"{truth.key}: too few points are known to cover a share of the face")
     rng = generator_for(f"{seed}/{condition.name}/{'/'.join(condition.kinds)}/{truth.key}")
-    mask = _mask(rng, face, condition, points, truth)
+    mask = _mask(rng, face, condition, points, truth, masks)
     sample = Sample(image, truth.points, truth.scheme, visible=truth.visible)
     covered, hidden = _laid_over(image, mask, to_canvas, rng, face=face, fill=condition.fill)
     return CoveredFace(covered, replace(truth, visible=seen_points(sample, hidden)), covered_share(mask, face))
@@ -118,24 +174,28 @@ def cover_face(image: Image, truth: Annotation, condition: Condition, *, seed: i
 
 def evaluate_covered(
     protocol: str,
-    dataset: str | None = None,
-    root: StrPath | None = None,
+    dataset: str | Sequence[str] | None = None,
+    root: StrPath | Sequence[StrPath] | None = None,
     *,
     models: Sequence[StrPath] = (),
     kept: Sequence[Path] = (),
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     scheme: str | None = None,
     seed: int | None = None,
     threads: int | None = None,
     passes: int | None = None,
     conversion: str | None = None,
+    masks: StrPath | None = None,
+    masks_white: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, list[FaceError]]:
-    """Evaluate models on faces that are covered on purpose, in true boxes.
+    """Evaluate models on faces that are covered or spoiled on purpose, in true boxes.
 
-    ``protocol`` is a key of ``PROTOCOLS``, ``seed`` the random seed of the masks.  ``models`` are names or files; the
-    default model is evaluated if neither models nor kept rows are given.  ``kept`` are files of rows from earlier runs,
-    which are compared with the models.  All other arguments are as in ``canthus.evaluate``.
+    ``protocol`` is a key of ``PROTOCOLS`` or ``CORRUPTED``, ``seed`` the random seed of what is drawn.  ``models`` are
+    names or files; the default model is evaluated if neither models nor kept rows are given.  ``kept`` are files of
+    rows from earlier runs, which are compared with the models.  Several datasets, each with its root and perhaps its
+    split, are pooled.  ``masks`` is a folder of masks for the irregular masks of the protocol, black where they hide,
+    or with ``masks_white`` white.  All other arguments are as in ``canthus.evaluate``.
 
     Returns:
         Name of the model or file -> one row per face and condition.
@@ -143,33 +203,97 @@ def evaluate_covered(
     Raises:
         CanthusError: as in ``canthus.evaluate``; also if rows are of different faces or conditions.
     """
-    conditions = lookup(PROTOCOLS, protocol, kind="occlusion protocol")
-    rows = {path.stem.removeprefix("rows_"): _kept_rows(path) for path in kept}
+    conditions = conditions_of(protocol)
+    folder = masks_for(protocol, masks, white=masks_white)
+    rows = {path.stem.removeprefix("rows_"): _kept_rows(path, conditions) for path in kept}
     if kept and not models:
         refuse_options(
             "with kept rows", dataset=dataset, root=root, split=split, seed=seed, threads=threads, passes=passes,
-            scheme=scheme, conversion=conversion,
+            scheme=scheme, conversion=conversion, masks=masks,
         )  # fmt: skip
         return _of_same_faces(rows)
     first = open_model(next(iter(models), "default"), threads=threads or 1)
-    wanted, variant = truth_for(first, dataset, scheme=scheme, conversion=conversion)
-    split, annotations = load_truth(dataset, root, split, scheme=wanted, conversion=variant)
-    need_eye_corners(annotations[0].scheme)
+    sets = load_sets(first, dataset, root, split, scheme=scheme, conversion=conversion)
+    total = len(conditions) * sum(map(len, sets.values()))
     for model in models or ["default"]:
         session = open_model(model, threads=threads or 1)
         name = session.card.name
         if name in rows:
             raise ConfigError(f"Two models or files are named {name!r}; rename one")
         landmarker = Landmarker(session, passes=passes or 1)
-        found = score_covered(annotations, landmarker, conditions, seed=seed or 0, dataset=dataset or "", split=split)
-        rows[name] = list(progress(found, name, len(annotations) * len(conditions)))
+        found = (
+            row
+            for (own, part), faces in sets.items()
+            for row in score_covered(
+                faces, landmarker, conditions, seed=seed or 0, dataset=own, split=part, masks=folder
+            )
+        )
+        rows[name] = list(progress(found, name, total))
     return _of_same_faces(rows)
 
 
-def _kept_rows(path: Path) -> list[FaceError]:
+def conditions_of(protocol: str) -> tuple[Condition, ...]:
+    """The conditions of a protocol.
+
+    Raises:
+        ConfigError: unknown protocol.
+    """
+    return lookup(PROTOCOLS | CORRUPTED, protocol, kind="occlusion protocol")
+
+
+def masks_for(protocol: str, masks: StrPath | None, *, white: bool) -> MaskFolder | None:
+    """The masks of a folder, for a protocol with irregular masks; None if there is no folder.
+
+    Raises:
+        ConfigError: the protocol has no use for them.
+        DataError: the folder holds none.
+    """
+    if masks is None:
+        refuse_options("without a folder of masks", masks_white=white or None)
+        return None
+    if not any(condition.kinds == IRREGULAR for condition in conditions_of(protocol)):
+        raise ConfigError(f"{protocol} has no irregular masks, so a folder of masks has no effect; leave it out")
+    return open_masks(str(masks), white=white)
+
+
+def load_sets(
+    model: CropModel,
+    dataset: str | Sequence[str] | None,
+    root: StrPath | Sequence[StrPath] | None,
+    split: str | Sequence[str] | None,
+    *,
+    scheme: str | None = None,
+    conversion: str | None = None,
+) -> dict[tuple[str, str], list[Annotation]]:
+    """Faces of one or several datasets: (dataset, split) -> faces in the scheme of the model.
+
+    Raises:
+        ConfigError: the numbers of datasets, roots and splits do not fit, or a scheme without eye corners.
+        DataError: a folder does not hold its dataset, or a file is damaged.
+    """
+    names = [dataset] if dataset is None or isinstance(dataset, str) else list(dataset)
+    roots = [root] if root is None or isinstance(root, str | os.PathLike) else list(root)
+    splits = [split] if split is None or isinstance(split, str) else list(split)
+    if len(names) != len(roots) or len(splits) not in (1, len(names)):
+        raise ConfigError(
+            f"Found {len(names)} datasets, {len(roots)} roots and {len(splits)} splits; expected a root for each "
+            "dataset, and one split for all or one for each"
+        )
+    sets = {}
+    for name, folder, part in zip(names, roots, splits if len(splits) > 1 else splits * len(names), strict=True):
+        wanted, variant = truth_for(model, name, scheme=scheme, conversion=conversion)
+        found, faces = load_truth(name, folder, part, scheme=wanted, conversion=variant)
+        need_eye_corners(faces[0].scheme)
+        sets[name or "", found] = faces
+    return sets
+
+
+def _kept_rows(path: Path, conditions: Sequence[Condition]) -> list[FaceError]:
     rows = read_rows(path)
     if not rows or not all(row.occlusion for row in rows):
         raise ConfigError(f"{path}: expected rows of covered faces, from 'canthus evaluate --occlusion --rows'")
+    if other := {row.occlusion for row in rows} - {condition.name for condition in conditions}:
+        raise ConfigError(f"{path}: holds rows of {min(other)!r}, which is no condition of the protocol asked for")
     return rows
 
 
@@ -191,6 +315,7 @@ def score_covered(
     seed: int,
     dataset: str,
     split: str,
+    masks: MaskFolder | None = None,
 ) -> Iterator[FaceError]:
     """Predict every face in its true box under every condition; each picture is read once.
 
@@ -206,7 +331,7 @@ def score_covered(
         for truth in truths:
             yaw = head_yaw(truth)
             for condition in conditions:
-                face = cover_face(image, truth, condition, seed=seed)
+                face = cover_face(image, truth, condition, seed=seed, masks=masks)
                 points, scores = predict(predictor, face.image, truth.box[None], truth)[0]
                 prediction = Prediction(face.truth, points, True, truth.box, 1.0, scores)
                 row = face_error(prediction, dataset=dataset, split=split, boxes="truth")
@@ -228,7 +353,16 @@ def _mask(
     condition: Condition,
     points: Float64[np.ndarray, "k 2"] | np.ndarray,
     truth: Annotation,
+    masks: MaskFolder | None,
 ) -> UInt8[np.ndarray, "s s"]:
+    if condition.kinds == IRREGULAR:
+        canvas = CANVAS * np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+        around = picture_corners(points.astype(np.float64), truth) if condition.of_picture else canvas
+        picture = place_picture(around, CANVAS)
+        counted = picture if condition.of_picture else face
+        if masks:
+            return masks.draw(rng, picture, low=condition.low, high=condition.high, within=counted)
+        return random_mask(rng, counted, low=condition.low, high=condition.high, kinds=condition.kinds)
     if condition is not _CENTRE_PICTURE:
         return random_mask(rng, face, low=condition.low, high=condition.high, kinds=condition.kinds)
     mask = np.zeros_like(face.region)
@@ -257,6 +391,20 @@ def picture_centre(points: Float64[np.ndarray, "k 2"], truth: Annotation) -> Flo
     x = across / np.linalg.norm(across) * length / 4
     y = np.array([-x[1], x[0]])
     return np.asarray(eyes + 0.1 * down + np.stack([-x - y, x - y, x + y, y - x]), np.float64)
+
+
+def picture_corners(points: Float64[np.ndarray, "k 2"], truth: Annotation) -> Float64[np.ndarray, "4 2"]:
+    """Corners of the crop that CelebA-HQ would take around a face; arguments as in ``picture_centre``."""
+    corners = picture_centre(points, truth)
+    return np.asarray(2 * corners - corners.mean(axis=0))
+
+
+def _square(truth: Annotation, condition: Condition) -> Float32[np.ndarray, " 4"]:
+    """The part of the picture that masks are drawn in."""
+    if not condition.of_picture:
+        return crop_square(truth.box, CANVAS_MARGIN)
+    corners = picture_corners(truth.points.astype(np.float64), truth)
+    return crop_square(hull_box(corners), 1.0)
 
 
 def _laid_over(
@@ -298,6 +446,7 @@ class CoverLine:
         nme_visible: ``nme_ion`` of the visible points.
         nme_hidden: ``nme_ion`` of the points that are covered, or hidden in the ground truth.
         ratio: ``nme_ion`` divided by that of the same faces uncovered.
+        fr_8, fr_10: share of the faces whose inter-ocular error is above 8 % and 10 %.
     """
 
     occlusion: str
@@ -309,6 +458,8 @@ class CoverLine:
     nme_visible: float
     nme_hidden: float
     ratio: float
+    fr_8: float
+    fr_10: float
 
 
 GROUPS: dict[str, Callable[[FaceError], bool]] = {
@@ -337,7 +488,7 @@ def cover_json(models: Mapping[str, Sequence[FaceError]]) -> dict[str, Any]:
 
 
 def write_cover_report(folder: StrPath, models: Mapping[str, Sequence[FaceError]], *, title: str) -> Iterator[Path]:
-    """Write ``summary.json``, ``rows_MODEL.csv`` and last ``occlusion.png`` (extra: plots).
+    """Write ``summary.json``, ``rows_MODEL.csv`` and last ``occlusion.png`` or ``corruption.png`` (extra: plots).
 
     Yields:
         Each file once it is written.
@@ -352,10 +503,27 @@ def write_cover_report(folder: StrPath, models: Mapping[str, Sequence[FaceError]
         path = folder / f"rows_{name}.csv"
         write_rows(path, rows)
         yield path
+    if is_corrupted(next(iter(models.values()))):
+        errors = {
+            name: {kind: [line.nme_ion for line in lines] for kind, lines in strength_lines(rows).items()}
+            for name, rows in models.items()
+        }
+        plot_error_by_strength(folder / "corruption.png", errors, title=title)
+        yield folder / "corruption.png"
+        return
     plot_error_by_cover(
         folder / "occlusion.png", {name: cover_curve(rows) for name, rows in models.items()}, title=title
     )
     yield folder / "occlusion.png"
+
+
+def strength_lines(rows: Sequence[FaceError]) -> dict[str, list[CoverLine]]:
+    """Kind of corruption -> lines of the unspoiled faces, and of each strength that the rows have."""
+    lines = {line.occlusion: line for line in cover_lines(rows)}
+    plain = [lines[UNCOVERED.name]] if UNCOVERED.name in lines else []
+    return {
+        kind: plain + found for kind in KINDS if (found := [lines[c.name] for c in _strengths(kind) if c.name in lines])
+    }
 
 
 def cover_curve(rows: Sequence[FaceError]) -> dict[str, tuple[float, float]]:
@@ -365,6 +533,7 @@ def cover_curve(rows: Sequence[FaceError]) -> dict[str, tuple[float, float]]:
 
 def _line(name: str, rows: Sequence[FaceError], plain: float) -> CoverLine:
     error = known_mean(row.nme_ion for row in rows)
+    errors = np.array([row.nme_ion for row in rows if not math.isnan(row.nme_ion)])
     return CoverLine(
         occlusion=name,
         faces=len(rows),
@@ -375,68 +544,6 @@ def _line(name: str, rows: Sequence[FaceError], plain: float) -> CoverLine:
         nme_visible=known_mean(row.nme_visible for row in rows),
         nme_hidden=known_mean(row.nme_hidden for row in rows),
         ratio=error / plain if plain > 0 else math.nan,
+        fr_8=failure_rate(errors, 0.08),
+        fr_10=failure_rate(errors, 0.10),
     )
-
-
-TILE = 144
-"""Side of a face on a sheet in pixels."""
-_HIDDEN_COLOR = (255, 60, 50)
-_COLUMNS = 8
-
-
-def drawn_faces(count: int, rng: np.random.Generator) -> Iterator[tuple[Image, Annotation]]:
-    """Drawn faces, for use without a dataset."""
-    for number in range(count):
-        face, key = draw_face(rng, size=3 * TILE), f"drawn_{number}"
-        seen = np.ones(len(face.points), np.bool_)
-        truth = Annotation(key, Path(key), face.points, face.scheme, hull_box(face.points), seen, group=key)
-        yield face.image, truth
-
-
-def mask_sheets(faces: Sequence[tuple[Image, Annotation]], *, seed: int) -> Iterator[tuple[str, Image]]:
-    """One sheet for each occlusion protocol, and one sheet of faces covered as in training with ``cover``.
-
-    A sheet has one row for each face.  Covered points are red.
-
-    Args:
-        seed: random seed of the masks.
-
-    Yields:
-        Name and picture of each sheet.
-
-    Raises:
-        DataError: too few points of a face are known.
-        ValueError: there are no faces.
-    """
-    if not faces:
-        raise ValueError("A sheet of masks needs at least one face")
-    crops = [_face_crop(image, truth) for image, truth in faces]
-    for name, conditions in PROTOCOLS.items():
-        tiles = []
-        for image, truth in crops:
-            for condition in conditions:
-                face = cover_face(image, truth, condition, seed=seed)
-                label = condition.name.replace(" % of the", "%") if face.share else "none"
-                tiles.append(_mask_tile(face.image, f"{label}: {100 * face.share:.1f} %", face.truth))
-        yield name, tile_rows(tiles, columns=len(conditions))
-    rng = np.random.default_rng(seed)
-    tiles = []
-    for image, truth in crops:
-        for _ in range(_COLUMNS):
-            sample = random_cover(Sample(image, truth.points, truth.scheme), rng, chance=1.0)
-            seen = truth.visible if sample.visible is None else sample.visible
-            text = f"{(~seen).sum()} of {len(seen)} points"
-            tiles.append(_mask_tile(sample.image, text, replace(truth, visible=seen)))
-    yield "training", tile_rows(tiles, columns=_COLUMNS)
-
-
-def _face_crop(image: Image, truth: Annotation) -> tuple[UInt8[np.ndarray, "s s 3"], Annotation]:
-    crop, affine = crop_image(image, crop_square(truth.box, 1.5), TILE)
-    points = affine.apply(truth.points)
-    return crop, replace(truth, points=points, box=hull_box(points))
-
-
-def _mask_tile(picture: Image, text: str, truth: Annotation) -> UInt8[np.ndarray, "height width 3"]:
-    shown = picture.copy()
-    draw_dots(shown, truth.points[~truth.visible], _HIDDEN_COLOR, radius=1)
-    return picture_tile(shown, [text], width=TILE, text_scale=0.34)

@@ -17,6 +17,7 @@ from canthus.evaluation.reliability import BINS, Reliability
 from canthus.evaluation.summary import area_under_curve, cumulative_curve, failure_rate
 from canthus.files import written
 from canthus.lookup import require
+from canthus.types import Image
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -140,6 +141,71 @@ def plot_error_by_cover(path: StrPath, models: Mapping[str, Mapping[str, tuple[f
         axes.set(title=f"{title}\nsquare: centre 25 % of the face; diamond: of the picture", ylim=(0, None))
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper")
+
+
+def plot_error_by_strength(path: StrPath, models: Mapping[str, Mapping[str, Sequence[float]]], *, title: str) -> None:
+    """Plot the mean error against the strength of corruptions: a panel for each kind, with one line per model.
+
+    Args:
+        models: name -> kind -> mean errors over the inter-ocular distance, fractions, without the corruption and at
+            each strength, from the weakest.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    kinds = list(dict.fromkeys(kind for found in models.values() for kind in found))
+    columns = min(5, len(kinds))
+    rows = -(-len(kinds) // columns)
+    with _figure(path, 2.5 * columns + 0.6, 2.6 * rows + 0.9) as figure:
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        for kind, axes in zip(kinds, panels, strict=False):
+            for name, found in models.items():
+                axes.plot([100 * error for error in found[kind]], "o-", label=name, markersize=3.5)
+            axes.set_title(kind.replace("_", " "))
+            axes.grid(alpha=0.3)
+        for axes in panels:
+            axes.set_visible(False)
+        figure.axes[0].set_ylim(0, None)
+        figure.supxlabel("strength")
+        figure.supylabel("mean error, % of the inter-ocular distance", fontsize=9)
+        figure.suptitle(title)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=4)
+
+
+def plot_moments(
+    path: StrPath,
+    curves: Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]],
+    moments: Mapping[str, Sequence[tuple[float, float, Image]]],
+    *,
+    title: str,
+) -> None:
+    """Plot curves of ratios over time, and above each the frames of its moments.
+
+    Args:
+        curves: name of the ratio -> times in seconds and values.
+        moments: name of the ratio -> time, value and picture of each frame; without one, the row of frames says so.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _figure(path, 11.5, 8.4) as figure:
+        parts = figure.subfigures(2 * len(curves), 1, height_ratios=[1.25, 1] * len(curves))
+        for (name, (times, values)), above, below in zip(curves.items(), parts[::2], parts[1::2], strict=True):
+            shown = moments[name]
+            panels = above.subplots(1, max(6, len(shown)), squeeze=False)[0]
+            for axes in panels:
+                axes.set_axis_off()
+            for axes, (time_s, value, picture) in zip(panels, shown, strict=False):
+                axes.imshow(picture)
+                axes.set_title(f"{time_s:.2f} s, {name} {value:.2f}", fontsize=9)
+            if not shown:
+                panels[0].text(0, 0.5, f"no moment of {name} found")
+            axes = below.subplots()
+            axes.plot(times, values, linewidth=1)
+            axes.plot([time for time, _, _ in shown], [value for _, value, _ in shown], "o", color="tab:red")
+            axes.set(xlabel="s", ylabel=name, ylim=(0, None))
+            axes.grid(alpha=0.3)
+        figure.suptitle(title)
 
 
 def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *, error: str, title: str) -> None:

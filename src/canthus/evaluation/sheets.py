@@ -46,7 +46,7 @@ def worst_sheet(
     tiles = [_face_tile(prediction, row, tile) for prediction, row in worst_faces(predictions, rows, count=count)]
     page = tile_rows(tiles, columns=min(columns, len(tiles)))
     colors = {"truth": TRUTH_COLOR, "predicted": PREDICTED_COLOR, "box": _BOX_COLOR}
-    return np.vstack([_legend(colors, page.shape[1]), page])
+    return np.vstack([color_legend(colors, page.shape[1]), page])
 
 
 def _face_tile(prediction: Prediction, row: FaceError, size: int) -> Image:
@@ -110,7 +110,9 @@ def worst_pictures_sheet(report: DetectorReport, *, count: int, columns: int = 3
     columns = max(1, min(columns, len(tiles)))
     width = max(columns * tile, _LEGEND[1])
     colors = {"found": HIT_COLOR, "missed": MISSED_COLOR, "false": FALSE_COLOR, "not counted": NEUTRAL_COLOR}
-    return np.vstack([_legend(colors, width), *([tile_rows(tiles, columns=columns, width=width)] if tiles else [])])
+    return np.vstack(
+        [color_legend(colors, width), *([tile_rows(tiles, columns=columns, width=width)] if tiles else [])]
+    )
 
 
 def _scene_tile(report: DetectorReport, number: int, side: int) -> Image:
@@ -193,7 +195,8 @@ def _shortened(text: str, width: int) -> str:
     return plain if len(plain) <= room else "..." + plain[-(room - 3) :]
 
 
-def _legend(colors: Mapping[str, Color], width: int) -> Image:
+def color_legend(colors: Mapping[str, Color], width: int) -> Image:
+    """A strip of a width in pixels that names colours."""
     strip = np.full((_LEGEND[0], width, 3), _PAPER, np.uint8)
     x = 8
     for text, color in colors.items():

@@ -21,6 +21,7 @@ from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, CropPack, ScenePack, load_crops, load_scene_pack
 from canthus.data.scenes import load_scenes
 from canthus.data.splits import face_kinds
+from canthus.data.transforms import masks_of
 from canthus.errors import ConfigError
 from canthus.evaluation.errors import training_error
 from canthus.lookup import lookup
@@ -392,6 +393,7 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
     scheme = config.find_scheme()
     if config.pose.branch:
         conversion_matrix(scheme, IBUG_68)  # head poses are computed from these points
+    masks_of(config.augmentation)  # refuses an empty folder at once
 
     def faces_of(source: TrainSource | ValidationSource) -> list[Annotation]:
         root = dataset_root(place.roots, source.dataset)

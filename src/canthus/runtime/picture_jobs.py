@@ -79,9 +79,12 @@ class PictureWork:
         files = {
             "model": find_model(made_with["model"]),
             "detector": detector_file(made_with["detector"], made_with["detector_model"]),
-            "boxes": None if self.known is None else self.known.source,
         }
         named |= {f"{name}_sha256": None if path is None else sha256(path) for name, path in files.items()}
+        known = self.known
+        named |= {"boxes_sha256": None if known is None else known.sha256()}
+        if known is not None:
+            named["min_score"] = known.min_score
         del named["threads"]
         chips = None if self.chips is None else asdict(self.chips) | {"folder": str(self.chips.folder)}
         written = (self.scheme or self.pipeline.landmarker.session.scheme).name

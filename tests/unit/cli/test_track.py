@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from matplotlib import get_data_path
 
+from canthus.evaluation.moments import SHOWN, FaceCurves
 from canthus.images import read_image, write_image
 from canthus.runtime import video
 from canthus.runtime.video import VideoFile, VideoWriter, read_video
@@ -252,3 +253,36 @@ def test_a_damaged_stamp_ends_no_run(run: Run) -> None:
     assert "1 damaged time stamp is replaced by the usual step" in done.err
     np.testing.assert_allclose([frame.time_s for frame in read_video("out.mp4")], np.arange(20) / 25, atol=2e-3)
     assert len(Path("out.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_sheet_of_moments(run: Run, clip: Path) -> None:
+    done = run("clip.mkv", "--sheet", "moments.png")
+    assert done.code == 0, done.err
+    assert read_image("moments.png").shape[1] > 1000
+    write_image("empty/0001.png", np.zeros((64, 64, 3), np.uint8))
+    assert "no sheet: no face was found" in run("empty", "--sheet", "none.png").err
+    assert not Path("none.png").exists()
+    for options, reason in (
+        (("clip.mkv", "--sheet", "clip.mkv"), "clip.mkv"),
+        (("0", "--sheet", "x.png"), "reads the video twice"),
+    ):
+        refused = run(*options)
+        assert refused.code == 2
+        assert reason in refused.err
+
+
+def test_the_moments_are_the_deepest_of_each_closing_and_opening() -> None:
+    times = np.arange(100) / 25
+    ear, mar = np.full(100, 0.3), np.full(100, 0.05)
+    ear[[20, 21, 22]] = 0.1, 0.05, 0.15
+    ear[60] = 0.2
+    ear[70:72] = np.nan
+    mar[30:50] = 0.5 + 0.01 * np.arange(20)
+    mar[80:84] = 0.9  # too short for a yawn
+    curves = FaceCurves(range(1000, 1100), times, ear, mar, np.zeros((100, 68, 2), np.float32))
+    assert curves.blinks() == [(1021, 21, 21 / 25), (1060, 60, 60 / 25)]
+    assert curves.yawns() == [(1049, 49, 49 / 25)]
+    ear[10:60:5] = 0.12
+    assert len(FaceCurves(range(100), times, ear, mar, curves.points).blinks()) == SHOWN
+    unknown = FaceCurves(range(100), times, np.full(100, np.nan), mar, curves.points)
+    assert unknown.blinks() == []

@@ -10,15 +10,14 @@ import pytest
 
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
+from canthus.evaluation.covered_sheets import drawn_faces, mask_sheets
 from canthus.evaluation.occlusion import (
     PROFILE_YAW,
     PROTOCOLS,
     cover_face,
     cover_json,
     cover_lines,
-    drawn_faces,
     head_yaw,
-    mask_sheets,
     picture_centre,
     score_covered,
     write_cover_report,

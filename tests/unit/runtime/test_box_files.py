@@ -126,3 +126,53 @@ def test_malformed_files_say_where(tmp_path: Path, text: str, reason: str) -> No
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_boxes(tmp_path / "none.json")
+
+
+RETINA = "12_Group_a\n2\n10 20 30 40 0.99\n1 2 3.5 4 0.03 \n"
+
+
+def test_files_of_retinaface_are_read_one_by_one_and_as_a_folder(tmp_path: Path) -> None:
+    """The boxes that RetinaFace writes for WIDER FACE: EVENT/PICTURE.txt, names without suffix, corner and sides."""
+    (tmp_path / "finds" / "12--Group").mkdir(parents=True)
+    (tmp_path / "finds" / "12--Group" / "12_Group_a.txt").write_text(RETINA)
+    (tmp_path / "finds" / "12--Group" / "b.txt").write_text("b.jpg\n0\n")
+    boxes = read_boxes(tmp_path / "finds")
+    found = boxes.find("/photos/12--Group/12_Group_a.jpg")
+    assert found.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 4.5, 6]]
+    assert found.scores.tolist() == pytest.approx([0.99, 0.03])
+    assert len(boxes.find("12--Group/b.jpg")) == 0
+    with pytest.raises(DataError, match="no entry for this picture"):
+        boxes.find("elsewhere/12_Group_a.jpg")
+    single = read_boxes(tmp_path / "finds" / "12--Group" / "12_Group_a.txt", min_score=0.5)
+    assert single.find("anywhere/12_Group_a.png").boxes.tolist() == [[10, 20, 40, 60]]
+    before = boxes.sha256()
+    (tmp_path / "finds" / "12--Group" / "b.txt").write_text("b.jpg\n1\n0 0 1 1\n")
+    assert read_boxes(tmp_path / "finds").sha256() != before
+
+
+def test_several_pictures_in_one_file_and_csv_named_txt(tmp_path: Path) -> None:
+    boxes = written(tmp_path, RETINA + "x/b.jpg\n1\n0 0 5 6 1\n", "finds.txt")
+    assert boxes.find("x/b.jpg").boxes.tolist() == [[0, 0, 5, 6]]
+    assert len(written(tmp_path, "image,x1,y1,x2,y2\na.jpg,1,2,3,4\n", "csv.txt").find("a.jpg")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.jpg\nb\n", r"finds.txt:1: expected the name of a picture and below it the number of its faces, found 'b'"),
+        ("a.jpg\n", "found 'nothing'"),
+        ("a.jpg\n2\n1 2 3 4 1\n", "a.jpg has 2 faces, found 1 lines"),
+        ("a.jpg\n1\n1 2 3 4 1 0\n", "finds.txt:3: expected 'x y w h score'"),
+        ("a.jpg\n1\n1 2 three 4 1\n", "finds.txt:3: a box or score is no number"),
+        ("a.jpg\n1\n1 2 0 4 1\n", "finds.txt:3: expected x1 < x2"),
+        ("a.jpg\n0\na.jpg\n0\n", "a.jpg was listed before"),
+    ],
+)
+def test_damaged_files_of_wider_face(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        written(tmp_path, text, "finds.txt")
+
+
+def test_a_folder_without_boxes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no boxes"):
+        read_boxes(tmp_path)
