@@ -19,7 +19,7 @@ import numpy as np
 
 from canthus.data import load_dataset
 from canthus.data.celeba_hq import IMAGES, PARTS, POINT_FILES
-from canthus.evaluation.occlusion import picture_centre
+from canthus.evaluation.conditions import picture_centre
 from canthus.files import write_text
 from canthus.images import read_image, write_image
 from canthus.types import Annotation

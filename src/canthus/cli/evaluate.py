@@ -24,16 +24,10 @@ from canthus.cli.tables import corrupted_tables, covered_tables, jitter_table, r
 from canthus.data import landmark_sets
 from canthus.data.datasets import SCALES
 from canthus.errors import ConfigError, MissingExtraError
+from canthus.evaluation.conditions import CORRUPTED, PROTOCOLS, conditions_of
 from canthus.evaluation.covered_sheets import model_sheets, sheet_names
 from canthus.evaluation.jitter import evaluate_jitter
-from canthus.evaluation.occlusion import (
-    CORRUPTED,
-    PROTOCOLS,
-    conditions_of,
-    cover_json,
-    evaluate_covered,
-    write_cover_report,
-)
+from canthus.evaluation.occlusion import cover_json, evaluate_covered, write_cover_report
 from canthus.evaluation.plots import plot_jitter
 from canthus.evaluation.report import has_pictures, write_report
 from canthus.evaluation.rows import check_rows_path, write_rows

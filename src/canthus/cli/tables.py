@@ -10,8 +10,9 @@ from rich.table import Column, Table
 from canthus.cli.output import markup, number, percent
 from canthus.data.datasets import USUAL
 from canthus.evaluation.benchmark import Benchmark
+from canthus.evaluation.conditions import STRENGTHS
 from canthus.evaluation.jitter import FRACTIONS, JitterReport
-from canthus.evaluation.occlusion import PROFILE_YAW, STRENGTHS, CoverLine, cover_lines, strength_lines
+from canthus.evaluation.occlusion import PROFILE_YAW, CoverLine, cover_lines, strength_lines
 from canthus.evaluation.openness import NARROW
 from canthus.evaluation.reliability import Reliability
 from canthus.evaluation.report import Report

@@ -1,19 +1,20 @@
 """``canthus track``: faces and landmarks through a video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, final
 
 import cv2
 import typer
+from rich.console import Console
 
 from canthus.cli import options
-from canthus.cli.output import RecordFiles, Writer, plural
+from canthus.cli.output import RecordFiles, Writer, markup, plural
 from canthus.cli.progress import VideoProgress
 from canthus.errors import ConfigError
-from canthus.evaluation.moments import FaceCurves, FaceWatch, moment_tiles
+from canthus.evaluation.moments import FaceWatch, moment_tiles
 from canthus.evaluation.plots import plot_moments
 from canthus.files import check_targets
 from canthus.lookup import require
@@ -23,7 +24,7 @@ from canthus.runtime.measures import FaceMeasures
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
-from canthus.runtime.video import VideoFrame, VideoWindow, VideoWriter, open_video
+from canthus.runtime.video import VideoWindow, VideoWriter, open_video
 from canthus.schemes import IBUG_68, Scheme, conversion_matrix
 from canthus.types import Image, TrackedFrame
 
@@ -82,38 +83,27 @@ def track(
     """
     files = RecordFiles(jsonl=json_file, csv=csv_file, parquet=parquet, source=video)
     text = {**files.targets(), "--jsonl": None, "--json": json_file}
-    check_targets([video, detector_model, options.scheme_file(scheme)], text=text, video={"--out": out},
-                  picture={"--sheet": sheet})  # fmt: skip
+    read, picture = [video, detector_model, options.scheme_file(scheme)], {"--sheet": sheet}
+    check_targets(read, text=text, video={"--out": out}, picture=picture)
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
     )  # fmt: skip
-    measures, target = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
+    added = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
     watch = _watch(sheet, video, pipeline.landmarker.session.scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
-    if chips:
-        chips.check_video([video, *text.values()])
+    _check_chips(chips, [video, *text.values()])
     cv2.setNumThreads(usable_threads(threads))
-    tracker, faces = Tracker(pipeline, _settings(detect_every, smooth=smooth)), set[int]()
+    tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
     with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "track")
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
-        session = pipeline.landmarker.session
-        writers = [*files.line_writers(stack), *files.writers(stack, session, measures, target, video=True)]
-        outputs = _Outputs(measures, target, chips, writers, film, VideoWindow("canthus track") if show else None)
+        writers = [*files.line_writers(stack), *files.writers(stack, pipeline.landmarker.session, *added, video=True)]
+        outputs = _Outputs(*added, chips, writers, film, VideoWindow("canthus track") if show else None, watch)
         for number, (image, time_s) in enumerate(progress):
-            tracked = tracker(image, time_s)
-            faces |= set(tracked.ids.tolist())
-            progress.stopped = not outputs.take(number, image, tracked)
-            if watch:
-                watch.add(number, tracked)
-    curves = watch.longest() if watch else None
-    if sheet and curves:
-        with open_video(video, threads=threads, fps=fps) as again:
-            _write_sheet(sheet, curves, iter(again), title=Path(video).name)
-    elif sheet:
-        progress.console.print("no sheet: no face was found")
-    progress.report(f"{plural(len(faces), 'face')}, detector run {tracker.detections} times")
+            progress.stopped = not outputs.take(number, image, tracker(image, time_s))
+    _write_sheet(sheet, watch, video, progress.console, threads=threads, fps=fps)
+    progress.report(f"{plural(len(outputs.faces), 'face')}, detector run {tracker.detections} times")
 
 
 def _watch(sheet: Path | None, video: str, scheme: Scheme) -> FaceWatch | None:
@@ -127,9 +117,19 @@ def _watch(sheet: Path | None, video: str, scheme: Scheme) -> FaceWatch | None:
     return FaceWatch(scheme)
 
 
-def _write_sheet(path: Path, curves: FaceCurves, video: Iterator[VideoFrame], *, title: str) -> None:
+def _write_sheet(
+    path: Path | None, watch: FaceWatch | None, video: str, console: Console, *, threads: int, fps: float | None
+) -> None:
+    """Plot the curves of the face that was seen longest, with frames of the video, which is read again."""
+    if path is None or watch is None:
+        return
+    curves = watch.longest()
+    if curves is None:
+        console.print("no sheet: no face was found")
+        return
     found = {"EAR": (curves.ear, curves.blinks()), "MAR": (curves.mar, curves.yawns())}
-    tiles = moment_tiles(video, curves, [moment for _, moments in found.values() for moment in moments])
+    with open_video(video, threads=threads, fps=fps) as source:
+        tiles = moment_tiles(source, curves, [moment for _, moments in found.values() for moment in moments])
     plot_moments(
         path,
         {name: (curves.times_s, values) for name, (values, _) in found.items()},
@@ -137,8 +137,15 @@ def _write_sheet(path: Path, curves: FaceCurves, video: Iterator[VideoFrame], *,
             name: [(m.time_s, float(values[m.place]), tiles[m.frame]) for m in moments if m.frame in tiles]
             for name, (values, moments) in found.items()
         },
-        title=title,
+        title=Path(video).name,
     )
+    console.print(f"wrote {markup(path)}", soft_wrap=True)
+
+
+def _check_chips(chips: Chips | None, others: Sequence[str | Path | None]) -> None:
+    """Refuse a folder for crops in which they could replace something else."""
+    if chips:
+        chips.check_video(others)
 
 
 def _settings(detect_every: float, *, smooth: bool) -> TrackerSettings:
@@ -159,6 +166,8 @@ class _Outputs:
         scheme: numbering of the points that are written and drawn; None for the model's own.
         chips: how face chips are made; None for none.
         writers: get the record of each frame.
+        watch: keeps the curves for a sheet; None for none.
+        faces: numbers of all faces so far.
     """
 
     measures: FaceMeasures
@@ -167,9 +176,14 @@ class _Outputs:
     writers: Sequence[Writer]
     film: VideoWriter | None
     window: VideoWindow | None
+    watch: FaceWatch | None
+    faces: set[int] = field(default_factory=set)
 
     def take(self, number: int, image: Image, tracked: TrackedFrame) -> bool:
         """Write, draw and show a frame; False once the window is closed."""
+        self.faces.update(tracked.ids.tolist())
+        if self.watch:
+            self.watch.add(number, tracked)
         measured = self.measures.of(tracked.frame.landmarks.points, tracked.measured)
         written = tracked if self.scheme is None else tracked.convert(self.scheme)
         if self.writers or self.chips:

@@ -9,20 +9,17 @@ from jaxtyping import Float32, UInt8
 
 from canthus.data.occlusion import MaskFolder, random_cover
 from canthus.data.synthetic import draw_face
-from canthus.evaluation.errors import inter_ocular, normalized_error
-from canthus.evaluation.occlusion import (
+from canthus.evaluation.conditions import (
     CORRUPTED,
     KINDS,
-    PROFILE_YAW,
     PROTOCOLS,
     STRENGTHS,
     Condition,
     conditions_of,
     cover_face,
-    head_yaw,
-    load_sets,
-    masks_for,
 )
+from canthus.evaluation.errors import inter_ocular, normalized_error
+from canthus.evaluation.occlusion import PROFILE_YAW, head_yaw, load_sets, masks_for
 from canthus.evaluation.run import Predictor, Progress, StrPath, no_progress, predict
 from canthus.evaluation.sheets import PREDICTED_COLOR, TRUTH_COLOR, color_legend, draw_dots, picture_tile, tile_rows
 from canthus.geometry import crop_square, hull_box

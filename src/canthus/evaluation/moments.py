@@ -1,7 +1,7 @@
 """The moments of a video in which a face closes its eyes or opens its mouth: curves of EAR and MAR with frames."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
@@ -103,7 +103,7 @@ class FaceWatch:
 
 
 def moment_tiles(
-    video: Iterator[VideoFrame], curves: FaceCurves, moments: Sequence[Moment]
+    video: Iterable[VideoFrame], curves: FaceCurves, moments: Sequence[Moment]
 ) -> dict[int, UInt8[np.ndarray, "s s 3"]]:
     """Cut the face out of the frames of some moments, with the points of lids and lips: frame -> picture.
 

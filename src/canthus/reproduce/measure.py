@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from canthus.evaluation.occlusion import GROUPS, PROTOCOLS, cover_lines, score_covered
+from canthus.evaluation.conditions import PROTOCOLS
+from canthus.evaluation.occlusion import GROUPS, cover_lines, score_covered
 from canthus.evaluation.rows import FaceError, face_error, write_rows
 from canthus.evaluation.run import predict_on_truth
 from canthus.evaluation.summary import divide, summarize

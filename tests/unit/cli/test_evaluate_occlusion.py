@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError
-from canthus.evaluation.occlusion import PROTOCOLS
+from canthus.evaluation.conditions import PROTOCOLS
 from canthus.evaluation.rows import read_rows
 from canthus.images import write_image
 from json_schemas import check_schema

@@ -14,9 +14,10 @@ import canthus
 from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
+from canthus.evaluation.conditions import PROTOCOLS
 from canthus.evaluation.detectors import evaluate_detectors, write_detector_reports
 from canthus.evaluation.jitter import JITTER_LEVELS, evaluate_jitter
-from canthus.evaluation.occlusion import PROTOCOLS, evaluate_covered
+from canthus.evaluation.occlusion import evaluate_covered
 from canthus.evaluation.predictions import write_predictions
 from canthus.evaluation.report import write_report
 from json_schemas import check_schema

@@ -10,15 +10,13 @@ import pytest
 
 from canthus.data.synthetic import draw_face
 from canthus.errors import DataError
+from canthus.evaluation.conditions import PROTOCOLS, cover_face, picture_centre
 from canthus.evaluation.covered_sheets import drawn_faces, mask_sheets
 from canthus.evaluation.occlusion import (
     PROFILE_YAW,
-    PROTOCOLS,
-    cover_face,
     cover_json,
     cover_lines,
     head_yaw,
-    picture_centre,
     score_covered,
     write_cover_report,
 )
