@@ -2,7 +2,7 @@
 
     python benchmarks/whole_picture.py --data DIR --out DIR/celeba_hq     # DIR holds 300w/ and ytf/
     canthus train mobilenet_l_celeba_hq --data DIR                        # tight crop
-    canthus train mobilenet_l_celeba_hq --data DIR --set margin=1.0 \
+    canthus train mobilenet_l_celeba_hq --root celeba_hq_whole=DIR/celeba_hq --set margin=1.0 \
         --set train.0.dataset=celeba_hq_whole --set validation.0.dataset=celeba_hq_whole
 
 The pictures are 256 pixels wide, turned so that the eyes are level, and placed by eyes and mouth, as Karras et al.

@@ -176,8 +176,9 @@ def test_report_files_and_json(tmp_path: Path) -> None:
 def test_sheets_show_each_protocol_and_training() -> None:
     faces = list(drawn_faces(2, np.random.default_rng(0)))
     sheets = dict(mask_sheets(faces, seed=0))
-    assert list(sheets) == ["paper_c", "natural", "training"]
+    assert list(sheets) == ["paper_c", "paper_c_picture", "natural", "paper_a", "training"]
     assert sheets["paper_c"].shape == (2 * 162, 9 * 144, 3)
+    assert sheets["paper_a"].shape == (5 * 162, 10 * 144, 3)
     again = dict(mask_sheets(faces, seed=0))
     assert all((sheets[name] == again[name]).all() for name in sheets)
     with pytest.raises(ValueError, match="at least one face"):
