@@ -253,7 +253,7 @@ def mirror_of(count: int, pairs: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 def read_scheme(path: Path) -> Scheme:
-    """Read a scheme file; ``docs/own_points.md`` lists its fields.
+    """Read a scheme file; ``docs/reference/scheme_files.md`` lists its fields.
 
     Raises:
         ConfigError: the file is missing, not TOML, or its fields are wrong; the message says what to write instead.
