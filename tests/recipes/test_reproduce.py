@@ -11,10 +11,11 @@ import pytest
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.rows import read_rows
+from canthus.images import read_image
 from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
 from canthus.recipes.train import Surroundings
-from canthus.reproduce.plots import plot_costs, plot_covers
+from canthus.reproduce.plots import draw_faces, plot_costs, plot_covers
 from canthus.reproduce.run import Reporter, finished_job, job_config, kept_costs, measure_costs, run_job
 from canthus.reproduce.tables import fold_tests_markdown
 from canthus.reproduce.values import (
@@ -126,6 +127,19 @@ def test_costs_are_those_of_the_networks_with_random_weights(made: Made, tmp_pat
         costs["net"]["size_bytes"], rel=0.05
     )  # equal tensors are kept once
     assert all(cost["time_s"] > 0 for cost in costs.values())
+
+
+def test_pictures_show_faces_with_the_points_of_each_row(made: Made, place: Surroundings, tmp_path: Path) -> None:
+    table = PaperTable("t", "Figure 3", ("net", "other"), (Column("nme_ion", "ION"),), {}, pictures=True)
+    tables = {"t": table, "none": replace(table, pictures=False)}
+    paper = Paper("P", PLAIN, {}, {"net": Entry("Net"), "other": Entry("Other")}, tables)
+    here = replace(place, out=tmp_path)
+    assert list(draw_faces(paper, "t", SCALE, [made], here)) == [tmp_path / "t.png"]
+    assert list(draw_faces(paper, "none", SCALE, [made], here)) == []
+    assert list(draw_faces(paper, "t", SCALE, [], here)) == []
+    original, truth, net = np.split(read_image(tmp_path / "t.png")[40:].astype(int), 3, axis=1)
+    assert not np.array_equal(original, truth)
+    assert not np.array_equal(truth, net)
 
 
 def test_error_against_size_and_time_is_drawn_where_a_table_tells_them(tmp_path: Path) -> None:

@@ -81,4 +81,4 @@ def reproduce(
         for text in work.texts(made, costs).values():
             typer.echo(text)
         if not show:
-            work.write(made, costs, place.out, tell)
+            work.write(made, costs, place, tell)

@@ -1,6 +1,6 @@
 """Sheets of covered and spoiled faces: the masks alone, and what models predict under them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +190,27 @@ def predicted_sheets(
             rows = (_covered_row(face, shown[0], predictor, seed=seed, masks=masks) for face in pictures)
             page = tile_rows([tile for row in rows for tile in row], columns=4)
         yield name, np.vstack([color_legend({"truth": TRUTH_COLOR, "predicted": PREDICTED_COLOR}, page.shape[1]), page])
+
+
+def comparison_sheet(faces: Sequence[Annotation], predictors: Mapping[str, Predictor]) -> Image:
+    """Faces as they are, one row each: the face, its truth, and what each model predicts.
+
+    Args:
+        faces: at least one.
+        predictors: name of a column -> model.
+
+    Raises:
+        ImageError: a picture cannot be read.
+    """
+    tiles = []
+    for truth in faces:
+        image = read_image(truth.path)
+        tiles += [_dotted(image, truth, "original"), _dotted(image, truth, "truth", (truth.points, TRUTH_COLOR))]
+        for name, predictor in predictors.items():
+            points, error = _predicted(predictor, image, truth)
+            tiles.append(_dotted(image, truth, f"{name}: {error}", (points, PREDICTED_COLOR)))
+    page = tile_rows(tiles, columns=2 + len(predictors))
+    return np.vstack([color_legend({"truth": TRUTH_COLOR, "predicted": PREDICTED_COLOR}, page.shape[1]), page])
 
 
 def _spoiled_tile(

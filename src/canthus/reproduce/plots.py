@@ -1,15 +1,20 @@
-"""Plots beside the tables of a paper (extra: plots)."""
+"""Plots and pictures beside the tables of a paper (extra: plots)."""
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from canthus.evaluation.covered_sheets import comparison_sheet, sheet_faces
 from canthus.evaluation.occlusion import cover_curve
 from canthus.evaluation.plots import plot_cost, plot_error_by_cover, plot_sweep
 from canthus.evaluation.rows import read_rows
+from canthus.images import write_image
+from canthus.recipes.config import dataset_root
+from canthus.recipes.train import Surroundings, load_faces
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.tables import Runs, table_cells, tested_sets
 from canthus.reproduce.values import COVERED, Made, Paper, Scale
+from canthus.runtime.landmarker import Landmarker, open_model
 
 
 def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> Iterator[Path]:
@@ -47,6 +52,24 @@ def plot_costs(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> 
             path = out / f"{name}_{tested.replace('/', '_')}.png"
             plot_cost(path, models, error=f"{error} on {tested}", title=table.title)
             yield path
+
+
+def draw_faces(paper: Paper, name: str, scale: Scale, made: Sequence[Made], place: Surroundings) -> Iterator[Path]:
+    """For a table with pictures, draw some faces of the first test set with the points of each row that was run.
+
+    Yields ``TABLE.png`` in ``place.out`` once it is written.
+    """
+    table = paper.tables[name]
+    models = {paper.entries[one.job.entry].label: one.model for one in reversed(made) if one.job.entry in table.rows}
+    if not table.pictures or not models:
+        return
+    dataset, _, split = scale.sets[0].partition("/")
+    landmarkers = {label: Landmarker(open_model(model)) for label, model in reversed(models.items())}
+    scheme, root = next(iter(landmarkers.values())).session.scheme, dataset_root(place.roots, dataset)
+    faces = load_faces(dataset, split, root, scheme=scheme, conversion=scale.conversion)
+    path = place.out / f"{name}.png"
+    write_image(path, comparison_sheet(sheet_faces(faces), landmarkers))
+    yield path
 
 
 def plot_swept(paper: Paper, name: str, scale: Scale, runs: Runs, out: Path) -> Iterator[Path]:

@@ -31,7 +31,7 @@ from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.reproduce.measure import face_errors, measure_model, rows_file
-from canthus.reproduce.plots import plot_costs, plot_covers, plot_swept
+from canthus.reproduce.plots import draw_faces, plot_costs, plot_covers, plot_swept
 from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
 from canthus.reproduce.values import (
     FILE,
@@ -335,13 +335,14 @@ class Reproduction:
             for name in self.tables
         }
 
-    def write(self, made: Sequence[Made], costs: Costs, out: Path, tell: Reporter) -> None:
-        """Write tables and plots below ``out``."""
-        runs = _runs(made, costs)
+    def write(self, made: Sequence[Made], costs: Costs, place: Surroundings, tell: Reporter) -> None:
+        """Write tables, plots and pictures of faces below ``place.out``."""
+        runs, out = _runs(made, costs), place.out
         for name, text in self.texts(made, costs).items():
             written = write_table(out, self.paper, name, self.scale, runs, text=text)
             drawn = (plots(self.paper, name, self.scale, runs, out) for plots in (plot_costs, plot_swept))
-            for path in itertools.chain(written, *drawn):
+            pictures = draw_faces(self.paper, name, self.scale, made, place)
+            for path in itertools.chain(written, *drawn, pictures):
                 tell.write(f"wrote {path}")
         for path in plot_covers(self.paper, self.scale, made, out):
             tell.write(f"wrote {path}")

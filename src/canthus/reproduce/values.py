@@ -145,6 +145,7 @@ class PaperTable:
         note: how to read our numbers.
         sets: name of a scale -> test sets used instead of those of the scale.
         published_at: scales whose data are those of the paper, so that its numbers stand beside ours; empty for all.
+        pictures: whether a sheet of faces with the points of each row belongs to it.
         sweep: whether the rows are values of one setting, in order, and their labels numbers; a plot shows them.
         fold_tests: row -> the statistical tests between its folds, as printed; ours are written below such a table.
     """
@@ -158,6 +159,7 @@ class PaperTable:
     note: str = ""
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     published_at: tuple[str, ...] = ()
+    pictures: bool = False
     sweep: bool = False
     fold_tests: Mapping[str, str] = field(default_factory=dict)
 
