@@ -84,8 +84,8 @@ QUICK_START = (
     "validate_every=4",
 )
 # PFLD by its own recipe and wing loss, with the lengths of the students.
-PFLD = ("model_settings={width=0.25}", "loss_settings={width=5.714,curvature=1.143}")
-FULL_PFLD = ("model_settings={width=0.25}", "epochs=60", "batch_size=32", "ema_decay=0.0")
+PFLD = ("init=", "model_settings={width=0.25}", "loss_settings={width=5.714,curvature=1.143}")
+FULL_PFLD = ("init=", "model_settings={width=0.25}", "epochs=60", "batch_size=32", "ema_decay=0.0")
 QUICK_BOTH = (*BUDGET, 'train=[{dataset="300w",split="fit"},{dataset="ytf",split="fit"}]')
 QUICK_FOLD = (
     *BUDGET,
