@@ -100,7 +100,8 @@ VideoArgument = Annotated[
     str,
     typer.Argument(
         metavar="VIDEO|CAMERA",
-        help="A video file; a folder of pictures, or a pattern such as seq/%05d.png; or the number of a camera.",
+        help="A video file; a folder of pictures, or a pattern such as seq/%05d.png; the number of a camera, or its "
+        "device, such as /dev/video0; or an address, such as rtsp://...",
     ),
 ]
 PicturesRateOption = Annotated[

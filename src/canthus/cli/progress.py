@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from canthus.cli.output import markup, plural
-from canthus.runtime.video import Camera, VideoFrame, VideoSource
+from canthus.runtime.video import Camera, LiveSource, VideoFrame, VideoSource
 
 STOPPED = "stopped; everything so far is kept"
 INTERRUPTED = 130
@@ -103,13 +103,14 @@ class VideoProgress:
     Attributes:
         frames: number of frames so far.
         end_s: time of the last frame.
+        arrived_s: when it arrived, on the monotonic clock.
         stopped: set it to end the iteration.
         interrupted: whether Ctrl-C, SIGTERM or SIGHUP ended it.
     """
 
     def __init__(self, video: VideoSource, verb: str) -> None:
         self.frames = 0
-        self.end_s = 0.0
+        self.end_s = self.arrived_s = 0.0
         self.stopped = self.interrupted = False
         self.console = Console(stderr=True, highlight=False)
         self._video, self._verb = video, verb
@@ -117,9 +118,11 @@ class VideoProgress:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         with ProgressBar(self.console, self._verb) as bar, StopRequest() as stop:
+            if isinstance(self._video, LiveSource):
+                self._video.stopping = lambda: stop.asked
             for frame in self._video:
                 self.frames += 1
-                self.end_s = frame.time_s
+                self.end_s, self.arrived_s = frame.time_s, time.monotonic()
                 text = f"{frame.time_s:.1f} s, {self.frames_per_s:.0f} frames/s"
                 bar(text, frame.time_s, self._video.duration_s)
                 yield frame
@@ -147,7 +150,7 @@ class VideoProgress:
             self.console.print(f"[red]damaged:[/] {markup(self._video.problem)}", soft_wrap=True)
         line = f"{plural(self.frames, 'frame')}, {self.end_s:.2f} s of video, {rest}; {self.frames_per_s:.0f} frames/s"
         self.console.print(line, soft_wrap=True)
-        if self.interrupted and not isinstance(self._video, Camera):
+        if self.interrupted and not isinstance(self._video, Camera | LiveSource):
             raise typer.Exit(INTERRUPTED)
         if self._video.problem is not None:
             raise typer.Exit(1)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, final
 
-EventKind = Literal["blink", "closure", "yawn", "nod", "away"]
+EventKind = Literal["blink", "closure", "yawn", "nod", "away", "look_down", "laugh"]
 
 PEAK_NAMES: dict[EventKind, str] = {
     "blink": "depth",
@@ -12,6 +12,8 @@ PEAK_NAMES: dict[EventKind, str] = {
     "yawn": "opening",
     "nod": "angle_rad",
     "away": "angle_rad",
+    "look_down": "angle_rad",
+    "laugh": "width",
 }
 """Name of the peak in the JSON of an event."""
 
@@ -19,17 +21,23 @@ PEAK_NAMES: dict[EventKind, str] = {
 @final
 @dataclass(frozen=True)
 class Event:
-    """A blink, closure, yawn, nod or look away.
+    """A blink, closure, yawn, nod, look away, look down or laugh.
 
     Attributes:
         peak: of a blink or closure the depth, from 0 (open) to 1 (shut); of a yawn the largest mouth ratio above that
-            of the person's closed mouth; of a nod or look away the largest angle in radians.
+            of the person's closed mouth; of a nod, look away or look down the largest angle in radians; of a laugh the
+            largest growth of the mouth's width, in distances of the outer eye corners.
+        evidence: of a closure how much it looks like sleep, 0 to 1; NaN for other kinds.
+        avr_s: of a blink the amplitude of the lids over the peak velocity of their fall, in seconds (Johns); NaN where
+            it is not known.
     """
 
     kind: EventKind
     start_s: float
     end_s: float
     peak: float
+    evidence: float = math.nan
+    avr_s: float = math.nan
 
     @property
     def duration_s(self) -> float:
@@ -43,6 +51,7 @@ class Event:
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
             PEAK_NAMES[self.kind]: round(self.peak, 3),
+            **{name: round(value, 3) for name in ("evidence", "avr_s") if math.isfinite(value := getattr(self, name))},
         }
 
 

@@ -56,6 +56,8 @@ class Observation:
         right_confidence: mean confidence of the points of the right eye, in [0, 1]; NaN if the model gives none.
         left_confidence: the same for the left eye.
         under_eyes: ``brightness_under_eyes``; NaN without a picture.
+        mouth_width: distance of the corners of the mouth over that of the outer corners of the eyes.
+        corners: how far the corners of the mouth lie above the edge of the upper lip, in the same unit.
     """
 
     time_s: float
@@ -68,6 +70,8 @@ class Observation:
     right_confidence: float = math.nan
     left_confidence: float = math.nan
     under_eyes: float = math.nan
+    mouth_width: float = math.nan
+    corners: float = math.nan
 
     @property
     def has_face(self) -> bool:
@@ -93,6 +97,7 @@ def observe(
         [math.nan] * 2 if scores is None else [float(scores[list(eye)].mean()) for eye in (RIGHT_EYE, LEFT_EYE)]
     )
     pose = head_pose(points[None])
+    width, corners = _smile(points)
     right, left = points[list(RIGHT_EYE)], points[list(LEFT_EYE)]
     return Observation(
         time_s=time_s,
@@ -105,4 +110,15 @@ def observe(
         right_confidence=confidence[0],
         left_confidence=confidence[1],
         under_eyes=math.nan if image is None else brightness_under_eyes(image, points),
+        mouth_width=width,
+        corners=corners,
     )
+
+
+def _smile(points: Float32[np.ndarray, "68 2"]) -> tuple[float, float]:
+    """Width of the mouth, and height of its corners above the edge of the upper lip, by the outer eye corners."""
+    along = points[45] - points[36]
+    unit = max(float(np.linalg.norm(along)), 1e-6)
+    down = np.array([-along[1], along[0]]) / unit
+    corners = (points[48] + points[54]) / 2
+    return float(np.linalg.norm(points[54] - points[48])) / unit, float((points[62] - corners) @ down) / unit

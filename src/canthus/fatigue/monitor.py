@@ -2,12 +2,13 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 
 from canthus.fatigue.blinks import LidWatch
+from canthus.fatigue.context import ClosureWatch, Context, Doubts
 from canthus.fatigue.events import Event, EventKind, LowSpans, Span
 from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.person import Measures, Person
@@ -65,6 +66,10 @@ class Status:
         state: ``alert``, ``tired``, ``asleep`` or ``unknown``; see ``StateMachine``.
         measures: eyes, mouth and head relative to the person's own normal.
         perclos: PERCLOS of the last minute, 0 to 1.
+        long_perclos: PERCLOS of the last three minutes.
+        level: of sleepiness, 1 to 9; see ``Sleepiness``.
+        lasting: what lasts and is long enough to be told, with the time at which it began.
+        evidence: how much the closure that lasts looks like sleep, 0 to 1; 0 with open eyes.
     """
 
     time_s: float
@@ -72,11 +77,15 @@ class Status:
     measures: Measures = field(default_factory=Measures)
     perclos: float = math.nan
     face: bool = False
+    long_perclos: float = math.nan
+    level: float = math.nan
+    lasting: tuple[tuple[EventKind, float], ...] = ()
+    evidence: float = 0.0
 
 
 @final
 class FatigueMonitor:
-    """Find blinks, closures, yawns, nods and looks away of one person, and rate how awake the person is.
+    """Find blinks, closures, yawns, nods, looks away and down, and laughs of a person, and rate their wakefulness.
 
     Example:
         >>> monitor = FatigueMonitor()
@@ -89,6 +98,7 @@ class FatigueMonitor:
         lost_s: seconds without a face.
         blinks: number of blinks so far.
         perclos: share of time with closed eyes, over a sliding minute and in total.
+        long_perclos: the same over three minutes.
     """
 
     def __init__(self, settings: FatigueSettings | None = None) -> None:
@@ -97,10 +107,13 @@ class FatigueMonitor:
         self.lost_s = 0.0
         self.blinks = 0
         self.perclos = Perclos(window_s=rules.perclos_window_s, least_s=rules.perclos_least_s)
+        self.long_perclos = Perclos(window_s=rules.long_perclos_window_s, least_s=3 * rules.perclos_least_s)
         self._state = StateMachine(rules)
         self._last_s: float | None = None
         self._main = MainFace()
         self._lids = LidWatch(rules)
+        self._context = Context(rules)
+        self._closure = ClosureWatch()
         self._spans: dict[EventKind, LowSpans] = {
             "yawn": LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening),
             "nod": LowSpans(enter=-rules.nod, leave=-rules.nod / 2),
@@ -110,6 +123,8 @@ class FatigueMonitor:
             "yawn": (rules.yawn_s, math.inf),
             "nod": (0.0, rules.nod_s),
             "away": (rules.away_s, math.inf),
+            "look_down": (rules.look_down_s, math.inf),
+            "laugh": (rules.laugh_s, math.inf),
         }
         self.new_person()
 
@@ -150,6 +165,11 @@ class FatigueMonitor:
         scores = None if marks.scores is None else marks.scores[index]
         return self.update(observe(marks.points[index], tracked.time_s, scores=scores, image=image))
 
+    def face_index(self, tracked: TrackedFrame) -> int | None:
+        """Index of the watched face in the frame that ``watch`` saw last, or None while it is not there."""
+        ids = tracked.ids.tolist()
+        return ids.index(self._main.number) if self._main.number in ids else None
+
     def update(self, seen: Observation) -> list[Event]:
         """Take in the measures of the next frame, ``Observation(time_s)`` without a face; return as ``watch`` does.
 
@@ -178,17 +198,24 @@ class FatigueMonitor:
             self._early.clear()
         return self._noted(events + self._judge(seen))
 
+    @property
+    def blink_growth(self) -> float:
+        """Length of blinks now over that of the person's first ones; see ``Sleepiness``."""
+        return self._state.sleepiness.blink_growth
+
     def pause(self) -> list[Event]:
         """End the events that still last and return them, because the next frame does not follow on the last one.
 
         Call it where two recordings were joined; a gap of more than ``LONGEST_STEP_S`` is noticed without.
         """
         self.perclos.interrupt()
+        self.long_perclos.interrupt()
         return self.finish()
 
     def finish(self) -> list[Event]:
         """End the events that still last; they end at their last frame. Call it after the last frame."""
-        events = self._lids.interrupt()
+        events = self._closures(self._lids.interrupt())
+        events += self._contexts(self._context.interrupt())
         for kind in self._spans:
             events += self._interrupt(kind)
         return sorted(events, key=lambda event: event.start_s)
@@ -197,25 +224,73 @@ class FatigueMonitor:
         for event in events:
             self._state.note(event)
             self.blinks += event.kind == "blink"
+            if event.kind == "blink" and not (self._context.laugh_since_s or self._context.down_since_s):
+                self._person.note_blink(self._lids.least_ratio)
         return events
 
     def _judge(self, seen: Observation) -> list[Event]:
         """Events that this frame ends; sets the status after it."""
         found = self._person.measure(seen) if seen.has_face else Measures()
         events = self._events(seen.time_s, found) if seen.has_face else self.finish()
-        self.perclos.update(seen.time_s, found.openness)
+        shut_since_s = self._lids.shut_since_s
+        # Lids that are low because the person looks down or laughs say nothing of sleep.
+        excused = bool(
+            self._context.down_since_s or self._context.laugh_since_s or (shut_since_s and self._closure.excused)
+        )
+        for perclos in (self.perclos, self.long_perclos):
+            perclos.update(seen.time_s, math.nan if excused or found.obstacle else found.openness)
+        evidence = 0.0 if shut_since_s is None else self._closure.evidence
         state = self._state.update(
             seen.time_s,
-            judged=math.isfinite(found.openness),
-            shut_since_s=self._lids.shut_since_s,
+            judged=not found.obstacle,
+            shut_since_s=shut_since_s,
             perclos=self.perclos.value,
+            evidence=evidence,
+            sinking=seen.has_face and self._context.head.sinks,
         )
-        self.status = Status(seen.time_s, state, found, self.perclos.value, seen.has_face)
+        self.status = Status(
+            seen.time_s, state, found, self.perclos.value, seen.has_face, self.long_perclos.value, self._state.level,
+            self._lasting(seen.time_s), evidence,
+        )  # fmt: skip
         return events
+
+    def _lasting(self, time_s: float) -> tuple[tuple[EventKind, float], ...]:
+        since: dict[EventKind, float | None] = {kind: spans.open_since_s for kind, spans in self._spans.items()}
+        since |= {"look_down": self._context.down_since_s, "laugh": self._context.laugh_since_s}
+        closure_s = None if self._closure.excused else self._lids.shut_since_s
+        lengths_s = {"closure": self.settings.closure_s} | {kind: least for kind, (least, _) in self._lengths_s.items()}
+        return tuple(
+            (kind, start_s)
+            for kind, start_s in {"closure": closure_s, **since}.items()
+            if start_s is not None and time_s - start_s >= lengths_s[kind]
+        )
+
+    def _closures(self, events: list[Event]) -> list[Event]:
+        """Give closures their evidence, and leave out those that are looks down or laughs."""
+        kept: list[Event] = []
+        for event in events:
+            if event.kind == "closure":
+                evidence, excused = self._closure.judged(event.start_s)
+                if excused:
+                    continue
+                event = replace(event, evidence=evidence)
+            kept.append(event)
+        return kept
+
+    def _contexts(self, spans: tuple[Span | None, Span | None]) -> list[Event]:
+        return self._event("look_down", spans[0]) + self._event("laugh", spans[1])
 
     def _events(self, time_s: float, found: Measures) -> list[Event]:
         judged = math.isfinite(found.openness)
-        events = self._lids.update(time_s, found.lids, found.openness) if judged else self._lids.interrupt()
+        lowered = self._context.goes_down or self._context.laugh_since_s is not None
+        events = (
+            self._lids.update(time_s, found.lids, found.openness, lowered=lowered) if judged else self._lids.interrupt()
+        )
+        shut_since_s = self._lids.shut_since_s
+        contexts = self._contexts(self._context.update(time_s, found, shut_since_s))
+        doubts = Doubts() if shut_since_s is None else self._context.doubts(time_s, shut_since_s)
+        self._closure.update(time_s, shut_since_s, found.closing, 1 - self._person.shut_ratio, doubts)
+        events = self._closures(events) + contexts
         if math.isfinite(found.mouth):
             events += self._follow("yawn", time_s, found.mouth)
         if found.mouth > self.settings.yawn_opening:

@@ -1,8 +1,11 @@
 """The normal of a person, learned from the video: open eyes, closed mouth and upright head."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import final
+
+import numpy as np
 
 from canthus.fatigue.measures import Observation
 from canthus.fatigue.settings import FatigueSettings
@@ -58,6 +61,17 @@ PITCH_SHARE = 0.6
 """Share of the largest turn at which looking up or down hides the eyes; they are hidden earlier than aside."""
 NORMAL_OPENNESS = 0.75
 """Openness above which the normal adapts to the eyes."""
+LEARNING, UNSEEN = "still learning", "lids hardly seen"
+FEW_BLINKS = 0.3
+"""Ratio of the shut eye until blinks were seen; low, so that lids that are half down are not taken for shut."""
+HARDLY_SEEN = 0.66
+"""Ratio of the shut eye over the open one above which sleep cannot be told from looking down."""
+KNOWN_BLINKS = 5
+"""Blinks from which the person's shut eye is known."""
+FORESHORTENED = 0.13
+"""How far the corners of the mouth rise against the lip, in distances of the eyes, for each radian of looking down."""
+SHALLOWEST = 0.75
+"""Ratio of the shut eye over the open one beyond which dips are no guide to it."""
 
 
 @final
@@ -71,6 +85,10 @@ class Measures:
         mouth: mouth aspect ratio minus that of the closed mouth.
         yaw: relative to looking straight ahead, radians.
         pitch: the same.
+        smile: width of the mouth minus that of the person's resting mouth, in distances of the outer eye corners; less
+            where the corners do not rise.
+        obstacle: why sleep cannot be told; "" if it can.
+        closing: as ``openness``, but relative to the person's own blinks: 1 for open, 0 for as far shut as in them.
     """
 
     openness: float = math.nan
@@ -78,6 +96,9 @@ class Measures:
     mouth: float = math.nan
     yaw: float = math.nan
     pitch: float = math.nan
+    smile: float = math.nan
+    closing: float = math.nan
+    obstacle: str = "no face"
 
 
 @final
@@ -85,7 +106,8 @@ class Person:
     """Learns what is normal for one person in the first seconds, and adapts slowly.
 
     Eyes and mouth are measured in the person's own range.  A landmark network never follows the lids all the way, so a
-    shut eye is not at zero but at ``closed_share`` of the open one.
+    shut eye is not at zero but at ``closed_share`` of the open one.  The blinks that were seen show how far it follows
+    the lids of this person.
     """
 
     def __init__(self, settings: FatigueSettings) -> None:
@@ -98,13 +120,31 @@ class Person:
         self._yaw, self._pitch = (
             Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
         )
+        self._width, self._corners = (
+            Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
+        )
         self._closed_share = rules.closed_share
+        self._blinks: deque[float] = deque(maxlen=15)
         self._confidence = math.nan
 
     @property
     def known(self) -> bool:
         """Whether enough was seen."""
         return self._right.known
+
+    @property
+    def shut_ratio(self) -> float:
+        """Aspect ratio of the shut eye over the open one, as blinks show it; ``FEW_BLINKS`` counts as two of them."""
+        return min(float(np.median([*self._blinks, *[min(self._closed_share, FEW_BLINKS)] * 2])), SHALLOWEST)
+
+    @property
+    def lids_seen(self) -> bool:
+        """Whether the network follows the lids of this person far enough, as far as is known."""
+        return len(self._blinks) < KNOWN_BLINKS or self.shut_ratio <= HARDLY_SEEN
+
+    def note_blink(self, least_ratio: float) -> None:
+        """Learn how far the shut eye is seen to shut, from the lowest ratio of a blink."""
+        self._blinks.append(least_ratio)
 
     def learn(self, seen: Observation, step_s: float) -> None:
         """Learn in the first seconds; afterwards adapt slowly, but never to shut eyes or a yawn."""
@@ -121,9 +161,16 @@ class Person:
         if not self._yaw.known or straight:
             self._yaw.update(seen.yaw, step_s)
             self._pitch.update(seen.pitch, step_s)
+        self._learn_smile(seen, step_s)
         if self._right.known and openness < 0:
             share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
+
+    def _learn_smile(self, seen: Observation, step_s: float) -> None:
+        rests = abs(seen.mouth_width - self._width.value) < self._rules.laugh / 2  # NaN does not
+        if rests or (not self._width.known and math.isfinite(seen.mouth_width)):
+            self._width.update(seen.mouth_width, step_s)
+            self._corners.update(seen.corners - FORESHORTENED * seen.pitch, step_s)
 
     def _follow_confidence(self, seen: Observation, step_s: float) -> None:
         """Update the confidence of the less certain visible eye: 0 behind dark glasses, NaN if unknown."""
@@ -149,27 +196,44 @@ class Person:
         return (1 - share) * right + share * left
 
     def _openness(self, lids: float) -> float:
-        return (lids - self._closed_share) / (1 - self._closed_share)
+        shut = self._closed_share
+        if len(self._blinks) >= KNOWN_BLINKS:  # of some faces the network sees the lids fall in part only
+            shut = max(shut, self.shut_ratio - 0.05)
+        return (lids - shut) / (1 - shut)
 
     def measure(self, seen: Observation) -> Measures:
         """Measures of a frame with a face, relative to the person's normal."""
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
-        lids = self._lids(seen) if self._can_judge(seen, yaw, pitch) else math.nan
+        obstacle = self._obstacle(seen, yaw, pitch)
+        lids = math.nan if obstacle else self._lids(seen)
+        shut = self.shut_ratio
         return Measures(
             openness=min(max(self._openness(lids), 0.0), 1.5),
             lids=lids,
             mouth=seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
+            smile=self._smile(seen),
+            closing=(lids - shut) / (1 - shut),
+            obstacle=obstacle or ("" if self.lids_seen else UNSEEN),
         )
 
-    def _can_judge(self, seen: Observation, yaw: float, pitch: float) -> bool:
+    def _smile(self, seen: Observation) -> float:
+        rise = seen.corners - FORESHORTENED * seen.pitch - self._corners.value
+        return seen.mouth_width - self._width.value + min(3 * (rise + 0.01), 0.0)
+
+    def _obstacle(self, seen: Observation, yaw: float, pitch: float) -> str:
+        """Why the eyes cannot be judged, or ""."""
         rules = self._rules
-        if self._confidence < rules.eye_confidence:  # NaN is not
-            return False
-        if not (self._right.known and math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned):
-            return False
+        if not self._right.known:
+            return "eyes covered" if self._confidence < rules.eye_confidence else LEARNING  # NaN is not
         right, left = (
             self._openness(ratio) for ratio in (seen.right_eye / self._right.value, seen.left_eye / self._left.value)
         )
-        return abs(right - left) <= rules.disagreement and seen.eye_pixels >= rules.eye_pixels
+        obstacles = {
+            "eyes covered": self._confidence < rules.eye_confidence,  # NaN is not
+            "head turned": not math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned,
+            "eyes too small": not seen.eye_pixels >= rules.eye_pixels,
+            "the two eyes disagree": abs(right - left) > rules.disagreement,
+        }
+        return next((name for name, holds in obstacles.items() if holds), "")

@@ -3,13 +3,18 @@
 import csv
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import median
 from typing import Any, final
 
 from canthus.errors import ConfigError
+from canthus.fatigue.alerts import clock
 from canthus.fatigue.events import Event, EventKind
 from canthus.fatigue.monitor import FatigueMonitor, Status
+from canthus.fatigue.person import LEARNING
 from canthus.fatigue.settings import FatigueSettings
 from canthus.fatigue.state import State
 from canthus.files import written
@@ -29,6 +34,11 @@ class FatigueReport:
         events: in order of their ends.
         perclos: share of ``judged_s`` in which the eyes were at least 80 % closed; NaN if ``judged_s`` is 0.
         judged_s: seconds in which the eyes could be judged.
+        seconds: of each state.
+        obstacles: seconds for which the eyes could not be judged, by the reason.
+        most: highest PERCLOS of one and of three minutes, and highest level of sleepiness; NaN if unknown.
+        blink_growth: at the end; see ``Sleepiness``.
+        started: time on the clock at 0 s, if known.
     """
 
     duration_s: float
@@ -38,6 +48,16 @@ class FatigueReport:
     events: Sequence[Event]
     perclos: float
     judged_s: float
+    seconds: Mapping[State, float] = field(default_factory=dict)
+    obstacles: Mapping[str, float] = field(default_factory=dict)
+    most: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    blink_growth: float = math.nan
+    started: datetime | None = None
+
+    def blink_median(self, of: Callable[[Event], float]) -> float:
+        """Median of a number of the blinks; NaN if there are none."""
+        values = [of(event) for event in self.events if event.kind == "blink" and math.isfinite(of(event))]
+        return median(values) if values else math.nan
 
     @property
     def blink_rate_hz(self) -> float:
@@ -55,6 +75,15 @@ class FatigueReport:
             "events": [event.to_json() for event in self.events],
             "perclos": _number(self.perclos, 4),
             "blink_rate_hz": _number(self.blink_rate_hz, 4),
+            "perclos_1min_max": _number(self.most[0], 4),
+            "perclos_3min_max": _number(self.most[1], 4),
+            "level_max": _number(self.most[2], 1),
+            "blink_s": _number(self.blink_median(lambda event: event.duration_s), 3),
+            "blink_growth": _number(self.blink_growth, 2),
+            "blink_avr_s": _number(self.blink_median(lambda event: event.avr_s), 3),
+            "states_s": {state: round(seconds, 2) for state, seconds in self.seconds.items()},
+            "not_judged_s": {name: round(seconds, 2) for name, seconds in self.obstacles.items()},
+            "started": None if self.started is None else clock(self.started, 0.0),
         }
 
 
@@ -70,18 +99,25 @@ class StatusCsv:
         file: text file opened with ``newline=""``.
     """
 
-    COLUMNS = ("time_s", "state", "openness", "mouth", "yaw_rad", "pitch_rad", "perclos")
+    COLUMNS = (
+        "time_s", "state", "openness", "mouth", "yaw_rad", "pitch_rad", "perclos", "perclos_3min", "level", "evidence",
+        "clock",
+    )  # fmt: skip
 
     def __init__(self, file: TextTarget) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(self.COLUMNS)
 
-    def write(self, status: Status) -> None:
-        """Add one frame."""
+    def write(self, status: Status, started: datetime | None = None) -> None:
+        """Add one frame; ``started`` is the time on the clock at 0 s."""
         found = status.measures
-        numbers = (found.openness, found.mouth, found.yaw, found.pitch, status.perclos)
+        numbers = (
+            found.openness, found.mouth, found.yaw, found.pitch, status.perclos, status.long_perclos, status.level,
+            status.evidence,
+        )  # fmt: skip
         cells = ["" if math.isnan(value) else f"{value:.4f}" for value in numbers]
-        self._rows.writerow([f"{status.time_s:.4f}", status.state, *cells])
+        told = "" if started is None else clock(started, status.time_s)
+        self._rows.writerow([f"{status.time_s:.4f}", status.state, *cells, told])
 
 
 MOST_POINTS = 20_000
@@ -93,8 +129,8 @@ class Timeline:
     """Openness of the eyes, mouth, PERCLOS and state over time, in bounded memory.
 
     Frames are grouped into bins of ``step_s`` seconds. When there are too many bins, neighbours are merged. A bin keeps
-    the time of its first frame, the lowest openness (NaN if the eyes were never judged), the widest mouth and the last
-    PERCLOS.
+    the time of its first frame, the lowest openness (NaN if the eyes were never judged), the widest mouth, the last
+    PERCLOS and the last level of sleepiness.
 
     Attributes:
         changes: time and new state at each change of the state.
@@ -106,6 +142,7 @@ class Timeline:
         self.openness: list[float] = []
         self.mouth: list[float] = []
         self.perclos: list[float] = []
+        self.level: list[float] = []
         self.changes: list[tuple[float, State]] = []
         self._most = most
 
@@ -117,12 +154,13 @@ class Timeline:
         if self.times_s and status.time_s - self.times_s[-1] < self.step_s - 1e-6:
             self.openness[-1] = _known(min, self.openness[-1], openness)
             self.mouth[-1] = _known(max, self.mouth[-1], mouth)
-            self.perclos[-1] = status.perclos
+            self.perclos[-1], self.level[-1] = status.perclos, status.level
             return
         self.times_s.append(status.time_s)
         self.openness.append(openness)
         self.mouth.append(mouth)
         self.perclos.append(status.perclos)
+        self.level.append(status.level)
         if len(self.times_s) >= self._most:
             self._merge()
 
@@ -132,6 +170,7 @@ class Timeline:
         self.openness = [_known(min, self.openness[i], self.openness[i + 1]) for i in pairs]
         self.mouth = [_known(max, self.mouth[i], self.mouth[i + 1]) for i in pairs]
         self.perclos = [self.perclos[i + 1] for i in pairs]
+        self.level = [self.level[i + 1] for i in pairs]
         self.times_s = [self.times_s[i] for i in pairs]
 
 
@@ -150,13 +189,19 @@ class FatigueRecorder:
         monitor: see ``FatigueMonitor``; its ``status`` is that of the last frame.
         events: all events so far, in order of their ends.
         timeline: see ``Timeline``.
+        started: time on the clock at 0 s, if known.
     """
 
-    def __init__(self, settings: FatigueSettings | None = None) -> None:
+    def __init__(self, settings: FatigueSettings | None = None, started: datetime | None = None) -> None:
         self.monitor = FatigueMonitor(settings)
+        self.started = started
         self.events: list[Event] = []
         self.timeline = Timeline()
         self._frames = 0
+        self._last_s: float | None = None
+        self._seconds: dict[State, float] = defaultdict(float)
+        self._obstacles: dict[str, float] = defaultdict(float)
+        self._most = (math.nan, math.nan, math.nan)
 
     def add(self, tracked: TrackedFrame, image: Image | None = None) -> list[Event]:
         """Take in the next frame and return the events that ended with it; see ``FatigueMonitor.watch``."""
@@ -164,7 +209,18 @@ class FatigueRecorder:
         self.events += events
         self.timeline.add(self.monitor.status)
         self._frames += 1
+        self._count(self.monitor.status)
         return events
+
+    def _count(self, status: Status) -> None:
+        step_s, self._last_s = status.time_s - (self._last_s or 0.0), status.time_s
+        self._seconds[status.state] += step_s
+        if status.measures.obstacle:
+            self._obstacles[status.measures.obstacle] += step_s
+        else:
+            self._obstacles.pop(LEARNING, None)  # these seconds were judged afterwards
+        now = (status.perclos, status.long_perclos, status.level)
+        self._most = tuple(_known(max, before, value) for before, value in zip(self._most, now, strict=True))  # type: ignore[assignment]
 
     def pause(self) -> list[Event]:
         """End the events that still last, and return them; see ``FatigueMonitor.pause``."""
@@ -191,6 +247,11 @@ class FatigueRecorder:
             events=self.events,
             perclos=perclos.total,
             judged_s=perclos.total_judged_s,
+            seconds=dict(self._seconds),
+            obstacles=dict(self._obstacles),
+            most=self._most,
+            blink_growth=self.monitor.blink_growth,
+            started=self.started,
         )
 
 
@@ -200,6 +261,8 @@ EVENT_COLORS: Mapping[EventKind, str] = {
     "yawn": "#cc79a7",
     "nod": "#009e73",
     "away": "#7f7f7f",
+    "look_down": "#e69f00",
+    "laugh": "#56b4e9",
 }
 STATE_COLORS: Mapping[State, str] = {"alert": "#8fd19e", "tired": "#ffd166", "asleep": "#e76f51", "unknown": "#d9d9d9"}
 

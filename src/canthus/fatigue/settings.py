@@ -1,7 +1,14 @@
 """Thresholds of the fatigue monitor, in seconds, radians and shares of the person's own range."""
 
-from dataclasses import dataclass
+import math
+import os
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import final
+
+from canthus.errors import ConfigError
+from canthus.plain_data import from_values
 
 
 @final
@@ -37,13 +44,29 @@ class FatigueSettings:
         unknown_s: time without judged eyes after which the state is unknown.
         perclos_window_s: window of PERCLOS.
         perclos_least_s: judged time in the window needed for a value.
-        tired_perclos: PERCLOS from which the person is tired.
-        rested_perclos: PERCLOS below which it no longer counts as tired.
-        tired_closures: closures within the PERCLOS window from which the person is tired.
-        tired_yawns: yawns within ``yawns_window_s`` from which the person is tired.
-        yawns_window_s: window of the yawns.
+        long_perclos_window_s: window of the longer PERCLOS.
+        tired_perclos: PERCLOS of the short window that alone makes tired.
+        rested_perclos: PERCLOS of the short window that counts as nothing.
+        tired_closures: closures of one second, right after each other, that make tired.
+        tired_yawns: yawns right after each other that make tired.
+        yawns_window_s: time after which a yawn counts half.
         hold_s: shortest time of being tired.
         awake_s: time with open eyes after which sleep ends.
+        look_down: fall of the head within 1.5 s from which the person looks down, if the lids go with it.
+        lowered: aspect ratio of the eyes over that of the open ones at or below which the lids are lowered.
+        lowered_s: time with lowered lids from which it is looking down.
+        look_down_s: shortest look down that is told.
+        laugh: growth of the width of the mouth, in distances of the outer eye corners, from which the person laughs.
+        laugh_s: shortest laugh.
+        talk: range of the mouth ratio within a second beyond which the face is not at rest.
+        turning: range of yaw or pitch within a second beyond which the head is not at rest.
+        evidence: share of certainty from which a closure is taken for sleep; see ``docs/fatigue.md``.
+        told_evidence: the same, from which a closure that lasts is told as an alert.
+        adding_s: time in which such closures are added up.
+        added_s: sum of their lengths from which the person, with shut eyes, is asleep.
+        half_life_s: time after which a closure counts half.
+        tired_level: level of sleepiness, 1 to 9, from which the person is tired.
+        rested_level: level below which it is tired no longer.
     """
 
     learn_s: float = 4.0
@@ -71,9 +94,50 @@ class FatigueSettings:
     perclos_window_s: float = 60.0
     perclos_least_s: float = 15.0
     tired_perclos: float = 0.15
-    rested_perclos: float = 0.08
-    tired_closures: int = 2
-    tired_yawns: int = 2
-    yawns_window_s: float = 180.0
-    hold_s: float = 10.0
+    rested_perclos: float = 0.05
+    tired_closures: float = 2.0
+    tired_yawns: float = 2.0
+    yawns_window_s: float = 120.0
+    hold_s: float = 1.0
     awake_s: float = 1.0
+    long_perclos_window_s: float = 180.0
+    look_down: float = 0.11
+    lowered: float = 0.85
+    lowered_s: float = 0.2
+    look_down_s: float = 0.5
+    laugh: float = 0.07
+    laugh_s: float = 0.5
+    talk: float = 0.2
+    turning: float = 0.2
+    evidence: float = 0.5
+    told_evidence: float = 0.35
+    adding_s: float = 30.0
+    added_s: float = 4.0
+    half_life_s: float = 60.0
+    tired_level: float = 7.0
+    rested_level: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} is {value}; expected a number above 0")
+        for low, high in (("shut", "reopen"), ("rested_level", "tired_level"), ("rested_perclos", "tired_perclos")):
+            if getattr(self, low) >= getattr(self, high):
+                raise ConfigError(f"{low} is {getattr(self, low)}; expected less than {high}, {getattr(self, high)}")
+        if self.closed_share >= 1:
+            raise ConfigError(f"closed_share is {self.closed_share}; expected less than 1")
+
+
+def read_settings(path: str | os.PathLike[str]) -> FatigueSettings:
+    """Read settings from a TOML file with the names of ``FatigueSettings``; those that it lacks keep their defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds another name or a value that is not possible.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a TOMLDecodeError is one, and so is text that is not UTF-8
+        raise ConfigError(f"{os.fspath(path)}: is not TOML ({error})") from error
+    return from_values(FatigueSettings, values, source=os.fspath(path))

@@ -22,8 +22,8 @@ from canthus.runtime.video_writer import VideoWriter
 from canthus.types import Image
 
 __all__ = [
-    "Camera", "PictureSequence", "VideoFile", "VideoFrame", "VideoSource", "VideoWindow", "VideoWriter", "open_video",
-    "read_video",
+    "Camera", "LiveSource", "PictureSequence", "VideoFile", "VideoFrame", "VideoSource", "VideoWindow", "VideoWriter",
+    "is_live", "open_video", "read_video",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ class Camera:
     """Read frames from a camera through OpenCV. The time of a frame is when it arrives.
 
     Args:
-        number: 0 is the first camera.
+        number: 0 is the first camera; or its device, such as ``/dev/video0``.
         clock: monotonic clock, in seconds.
 
     Raises:
         VideoError: there is no such camera, or another program holds it.
     """
 
-    def __init__(self, number: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, number: int | str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = f"camera {number}"
         self.duration_s: float | None = None
         self.problem: str | None = None
@@ -80,6 +80,103 @@ class Camera:
 
     def __exit__(self, *error: object) -> None:
         self._capture.release()
+
+
+RETRY_S = 1.0
+"""Seconds between two attempts to open a camera again."""
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
+"""Addresses that have no end, so that one is a fault."""
+
+
+@final
+class LiveSource:
+    """A camera or a stream that may stop and come back, as when its plug is pulled.
+
+    Args:
+        source: number of a camera, its device, or an address such as ``rtsp://...``.
+        wait_s: seconds to wait for it to come back, each time.
+        clock: monotonic clock, in seconds.
+        sleep: waits for so many seconds.
+
+    Attributes:
+        restarts: how often it came back.
+        stopping: asked while it waits; True ends the frames.
+        on_change: called with the time in seconds, and True when it stopped, False when it is back.
+
+    Raises:
+        VideoError: it cannot be opened at the start.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        wait_s: float,
+        threads: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._name, self._wait_s, self._threads, self._clock, self._sleep = source, wait_s, threads, clock, sleep
+        self._source: Camera | VideoFile | None = self._open()
+        self.name, self.fps = self._source.name, self._source.fps
+        self.duration_s: float | None = None
+        self.problem: str | None = None
+        self.restarts = 0
+        self.notes: list[str] = []
+        self.stopping: Callable[[], bool] = lambda: False
+        self.on_change: Callable[[float, bool], None] = lambda time_s, lost: None
+
+    def _open(self) -> "Camera | VideoFile":
+        camera = camera_of(self._name)
+        return VideoFile(self._name, threads=self._threads) if camera is None else Camera(camera, clock=self._clock)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames until the source is gone for ``wait_s``; their times go on over each gap."""
+        started_s, last_s = None, -math.inf
+        while self._source is not None:
+            opened_s = self._clock()
+            for image, time_s in self._source:
+                started_s = opened_s + time_s if started_s is None else started_s
+                last_s = max(opened_s + time_s - started_s, last_s + LEAST_STEP_S)
+                yield VideoFrame(image, last_s)
+            self._source.__exit__()
+            lost_s = self._clock()
+            self.on_change(0.0 if started_s is None else lost_s - started_s, True)
+            self._source = self._reopened(lost_s)
+            if self._source is not None:
+                self.restarts += 1
+                self.notes = [f"{self.name} stopped and came back {self.restarts} times"]
+                self.on_change(0.0 if started_s is None else self._clock() - started_s, False)
+        if not self.stopping():
+            self.problem = f"{self.name} stopped delivering and was not back within {self._wait_s:g} s"
+
+    def _reopened(self, lost_s: float) -> "Camera | VideoFile | None":
+        while self._clock() - lost_s < self._wait_s and not self.stopping():
+            self._sleep(RETRY_S)
+            try:
+                return self._open()
+            except VideoError as error:
+                logger.debug("%s", error)
+        return None
+
+    def __enter__(self) -> "LiveSource":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._source is not None:
+            self._source.__exit__(*error)
+
+
+def camera_of(source: str) -> int | str | None:
+    """The number or the device of the camera that a name means; None for a file or an address."""
+    if path_kind(source) is None:
+        return int(source) if source.isdecimal() else None
+    return source if Path(source).is_char_device() and Path(source).name.startswith("video") else None
+
+
+def is_live(source: str) -> bool:
+    """Whether a name means a camera or a stream without an end."""
+    return camera_of(source) is not None or source.partition("://")[0].lower() in STREAMS
 
 
 PICTURES_PER_S = 25.0
@@ -159,18 +256,21 @@ def _files(folder: Path) -> list[Path]:
         raise VideoError(f"{folder}: cannot be read as a folder of pictures ({error.strerror})") from error
 
 
-VideoSource: TypeAlias = VideoFile | PictureSequence | Camera
+VideoSource: TypeAlias = VideoFile | PictureSequence | Camera | LiveSource
 """Frames one after the other. ``problem`` states what is missing and ``notes`` what was assumed, after the last."""
 
 
-def open_video(source: str | os.PathLike[str], *, threads: int = 1, fps: float | None = None) -> VideoSource:
+def open_video(
+    source: str | os.PathLike[str], *, threads: int = 1, fps: float | None = None, wait_s: float = 0.0
+) -> VideoSource:
     """Open a video file, a sequence of pictures, or a camera by its number.
 
     Args:
-        source: a file; a folder of pictures, or a pattern such as ``seq/%05d.png``; a number; or an address such as
-            ``rtsp://...``.
+        source: a file; a folder of pictures, or a pattern such as ``seq/%05d.png``; a number or a device such as
+            ``/dev/video0``; or an address such as ``rtsp://...``.
         threads: of the decoder of a file.
         fps: rate of a sequence of pictures, 25 Hz by default; files and cameras have their own times.
+        wait_s: seconds to wait for a camera or stream that stops to come back.
 
     Raises:
         VideoError: the file or camera does not exist or cannot be opened.
@@ -182,9 +282,10 @@ def open_video(source: str | os.PathLike[str], *, threads: int = 1, fps: float |
         return PictureSequence(name, fps=fps)
     if fps is not None:
         raise ConfigError(f"A rate is for sequences of pictures; {name} has its own times")
-    if name.isdecimal() and kind is None:
-        return Camera(int(name))
-    return VideoFile(name, threads=threads)
+    if wait_s > 0 and is_live(name):
+        return LiveSource(name, wait_s=wait_s, threads=threads)
+    camera = camera_of(name)
+    return VideoFile(name, threads=threads) if camera is None else Camera(camera)
 
 
 def read_video(source: str | os.PathLike[str], *, fps: float | None = None) -> Iterator[VideoFrame]:

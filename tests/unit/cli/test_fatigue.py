@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from matplotlib import get_data_path
 
-from canthus.fatigue.events import Event
+from canthus.fatigue.events import Event, EventKind
 from canthus.fatigue.measures import Observation
-from canthus.fatigue.monitor import FatigueMonitor
+from canthus.fatigue.monitor import FatigueMonitor, Status
+from canthus.fatigue.state import State
 from canthus.images import read_image
 from canthus.runtime.video import VideoWriter, read_video
 from command import Run, runner
@@ -23,7 +25,11 @@ from videos import make_video
 
 TinyModel = Callable[..., Path]
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
-KEYS = ["duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz", "schema_version"]
+KEYS = [
+    "duration_s", "fps", "frames", "faces_lost_s", "events", "perclos", "blink_rate_hz", "perclos_1min_max",
+    "perclos_3min_max", "level_max", "blink_s", "blink_growth", "blink_avr_s", "states_s", "not_judged_s", "started",
+    "schema_version",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -61,7 +67,10 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
 
 def test_all_outputs_in_one_run(run: Run, clip: Path, events: list[Event]) -> None:
-    done = run("clip.mkv", "--json", "r/all.json", "--csv", "r/all.csv", "--plot", "r/all.png", "--out", "r/all.mp4")
+    done = run(
+        "clip.mkv", "--json", "r/all.json", "--csv", "r/all.csv", "--plot", "r/all.png", "--out", "r/all.mp4",
+        "--report", "r/all.html",
+    )  # fmt: skip
     assert done.code == 0
     assert [json.loads(line) for line in done.out.splitlines()] == [event.to_json() for event in events]
     assert "1 blink, 1 closure, 0 yawn" in done.err
@@ -79,6 +88,36 @@ def test_all_outputs_in_one_run(run: Run, clip: Path, events: list[Event]) -> No
     written = [np.abs(frames[i].image[:30].astype(int) - frames[5].image[:30]).max() for i in (4, 12)]
     assert written[0] < 40 < written[1]  # the blink's line of text
     assert read_image("r/all.png").shape[1] > 1000
+    assert "1 closure" in Path("r/all.html").read_text(encoding="utf-8")
+
+
+def test_alerts_begin_before_events_end(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def update(self: FatigueMonitor, seen: Observation) -> list[Event]:
+        state: State = "asleep" if seen.time_s > 1 else "unknown"
+        lasting: tuple[tuple[EventKind, float], ...] = (("yawn", 0.5),) if seen.time_s > 0.8 else ()
+        self.status = Status(seen.time_s, state, lasting=lasting, level=8.0)
+        return []
+
+    monkeypatch.setattr(FatigueMonitor, "update", update)
+    script = Path("note.py")
+    script.write_text("import sys; open('noted', 'a').write(sys.stdin.read())")
+    Path("s.toml").write_text("asleep_s = 1.5")
+    done = run(
+        clip, "--alert-json", "a.jsonl", "--bell", "--on-alert", f"{sys.executable} note.py", "--settings", "s.toml",
+        "--started", "2026-05-01T08:30:00",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    yawn, asleep = (json.loads(line) for line in Path("a.jsonl").read_text().splitlines())
+    assert (yawn["alert"], yawn["time_s"], yawn["since_s"]) == ("yawn", 0.9, 0.5)
+    assert (asleep["alert"], asleep["time_s"], asleep["clock"][:23]) == ("asleep", 1.1, "2026-05-01T08:30:01.100")
+    assert 0 <= asleep["latency_ms"] < 60_000
+    assert [json.loads(line) for line in Path("noted").read_text().splitlines()] == [asleep]  # a yawn is no alarm
+    assert done.err.count("\a") == 1
+    assert json.loads(run(clip, "--alert-json", "-").out.splitlines()[0])["alert"] == "yawn"
+    assert run(clip, "--alert-on", "sleeping", "--bell").code == 2
+    Path("s.toml").write_text("asleep = 1.5")
+    wrong = run(clip, "--settings", "s.toml")
+    assert (wrong.code, "asleep_s" in wrong.err) == (2, True)
 
 
 def test_json_on_standard_output_stands_alone(run: Run, clip: Path, events: list[Event]) -> None:

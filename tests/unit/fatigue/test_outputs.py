@@ -1,9 +1,12 @@
 """Timeline, plot, report and the choice of the face."""
 
+import base64
 import csv
 import io
 import json
 import math
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,11 @@ import pytest
 from canthus.errors import ConfigError
 from canthus.fatigue.events import Event
 from canthus.fatigue.monitor import MainFace, Status
+from canthus.fatigue.page import Thumbs, report_page
 from canthus.fatigue.person import Measures
 from canthus.fatigue.report import FatigueReport, StatusCsv, Timeline, plot_timeline
 from canthus.fatigue.settings import FatigueSettings
-from canthus.images import read_image
+from canthus.images import decode_image, read_image
 from canthus.schemes import IBUG_68
 from canthus.types import Faces, Frame, Landmarks, TrackedFrame
 
@@ -65,19 +69,56 @@ def test_report_as_json() -> None:
         "events": [event.to_json() for event in events],
         "perclos": 0.04,
         "blink_rate_hz": 0.25,
+        "perclos_1min_max": None,
+        "perclos_3min_max": None,
+        "level_max": None,
+        "blink_s": 0.2,
+        "blink_growth": None,
+        "blink_avr_s": None,
+        "states_s": {},
+        "not_judged_s": {},
+        "started": None,
     }
     empty = FatigueReport(0.0, NAN, 0, 0.0, [], NAN, 0.0).to_json()
     assert json.loads(json.dumps(empty, allow_nan=False))["perclos"] is None
     assert (empty["fps"], empty["blink_rate_hz"]) == (None, None)
 
 
+def test_page_stands_alone_and_says_what_cannot_be_told() -> None:
+    timeline, thumbs = Timeline(), Thumbs()
+    picture = np.full((90, 120, 3), 77, np.uint8)
+    for index in range(200):
+        lasting = (("closure", 1.0),) if 20 < index < 40 else ()
+        status = _status(
+            index / 20, NAN if index > 150 else 1.0, state="alert", perclos=0.02, level=2.0, lasting=lasting
+        )
+        timeline.add(status)
+        thumbs.add(picture, np.array([10, 10, 60, 60], np.float32), status)
+    events = [Event("blink", 0.3, 0.5, 0.9), Event("closure", 1.0, 2.0, 1.0, evidence=0.8), Event("nod", 3.0, 3.5, 0.3)]
+    began = datetime(2026, 5, 1, 8, 30, tzinfo=UTC)
+    report = FatigueReport(
+        10.0, 20.0, 200, 0.0, events, 0.02, 7.5, {"alert": 10.0}, {"head turned": 2.5}, (0.02, NAN, 2.0), NAN, began
+    )
+    page = report_page(report, timeline, thumbs, settings=FatigueSettings(asleep_s=1.5), title="<b>drive\x1b.mp4")
+    assert "&lt;b&gt;drive\\x1b.mp4" in page
+    assert "<b>drive" not in page
+    assert not re.findall(r"(?:src|href)='(?!data:)", page)  # nothing beside the page
+    data = re.findall(r"src='data:image/jpeg;base64,([^']+)'", page)
+    assert len(data) == 1  # the closure; a blink has no row, and the nod was too short for a picture
+    assert decode_image(base64.b64decode(data[0]), name="thumb").shape == (112, 112, 3)
+    for told in ("head turned", "cannot be told", "0.80", "asleep_s = 1.5 <b>(usually 2)</b>", "08:30:01.000"):
+        assert told in page
+    assert page.count("<polyline") == 3  # the gap at the end of the first curve needs no further line
+
+
 def test_csv_leaves_unknown_cells_empty() -> None:
     text = io.StringIO()
     rows = StatusCsv(text)
     rows.write(_status(0.04, NAN))
-    rows.write(_status(0.08, 0.75, state="alert", perclos=0.1))
+    rows.write(_status(0.08, 0.75, state="alert", perclos=0.1), datetime(2026, 5, 1, 8, 30, tzinfo=UTC))
     first, second = csv.DictReader(text.getvalue().splitlines())
-    assert (first["openness"], first["state"], first["perclos"]) == ("", "unknown", "")
+    assert (first["openness"], first["state"], first["perclos"], first["clock"]) == ("", "unknown", "", "")
+    assert second["clock"] == "2026-05-01T08:30:00.080+00:00"
     assert (second["time_s"], second["openness"], second["perclos"]) == ("0.0800", "0.7500", "0.1000")
 
 

@@ -10,7 +10,7 @@ from canthus.fatigue.measures import Observation
 from canthus.fatigue.monitor import FatigueMonitor
 from canthus.fatigue.person import Baseline
 from canthus.fatigue.settings import FatigueSettings
-from canthus.fatigue.state import Perclos, StateMachine
+from canthus.fatigue.state import Perclos, Sleepiness, StateMachine
 
 NAN = math.nan
 
@@ -127,31 +127,51 @@ class TestState:
         assert states[:9] == ["alert"] * 9
         assert states[-1] == "unknown"
 
-    def test_asleep_then_tired_for_a_while(self) -> None:
-        machine = StateMachine(FatigueSettings(asleep_s=2.0, awake_s=1.0, hold_s=10.0))
+    def test_asleep_then_tired_until_the_evidence_fades(self) -> None:
+        machine = StateMachine(FatigueSettings(asleep_s=2.0, awake_s=1.0))
         states = self.run(machine, 0, 3, shut_since_s=0.0)
         assert states[18] == "alert"
         assert states[21:] == ["asleep"] * 9
-        states = self.run(machine, 3, 15)
+        machine.note(Event("closure", 0.0, 3.0, 1.0, evidence=1.0))
+        states = self.run(machine, 3, 120)
         assert states[:9] == ["asleep"] * 9
         assert states[12] == "tired"
         assert states[-1] == "alert"
+        assert 50 < states.count("tired") / 10 < 70
+
+    def test_no_sleep_without_evidence(self) -> None:
+        machine = StateMachine(FatigueSettings())
+        assert set(self.run(machine, 0, 9, shut_since_s=0.0, evidence=0.3)) == {"alert"}
+
+    def test_short_closures_add_up_to_sleep(self) -> None:
+        machine = StateMachine(FatigueSettings(asleep_s=2.0, adding_s=30.0, added_s=4.0, tired_closures=100.0))
+        for start in (0.0, 4.0, 8.0):
+            assert "asleep" not in self.run(machine, start, start + 1.3, shut_since_s=start)
+            machine.note(Event("closure", start, start + 1.3, 1.0, evidence=0.9))
+            self.run(machine, start + 1.3, start + 3)
+        assert self.run(machine, 12, 13, shut_since_s=12.0)[-1] == "asleep"  # 3.9 s of closures, and this one
+
+    def test_a_sleeper_whose_head_sinks_out_of_sight_sleeps_on(self) -> None:
+        for sinking, state in ((True, "asleep"), (False, "unknown")):
+            machine = StateMachine(FatigueSettings(unknown_s=1.0))
+            self.run(machine, 0, 3, shut_since_s=0.0)
+            assert self.run(machine, 3, 8, judged=False, sinking=sinking)[-1] == state
 
     def test_perclos_with_hysteresis(self) -> None:
-        machine = StateMachine(FatigueSettings(tired_perclos=0.15, rested_perclos=0.08, hold_s=1.0))
-        assert set(self.run(machine, 0, 5, perclos=0.12)) == {"alert"}
+        machine = StateMachine(FatigueSettings(tired_perclos=0.15, rested_perclos=0.05, hold_s=1.0))
+        assert set(self.run(machine, 0, 5, perclos=0.13)) == {"alert"}
         assert set(self.run(machine, 5, 6, perclos=0.16)) == {"tired"}
         assert set(self.run(machine, 6, 12, perclos=0.12)) == {"tired"}
-        assert self.run(machine, 12, 15, perclos=0.05)[-1] == "alert"
+        assert self.run(machine, 12, 15, perclos=0.08)[-1] == "alert"
 
     def test_two_yawns_or_two_closures_make_tired(self) -> None:
         kinds: tuple[EventKind, ...] = ("yawn", "closure")
         for kind in kinds:
             machine = StateMachine(FatigueSettings())
-            machine.note(Event(kind, 0.0, 1.0, 0.5))
-            assert set(self.run(machine, 1, 2)) == {"alert"}
-            machine.note(Event(kind, 2.0, 3.0, 0.5))
-            assert set(self.run(machine, 3, 4)) == {"tired"}
+            machine.note(Event(kind, 0.0, 1.5, 0.5, evidence=1.0))
+            assert set(self.run(machine, 1.5, 2)) == {"alert"}
+            machine.note(Event(kind, 2.0, 3.5, 0.5, evidence=1.0))
+            assert set(self.run(machine, 3.5, 4)) == {"tired"}
             assert self.run(machine, 300, 302)[-1] == "alert"
 
 
@@ -172,3 +192,26 @@ def test_watching_for_long_needs_no_more_memory() -> None:
     assert len(monitor._lids._shut_spans) <= 1
     assert len(monitor._state._closures) <= 60
     assert not monitor._person._right._seen
+
+
+def test_level_is_the_stated_formula() -> None:
+    sleepiness = Sleepiness(FatigueSettings())
+    assert sleepiness.level(0.0, NAN) == 1.0
+    sleepiness.note(Event("closure", 0.0, 1.0, 1.0, evidence=0.8))
+    sleepiness.note(Event("closure", 0.0, 1.0, 1.0, evidence=0.2))  # too little to count
+    sleepiness.note(Event("yawn", 0.0, 3.0, 0.6))
+    signs = 0.8 * (2 + 1) / 3 / 2 + 1 / 2
+    assert sleepiness.level(0.0, 0.05) == pytest.approx(min(9, 1 + 6 * signs))
+    later = 0.4 / 2 + 0.5 * 0.5**0.5 + (0.10 - 0.05) / (0.15 - 0.05)
+    assert sleepiness.level(60.0, 0.10) == pytest.approx(1 + 6 * min(later, 8 / 6))
+
+
+def test_blinks_that_grow_raise_the_level() -> None:
+    sleepiness = Sleepiness(FatigueSettings())
+    for index in range(30):
+        length = 0.2 if index < 10 else 0.4
+        sleepiness.note(Event("blink", 5.0 * index, 5.0 * index + length, 1.0))
+        level = sleepiness.level(5.0 * index + 1, NAN)
+        assert math.isnan(sleepiness.blink_growth) == (index < 9)
+    assert sleepiness.blink_growth == pytest.approx(2.0)
+    assert level == pytest.approx(1 + 6 * 0.3)

@@ -8,7 +8,16 @@ import pytest
 
 from canthus.errors import ConfigError, VideoError
 from canthus.images import write_image
-from canthus.runtime.video import Camera, VideoFile, VideoWindow, VideoWriter, open_video, read_video
+from canthus.runtime.video import (
+    Camera,
+    LiveSource,
+    VideoFile,
+    VideoWindow,
+    VideoWriter,
+    is_live,
+    open_video,
+    read_video,
+)
 
 UNEVEN = [0.0, 0.04, 0.05, 0.3, 0.31, 1.0, 1.5]
 
@@ -156,6 +165,49 @@ def test_camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert isinstance(open_video("0"), Camera)
     with pytest.raises(VideoError, match="camera 7 cannot be opened"):
         open_video("7")
+
+
+def test_a_camera_that_is_unplugged_and_plugged_in_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Three frames, away for two attempts, three frames, and then away for good."""
+    monkeypatch.chdir(tmp_path)
+    plugged = iter([True, False, False, True, *[False] * 20])
+
+    def capture(number: int) -> _Capture:
+        return _Capture(0 if next(plugged) else 1)
+
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    now, changes = [100.0], list[tuple[float, bool]]()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def clock() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    with LiveSource("0", wait_s=10.0, clock=clock, sleep=sleep) as source:
+        source.on_change = lambda time_s, lost: changes.append((time_s, lost))
+        times = [frame.time_s for frame in source]
+    assert len(times) == 6
+    assert source.restarts == 1
+    assert (np.diff(times) > 0).all()
+    assert times[3] - times[2] == pytest.approx(3.1, abs=0.1)  # the time goes on while it is away
+    assert [lost for _, lost in changes] == [True, False, True]
+    assert source.problem == "camera 0 stopped delivering and was not back within 10 s"
+    assert source.notes == ["camera 0 stopped and came back 1 times"]
+
+
+def test_waiting_for_a_camera_ends_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugged = iter([0, 1, 1])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: _Capture(next(plugged)))
+    slept: list[float] = []
+    with LiveSource("0", wait_s=1e6, sleep=slept.append) as source:
+        source.stopping = lambda: len(slept) == 2
+        assert len(list(source)) == 3
+    assert source.problem is None
+    assert is_live("rtsp://127.0.0.1/x")
+    assert not is_live("https://127.0.0.1/x.mp4")  # has an end
 
 
 def _pictures(folder: Path, names: list[str]) -> None:
