@@ -4,11 +4,11 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, TypeAlias, final
 
 import cv2
 import typer
@@ -32,6 +32,7 @@ from canthus.runtime.video import LiveSource, VideoSource, is_live, open_video
 from canthus.schemes import IBUG_68, conversion_matrix
 from canthus.types import Image, TrackedFrame
 
+_Frames: TypeAlias = Iterator[tuple[Image, TrackedFrame, list[Event]]]
 LIVE = "Alerts and cameras"
 JsonOption = Annotated[
     str | None,
@@ -147,35 +148,62 @@ def fatigue(
     )  # fmt: skip
     conversion_matrix(pipeline.landmarker.session.scheme, IBUG_68)  # refuses models of other points at once
     cv2.setNumThreads(usable_threads(threads))
-    # The measures use unsmoothed points; only the drawing needs smooth ones.
-    tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
-    recorder, thumbs = FatigueRecorder(rules, started and started.astimezone()), Thumbs() if report else None
-    with open_video(video, threads=threads, fps=fps, wait_s=wait) as source, ExitStack() as stack:
+    targets = _Targets(json_file, csv_file, alert_json, plot, out, report)
+    recorder = FatigueRecorder(rules, started and started.astimezone())
+    with open_video(video, threads=threads, fps=fps, wait_s=wait) as source:
         progress = VideoProgress(source, "fatigue")
-        target = stack.enter_context(opened_text(json_file)) if json_file else None
-        lines = stack.enter_context(opened_lines(alert_json)) if alert_json else None
-        command = stack.enter_context(AlertCommand(on_alert)) if on_alert else None
-        alerts = _Alerts(recorder, progress, alarms, lines, command, bell=bell)
+        with AlertCommand(on_alert) if on_alert else nullcontext() as command:
+            alerts = _Alerts(recorder, progress, alarms, command, bell=bell)
+            # The measures use unsmoothed points; only the drawing needs smooth ones.
+            tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
+            _watch(_watched(progress, source, tracker, recorder, live=is_live(video)), source, alerts, targets)
+    targets.write_pictures(recorder, title=Path(video).name if Path(video).exists() else source.name)
+    progress.report(_summary(recorder.report()) + alerts.summary())
+
+
+@final
+@dataclass
+class _Targets:
+    """Files to write, each None where it is not wanted."""
+
+    json_file: str | None
+    csv_file: str | None
+    alert_json: str | None
+    plot: Path | None
+    out: Path | None
+    report: Path | None
+    thumbs: Thumbs = field(default_factory=Thumbs)
+
+    def write_pictures(self, recorder: FatigueRecorder, *, title: str) -> None:
+        """Write the plot and the page, after the last frame."""
+        done, rules = recorder.report(), recorder.monitor.settings
+        if self.plot is not None:
+            plot_timeline(self.plot, recorder.timeline, done.events, settings=rules, title=title)
+        if self.report is not None:
+            write_text(self.report, report_page(done, recorder.timeline, self.thumbs, settings=rules, title=title))
+
+
+def _watch(frames: _Frames, source: VideoSource, alerts: "_Alerts", targets: _Targets) -> None:
+    """Watch all frames, and write what is written along with them."""
+    recorder = alerts.recorder
+    with ExitStack() as stack:
+        target = stack.enter_context(opened_text(targets.json_file)) if targets.json_file else None
+        if targets.alert_json:
+            alerts.lines = stack.enter_context(opened_lines(targets.alert_json))
         if isinstance(source, LiveSource):
             source.on_change = alerts.source_changed
+        rules, out, csv_file = recorder.monitor.settings, targets.out, targets.csv_file
         outputs = _Outputs(
-            recorder, alerts, thumbs,
+            recorder, alerts, targets.thumbs if targets.report else None,
             rows=StatusCsv(stack.enter_context(opened_lines(csv_file))) if csv_file else None,
             film=stack.enter_context(FatigueFilm(out, rules, fps=source.fps)) if out else None,
-            silent="-" in (json_file, csv_file, alert_json),
+            silent="-" in (targets.json_file, csv_file, targets.alert_json),
         )  # fmt: skip
-        for image, tracked, events in _watched(progress, source, tracker, recorder, live=is_live(video)):
+        for image, tracked, events in frames:
             outputs.take(image, tracked, events)
         outputs.print(recorder.finish())
-        done = recorder.report()
         if target is not None:
-            target.write(json.dumps(versioned(done.to_json()), allow_nan=False) + "\n")
-    title = Path(video).name if Path(video).exists() else source.name
-    if plot is not None:
-        plot_timeline(plot, recorder.timeline, done.events, settings=rules, title=title)
-    if report is not None and thumbs is not None:
-        write_text(report, report_page(done, recorder.timeline, thumbs, settings=rules, title=title))
-    progress.report(_summary(done) + alerts.summary())
+            target.write(json.dumps(versioned(recorder.report().to_json()), allow_nan=False) + "\n")
 
 
 @final
@@ -193,9 +221,9 @@ class _Alerts:
     recorder: FatigueRecorder
     progress: VideoProgress
     alarms: frozenset[AlertKind]
-    lines: TextTarget | None
     command: AlertCommand | None
     bell: bool
+    lines: TextTarget | None = None
 
     def __post_init__(self) -> None:
         self._watch = AlertWatch(self.recorder.monitor.settings.told_evidence)
@@ -266,7 +294,7 @@ class _Outputs:
 
 def _watched(
     progress: VideoProgress, source: VideoSource, tracker: Tracker, recorder: FatigueRecorder, *, live: bool
-) -> Iterator[tuple[Image, TrackedFrame, list[Event]]]:
+) -> _Frames:
     """Each frame, its faces, and the events that ended; where recordings were joined, no event goes on."""
     restarts = 0
     for image, time_s in progress:
