@@ -202,7 +202,7 @@ class ClosureWatch:
         """Whether it is looking down or laughing, for 40 % of the time or more."""
         return self._excused_s > 0.4 * self._seen_s
 
-    def update(self, time_s: float, since_s: float | None, closing: float, range_: float, doubts: Doubts) -> None:
+    def update(self, time_s: float, since_s: float | None, closing: float, range_: float, *, doubts: Doubts) -> None:
         """Take in a frame.
 
         Args:

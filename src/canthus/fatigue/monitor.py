@@ -289,7 +289,7 @@ class FatigueMonitor:
         shut_since_s = self._lids.shut_since_s
         contexts = self._contexts(self._context.update(time_s, found, shut_since_s))
         doubts = Doubts() if shut_since_s is None else self._context.doubts(time_s, shut_since_s)
-        self._closure.update(time_s, shut_since_s, found.closing, 1 - self._person.shut_ratio, doubts)
+        self._closure.update(time_s, shut_since_s, found.closing, 1 - self._person.shut_ratio, doubts=doubts)
         events = self._closures(events) + contexts
         if math.isfinite(found.mouth):
             events += self._follow("yawn", time_s, found.mouth)

@@ -173,14 +173,14 @@ def _timeline(report: FatigueReport, timeline: Timeline, settings: FatigueSettin
     parts.append(f"<text x='0' y='{top + 12}'>state</text>")
     ends = [*(time_s for time_s, _ in timeline.changes), end_s][1:]
     for (start_s, state), until_s in zip(timeline.changes, ends, strict=True):
-        parts.append(_bar(start_s, until_s, scale, top, STATE_COLORS[state], f"{state} from {_time(start_s)}"))
+        parts.append(_bar(start_s, until_s, scale, top, STATE_COLORS[state], told=f"{state} from {_time(start_s)}"))
     for kind, color in EVENT_COLORS.items():
         top += 20
         parts.append(f"<text x='0' y='{top + 12}'>{kind.replace('_', ' ')}</text>")
         for event in report.events:
             if event.kind == kind:
                 told = f"{kind} {_time(event.start_s)}, {event.duration_s:.2f} s"
-                parts.append(_bar(event.start_s, event.end_s, scale, top, color, told))
+                parts.append(_bar(event.start_s, event.end_s, scale, top, color, told=told))
     top += 26
     parts.append(f"<line class='rule' x1='{LEFT}' x2='{WIDTH - 10}' y1='{top}' y2='{top}'/>")
     for tick in np.linspace(0, end_s, 7).tolist():
@@ -192,7 +192,7 @@ def _timeline(report: FatigueReport, timeline: Timeline, settings: FatigueSettin
     return f"<div class='scroll'>{picture}</div>{below}"
 
 
-def _bar(start_s: float, end_s: float, scale: float, top: float, color: str, told: str) -> str:
+def _bar(start_s: float, end_s: float, scale: float, top: float, color: str, *, told: str) -> str:
     width = max((end_s - start_s) * scale, 1.5)
     place = f"x='{LEFT + start_s * scale:.1f}' y='{top}' width='{width:.1f}' height='14'"
     return f"<rect {place} fill='{color}'><title>{_text(told)}</title></rect>"

@@ -48,7 +48,7 @@ class FatigueSettings:
         tired_perclos: PERCLOS of the short window that alone makes tired.
         rested_perclos: PERCLOS of the short window that counts as nothing.
         tired_closures: closures of one second, right after each other, that make tired.
-        tired_yawns: yawns right after each other that make tired.
+        tired_yawns: yawns within three minutes that make tired.
         yawns_window_s: time after which a yawn counts half.
         hold_s: shortest time of being tired.
         awake_s: time with open eyes after which sleep ends.

@@ -92,7 +92,7 @@ class Sleepiness:
 
     - ``evidence * (2 + min(length, 4)) / 3 / tired_closures`` for each closure, and 0.5 more if it lasted ``asleep_s``,
       halved every ``half_life_s``,
-    - ``1 / tired_yawns`` for each yawn, halved every ``yawns_window_s``,
+    - ``1.5 / tired_yawns`` for each yawn, halved every ``yawns_window_s``,
     - ``(perclos - rested_perclos) / (tired_perclos - rested_perclos)``, where it is positive,
     - ``0.5 * (growth - 1.3)``, between 0 and 0.3, where blinks last ``growth`` times as long as the person's first ten.
 
@@ -118,7 +118,7 @@ class Sleepiness:
         if event.kind == "closure" and event.evidence >= self._settings.evidence:
             self._closures += self._closure_sign(event.duration_s, event.evidence)
         elif event.kind == "yawn":
-            self._yawns += 1 / self._settings.tired_yawns
+            self._yawns += 1.5 / self._settings.tired_yawns
         elif event.kind == "blink":
             if len(self._first) < USUAL_BLINKS:
                 self._first.append(event.duration_s)

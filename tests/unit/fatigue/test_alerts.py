@@ -75,9 +75,9 @@ def test_a_head_that_comes_back_from_looking_up_does_not_look_down() -> None:
 def test_evidence_of_sleep(doubts: Doubts, closing: float, range_: float, least: float, most: float) -> None:
     watch = ClosureWatch()
     for time_s in np.arange(2, 4, 0.04):
-        watch.update(float(time_s), 2.0, closing, range_, doubts)
+        watch.update(float(time_s), 2.0, closing, range_, doubts=doubts)
     assert least <= watch.evidence <= most
-    watch.update(4.0, None, 1.0, range_, Doubts())
+    watch.update(4.0, None, 1.0, range_, doubts=Doubts())
     assert watch.evidence == 0
     assert least <= watch.judged(2.0)[0] <= most
     assert watch.judged(2.0)[1] == (doubts.laugh or doubts.look_down)

@@ -200,9 +200,9 @@ def test_level_is_the_stated_formula() -> None:
     sleepiness.note(Event("closure", 0.0, 1.0, 1.0, evidence=0.8))
     sleepiness.note(Event("closure", 0.0, 1.0, 1.0, evidence=0.2))  # too little to count
     sleepiness.note(Event("yawn", 0.0, 3.0, 0.6))
-    signs = 0.8 * (2 + 1) / 3 / 2 + 1 / 2
+    signs = 0.8 * (2 + 1) / 3 / 2 + 1.5 / 2
     assert sleepiness.level(0.0, 0.05) == pytest.approx(min(9, 1 + 6 * signs))
-    later = 0.4 / 2 + 0.5 * 0.5**0.5 + (0.10 - 0.05) / (0.15 - 0.05)
+    later = 0.4 / 2 + 0.75 * 0.5**0.5 + (0.10 - 0.05) / (0.15 - 0.05)
     assert sleepiness.level(60.0, 0.10) == pytest.approx(1 + 6 * min(later, 8 / 6))
 
 
