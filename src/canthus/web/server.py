@@ -1,6 +1,7 @@
 """Run the service until a signal ends it, and let it finish what is under way."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -23,13 +24,17 @@ def bound_socket(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the address is in use, or is none of this machine.
     """
+    listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         if sys.platform != "win32":  # there it would let two programs listen at once
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(128)  # who comes while the service starts waits
     except (OSError, OverflowError) as error:
+        if listening is not None:
+            listening.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{host}:{port}: cannot be listened to ({reason}); give another --port or --host") from error
     return listening
@@ -49,7 +54,8 @@ def run(service: Service, app: Any, listening: socket.socket) -> None:
         ws_max_size=limits.body_bytes, ws_max_queue=2, timeout_keep_alive=15,
         timeout_graceful_shutdown=round(limits.video_seconds + limits.seconds),
     )  # fmt: skip
-    asyncio.run(_serve(uvicorn.Server(config), service, listening))
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes a signal on that came before those below were set
+        asyncio.run(_serve(uvicorn.Server(config), service, listening))
 
 
 async def _serve(server: Any, service: Service, listening: socket.socket) -> None:
