@@ -4,8 +4,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-LIMIT = 4_000_000
-KINDS = {".css", ".html", ".js", ".json", ".md", ".onnx", ".py", ".svg", ".toml", ".typed"}
+LIMIT = 6_000_000
+KINDS = {".css", ".html", ".js", ".json", ".md", ".npz", ".onnx", ".py", ".svg", ".toml", ".typed"}
 
 
 def problems(wheel: Path) -> list[str]:

@@ -22,6 +22,7 @@ from canthus.evaluation.benchmark import (
 from canthus.evaluation.onnx_counts import count_graph, read_graph, side_files
 from canthus.evaluation.timing import fill_shape, latency, open_candidate, share_of_peak, time_in_turns
 from canthus.lookup import require
+from canthus.runtime.sessions import LandmarkSession
 from canthus.zoo import embedded_detectors, embedded_models
 
 
@@ -147,7 +148,7 @@ def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        *((path, (2, 112, 112, 3)) for path in embedded_models().values()),
+        *((path, (2, *2 * [LandmarkSession.open(path).card.size], 3)) for path in embedded_models().values()),
         *((path, (2, 480, 640, 3)) for path in embedded_detectors().values()),
     ],
 )
