@@ -143,8 +143,8 @@ def test_the_file_that_is_kept_is_the_file_that_was_compared(
 ) -> None:
     compared: list[bytes] = []
 
-    def compare_and_spoil(network: FaceDetector, session: DetectorSession, pictures: Any) -> float:
-        difference = verify_export(network, session, pictures)
+    def compare_and_spoil(network: FaceDetector, session: DetectorSession, pictures: Any, *, half: bool) -> float:
+        difference = verify_export(network, session, pictures, half=half)
         compared.append(Path(session.source).read_bytes())
         torch.nn.init.zeros_(network.first_convolution.weight)
         return difference

@@ -29,7 +29,7 @@ COMMANDS = {
     "serve": "Serve a page that marks faces in the browser, and the same over HTTP.",
     "export-web": "Write the page that marks faces in the browser as files for any web server.",
     "schemes": "List, show, draw and propose point schemes: which landmark is which.",
-    "data": "Check and convert datasets, look at masks, and label pictures with a model.",
+    "data": "Check, convert and adapt datasets, look at masks, and label pictures with a model.",
     "train": "Train a network from a recipe. Run the same command again to resume.",
     "fit": "Fit an explicit shape regression (random ferns, no network) from a recipe.",
     "prune": "Prune filters layer by layer and retrain in between. Run the same command again to resume.",

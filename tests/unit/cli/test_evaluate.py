@@ -170,7 +170,7 @@ def test_predictions_without_pictures_say_why_there_is_no_sheet(tmp_path: Path) 
         (["--box-jitter", "2"], "The box jitter is a fraction"),
         (["--worst", "3"], "--worst needs --out"),
         (["--split", "comon"], "Did you mean 'common'"),
-        (["--dataset", "300v"], "Did you mean '300w'"),
+        (["--dataset", "300v"], "Several --dataset can only be compared or pooled with --occlusion or --corruption"),
         (["--rows", "rows.txt"], r"rows are written as .csv or .parquet"),
     ],
 )
