@@ -14,6 +14,7 @@ from canthus.cli import options
 from canthus.cli.output import markup, plural
 from canthus.cli.progress import INTERRUPTED, STOPPED, ProgressBar, StopRequest
 from canthus.files import check_targets
+from canthus.runtime.backends import CPU, ONNXRUNTIME, find_device
 
 SourceArgument = Annotated[
     str,
@@ -73,6 +74,8 @@ def batch(
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
     passes: options.PassesOption = None,
+    device: options.DeviceOption = "cpu",
+    backend: options.BackendOption = "onnxruntime",
 ) -> None:
     """Find the faces of many pictures and videos, on one machine or many. The same command again resumes.
 
@@ -82,7 +85,7 @@ def batch(
     given = {
         "model": model, "detector": detector, "detector_size": detector_size, "detector_tiles": detector_tiles,
         "detector_model": None if detector_model is None else str(detector_model), "min_score": min_score,
-        "min_confidence": min_confidence, "passes": passes,
+        "min_confidence": min_confidence, "passes": passes, **_elsewhere(device, backend),
     }  # fmt: skip
     job = Job(
         Source(source, column, name_column, destination),
@@ -99,6 +102,12 @@ def batch(
     code = _run(job)
     if code:
         raise typer.Exit(code)
+
+
+def _elsewhere(device: str, backend: str) -> dict[str, str]:
+    """Device and back end that are not the usual ones, so that a dataset of before there were others goes on."""
+    find_device(device, backend)
+    return ({} if device == CPU else {"device": device}) | ({} if backend == ONNXRUNTIME else {"backend": backend})
 
 
 def _run(job: Job) -> int:

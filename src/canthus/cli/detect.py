@@ -100,6 +100,8 @@ def detect(
     jobs: JobsOption = 1,
     resume: ResumeOption = False,
     threads: ThreadsOption = 1,
+    device: options.DeviceOption = "cpu",
+    backend: options.BackendOption = "onnxruntime",
 ) -> None:
     """Find faces and their landmarks in pictures.
 
@@ -112,7 +114,7 @@ def detect(
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles="auto" if detector_tiles is None else detector_tiles, threads=threads, passes=passes,
-        min_score=None if boxes else min_score, min_confidence=min_confidence,
+        min_score=None if boxes else min_score, min_confidence=min_confidence, device=device, backend=backend,
     )  # fmt: skip
     added = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
@@ -122,9 +124,7 @@ def detect(
     read = [boxes, detector_model, list_file, options.scheme_file(scheme)]
     found = _Found(_inputs(inputs, list_file, leave_out=[out, crops]), files.targets(), out, chips, read)
     tally = _Tally(found.inputs, found.checked())
-    code = _run(work, found, files, tally, jobs=jobs, resume=resume)
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit(_run(work, found, files, tally, jobs=jobs, resume=resume))
 
 
 def _refuse_with_boxes(*settings: object) -> None:

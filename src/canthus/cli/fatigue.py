@@ -125,6 +125,8 @@ def fatigue(
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
     threads: options.VideoThreadsOption = 1,
+    device: options.DeviceOption = "cpu",
+    backend: options.BackendOption = "onnxruntime",
     fps: options.PicturesRateOption = None,
 ) -> None:
     """Find blinks, long closures, yawns and nods in a video, and rate how awake the person is.
@@ -133,22 +135,17 @@ def fatigue(
     output. Alerts are told when an event or a state begins.
     Exit code 1: the video is damaged or cut short; everything decoded so far is reported.
     """
-    check_targets(
-        [video, detector_model, settings],
-        text={"--json": json_file, "--csv": csv_file, "--alert-json": alert_json, "--report": report},
-        picture={"--plot": plot}, video={"--out": out},
-    )  # fmt: skip
-    if plot is not None:
-        require("matplotlib", extra="plots")
+    targets = _Targets(json_file, csv_file, alert_json, plot, out, report)
+    targets.check([video, detector_model, settings])
     rules = FatigueSettings() if settings is None else read_settings(settings)
     alarms = frozenset(lookup({kind: kind for kind in ALERT_KINDS}, kind, kind="alert") for kind in alert_on or ALARMS)
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
+        device=device, backend=backend,
     )  # fmt: skip
     conversion_matrix(pipeline.landmarker.session.scheme, IBUG_68)  # refuses models of other points at once
     cv2.setNumThreads(usable_threads(threads))
-    targets = _Targets(json_file, csv_file, alert_json, plot, out, report)
     recorder = FatigueRecorder(rules, started and started.astimezone())
     with open_video(video, threads=threads, fps=fps, wait_s=wait) as source:
         progress = VideoProgress(source, "fatigue")
@@ -173,6 +170,17 @@ class _Targets:
     out: Path | None
     report: Path | None
     thumbs: Thumbs = field(default_factory=Thumbs)
+
+    def check(self, read: Sequence[str | Path | None]) -> None:
+        """Refuse what would replace a file of the user's, and a plot without the package for it."""
+        check_targets(
+            read,
+            text={"--json": self.json_file, "--csv": self.csv_file, "--alert-json": self.alert_json,
+                  "--report": self.report},
+            picture={"--plot": self.plot}, video={"--out": self.out},
+        )  # fmt: skip
+        if self.plot is not None:
+            require("matplotlib", extra="plots")
 
     def write_pictures(self, recorder: FatigueRecorder, *, title: str) -> None:
         """Write the plot and the page, after the last frame."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from canthus.runtime.pipeline import Pipeline
     from canthus.schemes import Scheme
 
-FACES, ADDED, RUNNING = "How faces are found", "What is added for each face", "Many pictures"
+FACES, ADDED, RUNNING = "How faces are found", "What is added for each face", "How the work is done"
 """Headings of groups of options in ``--help``."""
 
 LandmarkModelOption = Annotated[
@@ -94,6 +94,22 @@ MinConfidenceOption = Annotated[
         metavar="CHANCE",
         help="Leave out faces whose points are right with a lower probability.",
         rich_help_panel=FACES,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="cpu|cuda|directml|coreml|auto",
+        help="Where the networks run; auto: the first of these that the installed ONNX Runtime has, else cpu.",
+        rich_help_panel=RUNNING,
+    ),
+]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        metavar="onnxruntime|openvino|openvino-bf16",
+        help="What runs the networks. OpenVINO needs the extra 'openvino', bf16 a processor that has it.",
+        rich_help_panel=RUNNING,
     ),
 ]
 VideoArgument = Annotated[

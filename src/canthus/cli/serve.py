@@ -92,6 +92,8 @@ def serve(
     formats: FormatsOption = "jpeg,png,webp",
     token: TokenOption = "",
     cors: CorsOption = None,
+    device: options.DeviceOption = "cpu",
+    backend: options.BackendOption = "onnxruntime",
 ) -> None:
     """Serve a page that marks faces in the browser, and the same over HTTP.
 
@@ -107,7 +109,10 @@ def serve(
         round(max_body * MB), round(max_video * MB), round(max_pixels * MB), timeout, video_timeout,
         queue, per_client, streams, tuple(lookup(FORMATS, name.strip(), kind="format") for name in formats.split(",")),
     )  # fmt: skip
-    pipeline = load_pipeline(model, detector=detector or "default", min_score=min_score, min_confidence=min_confidence)
+    pipeline = load_pipeline(
+        model, detector=detector or "default", min_score=min_score, min_confidence=min_confidence,
+        device=device, backend=backend,
+    )  # fmt: skip
     files = _page_files(model, detector) if page else {}
     listening = bound_socket(host, port)
     service = Service(files, Workers(processes or processors(), pipeline, limits), limits, token, tuple(cors or ()))

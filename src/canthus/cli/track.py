@@ -74,6 +74,8 @@ def track(
     detect_every: PauseOption = 1.0,
     smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
+    device: options.DeviceOption = "cpu",
+    backend: options.BackendOption = "onnxruntime",
     fps: options.PicturesRateOption = None,
     sheet: SheetOption = None,
 ) -> None:
@@ -82,17 +84,16 @@ def track(
     Exit code 1: the video is damaged or cut short; everything decoded so far is written.
     """
     files = RecordFiles(jsonl=json_file, csv=csv_file, parquet=parquet, source=video)
-    text = {**files.targets(), "--jsonl": None, "--json": json_file}
-    read, picture = [video, detector_model, options.scheme_file(scheme)], {"--sheet": sheet}
-    check_targets(read, text=text, video={"--out": out}, picture=picture)
+    others = _checked(files, [video, detector_model, options.scheme_file(scheme)], out, sheet)
     pipeline = load_pipeline(
         model, detector=detector or "default", detector_model=detector_model, detector_size=detector_size,
         detector_tiles=detector_tiles, threads=threads, min_score=min_score, min_confidence=min_confidence,
+        device=device, backend=backend,
     )  # fmt: skip
     added = options.added_faces(pipeline, pose=pose, ratios=ratios, scheme=scheme)
     watch = _watch(sheet, video, pipeline.landmarker.session.scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
-    _check_chips(chips, [video, *text.values()])
+    _check_chips(chips, others)
     cv2.setNumThreads(usable_threads(threads))
     tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
     with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
@@ -100,10 +101,18 @@ def track(
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
         writers = [*files.line_writers(stack), *files.writers(stack, pipeline.landmarker.session, *added, video=True)]
         outputs = _Outputs(*added, chips, writers, film, VideoWindow("canthus track") if show else None, watch)
-        for number, (image, time_s) in enumerate(progress):
-            progress.stopped = not outputs.take(number, image, tracker(image, time_s))
+        outputs.take_all(progress, tracker)
     _write_sheet(sheet, watch, video, progress.console, threads=threads, fps=fps)
     progress.report(f"{plural(len(outputs.faces), 'face')}, detector run {tracker.detections} times")
+
+
+def _checked(
+    files: RecordFiles, read: Sequence[str | Path | None], out: Path | None, sheet: Path | None
+) -> list[str | Path | None]:
+    """The video and the files of text that are written, after a check that these replace nothing of the user's."""
+    text = {**files.targets(), "--jsonl": None, "--json": files.jsonl}
+    check_targets(read, text=text, video={"--out": out}, picture={"--sheet": sheet})
+    return [read[0], *text.values()]
 
 
 def _watch(sheet: Path | None, video: str, scheme: Scheme) -> FaceWatch | None:
@@ -178,6 +187,11 @@ class _Outputs:
     window: VideoWindow | None
     watch: FaceWatch | None
     faces: set[int] = field(default_factory=set)
+
+    def take_all(self, progress: VideoProgress, tracker: Tracker) -> None:
+        """Take all frames, until the window is closed."""
+        for number, (image, time_s) in enumerate(progress):
+            progress.stopped = not self.take(number, image, tracker(image, time_s))
 
     def take(self, number: int, image: Image, tracked: TrackedFrame) -> bool:
         """Write, draw and show a frame; False once the window is closed."""

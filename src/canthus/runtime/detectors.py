@@ -12,6 +12,7 @@ from canthus.errors import ConfigError
 from canthus.geometry import Affine, box_size
 from canthus.images import halve_image
 from canthus.lookup import unknown_name
+from canthus.runtime.backends import CPU, ONNXRUNTIME
 from canthus.runtime.canthus_detector import CanthusDetector, merge_faces
 from canthus.runtime.cards import DETECTOR
 from canthus.runtime.downloads import YUNET, fetched_file
@@ -151,6 +152,8 @@ class _Settings:
     model: str | os.PathLike[str] | None
     size: int | None
     threads: int
+    device: str
+    backend: str
     least_score: float | None = None
 
     def refuse(self, *names: str, detector: str) -> None:
@@ -163,7 +166,9 @@ class _Settings:
 
 
 def _canthus(settings: _Settings) -> tuple[ScoredDetector, int]:
-    session = DetectorSession.open(settings.model or "default", threads=settings.threads)
+    session = DetectorSession.open(
+        settings.model or "default", threads=settings.threads, device=settings.device, backend=settings.backend
+    )
     detector = CanthusDetector(session, size=settings.size, least_score=settings.least_score)
     return detector, detector.size
 
@@ -238,6 +243,8 @@ def create_detector(
     tiles: Tiles = False,
     threads: int = 1,
     least_score: float | None = None,
+    device: str = CPU,
+    backend: str = ONNXRUNTIME,
 ) -> ScoredDetector:
     """Create a face detector.
 
@@ -251,12 +258,16 @@ def create_detector(
             ``MOST_SHRINK`` times the size on, with at most ``MOST_TILES`` tiles, for which the picture is halved.
         threads: threads of the canthus network.
         least_score: score threshold; by default the detector's own.
+        device: ``cpu``, ``cuda``, ``directml``, ``coreml`` or ``auto``, for the canthus network; OpenCV runs ``haar``
+            and ``yunet`` on the processor.
+        backend: ``onnxruntime``, ``openvino`` or ``openvino-bf16``, likewise.
 
     Raises:
         ConfigError: the name is unknown, or a setting is out of range or has no effect with this detector.
+        MissingExtraError: OpenVINO is not installed.
         ModelFileError: the file is missing, or is not a model of this detector.
     """
-    settings = _Settings(model, size, threads, least_score)
+    settings = _Settings(model, size, threads, device, backend, least_score)
     named = detector_name(os.fspath(name))
     if isinstance(name, str) and named in DETECTORS:
         detector, seen = DETECTORS[named](settings)

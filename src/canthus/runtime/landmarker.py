@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, UInt8
 from canthus.errors import ConfigError, ModelFileError
 from canthus.geometry import FAR, box_size, crop_square
 from canthus.images import checked_image, crop_image
+from canthus.runtime.backends import CPU, ONNXRUNTIME
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel
 from canthus.runtime.sessions import Answer, LandmarkSession
@@ -36,18 +37,27 @@ class CropModel(Protocol):
         ...
 
 
-def open_model(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> CropModel:
+def open_model(
+    model: str | os.PathLike[str] | bytes = "default",
+    *,
+    threads: int = 1,
+    device: str = CPU,
+    backend: str = ONNXRUNTIME,
+) -> CropModel:
     """Open a landmark model by name, path or content; an ``.npz`` file is a cascade, anything else a network.
 
+    A cascade runs in NumPy, whatever ``threads``, ``device`` and ``backend`` are.
+
     Raises:
-        ConfigError: no embedded model has that name.
+        ConfigError: no embedded model has that name, or the device or back end does not work here.
+        MissingExtraError: OpenVINO is not installed.
         ModelFileError: the file is missing, or is not a landmark model of canthus.
     """
     if not isinstance(model, bytes) and Path(model).suffix == ".npz":
         if not Path(model).is_file():
             raise ModelFileError(f"{model}: no such file")
         return EsrModel.open(model)
-    return LandmarkSession.open(model, threads=threads)
+    return LandmarkSession.open(model, threads=threads, device=device, backend=backend)
 
 
 def gives_face_confidence(model: CropModel) -> bool:

@@ -14,6 +14,7 @@ import cv2
 
 from canthus.errors import CanthusError, DataError, ImageError
 from canthus.images import read_image, read_images, write_image
+from canthus.runtime.backends import ONNXRUNTIME
 from canthus.runtime.box_files import BoxFile
 from canthus.runtime.chips import Chips
 from canthus.runtime.detectors import detector_file
@@ -85,7 +86,9 @@ class PictureWork:
         named |= {"boxes_sha256": None if known is None else known.sha256()}
         if known is not None:
             named["min_score"] = known.min_score
-        del named["threads"]
+        del named["threads"], named["device"]
+        if named["backend"] == ONNXRUNTIME:  # so that a file of before there were others goes on
+            del named["backend"]
         chips = None if self.chips is None else asdict(self.chips) | {"folder": str(self.chips.folder)}
         written = (self.scheme or self.pipeline.landmarker.session.scheme).name
         measures = list(self.measures.columns)

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from canthus.errors import ConfigError
 from canthus.geometry import outside
 from canthus.images import checked_image, decode_image, read_image
+from canthus.runtime.backends import CPU, ONNXRUNTIME, find_device
 from canthus.runtime.detectors import (
     DETECTORS,
     Detector,
@@ -169,6 +170,8 @@ def load_pipeline(
     passes: int | None = None,
     min_score: float | None = None,
     min_confidence: float = 0.0,
+    device: str = CPU,
+    backend: str = ONNXRUNTIME,
 ) -> Pipeline:
     """Open a landmark model and a detector.
 
@@ -185,11 +188,17 @@ def load_pipeline(
             the box.  By default what suits the detector; see ``usual_passes``.
         min_score: score threshold of the detector, from 0 to 1; by default the detector's own.
         min_confidence: faces with a lower confidence of the whole face (``Face.face_confidence``) are left out.
+        device: ``cpu``; ``cuda``, ``directml`` or ``coreml``, where the installed ONNX Runtime has it; or ``auto``, the
+            first of these that it has, else the processor.
+        backend: ``onnxruntime``, ``openvino`` or ``openvino-bf16``, for both networks.
 
     Raises:
-        ConfigError: an unknown model or detector, a setting without effect, or a number below one.
+        ConfigError: an unknown model or detector, a setting without effect, a number below one, or a device or back end
+            that does not work here.
+        MissingExtraError: OpenVINO is not installed.
         ModelFileError: a file is missing, or is not of the expected kind.
     """
+    find_device(device, backend)
     found: Detector
     if isinstance(detector, str | os.PathLike):
         found = create_detector(
@@ -199,12 +208,14 @@ def load_pipeline(
             tiles=detector_tiles,
             threads=threads,
             least_score=min_score,
+            device=device,
+            backend=backend,
         )
     elif detector_tiles is True or any(value is not None for value in (detector_model, detector_size, min_score)):
         raise ConfigError("Settings of the detector have no effect on a detector that exists already; leave them out")
     else:
         found = detector
-    session = open_model(model, threads=threads)
+    session = open_model(model, threads=threads, device=device, backend=backend)
     if passes is None:
         usual, most = usual_passes(detector, session.scheme), most_passes(detector, session.scheme)
         landmarker = Landmarker(session, passes=usual, most_passes=most)
@@ -214,7 +225,7 @@ def load_pipeline(
     pipeline._made_with = {  # noqa: SLF001  its maker
         "model": _lasting(model), "detector": _lasting(detector), "detector_model": _lasting(detector_model),
         "detector_size": detector_size, "detector_tiles": detector_tiles, "threads": threads, "passes": passes,
-        "min_score": min_score,
+        "min_score": min_score, "device": device, "backend": backend,
     }  # fmt: skip
     return pipeline
 

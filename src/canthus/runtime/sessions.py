@@ -14,9 +14,10 @@ import onnxruntime
 from jaxtyping import Float32, UInt8
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from canthus.errors import ConfigError, ModelFileError
+from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.geometry import unit_to_pixels
 from canthus.lookup import unknown_name
+from canthus.runtime.backends import CPU, ONNXRUNTIME, OPENVINO, JoinedRuns, open_session
 from canthus.runtime.cards import DETECTOR, LANDMARKS, METADATA_KEY, ROW, DetectorCard, ModelCard
 from canthus.runtime.onnx_checks import MOST_BYTES, check_onnx
 from canthus.runtime.time_limit import result_within
@@ -115,11 +116,12 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
 
 @final
 class BoundedSession:
-    """A session of ONNX Runtime on the CPU, with bounds on what it may read and on its memory and time.
+    """A session of ONNX Runtime or OpenVINO, with bounds on what it may read and on its memory and time.
 
-    The file is checked first (``onnx_checks.check_onnx``), and is given to ONNX Runtime as bytes.  All sessions share
-    an allocator of ``MOST_MEMORY``.  Opening, and the first run on inputs of each shape, end after ``seconds``.  A
-    later run on the same shapes takes the same steps, because the check refuses loops, and is not watched.
+    The file is checked first (``onnx_checks.check_onnx``), and is given to the library as bytes.  All sessions of ONNX
+    Runtime share an allocator of ``MOST_MEMORY`` on the processor.  Opening, and the first run on inputs of each shape,
+    end after ``seconds``.  A later run on the same shapes takes the same steps, because the check refuses loops, and is
+    not watched.
     """
 
     def __init__(
@@ -132,6 +134,8 @@ class BoundedSession:
         fixed: bool = True,
         optimize: bool = True,
         seconds: float = MOST_SECONDS,
+        device: str = CPU,
+        backend: str = ONNXRUNTIME,
     ) -> None:
         """Check and open a model.
 
@@ -142,15 +146,20 @@ class BoundedSession:
             folder: see ``check_onnx``, as for ``fixed``.
             optimize: let ONNX Runtime join and remove operators.
             seconds: longest time to open the model, and for one run.
+            device: see ``backends.DEVICES``.
+            backend: see ``backends.BACKENDS``.
 
         Raises:
-            ConfigError: ``threads`` is below one.
+            ConfigError: ``threads`` is below one, or the device or back end does not work here.
+            MissingExtraError: OpenVINO is not installed.
             ModelFileError: not an ONNX model, one that the check refuses, or one that takes too much memory or time.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = usable_threads(threads)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what went wrong is in the exceptions
+        for kind in ("intra_op", "inter_op"):  # threads that wait would take a whole processor each
+            options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         check_onnx(data, source=source, folder=folder, fixed=fixed)
@@ -159,15 +168,14 @@ class BoundedSession:
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._source, self._seconds, self._seen = source, seconds, set[object]()
-        self._session = self._watched(
-            # Without its fallback, which prints and tries the same once more.
-            functools.partial(
-                onnxruntime.InferenceSession, data, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            ),
+        self._session, on_card = self._watched(
+            functools.partial(open_session, data, options, device=device, backend=backend),
             functools.partial(options.set_load_cancellation_flag, True),
             doing="opening it",
-            wrong="is no ONNX model that ONNX Runtime can open",
+            wrong=f"is no ONNX model that {'OpenVINO' if backend in OPENVINO else 'ONNX Runtime'} can open",
         )
+        joins = on_card and _has_free_batch(self._session)
+        self._joined = JoinedRuns(self._run_alone, most=MAX_BATCH) if joins else None
         self.inputs: Sequence[Any] = self._session.get_inputs()
         self.outputs: Sequence[Any] = self._session.get_outputs()
         logger.debug("opened %s, %d threads", source, threads)
@@ -190,6 +198,9 @@ class BoundedSession:
         Raises:
             ModelFileError: the model does not run on these inputs, or takes too much memory or time.
         """
+        return self._run_alone(names, feeds) if self._joined is None else self._joined(names, feeds)
+
+    def _run_alone(self, names: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         shapes = tuple((name, array.shape) for name, array in feeds.items())
         options = onnxruntime.RunOptions()
         call = functools.partial(self._session.run, names, dict(feeds), options)
@@ -215,15 +226,21 @@ class BoundedSession:
             raise ModelFileError(f"{self._source}: {doing} {error}; expected a smaller network or input") from error
 
     def _translated(self, call: Callable[[], Any], wrong: str) -> Any:
-        """Result of a call of ONNX Runtime, whose errors become one line each."""
+        """Result of a call of the library, whose errors become one line each."""
         try:
             return call()
+        except CanthusError:
+            raise
         except ORT_ERRORS as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, MemoryError) or "arena" in reason or "allocat" in reason:
                 needs = f"needs more than {MOST_MEMORY / 2**30:g} GiB of memory; expected a smaller network or input"
                 raise ModelFileError(f"{self._source}: {needs}") from error
             raise ModelFileError(f"{self._source}: {wrong} ({reason})") from error
+
+
+def _has_free_batch(session: Any) -> bool:
+    return all(value.shape and not isinstance(value.shape[0], int) for value in session.get_inputs())
 
 
 @functools.cache
@@ -236,19 +253,23 @@ def _bound_memory() -> None:
         onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
 
 
-def open_onnx(data: bytes, *, source: str, threads: int) -> tuple[BoundedSession, str]:
-    """Open a model of canthus on the CPU; return the session and the card as JSON.
+def open_onnx(
+    data: bytes, *, source: str, threads: int, device: str = CPU, backend: str = ONNXRUNTIME
+) -> tuple[BoundedSession, str]:
+    """Open a model of canthus; return the session and the card as JSON.
 
     Args:
         data: content of the file.
         source: the file, for errors.
         threads: threads within one operator.
+        device: see ``backends.DEVICES``.
+        backend: see ``backends.BACKENDS``.
 
     Raises:
-        ConfigError: ``threads`` is below one.
+        ConfigError, MissingExtraError: see ``BoundedSession``.
         ModelFileError: see ``BoundedSession``; or a model without a card.
     """
-    session = BoundedSession(data, source=source, threads=threads)
+    session = BoundedSession(data, source=source, threads=threads, device=device, backend=backend)
     card = session.card()
     if card is None:
         raise ModelFileError(
@@ -282,14 +303,17 @@ class LandmarkSession:
     ``source`` is the path of the file, or "bytes".
     """
 
-    def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
+    def __init__(
+        self, data: bytes, *, source: str, threads: int = 1, device: str = CPU, backend: str = ONNXRUNTIME
+    ) -> None:
         """Load a model from the content of its file; ``open`` also takes names and paths.
 
         Raises:
-            ConfigError: ``threads`` is below one.
+            ConfigError: ``threads`` is below one, or the device or back end does not work here.
+            MissingExtraError: OpenVINO is not installed.
             ModelFileError: not an ONNX model, no card, or inputs and outputs that a landmark model does not have.
         """
-        self._session, card = open_onnx(data, source=source, threads=threads)
+        self._session, card = open_onnx(data, source=source, threads=threads, device=device, backend=backend)
         self.card = ModelCard.from_json(card, source=source)
         self.scheme = self.card.find_scheme()
         self.source = source
@@ -304,19 +328,28 @@ class LandmarkSession:
             raise ModelFileError(f"{source}: the card has a calibration, but there is no output 'spread' to calibrate")
 
     @staticmethod
-    def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "LandmarkSession":
+    def open(
+        model: str | os.PathLike[str] | bytes = "default",
+        *,
+        threads: int = 1,
+        device: str = CPU,
+        backend: str = ONNXRUNTIME,
+    ) -> "LandmarkSession":
         """Open a landmark model.
 
         Args:
             model: ``default``, a name that ``canthus models`` lists, a path, or the content of a file.
             threads: threads within one operator.
+            device: ``cpu``, ``cuda``, ``directml``, ``coreml`` or ``auto``.
+            backend: ``onnxruntime``, ``openvino`` or ``openvino-bf16``.
 
         Raises:
-            ConfigError: no embedded model has that name.
+            ConfigError: no embedded model has that name, or the device or back end does not work here.
+            MissingExtraError: OpenVINO is not installed.
             ModelFileError: the file is missing, or is not a landmark model of canthus.
         """
         data, source = _content(model, LANDMARKS)
-        return LandmarkSession(data, source=source, threads=threads)
+        return LandmarkSession(data, source=source, threads=threads, device=device, backend=backend)
 
     @property
     def tells_spread(self) -> bool:
@@ -367,14 +400,17 @@ class LandmarkSession:
 class DetectorSession:
     """A detector network, ready to run. Its attributes are those of ``LandmarkSession`` but for the scheme."""
 
-    def __init__(self, data: bytes, *, source: str, threads: int = 1) -> None:
+    def __init__(
+        self, data: bytes, *, source: str, threads: int = 1, device: str = CPU, backend: str = ONNXRUNTIME
+    ) -> None:
         """Load a detector from the content of its file; ``open`` also takes names and paths.
 
         Raises:
-            ConfigError: ``threads`` is below one.
+            ConfigError: ``threads`` is below one, or the device or back end does not work here.
+            MissingExtraError: OpenVINO is not installed.
             ModelFileError: not an ONNX model, no card, or inputs and outputs that a detector does not have.
         """
-        self._session, card = open_onnx(data, source=source, threads=threads)
+        self._session, card = open_onnx(data, source=source, threads=threads, device=device, backend=backend)
         self.card = DetectorCard.from_json(card, source=source)
         self.source = source
         self.size_bytes = len(data)
@@ -382,10 +418,16 @@ class DetectorSession:
         self._output = _output_name(self._session.outputs, "faces", ["n", "cells", ROW], source=source)
 
     @staticmethod
-    def open(model: str | os.PathLike[str] | bytes = "default", *, threads: int = 1) -> "DetectorSession":
-        """Open a face detector; ``model`` and errors as for ``LandmarkSession.open``."""
+    def open(
+        model: str | os.PathLike[str] | bytes = "default",
+        *,
+        threads: int = 1,
+        device: str = CPU,
+        backend: str = ONNXRUNTIME,
+    ) -> "DetectorSession":
+        """Open a face detector; arguments and errors as for ``LandmarkSession.open``."""
         data, source = _content(model, DETECTOR)
-        return DetectorSession(data, source=source, threads=threads)
+        return DetectorSession(data, source=source, threads=threads, device=device, backend=backend)
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n cells 15"]:
         """Output of every cell of each picture, for ``canthus_detector.decode``.
