@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from canthus.fatigue.measures import Observation
+from canthus.fatigue.monitor import FatigueMonitor
 from canthus.images import decode_image, read_image, write_image
 from canthus.runtime.downloads import ONNXRUNTIME_WEB, is_fetched
 from canthus.runtime.measures import FaceMeasures
@@ -113,7 +115,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _pictures() -> dict[str, bytes]:
-    """The portrait as it is, small, turned by its EXIF tag, many times in a large picture, and a wall."""
+    """The portrait as it is, small, turned by its EXIF tag, many times in a large picture, half transparent; a wall."""
     from io import BytesIO
 
     from PIL import Image as Pillow
@@ -124,10 +126,12 @@ def _pictures() -> dict[str, bytes]:
     Pillow.fromarray(np.rot90(PORTRAIT_PIXELS)).save(turned, "JPEG", exif=exif, quality=95)
     small = np.asarray(cv2.resize(PORTRAIT_PIXELS, (180, 211), interpolation=cv2.INTER_AREA))
     crowd = np.tile(small, (7, 9, 1))  # 1620 x 1477, searched in tiles
+    fading = np.broadcast_to(np.linspace(0, 255, 512).astype(np.uint8)[:, None], (600, 512, 1))
     webp = cv2.imencode(".webp", PORTRAIT_PIXELS[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
     return {
         "portrait": PORTRAIT.read_bytes(), "small": _png(small), "turned": turned.getvalue(), "crowd": _png(crowd),
-        "webp": webp, "wall": _png(np.full((300, 400, 3), 128, np.uint8)),
+        "webp": webp, "transparent": _png(np.dstack([fading, PORTRAIT_PIXELS])),
+        "wall": _png(np.full((300, 400, 3), 128, np.uint8)),
     }  # fmt: skip
 
 
@@ -156,7 +160,7 @@ def test_the_module_finds_what_python_finds(page: Any, pipeline: Pipeline) -> No
         image = decode_image(content, name=name)
         assert (answer["record"]["height"], answer["record"]["width"]) == image.shape[:2]
         check_schema("detect#picture", answer["record"])
-    assert counts == {"portrait": 1, "small": 1, "turned": 1, "crowd": 63, "webp": 1, "wall": 0}
+    assert counts == {"portrait": 1, "small": 1, "turned": 1, "crowd": 63, "webp": 1, "transparent": 1, "wall": 0}
 
 
 def test_the_module_follows_faces_as_python_does(page: Any, pipeline: Pipeline) -> None:
@@ -179,6 +183,54 @@ def test_the_module_follows_faces_as_python_does(page: Any, pipeline: Pipeline) 
             assert np.abs(np.array(face["points"]) - expected.points).max() <= allowed
             assert np.abs(np.array(face["box"]) - expected.box).max() <= max(BOX_PX, allowed)
     assert counts[:5] == [1] * 5
+
+
+COUNT = """async (series) => {
+  const { BlinkCounter } = await import("/canthus.js");
+  return series.map((frames) => {
+    const counter = new BlinkCounter();
+    return frames.map(([timeS, right_ear, left_ear]) =>
+      counter.next(right_ear === null ? null : { right_ear, left_ear }, timeS));
+  });
+}"""
+
+
+def _eyes(rng: np.random.Generator) -> list[tuple[float, float | None, float | None]]:
+    """Times and EAR of 40 s: blinks, half ones, closures, lids that sink, single bad frames, a lost face."""
+    rate = float(rng.choice([12, 15, 25, 30, 60]))
+    times = np.cumsum(rng.uniform(0.85, 1.15, round(40 * rate))) / rate
+    eyes, at = np.full(len(times), rng.uniform(0.25, 0.35)), 2.0
+    while at < 38:
+        depth, length = [
+            (rng.uniform(0.5, 0.9), rng.uniform(0.1, 0.35)), (rng.uniform(0.1, 0.35), rng.uniform(0.1, 0.4)),
+            (0.8, rng.uniform(0.6, 2)), (0.35, rng.uniform(1, 3)), (0.8, 0.9 / rate), (np.nan, rng.uniform(0.1, 1.5)),
+        ][rng.choice(6, p=[0.35, 0.15, 0.15, 0.15, 0.1, 0.1])]  # fmt: skip
+        ramp = min(length / 2, float(rng.choice([0.06, 0.1, 0.3])))
+        fall = np.interp(times, [at, at + ramp, at + length - ramp, at + length], [0, 1, 1, 0])
+        eyes = np.where(fall > 0, eyes * (1 - depth * fall), eyes)
+        at += length + rng.uniform(0.4, 3)
+    both = np.maximum(eyes + rng.normal(0, rng.choice([0.002, 0.008, 0.02]), (2, len(times))), 0.01)
+    return [
+        (float(time), None, None) if np.isnan(right) else (float(time), float(right), float(left))
+        for time, right, left in zip(times, *both, strict=True)
+    ]
+
+
+def test_the_module_counts_blinks_as_fatigue_does(page: Any) -> None:
+    rng = np.random.default_rng(0)
+    series = [_eyes(rng) for _ in range(12)]
+    expected = []
+    for frames in series:
+        monitor, counts = FatigueMonitor(), []
+        for time_s, right, left in frames:
+            seen = Observation(time_s)
+            if right is not None and left is not None:
+                seen = Observation(time_s, right, left, mouth=0.05, yaw=0.0, pitch=0.0, eye_pixels=30.0)
+            monitor.update(seen)
+            counts.append(monitor.blinks)
+        expected.append(counts)
+    assert page.evaluate(COUNT, series) == expected
+    assert all(counts[-1] >= 2 for counts in expected)
 
 
 def test_pictures_are_shown_and_saved(page: Any, tmp_path: Path, pipeline: Pipeline) -> None:

@@ -578,10 +578,16 @@ function missing() {
   return null;
 }
 
-if (!navigator.gpu) {
-  $("backend").querySelector("[value=webgpu]").disabled = true;
-  $("backend").querySelector("[value=webgpu]").textContent = "WebGPU (not in this browser)";
+/** Offer WebGPU only where it runs: some browsers know it, and have no graphics processor for it. */
+async function checkWebGpu() {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter) return;
+  const choice = $("backend").querySelector("[value=webgpu]");
+  choice.disabled = true;
+  choice.textContent = "WebGPU (not in this browser)";
 }
+
+checkWebGpu();
 if (!globalThis.crossOriginIsolated) $("threads").disabled = true;
 $("threads").max = navigator.hardwareConcurrency || 1;
 listen();

@@ -49,6 +49,11 @@ const actions = {
       if (!blinks.has(face.id)) blinks.set(face.id, new BlinkCounter());
       face.blinks = blinks.get(face.id).next(face.ratios, timeS);
     }
+    const [seen, lost] = [frame.faces, tracker.lost].map((faces) => new Set(faces.map(({ id }) => id)));
+    for (const [id, counter] of blinks) {
+      if (lost.has(id)) counter.next(null, timeS);
+      else if (!seen.has(id)) blinks.delete(id); // its number does not come back
+    }
     return { frame, ms: performance.now() - startMs, detections: tracker.detections, bitmap };
   },
 };

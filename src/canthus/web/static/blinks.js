@@ -1,0 +1,250 @@
+/**
+ * Blinks of a video, counted by the rules of canthus.fatigue (its modules `person` and `blinks`).
+ *
+ * @typedef {import("./canthus.js").Ratios} Ratios
+ * @typedef {{startS: number, endS: number, lowest: number, begun: boolean}} Span  a time during which a signal was low
+ */
+import { median } from "./boxes.js";
+
+const LEARN_S = 4; // time in which the person's open eyes are learned
+const OPEN = { quantile: 0.6, riseS: 15, fallS: 60, least: 0.75 }; // level of the open eye, and openness that it adapts to
+const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.3, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
+const DIP = { enter: 0.5, leave: 0.6, least: 0.12, noise: 6, most: 0.25, leastS: 0.08, mostS: 0.5, deep: 0.7, slowS: 0.1 };
+const LEVEL = { riseS: 0.3, fallS: 1, noiseS: 5, firstNoise: 0.02 };
+const DISAGREEMENT = 0.8; // difference in openness of the two eyes beyond which they are not judged
+const LONGEST_STEP_S = 0.5; // frames further apart are not one signal
+const EARLY_S = 20; // frames kept at most while the open eyes are learned
+
+const share = (stepS, timeS) => -Math.expm1(-stepS / timeS);
+
+/**
+ * Counts the blinks of one face, as `canthus fatigue` does for a person who looks into the camera without dark glasses. Eyes
+ * that are hidden, and lids that are low in laughing and reading, are told apart only there. The open eyes are learned in the
+ * first four seconds, whose blinks are counted when they have passed.
+ */
+export class BlinkCounter {
+  constructor() {
+    this.count = 0;
+    this.eyes = [new OpenEye(), new OpenEye()];
+    this.shutShare = SHUT.share;
+    this.depths = []; // lowest ratios of the last blinks
+    this.lids = new Lids();
+    this.early = [];
+    this.lastS = null;
+  }
+
+  /**
+   * Take in a frame.
+   *
+   * @param {Ratios|null} ratios  null where the face is not seen
+   * @param {number} timeS  later than that of the frame before
+   * @returns {number} blinks so far
+   */
+  next(ratios, timeS) {
+    const stepS = this.lastS === null ? 0 : timeS - this.lastS;
+    this.lastS = timeS;
+    const seen = ratios && ratios.right_ear !== null && ratios.left_ear !== null ? [ratios.right_ear, ratios.left_ear] : null;
+    let found = stepS > LONGEST_STEP_S ? this.lids.interrupt() : 0;
+    const known = this.known;
+    if (seen) this.learn(seen, Math.min(stepS, LONGEST_STEP_S));
+    if (!this.known) {
+      this.early.push({ seen, timeS });
+      while (timeS - this.early[0].timeS > EARLY_S) this.early.shift();
+    } else if (!known) {
+      for (const frame of this.early) found += this.judge(frame.seen, frame.timeS);
+      this.early = [];
+    }
+    if (this.known) found += this.judge(seen, timeS);
+    for (let blink = 0; blink < found; blink++) this.depths.push(this.lids.leastRatio);
+    this.depths = this.depths.slice(-SHUT.kept);
+    this.count += found;
+    return this.count;
+  }
+
+  get known() {
+    return this.eyes[0].level !== null;
+  }
+
+  /** Learn the open eyes, and how far they are seen to shut. */
+  learn(seen, stepS) {
+    if (stepS <= 0) return;
+    const openness = this.known ? this.openness(this.ratio(seen)) : null;
+    this.eyes.forEach((eye, side) => {
+      if (openness === null || openness > OPEN.least) eye.update(seen[side], stepS);
+    });
+    if (openness !== null && openness < 0) {
+      this.shutShare += (this.ratio(seen) - this.shutShare) * share(stepS, SHUT.closingS);
+    }
+  }
+
+  /** Ratio of both eyes over those of the open ones. */
+  ratio(seen) {
+    return (seen[0] / this.eyes[0].level + seen[1] / this.eyes[1].level) / 2;
+  }
+
+  /** Of a ratio: 1 for open, 0 for shut. */
+  openness(ratio) {
+    let shut = this.shutShare;
+    if (this.depths.length >= SHUT.known) {
+      const few = Math.min(this.shutShare, SHUT.fewBlinks);
+      shut = Math.max(shut, Math.min(median([...this.depths, few, few]), SHUT.most) - SHUT.room);
+    }
+    return (ratio - shut) / (1 - shut);
+  }
+
+  /** Blinks that end with a frame. */
+  judge(seen, timeS) {
+    if (!seen) return this.lids.interrupt();
+    const [right, left] = seen.map((value, side) => this.openness(value / this.eyes[side].level));
+    if (Math.abs(right - left) > DISAGREEMENT) return this.lids.interrupt();
+    const ratio = this.ratio(seen);
+    return this.lids.update(timeS, ratio, Math.min(Math.max(this.openness(ratio), 0), 1.5));
+  }
+}
+
+/** Ratio of one open eye: a quantile of the first seconds, which then follows slowly. */
+class OpenEye {
+  constructor() {
+    this.level = null;
+    this.seen = [];
+    this.seenS = 0;
+  }
+
+  update(value, stepS) {
+    if (this.level !== null) {
+      this.level += (value - this.level) * share(stepS, value > this.level ? OPEN.riseS : OPEN.fallS);
+      return;
+    }
+    this.seen.push({ value, stepS });
+    this.seenS += stepS;
+    if (this.seenS < LEARN_S - 1e-9) return;
+    let passedS = 0;
+    this.seen.sort((a, b) => a.value - b.value);
+    this.level = this.seen.find((one) => (passedS += one.stepS) >= OPEN.quantile * this.seenS)?.value ?? this.seen.at(-1).value;
+    this.seen = [];
+  }
+}
+
+/** Finds dips of the lids, and which of them are blinks. */
+class Lids {
+  constructor() {
+    [this.dips, this.shut] = [new LowSpans(), new LowSpans()];
+    this.shutSpans = [];
+    this.level = null; // from which the depth of a quick dip is measured
+    this.noise = LEVEL.firstNoise;
+    this.leastRatio = Infinity;
+    this.stepS = 0;
+    this.last = null;
+    this.begin();
+  }
+
+  begin() {
+    this.frames = this.speed = 0;
+    this.leastOpenness = Infinity;
+    this.shutSpans = [];
+  }
+
+  /** Blinks that end with a frame. */
+  update(timeS, ratio, openness) {
+    this.stepS = this.last ? timeS - this.last.timeS : Infinity;
+    const shut = this.shut.update(timeS, openness);
+    if (shut) this.shutSpans.push(shut);
+    const blinks = this.blinks(this.dips.update(timeS, Math.min(openness, this.quick(ratio))));
+    if (this.dips.startS !== null) {
+      this.leastRatio = this.frames ? Math.min(this.leastRatio, ratio) : ratio;
+      this.frames++;
+      this.leastOpenness = Math.min(this.leastOpenness, openness);
+      if (this.last) this.speed = Math.max(this.speed, (this.last.ratio - ratio) / this.stepS);
+    }
+    this.follow(timeS, ratio, openness);
+    return blinks;
+  }
+
+  /** End what lasts at its last frame, because the eyes cannot be judged. */
+  interrupt() {
+    const shut = this.shut.interrupt();
+    if (shut) this.shutSpans.push(shut);
+    this.level = this.last = null;
+    return this.blinks(this.dips.interrupt());
+  }
+
+  /** Fall below the level, scaled so that the smallest fall of a blink gives `DIP.enter`. */
+  quick(ratio) {
+    if (this.level === null) return Infinity;
+    const least = Math.min(Math.max(DIP.least, DIP.noise * this.noise), DIP.most);
+    return 1 - ((1 - DIP.enter) * (this.level - ratio)) / least;
+  }
+
+  /** Update level and noise, except during a blink or with shut eyes. */
+  follow(timeS, ratio, openness) {
+    const stepS = this.last ? timeS - this.last.timeS : 0;
+    this.last = { timeS, ratio };
+    const sinceS = this.dips.startS;
+    if (sinceS !== null && (timeS - sinceS < DIP.mostS || openness <= DIP.leave)) return;
+    if (this.level === null) {
+      this.level = ratio;
+      return;
+    }
+    const away = ratio - this.level;
+    this.level += away * share(stepS, away > 0 ? LEVEL.riseS : LEVEL.fallS);
+    if (sinceS === null) this.noise += (Math.abs(away) - this.noise) * share(stepS, LEVEL.noiseS);
+  }
+
+  /** Blinks of a dip that ended: itself, or within a long one each time that the eyes were shut. @param {Span|null} dip */
+  blinks(dip) {
+    if (!dip) return 0;
+    const { frames, speed, shutSpans } = this;
+    const depth = depthOf(this.leastOpenness);
+    const fallS = speed > 0 ? (this.level - this.leastRatio) / speed : 0;
+    this.begin();
+    if (dip.endS - dip.startS > DIP.mostS) {
+      const long = ({ startS, endS, begun }) => begun && endS - startS >= DIP.leastS && endS - startS <= DIP.mostS;
+      return shutSpans.filter((span) => long(span) && depthOf(span.lowest) >= DIP.deep).length;
+    }
+    if (frames < 2 || dip.endS - dip.startS < DIP.leastS || !dip.begun) return 0;
+    const slow = fallS > Math.max(DIP.slowS, 2.1 * this.stepS); // a fall lasts at least as long as two frames are apart
+    return slow && depth < DIP.deep ? 0 : 1;
+  }
+}
+
+const depthOf = (lowest) => Math.min(Math.max(1 - lowest, 0), 1);
+
+/** Spans that begin when a signal falls to `DIP.enter` and end when it rises above `DIP.leave`, between its samples. */
+class LowSpans {
+  constructor() {
+    this.last = this.startS = null;
+    this.lowest = Infinity;
+    this.begun = true;
+  }
+
+  /** @returns {Span|null} the span that ended */
+  update(timeS, value) {
+    const [last, sample] = [this.last, { timeS, value }];
+    this.last = sample;
+    if (this.startS === null) {
+      if (value <= DIP.enter) [this.startS, this.lowest, this.begun] = [crossing(last, sample, DIP.enter), value, last !== null];
+      return null;
+    }
+    if (value <= DIP.leave) {
+      this.lowest = Math.min(this.lowest, value);
+      return null;
+    }
+    const span = { startS: this.startS, endS: crossing(last, sample, DIP.leave), lowest: this.lowest, begun: this.begun };
+    this.startS = null;
+    return span;
+  }
+
+  /** @returns {Span|null} the span that lasted, up to its last sample */
+  interrupt() {
+    const { last, startS, lowest, begun } = this;
+    this.last = this.startS = null;
+    return last && startS !== null ? { startS, endS: last.timeS, lowest, begun } : null;
+  }
+}
+
+/** Time at which the line between two samples crosses a level. */
+function crossing(before, after, level) {
+  if (!before || before.value === after.value) return after.timeS;
+  const part = (level - before.value) / (after.value - before.value);
+  return before.timeS + Math.min(Math.max(part, 0), 1) * (after.timeS - before.timeS);
+}

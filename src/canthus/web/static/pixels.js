@@ -1,0 +1,225 @@
+/**
+ * Pixels: pictures of files and videos, and what the networks see of them. A picture has four bytes a pixel, the input of a
+ * network three.
+ *
+ * @typedef {import("./canthus.js").Affine} Affine
+ * @typedef {import("./canthus.js").Box} Box
+ * @typedef {import("./canthus.js").Picture} Picture
+ */
+import { between, roundEven } from "./boxes.js";
+
+/**
+ * The pixels of a picture file, upright and with its alpha dropped, as Python reads it; of a video or canvas, as it is shown.
+ *
+ * @param {Blob|ImageBitmap|VideoFrame|HTMLVideoElement|HTMLCanvasElement|OffscreenCanvas} source
+ * @returns {Promise<Picture>}
+ */
+export async function readPicture(source) {
+  const asStored = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const shown = source instanceof Blob ? await createImageBitmap(source, asStored) : source;
+  const width = shown.displayWidth ?? shown.videoWidth ?? shown.width;
+  const height = shown.displayHeight ?? shown.videoHeight ?? shown.height;
+  if (!canvas || canvas.width !== width || canvas.height !== height) {
+    canvas = new OffscreenCanvas(width, height);
+    pen = canvas.getContext("2d", { willReadFrequently: true });
+  }
+  pen.globalCompositeOperation = "copy"; // what was there before does not shine through
+  pen.drawImage(shown, 0, 0);
+  const picture = pen.getImageData(0, 0, width, height);
+  if (source instanceof Blob) {
+    if (isTransparent(picture)) readStored(shown, picture);
+    shown.close();
+  }
+  return picture;
+}
+
+/** @type {OffscreenCanvas} */ let canvas;
+/** @type {OffscreenCanvasRenderingContext2D} */ let pen;
+
+/** @param {Picture} picture */
+function isTransparent({ data }) {
+  for (let at = 3; at < data.length; at += 4) if (data[at] !== 255) return true;
+  return false;
+}
+
+/**
+ * Read the colours as they are stored. A canvas keeps them multiplied by alpha, so that those of transparent pixels are lost;
+ * a texture does not. Where there is no WebGL, the picture stays as it is: over black.
+ *
+ * @param {ImageBitmap} bitmap
+ * @param {Picture} picture  gets the colours
+ */
+function readStored(bitmap, picture) {
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl) return;
+  if (Math.max(picture.width, picture.height) <= gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
+    const texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+    gl.readPixels(0, 0, picture.width, picture.height, gl.RGBA, gl.UNSIGNED_BYTE, picture.data);
+  }
+  gl.getExtension("WEBGL_lose_context")?.loseContext(); // a page may hold a few contexts only
+}
+
+/**
+ * The picture at half its size, each pixel the mean of four; an odd last row or column is dropped.
+ *
+ * @param {Picture} picture
+ * @returns {Picture}
+ */
+export function halve(picture) {
+  const [stepX, stepY] = [Math.min(2, picture.width), Math.min(2, picture.height)];
+  const [width, height] = [Math.floor(picture.width / stepX), Math.floor(picture.height / stepY)];
+  const [from, data] = [picture.data, new Uint8ClampedArray(width * height * 4)];
+  const [right, down] = [4 * (stepX - 1), 4 * picture.width * (stepY - 1)];
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0, at = 4 * y * stepY * picture.width; x < width; x++, at += 4 * stepX, to += 4) {
+      for (let c = 0; c < 3; c++) {
+        data[to + c] = (from[at + c] + from[at + right + c] + from[at + down + c] + from[at + right + down + c] + 2) >> 2;
+      }
+    }
+  }
+  return { data, width, height };
+}
+
+/** A rectangle of a picture. @returns {Picture} */
+export function part(picture, left, top, width, height) {
+  const data = new Uint8ClampedArray(width * height * 4);
+  for (let y = 0; y < height; y++) {
+    const start = 4 * ((top + y) * picture.width + left);
+    data.set(picture.data.subarray(start, start + 4 * width), 4 * y * width);
+  }
+  return { data, width, height };
+}
+
+/**
+ * Resize a picture to a longer side of `size`, then pad it with black on the right and at the bottom.
+ *
+ * @param {Picture} picture
+ * @param {number} size
+ * @param {number} multiple  both sides are padded to multiples of this
+ * @returns {{data: Uint8Array, width: number, height: number, toPicture: Affine}}
+ */
+export function fitImage(picture, size, multiple) {
+  const scale = Math.min(size / Math.max(picture.height, picture.width), 2);
+  const [columns, rows] = [picture.width, picture.height].map((side) => Math.max(1, roundEven(side * scale)));
+  let [small, stepX, stepY] = [picture, 1, 1];
+  while (Math.max(small.height / rows, small.width / columns) >= 2) {
+    [stepX, stepY] = [stepX * Math.min(2, small.width), stepY * Math.min(2, small.height)];
+    small = halve(small);
+  }
+  const [growX, growY] = [(stepX * small.width) / columns, (stepY * small.height) / rows];
+  const [width, height] = [columns, rows].map((side) => Math.ceil(side / multiple) * multiple);
+  const data = new Uint8Array(width * height * 3);
+  resize(small, columns, rows, data, width);
+  return { data, width, height, toPicture: { x: [growX, 0, growX / 2 - 0.5], y: [0, growY, growY / 2 - 0.5] } };
+}
+
+/**
+ * Resize into the first rows and columns of `data`, whose rows have `stride` pixels; bilinear, with the weights of 11 bits
+ * and the roundings of OpenCV, so that the networks see the same bytes.
+ */
+function resize(picture, columns, rows, data, stride) {
+  const across = taps(picture.width, columns);
+  const down = taps(picture.height, rows);
+  const sums = [new Int32Array(3 * columns), new Int32Array(3 * columns)];
+  const held = [-1, -1]; // rows of the picture in `sums`
+  const summed = (row) => {
+    if (held[row & 1] !== row) addAcross(picture, row, across, sums[row & 1]);
+    held[row & 1] = row;
+    return sums[row & 1];
+  };
+  for (let y = 0; y < rows; y++) {
+    const low = down.low[y];
+    const [above, below] = [summed(low), summed(Math.min(low + 1, picture.height - 1))];
+    const [first, second] = [down.first[y], down.second[y]];
+    for (let i = 0, to = 3 * y * stride; i < 3 * columns; i++, to++) {
+      data[to] = (((first * (above[i] >> 4)) >> 16) + ((second * (below[i] >> 4)) >> 16) + 2) >> 2;
+    }
+  }
+}
+
+/** One row of a picture, resized and times 2048. */
+function addAcross({ data, width }, row, { low, first, second }, sums) {
+  for (let x = 0, to = 0; x < low.length; x++) {
+    const left = 4 * (row * width + low[x]);
+    const right = low[x] + 1 < width ? left + 4 : left;
+    for (let c = 0; c < 3; c++, to++) sums[to] = data[left + c] * first[x] + data[right + c] * second[x];
+  }
+}
+
+/** For each pixel of a resized side, the first of the two pixels that it lies between, and the weights of both. */
+function taps(before, after) {
+  const [low, first, second] = [new Int32Array(after), new Int32Array(after), new Int32Array(after)];
+  for (let index = 0; index < after; index++) {
+    const place = Math.fround(between(((index + 0.5) * before) / after - 0.5, 0, before - 1));
+    low[index] = Math.floor(place);
+    const share = Math.fround(place - low[index]);
+    [first[index], second[index]] = [roundEven(Math.fround(1 - share) * 2048), roundEven(share * 2048)];
+  }
+  return { low, first, second };
+}
+
+/** Square with the centre of a box and `margin` times its longer side. @returns {Box} */
+export function cropSquare([x1, y1, x2, y2], margin) {
+  const [x, y, half] = [(x1 + x2) / 2, (y1 + y2) / 2, (margin * Math.max(x2 - x1, y2 - y1)) / 2];
+  return [x - half, y - half, x + half, y + half].map(Math.fround);
+}
+
+/**
+ * Crop a square and resample it to `size` pixels; black outside the picture. A region more than twice as large is first
+ * halved, as often as possible.
+ *
+ * @param {Picture} picture
+ * @param {Box} square
+ * @param {number} size
+ * @param {Uint8Array} data  gets the RGB bytes, from `to` on
+ */
+export function cropImage(picture, [x1, y1, x2, y2], size, data, to = 0) {
+  const halvings = Math.max(0, Math.ceil(Math.log2((x2 - x1) / (2 * size))));
+  let [small, left, top] = [picture, 0, 0];
+  const step = 2 ** halvings;
+  if (halvings) {
+    left = between(Math.floor(x1) - step, 0, picture.width);
+    top = between(Math.floor(y1) - step, 0, picture.height);
+    const columns = Math.floor((between(Math.ceil(x2) + step, 0, picture.width) - left) / step);
+    const rows = Math.floor((between(Math.ceil(y2) + step, 0, picture.height) - top) / step);
+    if (columns < 1 || rows < 1) return;
+    small = part(picture, left, top, columns * step, rows * step);
+    for (let done = 0; done < halvings; done++) small = halve(small);
+  }
+  warp(small, { x: (x1 - left) / step, y: (y1 - top) / step, scale: (x2 - x1) / size / step }, size, data, to);
+}
+
+/**
+ * Resample from the edge (x, y) of a picture on, `scale` of its pixels to one; bilinear at 32nds of a pixel, as OpenCV.
+ */
+function warp(picture, { x: startX, y: startY, scale }, size, data, to) {
+  const { data: from, width, height } = picture;
+  const places = (start) =>
+    Int32Array.from({ length: size }, (_, index) => {
+      const fixed = roundEven(index * scale * 1024) + roundEven((scale / 2 + start - 0.5) * 1024);
+      return (fixed + 16) >> 5;
+    });
+  const [across, down] = [places(startX), places(startY)];
+  for (let row = 0; row < size; row++) {
+    const [above, v] = [down[row] >> 5, down[row] & 31];
+    const [a, b] = [above >= 0 && above < height ? 32 - v : 0, above >= -1 && above + 1 < height ? v : 0];
+    for (let column = 0; column < size; column++, to += 3) {
+      const [left, u] = [across[column] >> 5, across[column] & 31];
+      const [l, r] = [left >= 0 && left < width ? 32 - u : 0, left >= -1 && left + 1 < width ? u : 0];
+      const first = 4 * (above * width + left);
+      const second = first + 4 * width;
+      for (let c = 0; c < 3; c++) {
+        let sum = 512;
+        if (a && l) sum += a * l * from[first + c];
+        if (a && r) sum += a * r * from[first + 4 + c];
+        if (b && l) sum += b * l * from[second + c];
+        if (b && r) sum += b * r * from[second + 4 + c];
+        data[to + c] = sum >> 10;
+      }
+    }
+  }
+}
