@@ -67,7 +67,7 @@ class Workers:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 index = await self._acquired(at)
-                future = self._processes[index].submit(function, *arguments)
+                future = self._submitted(index, function, arguments)
                 # The process stays taken until it is done, also where nobody waits for the result any more.
                 loop = asyncio.get_running_loop()
                 future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._done, index, done))
@@ -97,12 +97,23 @@ class Workers:
                 self._queue.remove(place)
             raise
 
+    def _submitted(self, index: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+        """The call, given to a new process where the old one ended while it had nothing to do."""
+        future = self._processes[index].submit(function, *arguments)
+        if _is_broken(future):
+            self._replace(index)
+            future = self._processes[index].submit(function, *arguments)
+        return future
+
     def _done(self, index: int, future: Future[Any]) -> None:
-        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
-            self._processes[index].close()
-            self._processes[index] = self._process()
-            self.restarts += 1
+        if _is_broken(future):
+            self._replace(index)
         self._release(index)
+
+    def _replace(self, index: int) -> None:
+        self._processes[index].close()
+        self._processes[index] = self._process()
+        self.restarts += 1
 
     def _release(self, index: int) -> None:
         """Give the process to the first who waits for it, or for any."""
@@ -132,6 +143,11 @@ class Workers:
         """End the processes."""
         for processes in self._processes:
             processes.close()
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    """Whether the process of a call has ended."""
+    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
 
 
 @final

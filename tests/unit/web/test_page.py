@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -172,8 +174,9 @@ def test_files_are_served_with_their_headers_and_known_again(serve: Serve) -> No
 # The command itself.
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_serve_finishes_what_is_under_way_when_it_is_ended() -> None:
+@contextmanager
+def _served() -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    """``canthus serve`` with one process, and a client that has its token."""
     pytest.importorskip("fastapi")
     command = [sys.executable, "-m", "canthus", "serve", "--port", "0", "--no-page", "--processes", "1"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CANTHUS_TOKEN": "secret"}
@@ -182,23 +185,67 @@ def test_serve_finishes_what_is_under_way_when_it_is_ended() -> None:
     ) as server:
         try:
             assert server.stdout is not None
-            port = int(server.stdout.readline().split("/")[2].split(":")[1])
-            client = Client(port)
-            token = {"authorization": "Bearer secret"}
-            assert client("/healthz").status == 200
-            with client.connection() as connection:
-                # The first request also waits for its process to start; the signal comes while it does.
-                connection.request("POST", "/v1/detect", PORTRAIT.read_bytes(), token)
-                while b"canthus_requests_open 1" not in client("/metrics", headers=token).body:
-                    assert server.poll() is None
-                server.send_signal(signal.SIGTERM)
-                answer = connection.getresponse()
-                assert (answer.status, len(json.loads(answer.read())["faces"])) == (200, 1)
-            assert server.wait(60) == 0
-            assert server.stderr is not None
-            assert server.stderr.read() == ""
+            yield server, Client(int(server.stdout.readline().split("/")[2].split(":")[1]))
         finally:
             server.kill()
+
+
+TOKEN = {"authorization": "Bearer secret"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_serve_finishes_what_is_under_way_when_it_is_ended() -> None:
+    with _served() as (server, client):
+        assert client("/healthz").status == 200
+        with client.connection() as connection:
+            # The first request also waits for its process to start; the signal comes while it does.
+            connection.request("POST", "/v1/detect", PORTRAIT.read_bytes(), TOKEN)
+            while b"canthus_requests_open 1" not in client("/metrics", headers=TOKEN).body:
+                assert server.poll() is None
+            server.send_signal(signal.SIGTERM)
+            answer = connection.getresponse()
+            assert (answer.status, len(json.loads(answer.read())["faces"])) == (200, 1)
+        assert server.wait(60) == 0
+        assert server.stderr is not None
+        assert server.stderr.read() == ""
+
+
+def _worker(server: subprocess.Popen[str]) -> int:
+    """Number of the process that marks pictures."""
+    children = Path(f"/proc/{server.pid}/task").glob("*/children")
+    numbers = [int(number) for path in children for number in path.read_text().split()]
+    (worker,) = (n for n in numbers if b"spawn_main" in Path(f"/proc/{n}/cmdline").read_bytes())
+    return worker
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc for the number of a process")
+def test_a_process_that_is_killed_is_replaced() -> None:
+    """At rest nobody notices; at work its request gets 503, and the next one is answered."""
+    with _served() as (server, client):
+        photo = PORTRAIT.read_bytes()
+        assert client("/v1/detect", photo, TOKEN).status == 200
+        first = _worker(server)
+        os.kill(first, signal.SIGKILL)
+        while Path(f"/proc/{first}").exists():  # until the pool has seen it
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert client("/v1/detect", photo, TOKEN).status == 200
+        second = _worker(server)
+        os.kill(second, signal.SIGSTOP)  # holds the next request
+        with client.connection() as connection:
+            connection.request("POST", "/v1/detect", photo, TOKEN)
+            while b"canthus_processes_busy 1" not in client("/metrics", headers=TOKEN).body:
+                assert server.poll() is None
+            os.kill(second, signal.SIGKILL)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "The process at work ended" in json.loads(answer.read())["error"]
+        again = client("/v1/detect", photo, TOKEN)
+        assert (again.status, len(again.json()["faces"])) == (200, 1)
+        assert len({first, second, _worker(server)}) == 3
+        assert "canthus_process_restarts 2" in client("/metrics", headers=TOKEN).body.decode().splitlines()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
 
 
 @pytest.mark.parametrize(
