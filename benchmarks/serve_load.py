@@ -1,0 +1,131 @@
+"""Load ``canthus serve`` with requests from this machine: requests per second and latencies.
+
+Usage: python benchmarks/serve_load.py [PICTURE] [--seconds 10] [--clients 1 4 16] [--processes N]
+
+Needs the extra ``web``.  The service runs on a free port of 127.0.0.1.  For each number of clients, that many threads
+send the picture to ``/v1/detect`` again and again, each over one connection, and wait for answers.  The first line is
+the pipeline without a service, in as many processes.  The service and the clients share the processors.  At the end the
+service gets SIGTERM and must end with code 0.
+"""
+
+import argparse
+import http.client
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import get_data_path
+
+from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.sessions import processors
+
+WARM_UP = 3
+TIMEOUT_S = 60
+
+
+def bare(data: bytes, seconds: float) -> int:
+    """Pictures that one process marks without a service."""
+    cv2.setNumThreads(1)
+    pipeline, done = load_pipeline(), 0
+    for _ in range(WARM_UP):
+        pipeline(data)
+    end_s = time.perf_counter() + seconds
+    while time.perf_counter() < end_s:
+        pipeline(data)
+        done += 1
+    return done
+
+
+@contextmanager
+def service(processes: int, clients: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The service, and its port."""
+    options = ["--no-page", "--port", "0", "--processes", str(processes), "--per-client", "0", "--queue", str(clients)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "canthus", "serve", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            greeting = next(iter(server.stdout or ()), "")  # http://127.0.0.1:PORT/  service: ...
+            yield server, int(greeting.split("/")[2].split(":")[1])
+            server.send_signal(signal.SIGTERM)
+            print(f"SIGTERM: exit code {server.wait(TIMEOUT_S)}")
+        finally:
+            server.kill()
+
+
+def client(port: int, data: bytes, end_s: float, times: list[float], statuses: Counter[int | str]) -> None:
+    """Send the picture until the time is over."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    while time.perf_counter() < end_s:
+        start_s = time.perf_counter()
+        try:
+            connection.request("POST", "/v1/detect", data)
+            answer = connection.getresponse()
+            answer.read()
+            statuses[answer.status] += 1
+        except OSError as error:
+            statuses[type(error).__name__] += 1
+            connection.close()
+        times.append(time.perf_counter() - start_s)
+    connection.close()
+
+
+def load(port: int, data: bytes, clients: int, seconds: float) -> tuple[list[float], Counter[int | str], float]:
+    """Times of requests, their statuses, and how long all took."""
+    times: list[float] = []
+    statuses: Counter[int | str] = Counter()
+    start_s = time.perf_counter()
+    arguments = (port, data, start_s + seconds, times, statuses)
+    threads = [threading.Thread(target=client, args=arguments) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times, statuses, time.perf_counter() - start_s
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of the service and its processes; 0 where there is no /proc."""
+    children = [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children") for n in path.read_text().split()]
+    pages = [int(Path(f"/proc/{n}/statm").read_text().split()[1]) for n in (pid, *children)] if children else [0]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    """Measure, print a line for each number of clients."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", nargs="?", type=Path, default=Path(get_data_path()) / "sample_data/grace_hopper.jpg")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--processes", type=int, default=processors())
+    options = parser.parse_args()
+    data, seconds = options.picture.read_bytes(), options.seconds
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        counts = pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1)
+    alone = sum(counts) / seconds
+    print(f"pipeline alone, {options.processes} processes: {alone:.1f} pictures/s", flush=True)
+    with service(options.processes, max(options.clients)) as (server, port):
+        load(port, data, 2 * options.processes, 2)  # the processes start
+        for clients in options.clients:
+            times, statuses, took_s = load(port, data, clients, seconds)
+            p50, p95, p99 = 1000 * np.percentile(times, [50, 95, 99])
+            rate = statuses[200] / took_s
+            answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
+            print(
+                f"{clients} clients: {rate:.1f} requests/s ({rate / alone:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
+                f"p99 {p99:.0f} ms; {answers}; {resident_mb(server.pid):.0f} MB",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
