@@ -93,6 +93,20 @@ def outside(boxes: Float[np.ndarray, "*n 4"], width: int, height: int) -> Bool[n
     return np.asarray((x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height))
 
 
+FIVE_FACE = np.array([[-0.787, -0.847], [0.787, -0.847], [0, 0.036], [-0.69, 0.829], [0.69, 0.829]]) @ [1, 1j]
+"""The mean upright face of the scheme ``five`` (``canthus.data.mean_faces``), x + iy."""
+
+
+def face_turn(five: Float[np.ndarray, "*n 5 2"]) -> Float64[np.ndarray, "*n"]:
+    """How far each face is turned in the picture, by its five points: radians, clockwise on the screen, 0 if upright.
+
+    It is the rotation of the mean face that, with a scale and a shift, fits the points best.  A face with an unknown
+    point (NaN) counts as upright.
+    """
+    centred = (five - five.mean(axis=-2, keepdims=True)).astype(np.float64) @ np.array([1, 1j])
+    return np.asarray(np.nan_to_num(np.angle(centred @ FIVE_FACE.conj())), np.float64)
+
+
 def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:
     """Square with the centre of a box and ``margin`` times its longer side."""
     centre = (box[..., :2] + box[..., 2:]) / 2

@@ -161,9 +161,15 @@ def random_cover(sample: Sample, rng: np.random.Generator, *, chance: float, mos
     face = place_face(sample.points, sample.scheme, len(sample.image))
     if face is None:
         return sample
+    image, hidden = natural_cover(sample.image, rng, face, most=most)
+    return replace(sample, image=image, visible=seen_points(sample, hidden))
+
+
+def natural_cover(image: Image, rng: np.random.Generator, face: FacePlace, *, most: float = 0.6) -> tuple[Image, Mask]:
+    """Cover up to about the share ``most`` of a face by one to three occluders; return the picture and their mask."""
     things = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
     shares = rng.uniform(0, most) * np.cumsum(rng.dirichlet(np.full(things, 2.0)))
-    image, hidden = sample.image, np.zeros_like(face.region)
+    hidden = np.zeros_like(face.region)
     for share in shares:
         kind = NATURAL[np.searchsorted(_UP_TO, rng.random())]
         if kind == "face_mask" and share < _LEAST_FACE_MASK:
@@ -172,7 +178,7 @@ def random_cover(sample: Sample, rng: np.random.Generator, *, chance: float, mos
         fills = USUAL_FILLS.get(kind, tuple(FILLS))
         image = painted(image, mask, rng, face, fill=fills[rng.integers(len(fills))])
         hidden = np.maximum(hidden, mask)
-    return replace(sample, image=image, visible=seen_points(sample, hidden))
+    return image, hidden
 
 
 def seen_points(sample: Sample, mask: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, " k"]:

@@ -1,12 +1,14 @@
 """Single-stage face detector: separable convolutions, a feature pyramid, a box and five points for each location."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from canthus.lookup import lookup
 from canthus.models.layers import conv_bn_relu, scaled_channels
 
 STRIDES = (8, 16, 32)
@@ -31,6 +33,50 @@ def separable(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) ->
     )
 
 
+def _steps(channels: Sequence[int]) -> nn.Sequential:
+    """A stem that halves the picture twice."""
+    half, quarter, last = channels
+    return nn.Sequential(
+        conv_bn_relu(3, half, kernel=3, stride=2), separable(half, quarter, stride=2), separable(quarter, last)
+    )
+
+
+def _patches(channels: int) -> nn.Sequential:
+    """A convolution of patches of 4 x 4 pixels that do not overlap."""
+    return nn.Sequential(nn.Conv2d(3, channels, 4, 4, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+@final
+@dataclass(frozen=True)
+class Design:
+    """Layers of a face detector.
+
+    Attributes:
+        stem: channels of the layers before the levels.  Three: at 1/2, 1/4 and 1/4 of the picture.  One: a convolution
+            of patches of 4 x 4 pixels, which is at 1/4 at once.
+        levels: channels of the levels 8, 16 and 32.
+        depth: number of separable blocks of these levels after the one with stride 2.
+        neck: channels of the feature pyramid.
+        smooth: whether each level of the pyramid has a separable block of its own before the shared ones.
+        context: side of the kernels of the shared block.
+    """
+
+    stem: tuple[int, ...]
+    levels: tuple[int, int, int]
+    depth: tuple[int, int, int]
+    neck: int
+    smooth: tuple[bool, bool, bool] = (True, True, True)
+    context: int = 5
+
+
+DESIGNS = {
+    "base": Design(stem=(16, 32, 32), levels=(64, 128, 192), depth=(2, 3, 3), neck=64),
+    "fast": Design(stem=(24,), levels=(48, 96, 192), depth=(2, 2, 2), neck=48, smooth=(False, True, True), context=3),
+}
+"""Designs by name.  On one thread of a CPU, ``fast`` takes about half of the time of ``base``: three quarters
+of that of ``base`` are spent at 1/2, 1/4 and 1/8 of the picture, where ``fast`` has fewer layers and channels."""
+
+
 @final
 class FaceDetector(nn.Module):
     """A detector after RetinaFace with a backbone of the size of MobileNet-0.25.
@@ -49,28 +95,35 @@ class FaceDetector(nn.Module):
 
     Args:
         width: channel multiplier.
-        depth: number of separable blocks of the levels 8, 16 and 32 after the one with stride 2.
+        depth: as in ``Design``; by default that of the design.
+        design: a key of ``DESIGNS``.
+
+    Raises:
+        ConfigError: unknown design.
+        ValueError: ``depth`` does not have three numbers.
     """
 
-    def __init__(self, *, width: float = 1.0, depth: Sequence[int] = (2, 3, 3)) -> None:
+    def __init__(self, *, width: float = 1.0, depth: Sequence[int] | None = None, design: str = "base") -> None:
         super().__init__()
-        c16, c32, c64, c128, c192 = (scaled_channels(c, width, divisor=8) for c in (16, 32, 64, 128, 192))
-        self.stem = nn.Sequential(
-            conv_bn_relu(3, c16, kernel=3, stride=2),
-            separable(c16, c32, stride=2),
-            separable(c32, c32),
+        plan = lookup(DESIGNS, design, kind="design of a face detector")
+        depths = plan.depth if depth is None else tuple(depth)
+        *stem, c8, c16, c32, neck = (
+            scaled_channels(c, width, divisor=8) for c in (*plan.stem, *plan.levels, plan.neck)
         )
-        self.level_8 = nn.Sequential(separable(c32, c64, stride=2), *(separable(c64, c64) for _ in range(depth[0])))
+        self.stem = _steps(stem) if len(stem) > 1 else nn.Sequential(_patches(stem[0]))
+        before = stem[-1]
+        blocks_8, blocks_16, blocks_32 = depths
+        self.level_8 = nn.Sequential(separable(before, c8, stride=2), *(separable(c8, c8) for _ in range(blocks_8)))
         self.level_16 = nn.Sequential(
-            separable(c64, c128, stride=2), *(separable(c128, c128, kernel=5) for _ in range(depth[1]))
+            separable(c8, c16, stride=2), *(separable(c16, c16, kernel=5) for _ in range(blocks_16))
         )
         self.level_32 = nn.Sequential(
-            separable(c128, c192, kernel=5, stride=2), *(separable(c192, c192, kernel=5) for _ in range(depth[2]))
+            separable(c16, c32, kernel=5, stride=2), *(separable(c32, c32, kernel=5) for _ in range(blocks_32))
         )
-        self.lateral = nn.ModuleList(conv_bn_relu(c, c64, kernel=1) for c in (c64, c128, c192))
-        self.smooth = nn.ModuleList(separable(c64, c64) for _ in STRIDES)
-        self.context = separable(c64, c64, kernel=5)
-        self.head = nn.Conv2d(c64, OUTPUTS, 1)
+        self.lateral = nn.ModuleList(conv_bn_relu(c, neck, kernel=1) for c in (c8, c16, c32))
+        self.smooth = nn.ModuleList(separable(neck, neck) if own else nn.Identity() for own in plan.smooth)
+        self.context = separable(neck, neck, kernel=plan.context)
+        self.head = nn.Conv2d(neck, OUTPUTS, 1)
         # Small weights and priors in the biases of the last layer.
         nn.init.normal_(self.head.weight, std=0.01)
         bias = torch.zeros(OUTPUTS)
