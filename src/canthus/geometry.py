@@ -40,6 +40,18 @@ class Affine:
         return Affine(np.array([[sx, 0.0, (0.5 - x1) * sx - 0.5], [0.0, sy, (0.5 - y1) * sy - 0.5]]))
 
     @staticmethod
+    def turned_crop(square: Shaped[np.ndarray, " 4"], size: int, turn: float) -> "Affine":
+        """Map a square that is turned by ``turn`` radians about the centre of ``square`` onto an upright picture.
+
+        ``turn`` is clockwise on the screen, as in ``face_turn``; with 0 it is the map of ``crop``.
+        """
+        crop = Affine.crop(square, size)
+        if turn == 0:
+            return crop
+        x1, y1, x2, y2 = (float(v) for v in square)
+        return Affine.about(((x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2), angle=-turn).then(crop)
+
+    @staticmethod
     def about(
         centre: tuple[float, float], *, angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
     ) -> "Affine":
@@ -101,10 +113,11 @@ def face_turn(five: Float[np.ndarray, "*n 5 2"]) -> Float64[np.ndarray, "*n"]:
     """How far each face is turned in the picture, by its five points: radians, clockwise on the screen, 0 if upright.
 
     It is the rotation of the mean face that, with a scale and a shift, fits the points best.  A face with an unknown
-    point (NaN) counts as upright.
+    point (not finite) counts as upright.
     """
-    centred = (five - five.mean(axis=-2, keepdims=True)).astype(np.float64) @ np.array([1, 1j])
-    return np.asarray(np.nan_to_num(np.angle(centred @ FIVE_FACE.conj())), np.float64)
+    known = np.isfinite(five).all(axis=(-2, -1), keepdims=True)
+    places = np.where(known, five, np.float64(0)) @ np.array([1, 1j])
+    return np.asarray(np.angle((places - places.mean(axis=-1, keepdims=True)) @ FIVE_FACE.conj()), np.float64)
 
 
 def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:

@@ -341,9 +341,9 @@ def fit_image(
 
 
 def crop_image(
-    image: Image, square: Float[np.ndarray, " 4"], size: int
+    image: Image, square: Float[np.ndarray, " 4"], size: int, *, turn: float = 0.0
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Affine]:
-    """Crop a square and resample it to ``size x size``; black outside the picture.
+    """Crop a square, turned about its centre by ``turn`` radians, to an upright ``size x size``; black outside.
 
     A region more than twice as large as the result is first halved by averaging, as often as possible, to avoid
     aliasing.  Halving costs a tenth of averaging by other factors.
@@ -351,7 +351,9 @@ def crop_image(
     Returns:
         The crop and the map from pixels of ``image`` to pixels of the crop.
     """
-    affine = Affine.crop(square, size)
+    affine = Affine.turned_crop(square, size, turn)
+    if turn:
+        return align_image(image, affine, size), affine
     side = float(square[2] - square[0])
     halvings = max(0, int(np.ceil(np.log2(side / (2 * size))))) if side > 0 else 0
     return _warp_halved(image, square, affine, size, halvings=halvings), affine

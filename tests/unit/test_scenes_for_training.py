@@ -1,5 +1,6 @@
 """Packed scenes and their augmentation: boxes and points stay on the pixels they belong to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from canthus.data.packs import SceneSample, load_scene_pack, open_scene_pack
 from canthus.data.scene_transforms import SceneAugmentation, random_mosaic, random_scenery, random_view
 from canthus.data.scenes import load_scenes
 from canthus.errors import DataError
+from canthus.geometry import face_turn
 from drawn_scenes import write_scenes
 
 PLAIN = SceneAugmentation(
@@ -55,6 +57,64 @@ def test_boxes_and_points_move_with_the_pixels(seed: int) -> None:
     assert red_first or (right[1] > 150 and right[0] < 120)
     assert (left[1] > 150) == red_first
     assert view.points[0, 0, 0] < view.points[0, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_boxes_and_points_follow_any_turn(seed: int) -> None:
+    settings = replace(PLAIN, turned=1.0, flip=0.0)
+    view = random_scenery([marked()], np.random.default_rng(seed), settings, 160)
+    assert len(view.boxes) == 1
+    white = np.argwhere(view.image.min(axis=2) > 180)
+    middle = white.mean(axis=0)[::-1] + 0.5
+    assert (view.boxes[0, :2] + view.boxes[0, 2:]) / 2 == pytest.approx(middle, abs=3)
+    shown = [view.image[round(float(y)), round(float(x))] for x, y in view.points[0]]
+    assert [tuple(colour > 120) for colour in shown[:3]] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    down = view.points[0, 3:].mean(axis=0) - view.points[0, :2].mean(axis=0)
+    turn = face_turn(view.points)[0]
+    assert turn == pytest.approx(np.arctan2(-down[0], down[1]), abs=0.1)
+
+
+def test_turns_reach_all_sides() -> None:
+    settings, rng = replace(PLAIN, turned=1.0, flip=0.0), np.random.default_rng(0)
+    views = [random_scenery([marked()], rng, settings, 96) for _ in range(60)]
+    turns = np.concatenate([face_turn(view.points) for view in views])
+    assert set(np.floor(turns / (np.pi / 4)).astype(int)) == set(range(-4, 4))
+
+
+def test_a_close_face_fills_its_view() -> None:
+    rng = np.random.default_rng(0)
+    view = random_view(marked(), rng, replace(PLAIN, close=1.0, rotation_deg=0.0), (160, 160))
+    assert 0.55 * 160 < (view.boxes[0, 2:] - view.boxes[0, :2]).max() < 1.05 * 160
+
+
+def test_shade_darkens_one_side_alone() -> None:
+    bright = SceneSample(np.full((80, 80, 3), 200, np.uint8), np.zeros((0, 4), np.float32),
+                         np.zeros((0, 5, 2), np.float32), np.zeros(0, np.bool_), True)  # fmt: skip
+    view = random_scenery([bright], np.random.default_rng(1), replace(PLAIN, shade=1.0, rotation_deg=0.0, zoom=1.0), 80)
+    assert view.image.max() >= 195
+    assert 0.05 < (view.image.max(axis=2) < 100).mean() < 0.95
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_things_are_background(seed: int) -> None:
+    view = random_scenery([marked(complete=False)], np.random.default_rng(seed), replace(PLAIN, drawn=1.0), 96)
+    assert len(view.boxes) == 0
+    assert view.known.all()
+    assert view.image.std() > 1
+
+
+def test_occluders_change_faces_and_nothing_far_from_them() -> None:
+    plain = random_scenery([marked()], np.random.default_rng(3), PLAIN, 160)
+    covered = random_scenery([marked()], np.random.default_rng(3), replace(PLAIN, occluder=1.0), 160)
+    assert covered.boxes == pytest.approx(plain.boxes)
+    y, x = np.nonzero((covered.image != plain.image).any(axis=2))
+    assert len(x) > 0
+    centre, side = (plain.boxes[0, :2] + plain.boxes[0, 2:]) / 2, (plain.boxes[0, 2:] - plain.boxes[0, :2]).max()
+    assert np.abs(np.stack([x, y], axis=1) - centre).max() <= 0.8 * side + 1
 
 
 def test_a_mosaic_holds_the_faces_of_all_its_scenes() -> None:

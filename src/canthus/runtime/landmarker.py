@@ -1,22 +1,23 @@
 """Landmarks of faces: crop each face, run the model, map the points back to the picture."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.geometry import FAR, box_size, crop_square
+from canthus.geometry import FAR, Affine, box_size, crop_square, face_turn
 from canthus.images import checked_image, crop_image
 from canthus.runtime.backends import CPU, ONNXRUNTIME
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.esr import EsrModel
 from canthus.runtime.sessions import Answer, LandmarkSession
 from canthus.schemes import Scheme
-from canthus.types import Image, Landmarks, as_floats
+from canthus.types import DOUBTFUL, Faces, Image, Landmarks, as_floats
 
 
 @runtime_checkable
@@ -92,13 +93,23 @@ class Landmarker:
         self.passes = passes
         self.most_passes = most
 
-    def __call__(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Landmarks:
+    def __call__(
+        self,
+        image: Image,
+        boxes: Float32[np.ndarray, "n 4"],
+        *,
+        turns: Float32[np.ndarray, " n"] | None = None,
+    ) -> Landmarks:
         """Landmarks of the faces in ``boxes``, which are face boxes in pixels (see ``docs/coordinates.md``).
+
+        Args:
+            turns: how far the crop of each face is turned, in radians clockwise on the screen; by default not at all.
+                The box of a turned face has the sides of the upright face, about its centre in the picture.
 
         Raises:
             TypeError: not a picture, or the boxes are no array of real numbers.
             ValueError: no RGB picture, boxes of another shape, or a box that is not finite, has no area, or is further
-                than ``FAR`` from the picture.
+                than ``FAR`` from the picture; turns of another shape.
         """
         image, boxes = checked_image(image), as_floats(boxes, "boxes", (None, 4))
         good = (np.abs(boxes) < FAR).all(axis=1) & (box_size(boxes) > 0).all(axis=1)  # NaN is not below FAR either
@@ -107,14 +118,46 @@ class Landmarker:
             raise ValueError(
                 f"Box {np.argmin(good)} is {box}; expected finite x1, y1, x2, y2 below {FAR:g}, x1 < x2 and y1 < y2"
             )
-        answer = self._answer(image, boxes)
+        turns = np.zeros(len(boxes), np.float32) if turns is None else as_floats(turns, "turns", (len(boxes),))
+        if not np.isfinite(turns).all():
+            index = int(np.argmin(np.isfinite(turns)))
+            raise ValueError(f"Expected finite turns in radians; turn {index} is {turns[index]}")
+        answer = self._settled(image, boxes, turns)
+        return self.landmarks(answer.points, answer.scores)
+
+    def of_faces(self, image: Image, faces: Faces) -> Landmarks:
+        """Landmarks of detected faces, whatever side they are turned to.
+
+        A face that is turned by more than ``TURNED`` by the five points of its detector gets a crop that is turned
+        upright.  Of a face that is doubtful then, an upright crop and one turned by a half turn are tried as well, if
+        they are others, and the surest answer is taken.  Without five points, all crops are upright.
+
+        Raises:
+            TypeError, ValueError: as when the landmarker is called with the boxes.
+        """
+        if faces.points is None:
+            return self(image, faces.boxes)
+        turns = face_turn(faces.points).astype(np.float32)
+        turns = np.where(np.abs(turns) > TURNED, turns, np.float32(0))
+        found = self(image, faces.boxes, turns=turns)
+        for others in (np.zeros_like(turns), turns + np.float32(np.pi)):
+            if found.face_confidence is None:
+                break
+            chosen = np.flatnonzero((found.face_confidence < DOUBTFUL) & (turns != others))
+            if len(chosen):
+                found = _surer(found, self(image, faces.boxes[chosen], turns=others[chosen]), chosen)
+        return found
+
+    def _settled(self, image: Image, boxes: Float32[np.ndarray, "n 4"], turns: Float32[np.ndarray, " n"]) -> Answer:
+        """The answer after all passes."""
+        answer = self._answer(image, boxes, turns)
         for done in range(1, self.most_passes):
-            before, boxes = boxes, _hulls_or_boxes(answer.points, boxes, self.session.scheme)
+            before, boxes = boxes, _hulls_or_boxes(answer.points, boxes, turns, self.session.scheme)
             moving = np.ones(len(boxes), bool) if done < self.passes else _moves(before, boxes)
             if not moving.any():
                 break
-            answer = _merged(answer, self._answer(image, boxes[moving]), moving)
-        return self.landmarks(answer.points, answer.scores)
+            answer = _merged(answer, self._answer(image, boxes[moving], turns[moving]), moving)
+        return answer
 
     def landmarks(self, points: Float32[np.ndarray, "n k 2"], scores: Float32[np.ndarray, "n k"] | None) -> Landmarks:
         """Points of the model with their confidence and that of each face, where the model gives them."""
@@ -122,13 +165,13 @@ class Landmarker:
         whole = None if scores is None or calibration is None else calibration.confidence(scores)
         return Landmarks(points, self.session.scheme, scores, whole)
 
-    def _answer(self, image: Image, boxes: Float32[np.ndarray, "n 4"]) -> Answer:
-        """The answer of the model, with points in pixels of the picture."""
+    def _answer(self, image: Image, boxes: Float32[np.ndarray, "n 4"], turns: Float32[np.ndarray, " n"]) -> Answer:
+        """The answer of the model in crops turned by ``turns`` radians, with points in pixels of the picture."""
         size = self.session.card.size
         crops = np.empty((len(boxes), size, size, 3), np.uint8)
         affines = []
-        for index, square in enumerate(crop_square(boxes, self.session.card.margin)):
-            crops[index], affine = crop_image(image, square, size)
+        for index, (square, turn) in enumerate(zip(crop_square(boxes, self.session.card.margin), turns, strict=True)):
+            crops[index], affine = crop_image(image, square, size, turn=float(turn))
             affines.append(affine)
         answer = self.session.answer(crops)
         points = answer.points.copy()
@@ -137,6 +180,10 @@ class Landmarker:
         return replace(answer, points=points)
 
 
+TURNED = math.radians(30)
+"""Least turn of a face whose crop is turned upright.  The networks were trained on faces turned by up to 30 degrees."""
+STILL_TURNED = math.radians(20)
+"""A followed face whose last crop was turned gets turned crops down to this turn, so that crops do not alternate."""
 SETTLED = 0.05
 """Largest shift of a side of a settled box from one pass to the next, in longer sides of the box."""
 
@@ -160,12 +207,54 @@ def _merged(answer: Answer, newer: Answer, chosen: Bool[np.ndarray, " n"]) -> An
     return Answer(**values)
 
 
+def _surer(found: Landmarks, others: Landmarks, chosen: Int64[np.ndarray, " m"]) -> Landmarks:
+    """The landmarks, with those of ``others`` for the faces ``chosen`` whose confidence is higher there."""
+    if found.face_confidence is None or others.face_confidence is None:
+        return found
+    surer = others.face_confidence > found.face_confidence[chosen]
+    values = {}
+    for name in ("points", "scores", "face_confidence"):
+        values[name] = getattr(found, name).copy()
+        values[name][chosen[surer]] = getattr(others, name)[surer]
+    return replace(found, **values)
+
+
 def _hulls_or_boxes(
-    points: Float32[np.ndarray, "n k 2"], boxes: Float32[np.ndarray, "n 4"], scheme: Scheme
+    points: Float32[np.ndarray, "n k 2"],
+    boxes: Float32[np.ndarray, "n 4"],
+    turns: Float32[np.ndarray, " n"],
+    scheme: Scheme,
 ) -> Float32[np.ndarray, "n 4"]:
-    """Face box of the points of each face, or its box if that is less than one pixel wide or high."""
+    """Face box of the points of each face, or its box if that is less than one pixel wide or high.
+
+    The box of a turned face has the sides that it has when the face is upright, about its centre in the picture.
+    """
     if len(points) == 0:
         return boxes
     hulls = scheme.face_boxes(points)
+    for index in np.flatnonzero(turns):
+        hulls[index] = turned_box(points[index], float(turns[index]), scheme)
     usable = (box_size(hulls) >= 1).all(axis=1, keepdims=True)
     return np.where(usable, hulls, boxes).astype(np.float32)
+
+
+def turned_box(points: Float32[np.ndarray, "k 2"], turn: float, scheme: Scheme) -> Float32[np.ndarray, " 4"]:
+    """Face box of a face turned by ``turn`` radians: the sides of the upright face, about its centre in the picture."""
+    upright = Affine.about((0.0, 0.0), angle=-turn)
+    box = scheme.face_boxes(upright.apply(points))
+    centre, half = upright.inverse().apply((box[:2] + box[2:]) / 2 - 0.5) + 0.5, box_size(box) / 2
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def kept_turn(points: Float32[np.ndarray, "k 2"], scheme: Scheme, before: float) -> float:
+    """Turn of the next crop of a followed face in radians, after a crop with the turn ``before``; 0 if nearly upright.
+
+    The face is turned as the line from the middle of its eyes to that of its mouth; it is upright in a scheme without
+    eyes or mouth.
+    """
+    if not (scheme.pupils and scheme.mouth):
+        return 0.0
+    eyes = np.mean([points[list(indices)].mean(axis=0) for indices in scheme.pupils], axis=0)
+    x, y = points[list(scheme.mouth)].mean(axis=0) - eyes
+    turn = math.atan2(-float(x), float(y))
+    return turn if abs(turn) > (STILL_TURNED if before else TURNED) else 0.0

@@ -143,7 +143,7 @@ class Pipeline:
         return self._marked(image, faces)
 
     def _marked(self, image: Image, faces: Faces) -> Frame:
-        frame = Frame(faces, self.landmarker(image, faces.boxes))
+        frame = Frame(faces, self.landmarker.of_faces(image, faces))
         sure = self.is_sure(frame.landmarks)
         return frame if sure.all() else frame[sure]
 

@@ -10,7 +10,7 @@ from canthus.errors import ConfigError
 from canthus.geometry import box_iou, box_size, shared_areas
 from canthus.images import checked_image
 from canthus.runtime.detectors import found_faces, frame_detector
-from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.landmarker import Landmarker, kept_turn, turned_box
 from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.smoother import OneEuroFilter
 from canthus.schemes import Scheme, own_scheme
@@ -141,7 +141,10 @@ class TrackerSettings:
 @final
 @dataclass
 class _Track:
-    """One followed face; ``seen_s`` is the time of its last landmarks, ``confirmed_s`` of its last detection."""
+    """One followed face; ``seen_s`` is the time of its last landmarks, ``confirmed_s`` of its last detection.
+
+    ``turn`` is the turn of its next crop in radians, 0 for a face that is nearly upright.
+    """
 
     number: int
     points: Float32[np.ndarray, "k 2"]
@@ -151,6 +154,7 @@ class _Track:
     seen_s: float
     confirmed_s: float
     filter: OneEuroFilter | None
+    turn: float = 0.0
 
 
 @final
@@ -231,8 +235,11 @@ class Tracker:
         """Find the landmarks of the known faces around their last boxes; move lost faces to ``_lost``."""
         if not self._tracks:
             return
-        boxes = np.stack([track.box for track in self._tracks])
-        marks = self._follower(image, boxes)
+        for track in self._tracks:
+            track.turn = kept_turn(track.points, self._scheme, track.turn)
+        turns = np.array([track.turn for track in self._tracks], np.float32)
+        boxes = [turned_box(t.points, t.turn, self._scheme) if t.turn else t.box for t in self._tracks]
+        marks = self._follower(image, np.stack(boxes), turns=turns)
         good = self._are_faces(image, marks.points)
         kept: list[_Track] = []
         for index, (track, found, plausible) in enumerate(zip(self._tracks, marks.points, good, strict=True)):
@@ -269,7 +276,7 @@ class Tracker:
         fresh = [index for index in range(len(faces)) if index not in taken]
         if not fresh:
             return
-        marks = self._pipeline.landmarker(image, faces.boxes[fresh])
+        marks = self._pipeline.landmarker.of_faces(image, faces[fresh])
         good = self._are_faces(image, marks.points)
         for place, (index, plausible) in enumerate(zip(fresh, good, strict=True)):
             box = self._box(marks.points[place], faces.boxes[index])
@@ -296,15 +303,15 @@ class Tracker:
             track = self._tracks[row]
             track.score, track.confirmed_s = float(faces.scores[column]), time_s
             if overlap < self.settings.drift_overlap:
-                self._correct(image, track, faces.boxes[column])
+                self._correct(image, track, faces[int(column)])
         return taken
 
-    def _correct(self, image: Image, track: _Track, box: Float32[np.ndarray, " 4"]) -> None:
-        """Find the landmarks again from the detected box, if that gives a face."""
-        marks = self._pipeline.landmarker(image, box[None])
+    def _correct(self, image: Image, track: _Track, face: Faces) -> None:
+        """Find the landmarks again from the detected face, if that gives a face."""
+        marks = self._pipeline.landmarker.of_faces(image, face)
         if self._are_faces(image, marks.points)[0]:
             track.points, track.confidence = marks.points[0], _row(marks, 0)
-            track.box = self._box(marks.points[0], box)
+            track.box = self._box(marks.points[0], face.boxes[0])
 
     def _box(
         self, points: Float32[np.ndarray, "k 2"], otherwise: Float32[np.ndarray, " 4"]

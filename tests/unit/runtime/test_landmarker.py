@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
-from canthus.runtime.landmarker import Landmarker
+from canthus.geometry import Affine, crop_square, hull_box
+from canthus.images import align_image
+from canthus.runtime.landmarker import STILL_TURNED, TURNED, Landmarker, kept_turn, turned_box
 from canthus.runtime.sessions import Answer, LandmarkSession
+from canthus.schemes import FIVE, IBUG_68, convert
+from canthus.types import Faces
 
 TinyModel = Callable[..., Path]
 
@@ -128,3 +133,92 @@ def test_passes_out_of_range_are_refused(tiny_session: LandmarkSession) -> None:
 def test_passes_below_one_are_refused(tiny_session: LandmarkSession) -> None:
     with pytest.raises(ConfigError, match="at least 1 pass, found 0"):
         Landmarker(tiny_session, passes=0)
+
+
+SIDE = 200
+
+
+def turned_face(angle: float) -> tuple[np.ndarray, Faces, np.ndarray]:
+    """A drawn face turned by ``angle`` radians, with its box and five points, and the upright picture's points there."""
+    face = draw_face(np.random.default_rng(68), size=SIDE)
+    turn = Affine.about(((SIDE - 1) / 2, (SIDE - 1) / 2), angle=angle)
+    box = hull_box(face.points)
+    upright = Landmarker(LandmarkSession.open())(face.image, box[None]).points[0]
+    centre = turn.apply((box[:2] + box[2:]) / 2 - 0.5) + 0.5
+    half = (box[2:] - box[:2]) / 2
+    five = turn.apply(convert(face.points, IBUG_68, FIVE))
+    faces = Faces(np.concatenate([centre - half, centre + half])[None], np.ones(1, np.float32), five[None])
+    return align_image(face.image, turn, SIDE), faces, turn.apply(upright)
+
+
+@pytest.mark.parametrize("degrees", [45, -80, 90, 180, -135])
+def test_a_turned_face_gets_the_points_of_the_upright_one(degrees: float) -> None:
+    image, faces, points = turned_face(np.deg2rad(degrees))
+    found = Landmarker(LandmarkSession.open()).of_faces(image, faces).points[0]
+    # The crop is resampled at another angle, and the five points of the drawing are not those of the mean face.
+    assert np.linalg.norm(found - points, axis=1).mean() < 0.02 * SIDE
+    assert faces.points is not None
+
+
+def test_a_face_that_is_nearly_upright_gets_the_usual_crop() -> None:
+    image, faces, _ = turned_face(np.deg2rad(20))
+    landmarker = Landmarker(LandmarkSession.open())
+    assert np.array_equal(landmarker.of_faces(image, faces).points, landmarker(image, faces.boxes).points)
+    alone = Faces(faces.boxes, faces.scores)
+    assert np.array_equal(landmarker.of_faces(image, alone).points, landmarker(image, faces.boxes).points)
+
+
+@pytest.mark.parametrize("wrong", [0.0, np.pi])
+def test_of_poor_five_points_the_surer_crop_is_taken(wrong: float) -> None:
+    """Five points that say upright for an upside-down face, and the other way round."""
+    image, faces, points = turned_face(np.pi - wrong)
+    assert faces.points is not None
+    middle = faces.points.mean(axis=1, keepdims=True)
+    found = Landmarker(LandmarkSession.open()).of_faces(image, replace(faces, points=2 * middle - faces.points))
+    assert np.linalg.norm(found.points[0] - points, axis=1).mean() < 0.02 * SIDE
+
+
+def test_no_faces_have_no_landmarks(tiny_session: LandmarkSession) -> None:
+    none = Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+    assert len(Landmarker(tiny_session).of_faces(discs([]), none)) == 0
+
+
+def test_turns_that_are_not_finite_are_refused(tiny_session: LandmarkSession) -> None:
+    with pytest.raises(ValueError, match="turn 0 is nan"):
+        Landmarker(tiny_session)(discs([]), box_about(50, 50, 20), turns=np.full(1, np.nan, np.float32))
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf])
+def test_unknown_five_points_count_as_upright(unknown: float, tiny_session: LandmarkSession) -> None:
+    box, five = box_about(100, 80, 40), np.full((1, 5, 2), unknown, np.float32)
+    found = Landmarker(tiny_session).of_faces(discs([(100, 80)]), Faces(box, np.ones(1, np.float32), five))
+    assert np.array_equal(found.points, Landmarker(tiny_session)(discs([(100, 80)]), box).points)
+
+
+def test_further_passes_keep_the_turn() -> None:
+    image, faces, points = turned_face(np.deg2rad(120))
+    shifted = Faces(faces.boxes + np.float32(12), faces.scores, faces.points)
+    found = Landmarker(LandmarkSession.open(), passes=3).of_faces(image, shifted).points[0]
+    assert np.linalg.norm(found - points, axis=1).mean() < 0.02 * SIDE
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0, np.pi])
+def test_the_box_of_a_turned_face_has_the_upright_sides_about_its_centre(turn: float) -> None:
+    points = draw_face(np.random.default_rng(1), size=SIDE).points
+    box, turned = hull_box(points), turned_box(Affine.about((30.0, 40.0), angle=turn).apply(points), turn, IBUG_68)
+    assert turned[2:] - turned[:2] == pytest.approx(box[2:] - box[:2], abs=0.01)
+    centre = Affine.about((30.0, 40.0), angle=turn).apply((box[:2] + box[2:]) / 2 - 0.5) + 0.5
+    assert (turned[:2] + turned[2:]) / 2 == pytest.approx(centre, abs=0.01)
+    square = crop_square(turned, 1.3)
+    back = Affine.turned_crop(square, 64, turn).apply(Affine.about((30.0, 40.0), angle=turn).apply(points))
+    assert back == pytest.approx(Affine.crop(crop_square(box, 1.3), 64).apply(points), abs=0.01)
+
+
+def test_a_turned_crop_is_left_later_than_it_is_taken_up() -> None:
+    points = draw_face(np.random.default_rng(1), size=SIDE).points
+    between = Affine.about((0.0, 0.0), angle=(TURNED + STILL_TURNED) / 2).apply(points)
+    assert kept_turn(between, IBUG_68, 0.0) == 0
+    assert kept_turn(between, IBUG_68, 0.6) == pytest.approx((TURNED + STILL_TURNED) / 2, abs=0.08)
+    assert kept_turn(points, IBUG_68, 0.6) == 0
+    no_eyes = replace(IBUG_68, pupils=())
+    assert kept_turn(between, no_eyes, 0.6) == 0

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from canthus.errors import ConfigError
-from canthus.geometry import hull_box
+from canthus.data.synthetic import draw_face
+from canthus.geometry import Affine, hull_box
+from canthus.images import align_image
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.pipeline import Pipeline
@@ -244,3 +246,26 @@ def test_judgement_of_a_movement() -> None:
     assert bounds.follows(box + 40, box, step_s=0.1)
     assert not bounds.follows(box + 40, box, step_s=0.04)
     assert not bounds.follows(box * 1.5, box, step_s=0.1)
+
+
+def test_a_face_that_turns_over_is_followed_without_the_detector() -> None:
+    face = draw_face(np.random.default_rng(68), size=200)
+    calls = []
+
+    def once(image: np.ndarray) -> Faces:
+        calls.append(image)
+        return Faces(hull_box(face.points)[None], np.ones(1, np.float32))
+
+    tracker = Tracker(
+        Pipeline(once, Landmarker(LandmarkSession.open())),
+        TrackerSettings(detect_every_s=9.0, unconfirmed_s=10.0, smoothing=None),
+    )
+    middle = (face.image.shape[1] / 2 - 0.5, face.image.shape[0] / 2 - 0.5)
+    first = None
+    for frame in range(25):
+        turn = Affine.about(middle, angle=np.deg2rad(7.5 * frame))
+        tracked = tracker(align_image(face.image, turn, 200), frame / 25)
+        assert tracked.ids.tolist() == [0]
+        first = tracked.frame.landmarks.points[0] if first is None else first
+    assert len(calls) == 1
+    assert np.linalg.norm(tracked.frame.landmarks.points[0] - turn.apply(first), axis=1).mean() < 5

@@ -1,0 +1,106 @@
+"""Faces turned to any side: how many are found, and how many get wrong points, by the angle of the picture.
+
+    python benchmarks/turned_faces.py DIR/300w [--detector NAME|FILE] [--model NAME|FILE] [--angles 0,15,...] [--every N]
+
+Every picture of ``300w/validation`` is turned about its centre, with its labels, on a canvas that holds all of it.
+A face is found if the centre of the best detected box lies within a quarter of its size, and the longer side of the
+box is between half and twice its own.  Its points are wrong if their mean error is above 15 % of the inter-ocular
+distance.  Each angle is measured twice: in upright crops, and in crops turned upright by the five points of the
+detector.  One thread; milliseconds are medians of detector and landmarks of a picture.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from canthus.data import load_dataset
+from canthus.geometry import Affine
+from canthus.images import read_image
+from canthus.runtime.detectors import Detector, create_detector
+from canthus.runtime.landmarker import Landmarker, open_model
+from canthus.schemes import IBUG_68
+from canthus.types import Annotation, Faces, Image
+
+ANGLES = (0, 15, -15, 30, -30, 45, -45, 60, -60, 90, -90, 135, -135, 180)
+"""Angles in degrees, clockwise."""
+WRONG = 0.15
+"""Least error of wrong points, in inter-ocular distances."""
+
+
+def turned_picture(image: Image, angle: float) -> tuple[Image, Affine]:
+    """The picture turned by ``angle`` radians on a canvas that holds all of it, and the map to it."""
+    height, width = image.shape[:2]
+    wide = math.ceil(abs(math.cos(angle)) * width + abs(math.sin(angle)) * height - 1e-9)
+    high = math.ceil(abs(math.sin(angle)) * width + abs(math.cos(angle)) * height - 1e-9)
+    shift = ((wide - width) / 2, (high - height) / 2)
+    turn = Affine.about(((width - 1) / 2, (height - 1) / 2), angle=angle, shift=shift)
+    return np.asarray(cv2.warpAffine(image, turn.matrix, (wide, high)), np.uint8), turn
+
+
+def match(faces: Faces, points: np.ndarray) -> int | None:
+    """Index of the best detected box that is the face with these points; None if there is none."""
+    centre, side = (points.min(axis=0) + points.max(axis=0)) / 2, float(np.ptp(points, axis=0).max())
+    for index, box in enumerate(faces.boxes):
+        off = math.dist((box[:2] + box[2:]) / 2 - 0.5, centre)
+        if off < side / 4 and side / 2 < float((box[2:] - box[:2]).max()) < 2 * side:
+            return index
+    return None
+
+
+def error(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Mean distance in inter-ocular distances."""
+    right, left = (truth[index] for index in IBUG_68.eye_corners)
+    return float(np.linalg.norm(predicted - truth, axis=-1).mean() / np.linalg.norm(left - right))
+
+
+def measure(found: Annotation, angle: float, detector: Detector, landmarker: Landmarker) -> list[float]:
+    """Found or not, the errors in upright and turned crops (NaN where not found), and the seconds of both."""
+    image, turn = turned_picture(read_image(found.path), angle)
+    truth, row = turn.apply(found.points), []
+    start = time.perf_counter()
+    faces = detector(image)
+    seconds = time.perf_counter() - start
+    index = match(faces, truth)
+    for upright in (True, False):
+        start = time.perf_counter()
+        marks = landmarker(image, faces.boxes) if upright else landmarker.of_faces(image, faces)
+        row += [math.nan if index is None else error(marks.points[index], truth)]
+        row += [seconds + time.perf_counter() - start]
+    return [float(index is not None), *row]
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--detector", default="default")
+    parser.add_argument("--size", type=int, default=None, help="longer side to which the detector resizes pictures")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--angles", default=",".join(map(str, ANGLES)))
+    parser.add_argument("--every", type=int, default=1, help="only every Nth face")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    detector = create_detector(options.detector, size=options.size)
+    landmarker = Landmarker(open_model(options.model))
+    faces = load_dataset("300w", options.root, "validation")[:: options.every]
+    print(f"{len(faces)} faces, detector {options.detector}, model {landmarker.session.card.name}")
+    print("                         upright crops        turned crops")
+    print(" angle   found %     wrong %  error %   ms   wrong %  error %   ms")
+    for degrees in (float(text) for text in options.angles.split(",")):
+        rows = np.array([measure(face, math.radians(degrees), detector, landmarker) for face in faces])
+        text = f"{degrees:6.0f}   {100 * rows[:, 0].mean():7.1f}"
+        for column in (1, 3):
+            errors = rows[:, column][rows[:, 0] > 0]
+            wrong = 100 * (errors > WRONG).mean() if len(errors) else math.nan
+            middle = 100 * statistics.median(errors) if len(errors) else math.nan
+            text += f"   {wrong:7.1f}  {middle:7.2f}  {1e3 * statistics.median(rows[:, column + 1]):4.1f}"
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
