@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from canthus.errors import ConfigError
 from canthus.data.synthetic import draw_face
+from canthus.errors import ConfigError
 from canthus.geometry import Affine, hull_box
 from canthus.images import align_image
 from canthus.runtime.cards import ModelCard
@@ -261,11 +261,11 @@ def test_a_face_that_turns_over_is_followed_without_the_detector() -> None:
         TrackerSettings(detect_every_s=9.0, unconfirmed_s=10.0, smoothing=None),
     )
     middle = (face.image.shape[1] / 2 - 0.5, face.image.shape[0] / 2 - 0.5)
-    first = None
+    first = np.zeros((0, 2), np.float32)
     for frame in range(25):
         turn = Affine.about(middle, angle=np.deg2rad(7.5 * frame))
         tracked = tracker(align_image(face.image, turn, 200), frame / 25)
         assert tracked.ids.tolist() == [0]
-        first = tracked.frame.landmarks.points[0] if first is None else first
+        first = first if len(first) else tracked.frame.landmarks.points[0]
     assert len(calls) == 1
     assert np.linalg.norm(tracked.frame.landmarks.points[0] - turn.apply(first), axis=1).mean() < 5
