@@ -139,7 +139,7 @@ SIDE = 200
 
 
 def turned_face(angle: float) -> tuple[np.ndarray, Faces, np.ndarray]:
-    """A drawn face turned by ``angle`` radians, its box and five points, and the points of the upright picture there."""
+    """A drawn face turned by ``angle`` radians, its box, five points, and the points of the upright picture there."""
     face = draw_face(np.random.default_rng(68), size=SIDE)
     turn = Affine.about(((SIDE - 1) / 2, (SIDE - 1) / 2), angle=angle)
     box = hull_box(face.points)
