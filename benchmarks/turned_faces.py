@@ -1,6 +1,6 @@
 """Faces turned to any side: how many are found, and how many get wrong points, by the angle of the picture.
 
-    python benchmarks/turned_faces.py DIR/300w [--detector NAME|FILE] [--model NAME|FILE] [--angles 0,15,...] [--every N]
+    python benchmarks/turned_faces.py DIR/300w [--detector NAME|FILE] [--model NAME|FILE] [--angles 0,15] [--every N]
 
 Every picture of ``300w/validation`` is turned about its centre, with its labels, on a canvas that holds all of it.
 A face is found if the centre of the best detected box lies within a quarter of its size, and the longer side of the
