@@ -1,30 +1,37 @@
-"""Time the embedded face detector, its network alone, and the Haar cascade.
+"""Time face detectors and landmark networks by library, in turns in one run.
 
-    python benchmarks/detector_speed.py [PICTURE]
+    python benchmarks/detector_speed.py [PICTURE] [--yunet FILE] [--detector FILE] [--model FILE] [--rounds N]
 
-One thread.  The default picture is drawn: noise with 2 x 2 drawn faces, at 640 x 480.  Prints medians in milliseconds,
-and ratios, which can be compared between machines.
+One thread.  The default picture is drawn: noise with 2 x 2 drawn faces, at 640 x 480.  Prints medians of the processor
+time in milliseconds, and how often the landmark network in ONNX Runtime fits into them, which can be compared between
+machines.  ``--detector`` and ``--model`` add files, such as those of ``canthus quantize``; ``--yunet`` takes the file
+of ``canthus fetch yunet``.
 """
 
-import statistics
-import sys
+import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from canthus import read_image
+from canthus import Pipeline, read_image
 from canthus.data.synthetic import draw_face
+from canthus.errors import ConfigError, MissingExtraError
+from canthus.evaluation.timing import time_in_turns
 from canthus.images import fit_image
-from canthus.runtime.canthus_detector import CanthusDetector, decode
+from canthus.runtime.backends import BACKENDS
+from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.haar_detector import HaarDetector
-from canthus.runtime.sessions import DetectorSession
+from canthus.runtime.landmarker import Landmarker
+from canthus.runtime.sessions import DetectorSession, LandmarkSession
+from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.types import Image
 
-ROUNDS = 100
+SIZES = (640, 320)
+OPENCV = "opencv"
 
 
 def drawn_picture() -> Image:
@@ -37,40 +44,74 @@ def drawn_picture() -> Image:
     return picture
 
 
-def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Median time of a call in milliseconds, after some calls to warm up."""
-    for _ in range(5):
-        work()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+Timed = tuple[tuple[str, str], Callable[[], object]]
+"""Row and column of the table, and what is timed for it."""
+
+
+def of_backend(picture: Image, backend: str, detectors: list[str], models: list[str]) -> Iterator[Timed]:
+    """What one library is timed with."""
+    crops = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
+    sessions = [LandmarkSession.open(name, backend=backend) for name in models]
+    for name, session in zip(models, sessions, strict=True):
+        size = session.card.size
+        yield (f"{Path(name).stem}: one face, network", backend), partial(session.answer, crops[:, :size, :size].copy())
+    for name in detectors:
+        network = DetectorSession.open(name, backend=backend)
+        for size in SIZES:
+            detector = CanthusDetector(network, size=size)
+            canvas, _ = fit_image(picture, size, multiple=32)
+            row = f"{Path(name).stem} at {size}"
+            yield (f"{row}: network, first look", backend), partial(network, canvas[None])
+            yield (f"{row}: whole", backend), partial(detector, picture)
+            pipeline = Pipeline(lambda image, detector=detector: detector(image)[:1], Landmarker(sessions[0]))
+            yield (f"{row}: whole, and one face's points", backend), partial(pipeline, picture)
+
+
+def of_opencv(picture: Image, yunet: str | None) -> Iterator[Timed]:
+    """The detectors that OpenCV runs, and the decoding in NumPy."""
+    for size in SIZES:
+        if yunet:
+            yield (f"yunet at {size}", OPENCV), partial(YuNetDetector(yunet, size=size), picture)
+        yield (f"haar at {size}", OPENCV), partial(HaarDetector(long_side=size), picture)
+
+
+def usable_backends() -> list[str]:
+    """The libraries that are installed and work on this processor."""
+    found = []
+    for backend in BACKENDS:
+        try:
+            LandmarkSession.open(backend=backend)
+        except (ConfigError, MissingExtraError) as error:
+            print(f"without {backend}: {error}")
+        else:
+            found.append(backend)
+    return found
 
 
 def main() -> None:
     """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", nargs="?", type=Path)
+    parser.add_argument("--yunet", help="ONNX file of YuNet")
+    parser.add_argument("--detector", action="append", default=["default"], help="further detector")
+    parser.add_argument("--model", action="append", default=["default"], help="further landmark network")
+    parser.add_argument("--rounds", type=int, default=10, help="visits of five runs each")
+    chosen = parser.parse_args()
     cv2.setNumThreads(1)
-    picture = read_image(Path(sys.argv[1])) if len(sys.argv) > 1 else drawn_picture()
-    print(f"picture: {picture.shape[1]} x {picture.shape[0]}")
-    session = DetectorSession.open()
-    total = {}
-    for size in (640, 320):
-        detector = CanthusDetector(session, size=size)
-        canvas, _ = fit_image(picture, size, multiple=32)
-        outputs = session(canvas[None])[0]
-        height, width = canvas.shape[:2]
-        network = median_ms(partial(session, canvas[None]))
-        decoding = median_ms(partial(decode, outputs, height, width, session.card.strides, session.card.score))
-        total[size] = median_ms(partial(detector, picture))
-        print(
-            f"canthus at {size}: {total[size]:.2f} ms in all, {len(detector(picture))} faces; network, first look "
-            f"{network:.2f} ms; decoding {decoding:.2f} ms = {decoding / network:.3f} of it"
-        )
-    haar = HaarDetector()
-    cascade = median_ms(partial(haar, picture), rounds=30)
-    print(f"haar: {cascade:.2f} ms, {len(haar(picture))} faces = {cascade / total[640]:.1f} times canthus at 640")
+    picture = read_image(chosen.picture) if chosen.picture else drawn_picture()
+    backends = usable_backends()
+    timed = [
+        entry for backend in backends for entry in of_backend(picture, backend, chosen.detector, chosen.model)
+    ] + list(of_opencv(picture, chosen.yunet))
+    rounds = list(time_in_turns([work for _, work in timed], rounds=chosen.rounds, clock=time.process_time))
+    medians = dict(zip([place for place, _ in timed], np.median(np.concatenate(rounds, axis=1), axis=1), strict=True))
+    unit = next(iter(medians.values()))
+    print(f"picture: {picture.shape[1]} x {picture.shape[0]}; one thread; ms, and times {1e3 * unit:.2f} ms")
+    columns = [*backends, OPENCV]
+    print(f"{'':50}" + "".join(f"{name:>18}" for name in columns))
+    for row in dict.fromkeys(row for row, _ in medians):
+        cells = [medians.get((row, column)) for column in columns]
+        print(f"{row:50}" + "".join(f"{'' if s is None else f'{1e3 * s:.2f} ({s / unit:.1f})':>18}" for s in cells))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,12 @@ def _made_up(kind: str, shape: tuple[int, ...], *, name: str) -> np.ndarray:
 
 
 def time_in_turns(
-    runs: Sequence[Callable[[], object]], *, rounds: int, calls: int = 5, warm_up: int = 3
+    runs: Sequence[Callable[[], object]],
+    *,
+    rounds: int,
+    calls: int = 5,
+    warm_up: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Float64[np.ndarray, "m calls"]]:
     """Time several functions in turns, so that a busy or throttled moment affects all of them.
 
@@ -143,6 +148,7 @@ def time_in_turns(
     Args:
         calls: timed calls per visit.
         warm_up: untimed calls of each function before the first round.
+        clock: in seconds; ``time.process_time`` is that of all threads, and other programs disturb it less.
 
     Yields:
         The seconds of each round, one line per function.
@@ -161,9 +167,9 @@ def time_in_turns(
             index = (number + place) % len(runs)
             runs[index]()
             for call in range(calls):
-                start = time.perf_counter()
+                start = clock()
                 runs[index]()
-                seconds[index, call] = time.perf_counter() - start
+                seconds[index, call] = clock() - start
         yield seconds
 
 

@@ -3,7 +3,7 @@
 import pickle
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,8 +21,8 @@ from canthus.runtime.detectors import detector_file
 from canthus.runtime.downloads import sha256
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.measures import FaceMeasures
-from canthus.runtime.pipeline import Pipeline
-from canthus.runtime.processes import Processes
+from canthus.runtime.pipeline import CARD_THREADS, Pipeline
+from canthus.runtime.processes import Processes, in_order
 from canthus.runtime.sessions import find_model, usable_threads
 from canthus.schemes import Scheme
 from canthus.types import SCHEMA_VERSION, Frame, Image
@@ -139,7 +139,8 @@ def records(work: PictureWork, tasks: Iterable[PictureTask], *, jobs: int = 1) -
     """The record of each picture, in order.
 
     In one process, a thread reads the next picture meanwhile.  In several, each reads its own pictures; at most
-    ``_AHEAD`` of them for each process wait or are at work, so that the memory does not grow with their number.
+    ``_AHEAD`` of them for each process wait or are at work, so that the memory does not grow with their number.  On a
+    card, ``CARD_THREADS`` threads of each process do so, whose runs go to the card together.
     Where the iteration is closed, pictures at work are finished and dropped.
 
     Args:
@@ -153,6 +154,10 @@ def records(work: PictureWork, tasks: Iterable[PictureTask], *, jobs: int = 1) -
         yield from _records_of_processes(work, tasks, jobs)
         return
     work.begin()
+    if work.pipeline.on_card:
+        with ThreadPoolExecutor(CARD_THREADS, thread_name_prefix="canthus-card") as pool:
+            yield from in_order(lambda task: pool.submit(_record_of_file, work, task), tasks, ahead=CARD_THREADS)
+        return
     waiting: deque[PictureTask] = deque()
 
     def paths() -> Iterator[Path]:
@@ -169,14 +174,8 @@ def records(work: PictureWork, tasks: Iterable[PictureTask], *, jobs: int = 1) -
 
 def _records_of_processes(work: PictureWork, tasks: Iterable[PictureTask], jobs: int) -> Iterator[Record]:
     processes = Processes(jobs, _unpacked, pickle.dumps(work))
-    waiting: deque[Future[Record]] = deque()
     try:
-        for task in tasks:
-            waiting.append(processes.submit(_record_of_file, task))
-            if len(waiting) >= _AHEAD * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(lambda task: processes.submit(_record_of_file, task), tasks, ahead=_AHEAD * jobs)
     except BrokenProcessPool as error:
         raise CanthusError(
             "A process of --jobs ended on its own, perhaps for want of memory; run again with fewer jobs"

@@ -2,13 +2,17 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
-from typing import Any, final
+from typing import Any, TypeVar, final
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @final
@@ -46,6 +50,27 @@ class Processes:
     def close(self) -> None:
         """End the processes after the calls that are at work; the calls that wait are dropped."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def in_order(submit: Callable[[T], Future[R]], items: Iterable[T], *, ahead: int) -> Iterator[R]:
+    """Results of calls that are at work side by side, in the order of the items.
+
+    Args:
+        submit: begins a call, such as ``Processes.submit`` or that of a pool of threads.
+        items: taken one by one, so that there may be no end to them.
+        ahead: largest number of calls that wait or are at work, and of results that wait.
+    """
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(submit(item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Networks on other devices and in other libraries than ONNX Runtime on the processor."""
 
+import json
 import sys
 import threading
 import time
@@ -231,3 +232,25 @@ def test_error_of_a_joined_run_reaches_every_caller() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of memory"):
             joined(None, {"x": np.zeros((1, 2))})
+
+
+def test_detect_on_a_card_gives_the_records_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def joined(data: bytes, options: Any, *, device: str, backend: str) -> tuple[Any, bool]:
+        return backends._onnx_session(data, options, [backends.CPU_PROVIDER]), device == "cuda"
+
+    monkeypatch.setattr("canthus.runtime.sessions.open_session", joined)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
+    for seed in range(6):
+        canthus.write_image(tmp_path / f"{seed}.png", draw_face(np.random.default_rng(seed), size=200).image)
+    found = {}
+    for device in ("cpu", "cuda"):
+        done = run_command(monkeypatch, capfd, "detect", tmp_path, "--json", "-", "--device", device)
+        assert done.code == 0
+        found[device] = json.loads(done.out)
+    assert [record["image"] for record in found["cuda"]] == [record["image"] for record in found["cpu"]]
+    for ours, theirs in zip(found["cpu"], found["cuda"], strict=True):
+        assert len(ours["faces"]) == len(theirs["faces"]) == 1
+        points = [np.array(record["faces"][0]["points"]) for record in (ours, theirs)]
+        np.testing.assert_allclose(points[1], points[0], atol=0.02)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import canthus
-from canthus.errors import ConfigError, ModelFileError
+from canthus.errors import ConfigError, ImageError, ModelFileError
 from canthus.images import checked_image
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detectors import Detector, TiledDetector, WholePicture
@@ -157,3 +157,36 @@ def test_bad_settings_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None
         load_pipeline(tiny_model(), passes=0)
     with pytest.raises(ModelFileError, match="no such file"):
         load_pipeline(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(("processes", "workers"), [(False, 1), (False, 3), (True, 2)])
+def test_batch_gives_the_frames_of_calls_in_order(tiny_model: TinyModel, processes: bool, workers: int) -> None:
+    pipeline = load_pipeline(tiny_model(), detector="none")
+    pictures = [picture(value) for value in (12, 30, 20, 45, 25)]
+    found = list(pipeline.batch(pictures, workers=workers, processes=processes))
+    expected = [pipeline(image).landmarks.points for image in pictures]
+    np.testing.assert_array_equal([frame.landmarks.points for frame in found], expected)
+
+
+def test_batch_takes_few_pictures_in_advance(tiny_session: LandmarkSession) -> None:
+    pipeline, taken = Pipeline(find_nothing, Landmarker(tiny_session)), itertools.count()
+    frames = pipeline.batch((picture(3 + next(taken) % 50) for _ in itertools.count()), workers=2)
+    for _ in range(3):
+        assert len(next(frames)) == 0
+    assert next(taken) <= 3 + 2 * 2
+    frames.close()  # type: ignore[attr-defined]  # an iterator that is a generator
+
+
+def test_batch_raises_for_a_picture_in_its_turn(tiny_model: TinyModel, tmp_path: Path) -> None:
+    pipeline = load_pipeline(tiny_model(), detector="none")
+    frames = pipeline.batch([picture(30), tmp_path / "missing.png", picture(20)], workers=2)
+    assert len(next(frames)) == 1
+    with pytest.raises(ImageError, match=r"missing\.png"):
+        next(frames)
+    with pytest.raises(ConfigError, match="at least 1 worker, found 0"):
+        pipeline.batch([], workers=0)
+
+
+def test_batch_in_processes_needs_settings(tiny_session: LandmarkSession) -> None:
+    with pytest.raises(TypeError, match="made by canthus.load_pipeline"):
+        Pipeline(find_nothing, Landmarker(tiny_session)).batch([picture(3)], processes=True)
