@@ -15,8 +15,8 @@ from canthus.evaluation.rows import read_rows
 from canthus.evaluation.statistics import compare_folds, errors_by_face
 from canthus.files import write_text, written
 from canthus.reproduce.measure import rows_file
-from canthus.reproduce.values import Column, Made, Paper, PaperTable, Scale
-from canthus.reproduce.verdicts import NOT_RUN, Errors, Verdict, no_errors, verdicts
+from canthus.reproduce.values import Claim, Column, Made, Paper, PaperTable, Scale
+from canthus.reproduce.verdicts import NOT_RUN, WORDS, Errors, Verdict, no_errors, verdicts
 
 METRIC = "mse_unit"
 """Error that folds are compared by."""
@@ -108,27 +108,45 @@ def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
 
 
 def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Errors = no_errors) -> str:
-    """The table as Markdown: a part for each test set, with cells ``published / ours``, and then the claims.
+    """The table as Markdown: which claims hold, published and own numbers, the tests, and how it was made.
 
     Args:
         errors: errors of faces, for the tests of the claims.
     """
     table = paper.tables[name]
     cells = table_cells(table, scale, runs)
-    parts = [f"### {table.where}: {table.title}\n", f"{scale.budget}\n"]
-    if table.note:
-        parts.append(f"{table.note}\n")
+
+    def numbers(row: str, column: Column, tested: str) -> list[float]:
+        return list(_values(row, column, tested, runs))
+
+    found = verdicts(table, scale, numbers, errors)
+    parts = [f"### {table.where}: {table.title}\n", answer(found)]
     for tested in (*tested_sets(table, scale), ""):
         columns = [column for column in table.columns if column.per_set == bool(tested)]
         if columns:
             parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
             parts.append("\n".join(_lines(paper, table, columns, tested, cells)) + "\n")
+    said = [f"- {_said(verdict)}" for verdict in found if verdict.reason]
+    parts += ["The numbers behind each verdict:\n", "\n".join(said) + "\n"] if said else []
+    parts += [f"How it was made: {scale.budget}\n", f"{table.note}\n" if table.note else ""]
+    return "\n".join(part for part in parts if part)
 
-    def numbers(row: str, column: Column, tested: str) -> list[float]:
-        return list(_values(row, column, tested, runs))
 
-    said = [f"- {_said(verdict)}" for verdict in verdicts(table, scale, numbers, errors)]
-    return "\n".join([*parts, "\n".join(said) + "\n"] if said else parts)
+def answer(found: Sequence[Verdict]) -> str:
+    """The claims by their verdicts; a test set is named where a claim has another verdict on another set."""
+    words: dict[Claim, set[str]] = {}
+    for verdict in found:
+        words.setdefault(verdict.claim, set()).add(verdict.word)
+    lines = []
+    for word in WORDS:
+        # A dict keeps the order, and drops a claim that comes again with another test set.
+        texts = {
+            one.claim.text + (f" ({one.tested})" if len(words[one.claim]) > 1 else ""): None
+            for one in found
+            if one.word == word
+        }
+        lines += [f"- **{word}**: {'; '.join(texts)}"] if texts else []
+    return "\n".join(lines) + "\n" if lines else ""
 
 
 def write_table(folder: Path, paper: Paper, name: str, scale: Scale, runs: Runs, *, text: str) -> list[Path]:

@@ -24,13 +24,8 @@ NEAR = 1.25
 CLEAR = 1.1
 """Smallest ratio of two times, measured in turns in one run, that decides which is smaller."""
 
-HOLDS, DOES_NOT_HOLD, UNDECIDED, UNTRAINED, NOT_RUN = (
-    "holds",
-    "does not hold",
-    "undecided",
-    "not trained enough",
-    "not run",
-)
+WORDS = ("holds", "does not hold", "undecided", "not trained enough", "not run")
+HOLDS, DOES_NOT_HOLD, UNDECIDED, UNTRAINED, NOT_RUN = WORDS
 
 Errors = Callable[[str, str, Column], Sequence[Mapping[str, float]]]
 """From (row, test set, column) to face -> error in the unit of the column, for each seed; empty if there are none."""

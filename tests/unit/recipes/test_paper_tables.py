@@ -9,7 +9,7 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.reproduce.plots import plot_swept
-from canthus.reproduce.tables import Cell, Runs, table_cells, table_markdown, write_table
+from canthus.reproduce.tables import Cell, Runs, answer, table_cells, table_markdown, write_table
 from canthus.reproduce.values import (
     FULL,
     PLAIN,
@@ -24,6 +24,7 @@ from canthus.reproduce.values import (
     check_paper,
     jobs_of,
 )
+from canthus.reproduce.verdicts import HOLDS, UNDECIDED, Verdict
 
 NME = Column("nme_ion", "NME, %", factor=100)
 TIME = Column("time_s", "time, ms", factor=1e3, per_set=False)
@@ -88,8 +89,23 @@ def test_markdown_shows_published_ours_and_not_run() -> None:
     text = table_markdown(PAPER, "table_1", SCALE, {"a": nme(0.03, 0.04, 0.05), "b": nme(0.05)})
     assert "| A | 3.5 / 4.00 ± 1.00 |" in text
     assert "Printed in the paper and not run here: C -" in text
-    assert "- a is twice as fast as b: **not run**" in text
-    assert text.index("300w/validation") < text.index("ytf/validation") < text.index("time, ms")
+    assert text.splitlines()[2].startswith("- **")
+    assert "- **not run**: a beats b (ytf/validation); a is twice as fast as b" in text
+    order = ("**not run**", "on 300w/validation", "on ytf/validation", "How it was made")
+    assert [text.index(part) for part in order] == sorted(map(text.index, order))
+
+
+def test_the_answer_names_a_test_set_where_verdicts_differ() -> None:
+    first, second = Claim("a beats b", "a", "b", "NME, %"), Claim("b beats c", "b", "c", "NME, %")
+    found = [
+        Verdict(first, "300w/validation", HOLDS, "1 against 2"), Verdict(first, "ytf/validation", UNDECIDED, "2"),
+        Verdict(second, "300w/validation", UNDECIDED, "3"), Verdict(second, "ytf/validation", UNDECIDED, "4"),
+    ]  # fmt: skip
+    assert answer(found).splitlines() == [
+        "- **holds**: a beats b (300w/validation)",
+        "- **undecided**: a beats b (ytf/validation); b beats c",
+    ]
+    assert answer([]) == ""
 
 
 def test_the_csv_has_one_line_a_cell(tmp_path: Path) -> None:
