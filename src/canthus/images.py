@@ -6,10 +6,10 @@ import struct
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, TypeVar, final
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from canthus.image_files import MAX_PIXELS, check_picture_file, is_known, withou
 from canthus.lookup import require
 from canthus.types import Image
 
+T = TypeVar("T")
 ReadImage: TypeAlias = tuple[str | os.PathLike[str], Image | ImageError]
 """A path, and its picture or the reason why it cannot be read."""
 
@@ -174,6 +175,29 @@ def read_images(paths: Iterable[str | os.PathLike[str]], *, ahead: int = 1) -> I
             for future in waiting:
                 future.cancel()
             memory.close()
+
+
+def read_ahead(items: Iterator[T], *, ahead: Callable[[T], int]) -> Generator[T]:
+    """The items of an iterator, in order; a second thread takes the next ones from it in advance.
+
+    Args:
+        items: read by the thread alone until the result is closed.
+        ahead: number of items to read in advance after this one; 0 reads the next when it is asked for.
+    """
+    end = object()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="canthus-ahead") as reader:
+        waiting: deque[Future[Any]] = deque([reader.submit(next, items, end)])
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                while len(waiting) < ahead(item):
+                    waiting.append(reader.submit(next, items, end))
+                yield item
+                if not waiting:
+                    del item  # so that it does not stay in memory beside the next
+                    waiting.append(reader.submit(next, items, end))
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @final

@@ -4,13 +4,15 @@ import io
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from canthus.errors import VideoError
 from canthus.image_files import MAX_PIXELS
+from canthus.images import read_ahead
 from canthus.lookup import require
 from canthus.runtime.frame_times import FrameTimes
 from canthus.runtime.sessions import usable_threads
@@ -19,6 +21,10 @@ from canthus.types import Image
 
 logger = logging.getLogger(__name__)
 
+AHEAD = 2
+"""Frames that are decoded in advance."""
+AHEAD_BYTES = 100_000_000
+"""Frames of more bytes are decoded one at a time."""
 BROKEN_PACKETS = 50
 """A file is given up after so many packets in a row that cannot be decoded."""
 MISSING_END_S = 0.5
@@ -96,16 +102,29 @@ class VideoFile:
         self._findings: list[str] = []
         self._decoded = self._broken = self._incomplete = self._damaged_frames = 0
         self._last_frame_s = 0.0
+        self._reading: Generator[tuple[VideoFrame, int]] | None = None
         self._group: list[Any] = []
         self._start = b""
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Frames in order of their times, which advance always and start at 0."""
+        """Frames in order of their times, which advance always and start at 0.
+
+        A thread decodes the next ones in advance, unless they are large or come from an address.
+        """
+        with closing(self._made()) as made, closing(read_ahead(made, ahead=self._ahead)) as self._reading:
+            for frame, restarts in self._reading:
+                self.restarts = restarts
+                yield frame
+
+    def _ahead(self, made: "tuple[VideoFrame, int]") -> int:
+        return 0 if "://" in self.name or made[0].image.nbytes > AHEAD_BYTES else AHEAD
+
+    def _made(self) -> Generator[tuple[VideoFrame, int]]:
+        """Each frame, and how often the time stamps started again before it."""
         times = FrameTimes(1 / self.fps if self.fps else 0.04)
         shape = _Shape(self._stream.sample_aspect_ratio)
         end_s = 0.0
         for frame, time_s in times(self._stamped()):
-            self.restarts = times.restarts
             try:
                 image = shape(frame)
             except (self._av.error.FFmpegError, ValueError) as error:
@@ -113,7 +132,7 @@ class VideoFile:
                 self._broken, self._decoded = self._broken + 1, self._decoded - 1
                 continue
             end_s = time_s + max(self._last_frame_s, times.step_s)
-            yield VideoFrame(image, time_s)
+            yield VideoFrame(image, time_s), times.restarts
         self._judge(times, end_s)
 
     def _stamped(self) -> Iterator[tuple[Any, float | None]]:
@@ -267,6 +286,8 @@ class VideoFile:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._reading is not None:
+            self._reading.close()  # its thread reads the container
         self._group.clear()
         self._container.close()
 
