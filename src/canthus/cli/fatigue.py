@@ -124,6 +124,7 @@ def fatigue(
     detector_tiles: options.DetectorTilesOption = False,
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
+    faces: options.MostFacesOption = None,
     threads: options.VideoThreadsOption = 1,
     device: options.DeviceOption = "cpu",
     backend: options.BackendOption = "onnxruntime",
@@ -152,7 +153,9 @@ def fatigue(
         with AlertCommand(on_alert) if on_alert else nullcontext() as command:
             alerts = _Alerts(recorder, progress, alarms, command, bell=bell)
             # The measures use unsmoothed points; only the drawing needs smooth ones.
-            tracker = Tracker(pipeline, TrackerSettings(smoothing=None if out is None else Smoothing()))
+            tracker = Tracker(
+                pipeline, TrackerSettings(smoothing=None if out is None else Smoothing(), most_faces=faces)
+            )
             _watch(_watched(progress, source, tracker, recorder, live=is_live(video)), source, alerts, targets)
     targets.write_pictures(recorder, title=Path(video).name if Path(video).exists() else source.name)
     progress.report(_summary(recorder.report()) + alerts.summary())

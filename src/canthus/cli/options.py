@@ -120,6 +120,17 @@ VideoArgument = Annotated[
         "device, such as /dev/video0; or an address, such as rtsp://...",
     ),
 ]
+MostFacesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--faces",
+        min=1,
+        metavar="N",
+        show_default="all",
+        help="Follow at most N faces. While N are followed and their points are sure, the detector rests: faster.",
+        rich_help_panel=FACES,
+    ),
+]
 PicturesRateOption = Annotated[
     float | None,
     typer.Option(

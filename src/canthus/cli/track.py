@@ -21,7 +21,7 @@ from canthus.lookup import require
 from canthus.runtime.chips import Chips
 from canthus.runtime.draw import draw_tracked
 from canthus.runtime.measures import FaceMeasures
-from canthus.runtime.pipeline import load_pipeline
+from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.sessions import usable_threads
 from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import VideoWindow, VideoWriter, open_video
@@ -72,6 +72,7 @@ def track(
     min_score: options.MinScoreOption = None,
     min_confidence: options.MinConfidenceOption = 0.0,
     detect_every: PauseOption = 1.0,
+    faces: options.MostFacesOption = None,
     smooth: SmoothOption = True,
     threads: options.VideoThreadsOption = 1,
     device: options.DeviceOption = "cpu",
@@ -94,8 +95,7 @@ def track(
     watch = _watch(sheet, video, pipeline.landmarker.session.scheme)
     chips = options.chips(pipeline, crops, size=crop_size, align=align, file_format=crop_format)
     _check_chips(chips, others)
-    cv2.setNumThreads(usable_threads(threads))
-    tracker = Tracker(pipeline, _settings(detect_every, smooth=smooth))
+    tracker = _tracker(pipeline, detect_every, faces, smooth=smooth, threads=threads)
     with open_video(video, threads=threads, fps=fps) as source, ExitStack() as stack:
         progress = VideoProgress(source, "track")
         film = stack.enter_context(VideoWriter(out, fps=source.fps)) if out else None
@@ -157,12 +157,15 @@ def _check_chips(chips: Chips | None, others: Sequence[str | Path | None]) -> No
         chips.check_video(others)
 
 
-def _settings(detect_every: float, *, smooth: bool) -> TrackerSettings:
-    return TrackerSettings(
+def _tracker(pipeline: Pipeline, detect_every: float, most_faces: int | None, *, smooth: bool, threads: int) -> Tracker:
+    cv2.setNumThreads(usable_threads(threads))
+    settings = TrackerSettings(
+        most_faces=most_faces,
         detect_every_s=detect_every,
         unconfirmed_s=max(TrackerSettings.unconfirmed_s, 3 * detect_every),
         smoothing=Smoothing() if smooth else None,
     )
+    return Tracker(pipeline, settings)
 
 
 @final

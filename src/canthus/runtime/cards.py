@@ -169,7 +169,8 @@ def median_log_odds(scores: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, "
     """Log odds of the median confidence of each face's points."""
     if len(scores) == 0:
         return np.zeros(0)
-    medians = np.clip(np.median(scores.astype(np.float64), axis=1), _SURE, 1 - _SURE)
+    ranked, middle = np.sort(scores.astype(np.float64), axis=1), scores.shape[1] // 2  # faster than np.median
+    medians = np.clip((ranked[:, middle] + ranked[:, ~middle]) / 2, _SURE, 1 - _SURE)
     return np.asarray(np.log(medians / (1 - medians)))
 
 

@@ -111,13 +111,16 @@ class TrackerSettings:
         unconfirmed_s: a face that the detector has not found for this long is given up, because a landmark network puts
             points on a wall as well.  Longer than a face is usually hidden by a hand or turned aside.
         remember_s: a face that reappears at the same place within this time keeps its number.
+        most_faces: most faces that are followed, those of the best scores first; None for all.
+        sure_every_s: period of the detector while ``most_faces`` are followed, the last run found each of them, and
+            their landmarks are sure (``SURE``): the landmark model then confirms them in each frame.
         same_overlap: a detection belongs to a followed face if their boxes overlap by more (intersection over union).
         drift_overlap: if they overlap by less, the landmarks are found again from the detection.
         smoothing: None for no smoothing.
         plausibility: limits for points to count as a face.
 
     Raises:
-        ConfigError: a time is negative, or ``unconfirmed_s`` is not above ``detect_every_s``.
+        ConfigError: a time is negative, ``unconfirmed_s`` is not above ``detect_every_s``, or ``most_faces`` below 1.
     """
 
     detect_every_s: float = 1.0
@@ -128,14 +131,22 @@ class TrackerSettings:
     drift_overlap: float = 0.5
     smoothing: Smoothing | None = field(default_factory=Smoothing)
     plausibility: Plausibility = field(default_factory=Plausibility)
+    most_faces: int | None = None
+    sure_every_s: float = 4.0
 
     def __post_init__(self) -> None:
-        times = (self.detect_every_s, self.search_every_s, self.unconfirmed_s, self.remember_s)
+        times = (self.detect_every_s, self.search_every_s, self.unconfirmed_s, self.remember_s, self.sure_every_s)
         if min(times) < 0 or self.unconfirmed_s <= self.detect_every_s:
             raise ConfigError(
                 f"Expected times of 0 s or more, and unconfirmed_s above detect_every_s; found {times} "
-                "(detect_every_s, search_every_s, unconfirmed_s, remember_s)"
+                "(detect_every_s, search_every_s, unconfirmed_s, remember_s, sure_every_s)"
             )
+        if self.most_faces is not None and self.most_faces < 1:
+            raise ConfigError(f"Expected to follow at least 1 face, found {self.most_faces}")
+
+
+SURE = 0.9
+"""Confidence of a face from which the landmark model confirms it without the detector."""
 
 
 @final
@@ -265,7 +276,19 @@ class Tracker:
         looking = not self._tracks or any(time_s - track.seen_s <= self.settings.remember_s for track in self._lost)
         every_s = self.settings.search_every_s if looking else self.settings.detect_every_s
         # The margin absorbs rounding: frames every 0.04 s always reach a period of 0.2 s after five frames.
-        return time_s - self._searched_s >= every_s - 1e-6
+        waited_s = time_s - self._searched_s + 1e-6
+        return waited_s >= every_s and (waited_s >= self.settings.sure_every_s or not self._knows_all_faces())
+
+    def _knows_all_faces(self) -> bool:
+        """Whether as many faces are followed as may be, and the landmark model is sure of them."""
+        most = self.settings.most_faces
+        if most is None or len(self._tracks) < most:
+            return False
+        confidence = self._follower.landmarks(
+            np.stack([track.points for track in self._tracks]), self._scores(self._tracks)
+        ).face_confidence
+        found = all(track.confirmed_s == self._searched_s for track in self._tracks)
+        return found and confidence is not None and bool((confidence >= SURE).all())
 
     def _search(self, image: Image, time_s: float) -> None:
         """Run the detector: confirm or correct the followed faces, and add new ones."""
@@ -279,6 +302,8 @@ class Tracker:
         marks = self._pipeline.landmarker.of_faces(image, faces[fresh])
         good = self._are_faces(image, marks.points)
         for place, (index, plausible) in enumerate(zip(fresh, good, strict=True)):
+            if self.settings.most_faces is not None and len(self._tracks) >= self.settings.most_faces:
+                return
             box = self._box(marks.points[place], faces.boxes[index])
             if plausible and not any(
                 self._overlap(box, track.box) > self.settings.drift_overlap for track in self._tracks

@@ -18,7 +18,7 @@ from canthus.runtime.pipeline import Pipeline
 from canthus.runtime.sessions import LandmarkSession
 from canthus.runtime.tracker import Plausibility, Smoothing, Tracker, TrackerSettings
 from canthus.schemes import IBUG_68, FaceBox, Scheme
-from canthus.types import Faces, TrackedFrame
+from canthus.types import Faces, Landmarks, TrackedFrame
 
 TinyModel = Callable[..., Path]
 FIVE_CARD = ModelCard("five", "none", "five", 32, 1.5, ("nothing",), "Apache-2.0", "this test")
@@ -269,3 +269,44 @@ def test_a_face_that_turns_over_is_followed_without_the_detector() -> None:
         first = first if len(first) else tracked.frame.landmarks.points[0]
     assert len(calls) == 1
     assert np.linalg.norm(tracked.frame.landmarks.points[0] - turn.apply(first), axis=1).mean() < 5
+
+
+def test_detector_rests_while_all_faces_are_known_and_sure(
+    tiny_model: TinyModel, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = {"value": 0.95}
+
+    def landmarks(self: Landmarker, points: np.ndarray, scores: np.ndarray | None) -> Landmarks:
+        return Landmarks(
+            points, IBUG_68, np.full(points.shape[:2], 0.9, np.float32), np.full(len(points), sure["value"], np.float32)
+        )
+
+    monkeypatch.setattr(Landmarker, "landmarks", landmarks)
+    landmarker = Landmarker(LandmarkSession.open(tiny_model(spread=2 / 3)))
+    still, calls = [[(60.0, 120.0), (200.0, 120.0)]] * 250, {}
+    for most, confidence in ((None, 0.95), (2, 0.95), (2, 0.8), (3, 0.95), (1, 0.95)):
+        oracle.calls, sure["value"] = 0, confidence
+        tracker = Tracker(Pipeline(oracle, landmarker), TrackerSettings(most_faces=most))
+        frames = _run(tracker, oracle, still)
+        assert {len(frame) for frame in frames} == {1 if most == 1 else 2}
+        calls[most, confidence] = oracle.calls
+    # Ten seconds: a look at the start and then every second, or every four seconds.
+    assert calls == {(None, 0.95): 10, (2, 0.95): 3, (2, 0.8): 10, (3, 0.95): 10, (1, 0.95): 3}
+
+
+def test_detector_looks_again_where_it_did_not_find_a_sure_face(
+    pipeline: Pipeline, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Tracker, "_knows_all_faces", lambda self: any(t.confirmed_s == self._searched_s for t in self._tracks)
+    )
+    tracker = Tracker(pipeline, TrackerSettings(most_faces=1))
+    _run(tracker, oracle, [[(60.0, 120.0)]] * 10)
+    oracle.blind = True
+    assert oracle.calls == 1
+    for number in range(
+        10, 140
+    ):  # the look after 4 s misses it, those after 5 s as well: it is lost 5 s after the first
+        frame = tracker(_picture([(60.0, 120.0)]), number / 25)
+    assert oracle.calls > 2
+    assert len(frame) == 0
