@@ -42,6 +42,12 @@ export function median(values) {
 /** @param {Point[]} points @returns {Point} */
 export const meanPoint = (points) => [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
 
+/** A point turned by `turn` radians, clockwise on the screen, about a centre. @returns {Point} */
+export function turned([x, y], turn, [centreX, centreY] = [0, 0]) {
+  const [cos, sin, right, down] = [Math.cos(turn), Math.sin(turn), x - centreX, y - centreY];
+  return [centreX + cos * right - sin * down, centreY + sin * right + cos * down];
+}
+
 /** @param {Found} face @param {Affine} map  one that does not turn @returns {Found} */
 export function moved(face, { x, y }) {
   const to = ([px, py]) => [x[0] * px + x[1] * py + x[2], y[0] * px + y[1] * py + y[2]];
@@ -121,6 +127,12 @@ export function merged(faces) {
   return distinct([...faces].sort((a, b) => b.score - a.score), MOST_WITHIN);
 }
 
+/** Smallest box around points. @param {Point[]} points @returns {Box} */
+export function hullBox(points) {
+  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis] + 0.5));
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
 /**
  * The face box of points; see the scheme.
  *
@@ -131,8 +143,7 @@ export function merged(faces) {
 export function faceBox(points, scheme) {
   const { part: name = "", shift = [0, 0], size = null } = scheme.face_box ?? {};
   const shown = name ? partOf(scheme, name).map((index) => points[index]) : points;
-  const [xs, ys] = [0, 1].map((axis) => shown.map((point) => point[axis] + 0.5));
-  const hull = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+  const hull = hullBox(shown);
   const side = longer(hull);
   const sides = size ? size.map((share) => share * side) : [hull[2] - hull[0], hull[3] - hull[1]];
   if (!scheme.face_box && Math.min(...sides) >= THIN * side) return hull;
@@ -140,6 +151,54 @@ export function faceBox(points, scheme) {
   const [x, y] = [(hull[0] + hull[2]) / 2 + side * shift[0], (hull[1] + hull[3]) / 2 + side * shift[1]];
   return [x - w, y - h, x + w, y + h];
 }
+
+/**
+ * The face box of a turned face: the sides of the upright face, about its centre in the picture.
+ *
+ * @param {Point[]} points
+ * @param {number} turn  radians, clockwise on the screen
+ * @param {Scheme} scheme
+ * @returns {Box}
+ */
+export function turnedBox(points, turn, scheme) {
+  if (!turn) return faceBox(points, scheme);
+  const [x1, y1, x2, y2] = faceBox(points.map((point) => turned(point, -turn)), scheme); // prettier-ignore
+  const [x, y] = turned([(x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2], turn);
+  const [w, h] = [(x2 - x1) / 2, (y2 - y1) / 2];
+  return [x + 0.5 - w, y + 0.5 - h, x + 0.5 + w, y + 0.5 + h];
+}
+
+const RADIANS = Math.PI / 180;
+const TURNED = 30 * RADIANS; // least turn of a face whose crop is turned upright
+const STILL_TURNED = 20 * RADIANS; // the same of a followed face whose last crop was turned
+const FIVE_FACE = [[-0.787, -0.847], [0.787, -0.847], [0, 0.036], [-0.69, 0.829], [0.69, 0.829]]; // prettier-ignore
+
+/** Turn of the crop of a detected face by its five points: radians, clockwise on the screen; 0 if nearly upright. */
+export function cropTurn(five) {
+  const [x, y] = meanPoint(five);
+  let [along, across] = [0, 0]; // of the rotation of the mean face that fits best
+  five.forEach((point, index) => {
+    const [right, down, [faceX, faceY]] = [point[0] - x, point[1] - y, FIVE_FACE[index]];
+    along += right * faceX + down * faceY;
+    across += down * faceX - right * faceY;
+  });
+  const turn = Math.atan2(across, along);
+  return Math.abs(turn) > TURNED ? turn : 0;
+}
+
+/** Turn of the next crop of a followed face, after a crop that was turned by `before`. */
+export function keptTurn(points, scheme, before) {
+  const mouth = mouthOf(scheme);
+  if (!scheme.pupils?.length || !mouth.length) return 0;
+  const at = (indices) => meanPoint(indices.map((index) => points[index]));
+  const [eyes, lips] = [meanPoint(scheme.pupils.map(at)), at(mouth)];
+  const turn = Math.atan2(eyes[0] - lips[0], lips[1] - eyes[1]);
+  return Math.abs(turn) > (before ? STILL_TURNED : TURNED) ? turn : 0;
+}
+
+/** Indices of the points of the mouth. @param {Scheme} scheme */
+export const mouthOf = (scheme) =>
+  Object.keys(scheme.groups).filter((name) => name.includes("mouth")).flatMap((name) => scheme.groups[name]); // prettier-ignore
 
 const PARTS = {
   eyes: ["right_eye", "left_eye"], brows: ["right_brow", "left_brow"], mouth: ["outer_mouth", "inner_mouth", "mouth"],

@@ -39,9 +39,11 @@
  * @property {Ratios|null} ratios
  *
  * @typedef {{width: number, height: number, scheme: Scheme, faces: Face[]}} Frame
+ * @typedef {{points: Point[], confidence: number[]|null, face_confidence: number|null}} Mark  landmarks of one face
  */
 
-import { automaticShrink, decode, faceBox, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
+import { automaticShrink, decode, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
+import { cropTurn, turned, turnedBox } from "./boxes.js";
 import { converted, headPose, ratios } from "./measures.js";
 import { cropImage, cropSquare, fitImage, halve, part } from "./pixels.js";
 
@@ -59,6 +61,7 @@ const MOST_SHRINK = 2;
 const CUT = 0.05;
 const MAX_BATCH = 32;
 const SURE = 1e-4;
+const DOUBTFUL = 0.5;
 
 /**
  * Open a landmark model and a face detector.
@@ -167,7 +170,7 @@ export class Pipeline {
    */
   async detect(picture) {
     const found = await this.find(picture, { tiles: true });
-    const marks = await this.mark(picture, found.map((face) => face.box));
+    const marks = await this.markFaces(picture, found);
     const faces = found.map((face, index) => ({
       box: face.box, score: face.score, five_points: face.points, ...marks[index], ...this.measures(marks[index].points),
     })); // prettier-ignore
@@ -229,26 +232,51 @@ export class Pipeline {
   }
 
   /**
+   * Landmarks of detected faces, whatever side they are turned to. A face that is turned by its five points gets a crop that
+   * is turned upright. Of a face that is doubtful then, an upright crop and one turned by a half turn are tried as well.
+   *
+   * @param {Picture} picture
+   * @param {Found[]} found
+   * @returns {Promise<Mark[]>}
+   */
+  async markFaces(picture, found) {
+    const boxes = found.map((face) => face.box);
+    const turns = found.map((face) => Math.fround(cropTurn(face.points)));
+    const marks = await this.mark(picture, boxes, this.passes, turns);
+    for (const others of [turns.map(() => 0), turns.map((turn) => Math.fround(turn + Math.PI))]) {
+      const chosen = [...found.keys()].filter((index) => marks[index].face_confidence < DOUBTFUL && turns[index] !== others[index]);
+      if (!chosen.length || marks[chosen[0]].face_confidence === null) continue;
+      const pick = (values) => chosen.map((index) => values[index]);
+      const again = await this.mark(picture, pick(boxes), this.passes, pick(others));
+      chosen.forEach((index, place) => {
+        if (again[place].face_confidence > marks[index].face_confidence) marks[index] = again[place];
+      });
+    }
+    return marks;
+  }
+
+  /**
    * Landmarks of faces in boxes.
    *
    * @param {Picture} picture
    * @param {Box[]} boxes
    * @param {number} [passes]  crops per face; from the second on around the points of the one before
-   * @returns {Promise<{points: Point[], confidence: number[]|null, face_confidence: number|null}[]>}
+   * @param {number[]} [turns]  of the crops, in radians clockwise on the screen; by default none
+   * @returns {Promise<Mark[]>}
    */
-  async mark(picture, boxes, passes = this.passes) {
-    let marks = await this.markOnce(picture, boxes);
+  async mark(picture, boxes, passes = this.passes, turns = boxes.map(() => 0)) {
+    let marks = await this.markOnce(picture, boxes, turns);
     for (let done = 1; done < passes; done++) {
       const hulls = marks.map((face, index) => {
-        const [x1, y1, x2, y2] = faceBox(face.points, this.scheme);
+        const [x1, y1, x2, y2] = turnedBox(face.points, turns[index], this.scheme);
         return Math.min(x2 - x1, y2 - y1) >= 1 ? [x1, y1, x2, y2] : boxes[index];
       });
-      marks = await this.markOnce(picture, hulls);
+      marks = await this.markOnce(picture, hulls, turns);
     }
     return marks;
   }
 
-  async markOnce(picture, boxes) {
+  async markOnce(picture, boxes, turns) {
     const { size, margin } = this.cards.model;
     const session = this.sessions.model;
     const most = session.inputMetadata?.[0]?.shape?.[0] === 1 ? 1 : MAX_BATCH;
@@ -256,24 +284,29 @@ export class Pipeline {
     for (let first = 0; first < boxes.length; first += most) {
       const squares = boxes.slice(first, first + most).map((box) => cropSquare(box, margin));
       const data = new Uint8Array(squares.length * size * size * 3);
-      squares.forEach((square, index) => cropImage(picture, square, size, data, index * size * size * 3));
+      squares.forEach((square, index) => {
+        cropImage(picture, square, size, data, index * size * size * 3, turns[first + index]);
+      });
       const input = new this.ort.Tensor("uint8", data, [squares.length, size, size, 3]);
       const { points, spread } = await session.run({ [session.inputNames[0]]: input });
-      squares.forEach((square, index) => marks.push(this.face(points.data, spread?.data, index, square)));
+      squares.forEach((square, index) => {
+        marks.push(this.face(points.data, spread?.data, index, square, turns[first + index]));
+      });
     }
     return marks;
   }
 
   /** The answer of the model for one crop, in pixels of the picture. */
-  face(points, spread, index, [x1, y1, x2]) {
+  face(points, spread, index, [x1, y1, x2, y2], turn) {
     const { calibration, face_calibration: whole, margin } = this.cards.model;
     const count = this.scheme.count;
     const scale = x2 - x1;
     const at = (number) => index * count + number;
-    const places = Array.from({ length: count }, (_, number) => [
-      points[2 * at(number)] * scale + x1 - 0.5,
-      points[2 * at(number) + 1] * scale + y1 - 0.5,
-    ]);
+    const centre = [(x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2];
+    const places = Array.from({ length: count }, (_, number) => {
+      const place = [points[2 * at(number)] * scale + x1 - 0.5, points[2 * at(number) + 1] * scale + y1 - 0.5];
+      return turn ? turned(place, turn, centre) : place;
+    });
     if (!places.every(([x, y]) => Number.isFinite(x) && Number.isFinite(y))) {
       throw new Error("the landmark model gave a point that is no finite number");
     }

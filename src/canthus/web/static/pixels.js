@@ -6,7 +6,7 @@
  * @typedef {import("./canthus.js").Box} Box
  * @typedef {import("./canthus.js").Picture} Picture
  */
-import { between, roundEven } from "./boxes.js";
+import { between, hullBox, roundEven, turned } from "./boxes.js";
 
 /**
  * The pixels of a picture file, upright and with its alpha dropped, as Python reads it; of a video or canvas, as it is shown.
@@ -176,40 +176,47 @@ export function cropSquare([x1, y1, x2, y2], margin) {
  * @param {Box} square
  * @param {number} size
  * @param {Uint8Array} data  gets the RGB bytes, from `to` on
+ * @param {number} [to]
+ * @param {number} [turn]  of the square about its centre, in radians clockwise on the screen
  */
-export function cropImage(picture, [x1, y1, x2, y2], size, data, to = 0) {
+export function cropImage(picture, [x1, y1, x2, y2], size, data, to = 0, turn = 0) {
+  const scale = (x2 - x1) / size;
+  const centre = [(x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2];
+  const place = (column, row) => turned([(column + 0.5) * scale + x1 - 0.5, (row + 0.5) * scale + y1 - 0.5], turn, centre);
   const halvings = Math.max(0, Math.ceil(Math.log2((x2 - x1) / (2 * size))));
   let [small, left, top] = [picture, 0, 0];
   const step = 2 ** halvings;
   if (halvings) {
-    left = between(Math.floor(x1) - step, 0, picture.width);
-    top = between(Math.floor(y1) - step, 0, picture.height);
-    const columns = Math.floor((between(Math.ceil(x2) + step, 0, picture.width) - left) / step);
-    const rows = Math.floor((between(Math.ceil(y2) + step, 0, picture.height) - top) / step);
+    const ends = [[0, 0], [size, 0], [0, size], [size, size]].map(([x, y]) => place(x - 0.5, y - 0.5)); // prettier-ignore
+    const shown = turn ? hullBox(ends) : [x1, y1, x2, y2];
+    left = between(Math.floor(shown[0]) - step, 0, picture.width);
+    top = between(Math.floor(shown[1]) - step, 0, picture.height);
+    const columns = Math.floor((between(Math.ceil(shown[2]) + step, 0, picture.width) - left) / step);
+    const rows = Math.floor((between(Math.ceil(shown[3]) + step, 0, picture.height) - top) / step);
     if (columns < 1 || rows < 1) return;
     small = part(picture, left, top, columns * step, rows * step);
     for (let done = 0; done < halvings; done++) small = halve(small);
   }
-  warp(small, { x: (x1 - left) / step, y: (y1 - top) / step, scale: (x2 - x1) / size / step }, size, data, to);
+  const [cos, sin] = [Math.cos(turn), Math.sin(turn)].map((value) => (value * scale) / step);
+  const [startX, startY] = place(0, 0);
+  const map = { x: [cos, -sin, (startX + 0.5 - left) / step - 0.5], y: [sin, cos, (startY + 0.5 - top) / step - 0.5] };
+  warp(small, map, size, data, to);
 }
 
-/**
- * Resample from the edge (x, y) of a picture on, `scale` of its pixels to one; bilinear at 32nds of a pixel, as OpenCV.
- */
-function warp(picture, { x: startX, y: startY, scale }, size, data, to) {
+/** Resample a picture through a map from pixels of the result; bilinear at 32nds of a pixel, as OpenCV. @param {Affine} map */
+function warp(picture, { x, y }, size, data, to) {
   const { data: from, width, height } = picture;
-  const places = (start) =>
-    Int32Array.from({ length: size }, (_, index) => {
-      const fixed = roundEven(index * scale * 1024) + roundEven((scale / 2 + start - 0.5) * 1024);
-      return (fixed + 16) >> 5;
-    });
-  const [across, down] = [places(startX), places(startY)];
+  const fixed = (value) => roundEven(value * 1024);
+  const [across, down] = [x, y].map(([step]) => Int32Array.from({ length: size }, (_, column) => fixed(column * step)));
   for (let row = 0; row < size; row++) {
-    const [above, v] = [down[row] >> 5, down[row] & 31];
-    const [a, b] = [above >= 0 && above < height ? 32 - v : 0, above >= -1 && above + 1 < height ? v : 0];
+    const [startX, startY] = [x, y].map(([, step, start]) => fixed(row * step + start) + 16);
     for (let column = 0; column < size; column++, to += 3) {
-      const [left, u] = [across[column] >> 5, across[column] & 31];
-      const [l, r] = [left >= 0 && left < width ? 32 - u : 0, left >= -1 && left + 1 < width ? u : 0];
+      const [placeX, placeY] = [(startX + across[column]) >> 5, (startY + down[column]) >> 5];
+      const [left, above, u, v] = [placeX >> 5, placeY >> 5, placeX & 31, placeY & 31];
+      const l = left >= 0 && left < width ? 32 - u : 0;
+      const r = left >= -1 && left + 1 < width ? u : 0;
+      const a = above >= 0 && above < height ? 32 - v : 0;
+      const b = above >= -1 && above + 1 < height ? v : 0;
       const first = 4 * (above * width + left);
       const second = first + 4 * width;
       for (let c = 0; c < 3; c++) {

@@ -7,7 +7,7 @@
  * @typedef {import("./canthus.js").Pipeline} Pipeline
  * @typedef {import("./canthus.js").Point} Point
  */
-import { area, distance, faceBox, hasJawLine, longer, meanPoint, sharedArea } from "./boxes.js";
+import { area, distance, faceBox, hasJawLine, keptTurn, longer, meanPoint, mouthOf, sharedArea, turnedBox } from "./boxes.js";
 
 /** Share of the newest value in exponential smoothing. */
 const smoothingShare = (cutoffHz, stepS) => 1 / (1 + 1 / (2 * Math.PI * cutoffHz * stepS));
@@ -101,7 +101,11 @@ export class Tracker {
   /** Find the landmarks of the known faces around their last boxes. */
   async follow(picture, timeS) {
     if (!this.tracks.length) return;
-    const marks = await this.pipeline.mark(picture, this.tracks.map((track) => track.box), 1);
+    const { scheme } = this.pipeline;
+    for (const track of this.tracks) track.turn = keptTurn(track.points, scheme, track.turn);
+    const turns = this.tracks.map((track) => track.turn);
+    const boxes = this.tracks.map((track) => (track.turn ? turnedBox(track.points, track.turn, scheme) : track.box));
+    const marks = await this.pipeline.mark(picture, boxes, 1, turns);
     const kept = [];
     this.tracks.forEach((track, index) => {
       const mark = marks[index];
@@ -123,7 +127,7 @@ export class Tracker {
     const found = await this.pipeline.find(picture);
     const taken = await this.confirm(picture, found, timeS);
     const fresh = found.filter((_, index) => !taken.has(index));
-    const marks = await this.pipeline.mark(picture, fresh.map((face) => face.box));
+    const marks = await this.pipeline.markFaces(picture, fresh);
     marks.forEach((mark, index) => {
       const box = this.boxOf(mark.points, fresh[index].box);
       const apart = this.tracks.every((track) => this.overlap(box, track.box) <= this.settings.driftOverlap);
@@ -144,7 +148,7 @@ export class Tracker {
       taken.add(index);
       Object.assign(track, { score: found[index].score, confirmedS: timeS });
       if (overlap >= this.settings.driftOverlap) continue;
-      const [mark] = await this.pipeline.mark(picture, [found[index].box]);
+      const [mark] = await this.pipeline.markFaces(picture, [found[index]]);
       if (this.isFace(mark.points, picture)) {
         Object.assign(track, mark, { box: this.boxOf(mark.points, found[index].box) });
       }
@@ -158,7 +162,7 @@ export class Tracker {
     const best = overlaps.indexOf(Math.max(...overlaps));
     const again = best >= 0 && overlaps[best] > this.settings.sameOverlap;
     const id = again ? this.lost.splice(best, 1)[0].id : this.nextId++;
-    this.tracks.push({ id, ...mark, box, score, seenS: timeS, confirmedS: timeS, filter: new OneEuroFilter() });
+    this.tracks.push({ id, ...mark, box, score, seenS: timeS, confirmedS: timeS, turn: 0, filter: new OneEuroFilter() });
   }
 
   boxOf(points, otherwise) {
@@ -206,7 +210,7 @@ function boxOverlap(a, b) {
 const shareOfSmaller = (a, b) => sharedArea(a, b) / Math.max(Math.min(area(a), area(b)), 1e-6);
 
 function mouthBelowEyes(points, scheme) {
-  const mouth = Object.keys(scheme.groups).filter((name) => name.includes("mouth")).flatMap((name) => scheme.groups[name]); // prettier-ignore
+  const mouth = mouthOf(scheme);
   if (!scheme.pupils?.length || !mouth.length) return true;
   const at = (indices) => meanPoint(indices.map((index) => points[index]));
   const [right, left] = scheme.pupils.map(at);
