@@ -114,8 +114,15 @@ def _png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(image[:, :, ::-1]))[1].tobytes()
 
 
+def _tilted(image: np.ndarray, degrees: float) -> np.ndarray:
+    """A picture that is turned clockwise."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 0.8)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height)))
+
+
 def _pictures() -> dict[str, bytes]:
-    """The portrait as it is, small, turned by its EXIF tag, many times in a large picture, half transparent; a wall."""
+    """The portrait: as it is, small, turned by its EXIF tag, tiled, half transparent, tilted; and a wall."""
     from io import BytesIO
 
     from PIL import Image as Pillow
@@ -132,6 +139,7 @@ def _pictures() -> dict[str, bytes]:
         "portrait": PORTRAIT.read_bytes(), "small": _png(small), "turned": turned.getvalue(), "crowd": _png(crowd),
         "webp": webp, "transparent": _png(np.dstack([fading, PORTRAIT_PIXELS])),
         "wall": _png(np.full((300, 400, 3), 128, np.uint8)),
+        **{f"tilted {degrees}": _png(_tilted(PORTRAIT_PIXELS, degrees)) for degrees in (40, -50, 180)},
     }  # fmt: skip
 
 
@@ -160,15 +168,18 @@ def test_the_module_finds_what_python_finds(page: Any, pipeline: Pipeline) -> No
         image = decode_image(content, name=name)
         assert (answer["record"]["height"], answer["record"]["width"]) == image.shape[:2]
         check_schema("detect#picture", answer["record"])
-    assert counts == {"portrait": 1, "small": 1, "turned": 1, "crowd": 63, "webp": 1, "transparent": 1, "wall": 0}
+    assert counts == {"portrait": 1, "small": 1, "turned": 1, "crowd": 63, "webp": 1, "transparent": 1, "wall": 0,
+                      "tilted 40": 1, "tilted -50": 1, "tilted 180": 1}  # fmt: skip
 
 
-def test_the_module_follows_faces_as_python_does(page: Any, pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("degrees", [0, 40])
+def test_the_module_follows_faces_as_python_does(page: Any, pipeline: Pipeline, degrees: float) -> None:
     """Each crop lies around the points before, which carries the last digits on and doubles them from frame to frame.
 
     A change of 0.01 px of the first box moves the points of later frames by 0.3 to 0.9 px, in Python alone as well.
     """
     small = np.asarray(cv2.resize(PORTRAIT_PIXELS, (320, 375), interpolation=cv2.INTER_AREA))
+    small = _tilted(small, degrees)
     frames = [np.roll(small, (number, 2 * number), axis=(0, 1)) for number in range(8)]
     frames[5:5] = [np.zeros_like(small)] * 2  # the face is lost, and comes back with its number
     answers = page.evaluate(MARK, [_sent(_png(frame)) for frame in frames])
