@@ -93,7 +93,7 @@ def speed(page: Page, back_end: str, threads: int, seconds: float) -> str:
         return "not in this browser"
     page.select_option("#backend", back_end)
     page.fill("#threads", str(threads))
-    page.dispatch_event("#threads", "change")
+    page.locator("#threads").blur()
     page.locator("#status", has_text="Ready").wait_for(timeout=LOADS_MS)
     page.click("#camera")
     page.locator("#results", has_text="Face #0").wait_for(timeout=LOADS_MS)

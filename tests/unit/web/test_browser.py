@@ -276,6 +276,16 @@ def test_pictures_are_shown_and_saved(page: Any, tmp_path: Path, pipeline: Pipel
     assert np.abs(drawn - hull)[:3].max() < 40
 
 
+def test_what_is_opened_while_the_models_load_is_not_lost(browser: Any, address: str) -> None:
+    page = browser.new_context().new_page()
+    page.goto(address)
+    page.set_input_files("#files", PORTRAIT)
+    page.select_option("#backend", "wasm")  # loads them again
+    _await_status(page, "grace_hopper.jpg, 512 x 600: 1 face")
+    assert page.is_hidden("#problem")
+    page.context.close()
+
+
 def test_the_camera_runs_and_stops(page: Any) -> None:
     page.context.grant_permissions(["camera"])
     page.keyboard.press("c")

@@ -60,8 +60,21 @@ function startWorker() {
   };
 }
 
+let loading; // the last start of the models
+
 /** Open the models anew, as after a change of the settings. */
-async function load() {
+function load() {
+  loading = openModels();
+  return loading;
+}
+
+/** Whether the models run; waits while they are loaded, so that what is opened early is not lost. */
+async function isReady() {
+  for (let last; last !== loading; ) await (last = loading);
+  return state.ready;
+}
+
+async function openModels() {
   Object.assign(state, { ready: false, busy: false, waiting: false });
   say("Loading the models …");
   startWorker();
@@ -76,6 +89,7 @@ async function load() {
     problem(null);
     say("Ready. Open a picture or a video, or start the camera.");
   } catch (error) {
+    if (error.message === "stopped") return; // other settings came meanwhile
     problem(`The models cannot be run (${error.message}). ${loadHelp()}`);
     say("");
   }
@@ -111,7 +125,7 @@ async function open(files) {
   const clip = all.find((file) => file.type.startsWith("video/"));
   if (clip) return play(clip);
   const pictures = all.filter((file) => file !== own);
-  if (!pictures.length || !state.ready) return;
+  if (!pictures.length || !(await isReady())) return;
   await stop();
   for (const { bitmap } of state.pictures) bitmap.close();
   state.pictures = [];
@@ -162,7 +176,7 @@ function sayPicture() {
 // Video and camera.
 
 async function play(file) {
-  if (!state.ready) return;
+  if (!(await isReady())) return;
   await stop();
   state.name = file.name;
   video.srcObject = null;
@@ -171,7 +185,7 @@ async function play(file) {
 }
 
 async function startCamera() {
-  if (!state.ready) return;
+  if (!(await isReady())) return;
   problem(null);
   if (!navigator.mediaDevices?.getUserMedia) {
     return problem("The browser gives the camera only to pages of this machine (127.0.0.1) and to https. Open files instead.");
