@@ -5,7 +5,7 @@
 One thread.  The default picture is drawn: noise with 2 x 2 drawn faces, at 640 x 480.  Prints medians of the processor
 time in milliseconds, and how often the landmark network in ONNX Runtime fits into them, which can be compared between
 machines.  ``--detector`` and ``--model`` add files, such as those of ``canthus quantize``; ``--yunet`` takes the file
-of ``canthus fetch yunet``.
+of ``canthus fetch yunet``.  "Whole" is all that a detector does with a picture in memory.
 """
 
 import argparse
@@ -52,19 +52,22 @@ def of_backend(picture: Image, backend: str, detectors: list[str], models: list[
     """What one library is timed with."""
     crops = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
     sessions = [LandmarkSession.open(name, backend=backend) for name in models]
-    for name, session in zip(models, sessions, strict=True):
+    for session in sessions:
         size = session.card.size
-        yield (f"{Path(name).stem}: one face, network", backend), partial(session.answer, crops[:, :size, :size].copy())
+        yield (
+            (f"{session.card.name}: network, one face", backend),
+            partial(session.answer, crops[:, :size, :size].copy()),
+        )
     for name in detectors:
         network = DetectorSession.open(name, backend=backend)
         for size in SIZES:
             detector = CanthusDetector(network, size=size)
             canvas, _ = fit_image(picture, size, multiple=32)
-            row = f"{Path(name).stem} at {size}"
+            row = f"{network.card.name} at {size}"
             yield (f"{row}: network, first look", backend), partial(network, canvas[None])
             yield (f"{row}: whole", backend), partial(detector, picture)
             pipeline = Pipeline(lambda image, detector=detector: detector(image)[:1], Landmarker(sessions[0]))
-            yield (f"{row}: whole, and one face's points", backend), partial(pipeline, picture)
+            yield (f"{row}: whole, and landmarks of one face", backend), partial(pipeline, picture)
 
 
 def of_opencv(picture: Image, yunet: str | None) -> Iterator[Timed]:

@@ -20,7 +20,7 @@ from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export
 from canthus.recipes.prune import PruneRun, prune, pruning_config
-from canthus.recipes.quantize import QuantizeSettings, quantize
+from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.landmarker import Landmarker
@@ -125,6 +125,7 @@ def test_any_number_of_points_goes_all_the_way(name: str, tmp_path: Path) -> Non
     assert np.mean([row.error for row in found]) == pytest.approx(made.metrics[metric], rel=0.05)
     settings = QuantizeSettings("folder/fit", "folder/validation", crops=8, force=True)
     int8 = quantize(tmp_path / "mine.onnx", tmp_path / "int8.onnx", settings, roots=place.roots, cache=place.cache)
+    assert isinstance(int8, QuantizeReport)
     assert int8.metric == metric
     assert LandmarkSession.open(int8.path).scheme == scheme
 

@@ -14,9 +14,17 @@ from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.images import write_image
-from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, int8_path, quantize
-from canthus.runtime.cards import ModelCard
-from canthus.runtime.sessions import LandmarkSession
+from canthus.recipes.held_out import Finding
+from canthus.recipes.quantize import (
+    DetectorQuantizeReport,
+    QuantizeReport,
+    QuantizeSettings,
+    int8_path,
+    quantize,
+)  # fmt: skip
+from canthus.runtime.cards import DETECTOR, ModelCard
+from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
+from drawn_scenes import write_scenes
 from small_networks import write_small_cascade, write_small_landmarker
 
 LOOSE = QuantizeSettings(crops=24, most_loss=0.05, weight_bits=7)  # with 8, processors without VNNI saturate
@@ -37,7 +45,9 @@ def harmed(tmp_path: Path) -> Path:
 
 def make(model: Path, faces: Path, settings: QuantizeSettings = LOOSE) -> QuantizeReport:
     out = model.with_name("int8.onnx")
-    return quantize(model, out, settings, roots={"300w": faces}, cache=faces / "cache")
+    report = quantize(model, out, settings, roots={"300w": faces}, cache=faces / "cache")
+    assert isinstance(report, QuantizeReport)
+    return report
 
 
 def run(model: str | Path, faces: Path, *arguments: str | Path) -> Result:
@@ -58,6 +68,71 @@ def test_the_card_survives_and_says_how_it_was_made(faces: Path, tmp_path: Path)
     assert report.size_bytes == report.path.stat().st_size
     with pytest.raises(ModelFileError, match="int8 model already"):
         quantize(report.path, tmp_path / "again.onnx", LOOSE, roots={"300w": faces}, cache=faces / "cache")
+
+
+def test_more_failed_faces_are_refused(harmed: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruined = make(harmed, faces, replace(LOOSE, force=True))
+    monkeypatch.setattr("canthus.recipes.quantize.FAILED", (ruined.float_nme + ruined.nme) / 2)
+    loose = replace(LOOSE, most_loss=10.0, most_failures=0.1)
+    with pytest.raises(ModelFileError, match=r"error above .*% on .* of the faces of 300w/validation.*--most-failures"):
+        make(harmed, faces, loose)
+    report = make(harmed, faces, replace(loose, most_failures=1.0))
+    assert report.failures > report.float_failures + 0.1
+    assert any(line.startswith("faces with an error above ") for line in report.describe())
+    kept = make(harmed, faces, replace(loose, keep=("auto",)))
+    assert kept.failures <= kept.float_failures + 0.1
+    assert kept.quantization.kept
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("facemask")
+    write_scenes(folder, train=10, validation=6)
+    return folder
+
+
+def quantized_detector(model: str, scenes: Path, out: Path, settings: QuantizeSettings) -> DetectorQuantizeReport:
+    report = quantize(model, out, settings, roots={"facemask": scenes}, cache=scenes / "cache")
+    assert isinstance(report, DetectorQuantizeReport)
+    return report
+
+
+def test_a_detector_is_quantized_and_compared(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    settings = QuantizeSettings(crops=8, weight_bits=7, most_loss=0.3)
+    report = quantized_detector("face_detector", scenes, out, settings)
+    small, whole = DetectorSession.open(out), DetectorSession.open()
+    assert small.size_bytes < whole.size_bytes / 2
+    assert replace(small.card, name=whole.card.name, metrics=whole.card.metrics, quantization=None) == whole.card
+    assert small.card.quantization == report.quantization
+    assert small.card.quantization.calibrated_on == "facemask/train"
+    assert small.card.metrics == {"facemask/validation/ap_50": pytest.approx(report.found.ap_50, abs=1e-6)}
+    assert report.float_found.recall > 0.5
+    assert report.float_found.loss(report.found) <= 0.3
+    assert report.pictures == 6
+    assert "6 pictures" in "\n".join(report.describe())
+    assert "average precision of" in small.card.quantization.describe()
+    with pytest.raises(ModelFileError, match="int8 model already"):
+        quantized_detector(str(out), scenes, tmp_path / "again.onnx", settings)
+
+
+def test_a_detector_that_loses_faces_is_refused(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = iter([Finding(0.9, 0.9), Finding(0.9, 0.8)])
+    monkeypatch.setattr("canthus.recipes.quantize.found_faces_of", lambda *_: next(findings))
+    out = tmp_path / "small.onnx"
+    with pytest.raises(ModelFileError, match=r"finds 80.00% of the faces .* the float detector 90.00%.*0.50% less are"):
+        quantized_detector(str(find_model("default", kind=DETECTOR)), scenes, out, QuantizeSettings(crops=2))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loss"),
+    [((0.9, 0.8), (0.8, 0.8), 0.1), ((0.9, 0.8), (0.95, 0.7), 0.1), ((float("nan"), 0.8), (float("nan"), 0.9), -0.1)],
+)
+def test_the_loss_of_a_detector_is_the_larger_one(
+    before: tuple[float, float], after: tuple[float, float], loss: float
+) -> None:
+    assert Finding(*before).loss(Finding(*after)) == pytest.approx(loss)
 
 
 def test_the_same_seed_gives_the_same_file(faces: Path, tmp_path: Path) -> None:
@@ -163,6 +238,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canthus.recipes.held_out import Finding
 from canthus.recipes.quantize import QuantizeSettings, quantize  # imported once; each run is a process of its own
 
 model, faces, folder = map(Path, sys.argv[1:])

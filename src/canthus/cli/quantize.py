@@ -1,4 +1,4 @@
-"""``canthus quantize``: a float model to a checked int8 file."""
+"""``canthus quantize``: a float landmark model or detector to a checked int8 file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +14,23 @@ from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Embedded name, ONNX file, or checkpoint of a run.")
+    str, typer.Argument(metavar="MODEL", help="Landmark model or detector: embedded name, ONNX file, or checkpoint.")
 ]
 CalibrateOption = Annotated[
-    str, typer.Option(metavar="DATASET/SPLIT", help="Faces that give the ranges of activations.")
+    str | None,
+    typer.Option(
+        metavar="DATASET/SPLIT",
+        show_default="300w/fit, or facemask/train for detectors",
+        help="Faces that give the ranges of activations.",
+    ),
 ]
 CheckOption = Annotated[
-    str, typer.Option(metavar="DATASET/SPLIT", help="Other faces, on which int8 and float are compared.")
+    str | None,
+    typer.Option(
+        metavar="DATASET/SPLIT",
+        show_default="300w/validation, or facemask/validation for detectors",
+        help="Other faces, on which int8 and float are compared.",
+    ),
 ]
 KeepOption = Annotated[
     list[str],
@@ -31,8 +41,19 @@ KeepOption = Annotated[
     ),
 ]
 LossOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        show_default="0.10, or 0.50 for detectors",
+        help="Largest allowed loss, in percentage points: of the error over the inter-ocular distance; or of the "
+        "average precision and the recall of a detector.",
+    ),
+]
+FailuresOption = Annotated[
     float,
-    typer.Option(min=0, help="Largest allowed loss, in percentage points of the error over the inter-ocular distance."),
+    typer.Option(
+        min=0, help="Largest allowed increase of the share of faces with an error above 8 %, in percentage points."
+    ),
 ]
 BitsOption = Annotated[
     int, typer.Option(min=7, max=8, help="Bits of the weights; 7 for processors without VNNI, where sums can saturate.")
@@ -47,28 +68,31 @@ def quantize(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default="NAME_int8.onnx", help="ONNX file to write.")
     ] = None,
-    calibrate: CalibrateOption = "300w/fit",
-    check: CheckOption = "300w/validation",
+    calibrate: CalibrateOption = None,
+    check: CheckOption = None,
     method: Annotated[str, typer.Option(help="Method for the ranges: minmax, percentile or entropy.")] = "minmax",
-    crops: Annotated[int, typer.Option(min=1, help="Number of crops for the ranges, drawn from --calibrate.")] = 256,
+    crops: Annotated[int, typer.Option(min=1, help="Crops or pictures for the ranges, drawn from --calibrate.")] = 256,
     seed: Annotated[int, typer.Option(help="Random seed for choosing crops.")] = 0,
     keep: KeepOption = [],  # noqa: B006
-    most_loss: LossOption = 0.10,
+    most_loss: LossOption = None,
+    most_failures: FailuresOption = 0.75,
     force: Annotated[bool, typer.Option("--force", help="Write the file even if the loss is larger.")] = False,
     weight_bits: BitsOption = 8,
 ) -> None:
-    """Quantize a landmark model to int8. The file is kept only if its error is close to the float model's."""
+    """Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good."""
     require("onnx", extra="train")
     # The recipes need the extra, and help must work without it.
     from canthus.recipes import quantize as recipes
 
     settings = recipes.QuantizeSettings(
         calibrate=calibrate, check=check, method=method, crops=crops, seed=seed, keep=tuple(keep),
-        most_loss=most_loss / 100, force=force, weight_bits=weight_bits,
+        most_loss=None if most_loss is None else most_loss / 100, force=force, weight_bits=weight_bits,
+        most_failures=most_failures / 100,
     )  # fmt: skip
     path = out or recipes.int8_path(model)
     check_targets([model], model={"--out" if out else "the int8 file": path})
-    names = sorted({recipes.split_name(name)[0] for name in (calibrate, check)})
+    splits = [name for pair in recipes.SPLITS.values() for name in pair]
+    names = sorted({name.partition("/")[0] for name in (calibrate, check, *splits) if name})
     console = Console(stderr=True, highlight=False)
     with ProgressBar(console) as bar:
         report = recipes.quantize(

@@ -10,7 +10,7 @@ the last layer, because a byte divides the crop into 256 positions at most, too 
 
 import copy
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -36,6 +36,12 @@ _HARMLESS = frozenset({"Flatten", "MaxPool", "Relu", "Reshape", "Squeeze", "Tran
 """Operators that move or clip numbers, and lose nothing that their neighbours do not lose."""
 _AT_ONCE = 16
 """Crops per run while ranges are measured; all activations of a run are in memory."""
+_MOST_PIXELS = 200_000
+"""Pixels of the crops of a run; larger pictures are run one by one."""
+AUTO = "auto"
+"""In the place of names of layers: leave those in float that lose most, until the loss is small enough."""
+AUTO_MOST = 12
+"""Largest number of layers that ``AUTO`` leaves in float."""
 
 
 @final
@@ -70,12 +76,12 @@ class RangedModel:
         return tuple(layer for layer in self.layers if layer.operator not in _HARMLESS)
 
 
-def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str = "minmax") -> RangedModel:
-    """Run a float network on crops and measure the range of every activation.
+def see_ranges(data: bytes, pictures: Iterable[UInt8[np.ndarray, "h w 3"]], *, method: str = "minmax") -> RangedModel:
+    """Run a float network on crops or pictures and measure the range of every activation.
 
     Args:
         data: content of the ONNX file.
-        crops: crops like those in use.
+        pictures: crops of a landmark model, or pictures as a detector sees them, like those in use; taken one by one.
         method: key of ``METHODS``.
 
     Raises:
@@ -108,8 +114,8 @@ def see_ranges(data: bytes, crops: UInt8[np.ndarray, "n s s 3"], *, method: str 
             calibrate_method=getattr(tools.CalibrationMethod, wanted),
             extra_options=dict(_METHOD_OPTIONS.get(method, {})),
         )
-        for first in range(0, len(crops), _AT_ONCE):
-            calibrator.collect_data(_Reader({model.graph.input[0].name: crops[first : first + _AT_ONCE]}))
+        for batch in _batches(pictures):
+            calibrator.collect_data(_Reader({model.graph.input[0].name: batch}))
         return RangedModel(model, calibrator.compute_data(), layers, outside)
 
 
@@ -163,6 +169,73 @@ def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]
         if entry not in known:
             raise unknown_name(entry, known, kind="layer")
     return tuple(dict.fromkeys(name for entry in entries for name in known[entry]))
+
+
+def _batches(pictures: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+    """Pictures of one size after the other, together as far as they are small."""
+    batch: list[np.ndarray] = []
+    for picture in pictures:
+        pixels = (len(batch) + 1) * picture.shape[0] * picture.shape[1]
+        if batch and (picture.shape != batch[0].shape or len(batch) == _AT_ONCE or pixels > _MOST_PIXELS):
+            yield np.stack(batch)
+            batch = []
+        batch.append(picture)
+    if batch:
+        yield np.stack(batch)
+
+
+@final
+@dataclass(frozen=True)
+class Search:
+    """The choice of the layers to quantize.
+
+    Attributes:
+        ranged: the float network.
+        weight_bits: of the weights.
+        good_enough: whether an int8 network, given as content of its file, loses little enough.
+        harm: how much an int8 network changes the outputs.
+        progress: gets the number of layers that were ranked, and of all.
+    """
+
+    ranged: RangedModel
+    weight_bits: int
+    good_enough: Callable[[bytes], bool]
+    harm: Callable[[bytes], float]
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+    def __call__(self, keep: Sequence[str]) -> tuple[bytes, dict[str, float], tuple[str, ...]]:
+        """The int8 network; for ``AUTO`` the harm of each layer alone, largest first; the layers that stay in float.
+
+        Args:
+            keep: as for ``named_layers``, or ``AUTO`` alone.
+
+        Raises:
+            ConfigError: no layer has that name or operator.
+        """
+        if tuple(keep) == (AUTO,):
+            return self._automatic()
+        kept = named_layers(self.ranged, keep)
+        return self._made(keep=kept), {}, kept
+
+    def _made(self, **layers: Collection[str]) -> bytes:
+        return quantized(self.ranged, weight_bits=self.weight_bits, **layers)
+
+    def _automatic(self) -> tuple[bytes, dict[str, float], tuple[str, ...]]:
+        content = self._made()
+        if self.good_enough(content):
+            return content, {}, ()
+        harms = {}
+        for done, layer in enumerate(self.ranged.lossy, start=1):
+            harms[layer.name] = self.harm(self._made(only=[layer.name]))
+            self.progress(done, len(self.ranged.lossy))
+        harms = dict(sorted(harms.items(), key=lambda entry: -entry[1]))
+        kept: tuple[str, ...] = ()
+        for count in range(1, min(AUTO_MOST, len(harms)) + 1):
+            kept = tuple(list(harms)[:count])
+            content = self._made(keep=kept)
+            if self.good_enough(content):
+                break
+        return content, harms, kept
 
 
 @final

@@ -1,8 +1,8 @@
-"""Held-out faces: the error of a model on them, and confidence fitted on one half and measured on the other."""
+"""Held-out faces: what a model errs or finds on them, and confidence fitted on one half and measured on the other."""
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,12 +14,17 @@ from canthus.data.occlusion import random_cover
 from canthus.data.packs import PACK_SIZE, load_crops
 from canthus.data.splits import fold_of
 from canthus.data.transforms import View, plain_view
+from canthus.evaluation.detection import match_scenes
+from canthus.evaluation.detection_report import average_precision
+from canthus.evaluation.detectors import LEAST_SCORE
 from canthus.evaluation.errors import normalized_error, training_error, training_scale
 from canthus.evaluation.reliability import fit_calibration, reliability
+from canthus.images import fit_image, read_image
 from canthus.recipes.config import Progress
-from canthus.runtime.cards import TOLERANCE, Calibration
-from canthus.runtime.sessions import LandmarkSession
-from canthus.types import Annotation, Sample
+from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.cards import TOLERANCE, Calibration, DetectorCard
+from canthus.runtime.sessions import DetectorSession, LandmarkSession
+from canthus.types import Annotation, Sample, Scene
 
 
 @final
@@ -49,14 +54,18 @@ class HeldOut:
         return np.stack([sample.image for sample in self.samples])
 
     def error(self, points: Float32[np.ndarray, "n k 2"]) -> float:
-        """Mean error of points in pixels of the crops, a fraction of the scale of ``metric``.
+        """Mean error of points in pixels of the crops, see ``errors``."""
+        return float(self.errors(points).mean())
+
+    def errors(self, points: Float32[np.ndarray, "n k 2"]) -> Float64[np.ndarray, " m"]:
+        """Error of each face, a fraction of the scale of ``metric``.
 
         Faces without an eye corner have no inter-ocular distance and are left out.
         """
         truth = np.stack([sample.points for sample in self.samples])
         side = self.samples[0].image.shape[0] / self.margin
         scale = training_scale(truth, self.samples[0].scheme, box_side=side)
-        return float(normalized_error(points, truth, scale)[scale > 0].mean())
+        return np.asarray(normalized_error(points, truth, scale)[scale > 0], np.float64)
 
 
 def crop_held_out(
@@ -160,3 +169,56 @@ def _reliability(calibration: Calibration, answers: _Answers, session: LandmarkS
     found = reliability(scores.ravel(), answers.errors.ravel(), tolerance=calibration.tolerance)
     values = {"ece": found.ece, "auroc": found.auroc}
     return {name: round(value, 6) for name, value in values.items() if not math.isnan(value)}
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """How well a detector finds the faces of a set.
+
+    Attributes:
+        ap_50: average precision; NaN where not all faces of the pictures are labelled.
+        recall: share of the faces that it finds at its usual score.
+    """
+
+    ap_50: float
+    recall: float
+
+    def loss(self, other: "Finding") -> float:
+        """How much less another one finds, the larger of the two differences."""
+        losses = [self.recall - other.recall, self.ap_50 - other.ap_50]
+        return max(value for value in losses if not math.isnan(value))
+
+
+def detector_pictures(
+    scenes: Sequence[Scene], card: DetectorCard, progress: Progress
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Pictures as the detector sees them."""
+    for done, scene in enumerate(scenes, start=1):
+        yield fit_image(read_image(scene.path), card.size, multiple=max(card.strides))[0]
+        progress("seeing ranges", done, len(scenes))
+
+
+def found_faces_of(session: DetectorSession, scenes: Sequence[Scene], progress: Progress) -> Finding:
+    """How well a detector finds the faces of a set."""
+    detector, found = CanthusDetector(session, least_score=LEAST_SCORE), []
+    for done, scene in enumerate(scenes, start=1):
+        found.append(detector(read_image(scene.path)))
+        progress("comparing", done, len(scenes))
+    rows = match_scenes(scenes, found)
+    hits = (rows.truths.scores >= session.card.score)[~rows.truths.ignored]  # NaN, a missed face, is not
+    return Finding(average_precision(rows), float(hits.mean()))
+
+
+BEST_CELLS = 100
+"""Cells of a picture, best first, whose scores rank the layers of a detector."""
+
+
+def score_change(small: DetectorSession, session: DetectorSession, pictures: Sequence[np.ndarray]) -> float:
+    """Mean change of the logits of the best cells."""
+    changes = []
+    for picture in pictures:
+        expected, found = (network(picture[None])[0, :, 0] for network in (session, small))
+        best = np.argsort(-expected)[:BEST_CELLS]
+        changes.append(np.abs(found - expected)[best].mean())
+    return float(np.mean(changes))

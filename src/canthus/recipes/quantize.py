@@ -1,35 +1,48 @@
-"""Quantize a landmark model to int8 and compare it with the float model before it is kept."""
+"""Quantize a landmark model or a face detector to int8, and compare it with the float one before it is kept."""
 
+import functools
 import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, Int64
 
-from canthus.compression.quantize import METHODS, RangedModel, named_layers, quantized, see_ranges
+from canthus.compression.quantize import AUTO, METHODS, Search, see_ranges
 from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
+from canthus.data.scenes import load_scenes, scene_sets
 from canthus.errors import ConfigError, ModelFileError, printable
 from canthus.export.onnx_core import finished_model
 from canthus.files import write_bytes
 from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.export import export
-from canthus.recipes.held_out import HeldOut, calibration_errors, crop_held_out
-from canthus.runtime.cards import ModelCard, Quantization
-from canthus.runtime.sessions import LandmarkSession, find_model, read_model
-from canthus.zoo import DEFAULT, embedded_models
+from canthus.recipes.held_out import (
+    Finding,
+    HeldOut,
+    calibration_errors,
+    crop_held_out,
+    detector_pictures,
+    found_faces_of,
+    score_change,
+)
+from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, Quantization, card_kind
+from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model, open_onnx, read_model
+from canthus.types import Scene
+from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
 
-AUTO = "auto"
-"""Value of ``keep``: leave the layers that lose most in float until the loss is small enough."""
-AUTO_MOST = 12
-"""Largest number of layers that ``AUTO`` leaves in float."""
 RANKED_ON = 64
-"""Crops on which ``AUTO`` ranks layers."""
+"""Crops on which ``AUTO`` ranks layers; an eighth as many pictures of a detector."""
+FAILED = 0.08
+"""Error from which a face counts as failed, a fraction."""
+SPLITS = {LANDMARKS: ("300w/fit", "300w/validation"), DETECTOR: ("facemask/train", "facemask/validation")}
+"""Kind of model -> usual ``calibrate`` and ``check``."""
+MOST_LOSS = {LANDMARKS: 0.001, DETECTOR: 0.005}
+"""Kind of model -> usual ``most_loss``."""
 HARMS_SHOWN = 8
 """Layers that ``QuantizeReport.describe`` lists."""
 
@@ -40,26 +53,40 @@ class QuantizeSettings:
     """How a model is quantized, and the largest loss that is accepted.
 
     Attributes:
-        calibrate: ``dataset/split`` whose crops give the ranges of activations.
-        check: ``dataset/split`` on which int8 and float are compared.
+        calibrate: ``dataset/split`` whose crops or pictures give the ranges of activations; by default that of
+            ``SPLITS``.
+        check: ``dataset/split`` on which int8 and float are compared; likewise.
         method: key of ``METHODS``.
-        crops: number of crops drawn from ``calibrate`` by ``seed``; all of them if there are fewer.
+        crops: number of crops or pictures drawn from ``calibrate`` by ``seed``; all of them if there are fewer.
         keep: layers that stay in float, see ``named_layers``; or ``auto`` alone.
         most_loss: largest accepted increase of the error over the inter-ocular distance, a fraction; for a scheme
-            without eye corners, over the longer side of the face box.
+            without eye corners, over the longer side of the face box.  For a detector, largest accepted decrease of the
+            average precision, and of the recall at its usual score.  By default as in ``MOST_LOSS``.
         force: write the file even if it loses more.
         weight_bits: 8, or 7 for processors without VNNI.
+        most_failures: largest accepted increase of the share of faces whose error is above ``FAILED``; not for
+            detectors.
     """
 
-    calibrate: str = "300w/fit"
-    check: str = "300w/validation"
+    calibrate: str | None = None
+    check: str | None = None
     method: str = "minmax"
     crops: int = 256
     seed: int = 0
     keep: tuple[str, ...] = ()
-    most_loss: float = 0.001
+    most_loss: float | None = None
     force: bool = False
     weight_bits: int = 8
+    most_failures: float = 0.0075
+
+    def of_kind(self, kind: str) -> "QuantizeSettings":
+        """These settings, with what is usual for ``LANDMARKS`` or ``DETECTOR`` where nothing was given."""
+        return replace(
+            self,
+            calibrate=self.calibrate or SPLITS[kind][0],
+            check=self.check or SPLITS[kind][1],
+            most_loss=MOST_LOSS[kind] if self.most_loss is None else self.most_loss,
+        )
 
 
 @final
@@ -73,6 +100,7 @@ class QuantizeReport:
         moved_px: mean distance between the points of the two, in pixels of the crop.
         confidence: ``ece`` and ``auroc`` of the int8 file; empty if it gives no confidence.
         metric: name of the error, such as ``300w/validation/nme_ion``.
+        failures: share of faces with an error above ``FAILED``.
         harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty
             unless ``AUTO`` ranked the layers.
     """
@@ -89,6 +117,8 @@ class QuantizeReport:
     harms: Mapping[str, float]
     quantization: Quantization
     metric: str
+    failures: float
+    float_failures: float
 
     @property
     def scale(self) -> str:
@@ -103,23 +133,65 @@ class QuantizeReport:
         lines = [
             f"{self.path}: {self.size_bytes / 1e6:.2f} MB, the float model {self.float_bytes / 1e6:.2f} MB",
             f"{made.checked_on}, {self.faces} faces, ground-truth boxes: {errors}",
+            f"faces with an error above {FAILED:.0%}: {self.failures:.2%}, the float model {self.float_failures:.2%}",
             f"points moved by {self.moved_px:.2f} px of the crop",
         ]
         for name, value in self.confidence.items():
             float_value = self.float_confidence[name]
             lines.append(f"{name.upper()}: {100 * value:.2f} %, the float model {100 * float_value:.2f} %")
-        lines.append(made.describe())
-        if self.harms:
-            lines.append("movement of the points where one layer alone is quantized, px of the crop:")
-            lines += [f"  {name}: {value:.3f}" for name, value in list(self.harms.items())[:HARMS_SHOWN]]
+        lines += [made.describe(), *_harm_lines(self.harms, "movement of the points", "px of the crop")]
         return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
+
+
+@final
+@dataclass(frozen=True)
+class DetectorQuantizeReport:
+    """An int8 detector beside its float one.
+
+    Attributes:
+        path: the int8 file; the attributes that begin with ``float_`` are of the float file.
+        pictures: number of pictures of the check set.
+        harms: mean change of the logits of the best cells if one layer alone is quantized, by layer, largest first;
+            empty unless ``AUTO`` ranked the layers.
+    """
+
+    path: Path
+    size_bytes: int
+    float_bytes: int
+    found: Finding
+    float_found: Finding
+    pictures: int
+    faces: int
+    harms: Mapping[str, float]
+    quantization: Quantization
+
+    def describe(self) -> list[str]:
+        """Lines of text: size and what is found beside those of the float detector, and what stayed in float."""
+        found, before = self.found, self.float_found
+        lines = [
+            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, the float detector {self.float_bytes / 1e6:.2f} MB",
+            f"{self.quantization.checked_on}, {self.pictures} pictures, {self.faces} faces",
+            f"faces found: {found.recall:.2%}, the float detector {before.recall:.2%}",
+        ]
+        if not math.isnan(found.ap_50):
+            lines.append(f"average precision: {found.ap_50:.2%}, the float detector {before.ap_50:.2%}")
+        lines += [self.quantization.describe(), *_harm_lines(self.harms, "change of the scores", "logits")]
+        return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
+
+
+def _harm_lines(harms: Mapping[str, float], what: str, unit: str) -> list[str]:
+    if not harms:
+        return []
+    shown = list(harms.items())[:HARMS_SHOWN]
+    return [f"{what} where one layer alone is quantized, {unit}:", *(f"  {name}: {v:.3f}" for name, v in shown)]
 
 
 def int8_path(model: str) -> Path:
     """Default output of ``quantize``: beside the file of a model, or in the current folder for an embedded name."""
     name = DEFAULT if model == "default" else model
     path = Path(name)
-    return Path(f"{name}_int8.onnx") if name in embedded_models() else path.with_name(f"{path.stem}_int8.onnx")
+    embedded = {*embedded_models(), *embedded_detectors()}
+    return Path(f"{name}_int8.onnx") if name in embedded else path.with_name(f"{path.stem}_int8.onnx")
 
 
 def quantize(
@@ -130,71 +202,188 @@ def quantize(
     roots: Mapping[str, Path],
     cache: Path,
     progress: Progress = lambda what, done, total: None,
-) -> QuantizeReport:
-    """Write an int8 file of a landmark model if its error is close to the float model's.
+) -> QuantizeReport | DetectorQuantizeReport:
+    """Write an int8 file of a landmark model or a face detector if it is nearly as good as the float one.
 
     An earlier file stays as it is until the new one is complete, and the same settings give the same bytes, so that a
     run that was stopped is simply started again.
 
     Args:
-        model: embedded name, ONNX file, or a checkpoint, which is exported first.
+        model: embedded name, ONNX file, or a checkpoint, which is exported first; of either kind.
         roots: folder of each dataset at hand, by name.
 
     Raises:
         ConfigError: unknown names, a dataset without a folder, or settings that do not work.
         DataError: a dataset is missing or damaged.
-        ModelFileError: the model cannot be quantized, or the error grows too much; the message has both errors.
+        ModelFileError: the model cannot be quantized, or it loses too much; the message has both errors.
         OutputError: the file cannot be written.
         MissingExtraError: onnx is not installed.
     """
     require("onnx", extra="train")
+    source, data = _read_float(model, path, roots=roots, cache=cache, progress=progress)
+    kind = card_kind(open_onnx(data, source=source, threads=1)[1], source=source)
+    settings = settings.of_kind(kind)
     _check_settings(settings)
-    session, data = _open_float(model, path, roots=roots, cache=cache, progress=progress)
+    if kind == DETECTOR:
+        detector = DetectorSession(data, source=source)
+        return _quantize_detector(detector, data, path, settings, roots=roots, progress=progress)
+    session = LandmarkSession(data, source=source)
+    return _quantize_landmarks(session, data, path, settings, roots=roots, cache=cache, progress=progress)
+
+
+def _quantize_landmarks(
+    session: LandmarkSession, data: bytes, path: Path, settings: QuantizeSettings, *,
+    roots: Mapping[str, Path], cache: Path, progress: Progress,
+) -> QuantizeReport:  # fmt: skip
+    _refuse_int8(session)
     seen, held = (
-        _held_out(name, session.card, roots, cache, progress) for name in (settings.calibrate, settings.check)
+        _held_out(str(name), session.card, roots, cache, progress) for name in (settings.calibrate, settings.check)
     )
-    chosen = np.random.default_rng(settings.seed).permutation(len(seen.samples))[: settings.crops]
-    crops = seen.crops[np.sort(chosen)]
+    crops = seen.crops[_drawn(len(seen.samples), settings)]
     ranged = see_ranges(data, crops, method=settings.method)
     expected = session(held.crops)
-    float_nme = held.error(expected)
-    search = _Search(ranged, session, held, crops[:RANKED_ON], float_nme + settings.most_loss, settings.weight_bits)
-    content, harms, kept = search.automatic(progress) if settings.keep == (AUTO,) else search.named(settings.keep)
+    before, ranked_on = held.errors(expected), session(crops[:RANKED_ON])
+    search = Search(
+        ranged,
+        settings.weight_bits,
+        lambda content: not _excess(held.errors(_opened(content, session)(held.crops)), before, settings),
+        lambda content: _movement(_opened(content, session)(crops[:RANKED_ON]), ranked_on),
+        functools.partial(progress, "ranking layers"),
+    )
+    content, harms, kept = search(settings.keep)
     small = LandmarkSession(content, source=path.name)
     points = small(held.crops)
+    errors = held.errors(points)
     report = QuantizeReport(
         path=path,
         size_bytes=small.size_bytes,
         float_bytes=session.size_bytes,
-        nme=held.error(points),
-        float_nme=float_nme,
+        nme=float(errors.mean()),
+        float_nme=float(before.mean()),
         moved_px=_movement(points, expected),
         faces=len(held.samples),
         confidence=calibration_errors(small, held.samples, held.groups),
         float_confidence=calibration_errors(session, held.samples, held.groups),
         harms=harms,
-        quantization=Quantization(
-            method=settings.method,
-            calibrated_on=settings.calibrate,
-            crops=len(crops),
-            seed=settings.seed,
-            weight_bits=settings.weight_bits,
-            kept=kept,
-            checked_on=settings.check,
-            float_nme_ion=round(float_nme, 6),
-        ),
+        quantization=_quantization(settings, len(crops), kept, float_nme_ion=round(float(before.mean()), 6)),
         metric=held.metric,
+        failures=_failures(errors),
+        float_failures=_failures(before),
     )
-    _refuse_loss(report, settings)
-    return replace(report, size_bytes=_write(report, content, session.card))
+    _refuse_loss(_excess(errors, before, settings), report.quantization, settings)
+    name = report.quantization.checked_on
+    metrics = {report.metric: round(report.nme, 6)} | {f"{name}/{k}": v for k, v in report.confidence.items()}
+    card = replace(session.card, metrics=metrics, quantization=report.quantization)
+    return replace(report, size_bytes=_write(path, content, card))
+
+
+def _quantize_detector(
+    session: DetectorSession, data: bytes, path: Path, settings: QuantizeSettings, *,
+    roots: Mapping[str, Path], progress: Progress,
+) -> DetectorQuantizeReport:  # fmt: skip
+    _refuse_int8(session)
+    seen, held = (_scenes(str(name), roots) for name in (settings.calibrate, settings.check))
+    chosen = [seen[index] for index in _drawn(len(seen), settings)]
+    ranged = see_ranges(data, detector_pictures(chosen, session.card, progress), method=settings.method)
+    ranked_on = list(detector_pictures(chosen[: RANKED_ON // 8], session.card, progress))
+    before, most_loss = found_faces_of(session, held, progress), float(settings.most_loss or 0)
+    search = Search(
+        ranged,
+        settings.weight_bits,
+        lambda content: before.loss(found_faces_of(_opened(content, session), held, progress)) <= most_loss,
+        lambda content: score_change(_opened(content, session), session, ranked_on),
+        functools.partial(progress, "ranking layers"),
+    )
+    content, harms, kept = search(settings.keep)
+    small = DetectorSession(content, source=path.name)
+    found = found_faces_of(small, held, progress)
+    known = None if math.isnan(before.ap_50) else round(before.ap_50, 6)
+    report = DetectorQuantizeReport(
+        path=path,
+        size_bytes=small.size_bytes,
+        float_bytes=session.size_bytes,
+        found=found,
+        float_found=before,
+        pictures=len(held),
+        faces=sum(int((~scene.ignored).sum()) for scene in held),
+        harms=harms,
+        quantization=_quantization(settings, len(chosen), kept, float_ap_50=known),
+    )
+    excess = ""
+    if before.loss(found) > most_loss:
+        excess = (
+            f"finds {found.recall:.2%} of the faces of {settings.check} at an average precision of {found.ap_50:.2%}, "
+            f"the float detector {before.recall:.2%} at {before.ap_50:.2%}; {most_loss:.2%} less are allowed"
+        )
+    _refuse_loss(excess, report.quantization, settings)
+    metrics = {} if known is None else {f"{settings.check}/ap_50": round(found.ap_50, 6)}
+    card = replace(session.card, metrics=metrics, quantization=report.quantization)
+    return replace(report, size_bytes=_write(path, content, card))
+
+
+def _drawn(count: int, settings: QuantizeSettings) -> Int64[np.ndarray, " n"]:
+    """Indices of the crops or pictures that give the ranges, ascending."""
+    return np.sort(np.random.default_rng(settings.seed).permutation(count)[: settings.crops])
+
+
+def _quantization(
+    settings: QuantizeSettings, crops: int, kept: tuple[str, ...], **before: float | None
+) -> Quantization:
+    return Quantization(
+        method=settings.method,
+        calibrated_on=str(settings.calibrate),
+        crops=crops,
+        seed=settings.seed,
+        weight_bits=settings.weight_bits,
+        kept=kept,
+        checked_on=str(settings.check),
+        **before,
+    )
+
+
+def _scenes(name: str, roots: Mapping[str, Path]) -> list[Scene]:
+    """All pictures of ``dataset/split``."""
+    dataset, split = split_name(name, kind=DETECTOR)
+    scenes = load_scenes(dataset, dataset_root(roots, dataset), split)
+    if not any((~scene.ignored).any() for scene in scenes):
+        raise ConfigError(f"{name} has no labelled faces; name another split")
+    return scenes
+
+
+Session = TypeVar("Session", LandmarkSession, DetectorSession)
+
+
+def _opened(content: bytes, like: Session) -> Session:
+    return type(like)(content, source=like.source)
+
+
+def _failures(errors: Float64[np.ndarray, " n"]) -> float:
+    return float((errors > FAILED).mean())
+
+
+def _excess(errors: Float64[np.ndarray, " n"], before: Float64[np.ndarray, " n"], settings: QuantizeSettings) -> str:
+    """What the int8 model of these errors loses too much of, in words; empty where it is good enough."""
+    most_loss = float(settings.most_loss or 0)
+    nme, float_nme = float(errors.mean()), float(before.mean())
+    if not nme - float_nme <= most_loss:
+        return (
+            f"has an error of {nme:.3%} on {settings.check}, the float model {float_nme:.3%}: "
+            f"{100 * (nme - float_nme):.3f} points more; {100 * most_loss:.3f} are allowed"
+        )
+    failures, float_failures = _failures(errors), _failures(before)
+    if failures - float_failures > settings.most_failures:
+        return (
+            f"has an error above {FAILED:.0%} on {failures:.2%} of the faces of {settings.check}, the float model on "
+            f"{float_failures:.2%}; {100 * settings.most_failures:.2f} points more are allowed (--most-failures)"
+        )
+    return ""
 
 
 def _check_settings(settings: QuantizeSettings) -> None:
     lookup(METHODS, settings.method, kind="method of calibration")
-    if settings.crops < 1 or not settings.most_loss >= 0:
-        raise ConfigError(
-            f"Expected at least 1 crop and a loss of at least 0, found {settings.crops} and {settings.most_loss:g}"
-        )
+    loss = min(float(settings.most_loss or 0), settings.most_failures)
+    if settings.crops < 1 or not loss >= 0:
+        raise ConfigError(f"Expected at least 1 crop and a loss of at least 0, found {settings.crops} and {loss:g}")
     if settings.calibrate == settings.check:
         raise ConfigError(
             f"{settings.check} is given for both calibrate and check; check on other faces than those that calibrate"
@@ -203,26 +392,26 @@ def _check_settings(settings: QuantizeSettings) -> None:
         raise ConfigError(f"Expected --keep {AUTO} alone, or names of layers; found {', '.join(settings.keep)}")
 
 
-def _open_float(
+def _read_float(
     model: str | Path, path: Path, *, roots: Mapping[str, Path], cache: Path, progress: Progress
-) -> tuple[LandmarkSession, bytes]:
-    """The float model and the content of its file."""
+) -> tuple[str, bytes]:
+    """The name and the content of the file of the float model."""
     if Path(model).suffix == ".npz":
         raise ModelFileError(f"{model}: is a cascade of ferns, expected a network; a cascade has no int8 form")
     if Path(model).suffix == ".ckpt":
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / f"{path.stem}.onnx"
             export(Path(model), exported, roots=roots, cache=cache, progress=progress)
-            source, data = str(model), exported.read_bytes()
-    else:
-        file = find_model(model)
-        if path.exists() and file.samefile(path):
-            raise ConfigError(f"{path}: is the float model itself; choose another file for the result")
-        source, data = str(file), read_model(file)
-    session = LandmarkSession(data, source=source)
+            return str(model), exported.read_bytes()
+    file = find_model(model, kind=DETECTOR if str(model) in embedded_detectors() else LANDMARKS)
+    if path.exists() and file.samefile(path):
+        raise ConfigError(f"{path}: is the float model itself; choose another file for the result")
+    return str(file), read_model(file)
+
+
+def _refuse_int8(session: LandmarkSession | DetectorSession) -> None:
     if session.card.quantization:
-        raise ModelFileError(f"{source}: is an int8 model already; give the float file that it was made from")
-    return session, data
+        raise ModelFileError(f"{session.source}: is an int8 model already; give the float file that it was made from")
 
 
 def _held_out(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress) -> HeldOut:
@@ -239,8 +428,8 @@ def _held_out(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path
     )
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Dataset and split of ``dataset/split``.
+def split_name(name: str, *, kind: str = LANDMARKS) -> tuple[str, str]:
+    """Dataset and split of ``dataset/split``, for a landmark model or a detector.
 
     Raises:
         ConfigError: the name has another form, or there is no such dataset or split.
@@ -248,86 +437,31 @@ def split_name(name: str) -> tuple[str, str]:
     dataset, slash, split = name.partition("/")
     if not slash or not split:
         raise ConfigError(f"Cannot read {name!r}; expected DATASET/SPLIT such as 300w/fit, or folder/all")
-    splits = lookup(landmark_sets(), dataset, kind="dataset").splits
+    splits = lookup(scene_sets() if kind == DETECTOR else landmark_sets(), dataset, kind="dataset").splits
     lookup(dict.fromkeys(splits), split, kind=f"split of {dataset}")
     return dataset, split
-
-
-@final
-@dataclass(frozen=True)
-class _Search:
-    """Choice of the layers to quantize: ``crops`` rank them, and ``held`` must have an error of ``most`` at most."""
-
-    ranged: RangedModel
-    session: LandmarkSession
-    held: HeldOut
-    crops: UInt8[np.ndarray, "n s s 3"]
-    most: float
-    weight_bits: int
-
-    def named(self, keep: tuple[str, ...]) -> tuple[bytes, dict[str, float], tuple[str, ...]]:
-        """The int8 network with the named layers in float."""
-        kept = named_layers(self.ranged, keep)
-        return quantized(self.ranged, keep=kept, weight_bits=self.weight_bits), {}, kept
-
-    def automatic(self, progress: Progress) -> tuple[bytes, dict[str, float], tuple[str, ...]]:
-        """The int8 network, the movement by layer, and as few layers in float as the accepted error allows."""
-        content = quantized(self.ranged, weight_bits=self.weight_bits)
-        if self._good_enough(content):
-            return content, {}, ()
-        harms = self._harms(progress)
-        kept: tuple[str, ...] = ()
-        for count in range(1, min(AUTO_MOST, len(harms)) + 1):
-            kept = tuple(list(harms)[:count])
-            content = quantized(self.ranged, keep=kept, weight_bits=self.weight_bits)
-            if self._good_enough(content):
-                break
-        return content, harms, kept
-
-    def _good_enough(self, content: bytes) -> bool:
-        points = LandmarkSession(content, source=self.session.source)(self.held.crops)
-        return self.held.error(points) <= self.most
-
-    def _harms(self, progress: Progress) -> dict[str, float]:
-        """Mean movement of the points if one layer alone is quantized, in pixels, largest first."""
-        expected = self.session(self.crops)
-        harms = {}
-        for done, layer in enumerate(self.ranged.lossy, start=1):
-            content = quantized(self.ranged, only=[layer.name], weight_bits=self.weight_bits)
-            found = LandmarkSession(content, source=self.session.source)(self.crops)
-            harms[layer.name] = _movement(found, expected)
-            progress("ranking layers", done, len(self.ranged.lossy))
-        return dict(sorted(harms.items(), key=lambda entry: -entry[1]))
 
 
 def _movement(found: Float32[np.ndarray, "n k 2"], expected: Float32[np.ndarray, "n k 2"]) -> float:
     return float(np.linalg.norm(found - expected, axis=2).mean())
 
 
-def _refuse_loss(report: QuantizeReport, settings: QuantizeSettings) -> None:
-    """Refuse an int8 file whose error grows too much, or is not a number."""
-    if not math.isfinite(report.nme):
-        raise ModelFileError(f"The int8 model has an error of {report.nme} on {settings.check}; nothing was written")
-    if report.nme - report.float_nme <= settings.most_loss or settings.force:
+def _refuse_loss(excess: str, made: Quantization, settings: QuantizeSettings) -> None:
+    """Refuse an int8 file that loses too much, which is said by ``excess``, unless it is asked for."""
+    if not excess or settings.force:
         return
     advice = "more --crops, another --method or a larger --most-loss"
     if settings.keep != (AUTO,):
         advice = f"--keep {AUTO}, {advice}"
-    kept = f" with {len(report.quantization.kept)} layers in float" if report.quantization.kept else ""
-    raise ModelFileError(
-        f"The int8 model{kept} has an error of {report.nme:.3%} of the {report.scale} on {settings.check}, "
-        f"the float model {report.float_nme:.3%}: {100 * (report.nme - report.float_nme):.3f} points more; "
-        f"{100 * settings.most_loss:.3f} are allowed. Nothing was written; try {advice}, or --force"
-    )
+    kept = f" with {len(made.kept)} layers in float" if made.kept else ""
+    raise ModelFileError(f"The int8 model{kept} {excess}. Nothing was written; try {advice}, or --force")
 
 
-def _write(report: QuantizeReport, content: bytes, card: ModelCard) -> int:
-    """Write the file with the float model's card and the metrics of the int8 file; return its size."""
-    name = report.quantization.checked_on
-    metrics = {report.metric: round(report.nme, 6)}
-    metrics |= {f"{name}/{key}": value for key, value in report.confidence.items()}
-    own = replace(card, name=printable(report.path.stem), metrics=metrics, quantization=report.quantization)
+def _write(path: Path, content: bytes, card: ModelCard | DetectorCard) -> int:
+    """Write the file with the card; return its size."""
+    own = replace(card, name=printable(path.stem))
     finished = finished_model(require("onnx", extra="train").load_from_string(content), own)
-    LandmarkSession(finished, source=report.path.name)  # a file that cannot be opened is not written
-    write_bytes(report.path, finished)
+    # A file that cannot be opened is not written.
+    (LandmarkSession if isinstance(card, ModelCard) else DetectorSession)(finished, source=path.name)
+    write_bytes(path, finished)
     return len(finished)

@@ -33,17 +33,19 @@ LOG_ODDS = Range(-CALIBRATIONS.most, CALIBRATIONS.most)
 @final
 @dataclass(frozen=True)
 class Quantization:
-    """How a model was quantized to int8, and the error of the float model for comparison.
+    """How a model was quantized to int8, and how good the float model was for comparison.
 
     Attributes:
         method: how the ranges were chosen: ``minmax``, ``percentile`` or ``entropy``.
-        calibrated_on: ``dataset/split`` of the crops that the ranges were measured on.
-        crops: number of these crops.
-        seed: random seed for choosing the crops.
+        calibrated_on: ``dataset/split`` of the crops, or pictures of a detector, that the ranges were measured on.
+        crops: number of these.
+        seed: random seed for choosing them.
         weight_bits: 8, or 7 for processors without VNNI.
         kept: names of the layers that stay in float.
         checked_on: ``dataset/split`` on which int8 and float were compared.
         float_nme_ion: error of the float model there, a fraction; the error of the int8 model is in the metrics.
+        float_ap_50: average precision of the float detector there, a fraction; None for a landmark model, and for
+            pictures where not all faces are labelled.
 
     Raises:
         ModelFileError: a number is out of range.
@@ -56,19 +58,26 @@ class Quantization:
     weight_bits: int
     kept: tuple[str, ...]
     checked_on: str
-    float_nme_ion: float
+    float_nme_ion: float | None = None
+    float_ap_50: float | None = None
 
     def __post_init__(self) -> None:
-        _check_ranges(self, crops=COUNTS, seed=COUNTS, weight_bits=Range(1, 8), float_nme_ion=NOT_NEGATIVE)
+        ranges = {"crops": COUNTS, "seed": COUNTS, "weight_bits": Range(1, 8)}
+        _check_ranges(self, **ranges, float_nme_ion=NOT_NEGATIVE, float_ap_50=CHANCE)
 
     def describe(self) -> str:
         """The quantization in one line."""
         kept = f"; in float: {', '.join(self.kept)}" if self.kept else ""
-        return (
-            f"int8, {self.weight_bits} bits a weight; ranges ({self.method}) of {self.crops} crops of "
-            f"{self.calibrated_on}, seed {self.seed}{kept}; the float model had {self.float_nme_ion:.2%} on "
-            f"{self.checked_on}"
+        what = "pictures" if self.float_nme_ion is None else "crops"
+        text = (
+            f"int8, {self.weight_bits} bits a weight; ranges ({self.method}) of {self.crops} {what} of "
+            f"{self.calibrated_on}, seed {self.seed}{kept}"
         )
+        if self.float_nme_ion is not None:
+            return f"{text}; the float model had {self.float_nme_ion:.2%} on {self.checked_on}"
+        if self.float_ap_50 is not None:
+            return f"{text}; the float detector had an average precision of {self.float_ap_50:.1%} on {self.checked_on}"
+        return f"{text}; compared on {self.checked_on}"
 
 
 TOLERANCE = 0.05
@@ -295,6 +304,7 @@ class DetectorCard:
     kind: str = DETECTOR
     parameters: int | None = None
     multiply_adds: int | None = None
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.strides) <= MOST_STRIDES:
@@ -350,6 +360,8 @@ def _read_card(cls: type[Card], text: str, *, kind: str, source: str) -> Card:
 
 def _card_json(card: ModelCard | DetectorCard) -> str:
     values = to_values(card)
+    if card.quantization is not None:
+        values["quantization"] = {k: v for k, v in values["quantization"].items() if v is not None}
     return json.dumps({k: v for k, v in values.items() if v is not None or k not in OPTIONAL}, indent=1)
 
 
