@@ -149,7 +149,7 @@ def main() -> None:
         with served(scratch / "site") as address:
             for back_end, threads in () if options.pictures else BACK_ENDS:
                 page = opened(browser, address)
-                print(f"{back_end}, {threads} threads: {speed(page, back_end, threads, options.seconds)}", flush=True)
+                print(f"{back_end}, threads {threads}: {speed(page, back_end, threads, options.seconds)}", flush=True)
                 page.context.close()
             if options.pictures:
                 write_pictures(browser, address, options.pictures, scratch)

@@ -112,7 +112,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         counts = pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1)
     alone = sum(counts) / seconds
-    print(f"pipeline alone, {options.processes} processes: {alone:.1f} pictures/s", flush=True)
+    print(f"pipeline alone, processes {options.processes}: {alone:.1f} pictures/s", flush=True)
     with service(options.processes, max(options.clients)) as (server, port):
         load(port, data, 2 * options.processes, 2)  # the processes start
         for clients in options.clients:
@@ -121,7 +121,7 @@ def main() -> None:
             rate = statuses[200] / took_s
             answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
             print(
-                f"{clients} clients: {rate:.1f} requests/s ({rate / alone:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
+                f"clients {clients}: {rate:.1f} requests/s ({rate / alone:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
                 f"p99 {p99:.0f} ms; {answers}; {resident_mb(server.pid):.0f} MB",
                 flush=True,
             )
