@@ -145,7 +145,9 @@ def test_a_decoding_that_is_not_there_is_refused(network: nn.Module, how: str, m
         decoding(network, how)
 
 
-@pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet50"])
+@pytest.mark.parametrize(
+    "backbone", ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50"]
+)
 def test_every_backbone_serves(backbone: str) -> None:
     network = small(backbone=backbone)
     output = network(torch.rand(2, 3, 64, 64))

@@ -114,6 +114,12 @@ def plain_view(sample: Sample, view: View) -> Sample:
     return _see(sample, view, Affine.identity())
 
 
+def view_affine(view: View, side: int) -> Affine:
+    """From pixels of a packed crop with this side to pixels of the network's crop, which is its middle."""
+    border = side * (1 - view.margin / view.pack_margin) / 2
+    return Affine.crop(np.array([border, border, side - border, side - border]), view.size)
+
+
 def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, view: View) -> Sample:
     """Draw one training picture from a packed crop (``data.packs``)."""
     sample = random_closed_eyes(sample, rng, chance=settings.close_eyes)
@@ -164,10 +170,7 @@ def random_view(sample: Sample, rng: np.random.Generator, settings: Augmentation
 
 def _see(sample: Sample, view: View, moved: Affine) -> Sample:
     """Move the face within the packed crop, then cut the network's crop out of its middle."""
-    side = sample.image.shape[0]
-    border = side * (1 - view.margin / view.pack_margin) / 2
-    square = np.array([border, border, side - border, side - border])
-    affine = moved.then(Affine.crop(square, view.size))
+    affine = moved.then(view_affine(view, sample.image.shape[0]))
     return replace(sample, image=warp(sample.image, affine, view.size), points=affine.apply(sample.points))
 
 

@@ -1,5 +1,6 @@
-"""ResNet-50 with a fully connected layer for the points; parameters are named as in torchvision."""
+"""ResNet-50 with a fully connected layer for the points, and ResNet-18; parameters are named as in torchvision."""
 
+import itertools
 from typing import final
 
 from torch import Tensor, nn
@@ -35,6 +36,24 @@ class Bottleneck(nn.Module):
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
+        return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+@final
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, the first with the stride, and a shortcut: He et al. (2016), figure 5, left."""
+
+    def __init__(self, inputs: int, channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = conv_bn(inputs, channels, stride=stride) if stride != 1 or inputs != channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
         return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
@@ -95,7 +114,35 @@ class ResNet50Backbone(nn.Module):
         return _maps(self, image)
 
 
-def _maps(network: ResNet50 | ResNet50Backbone, image: Tensor) -> Maps:
+@final
+class ResNet18Backbone(nn.Module):
+    """ResNet-18 before its fully connected layer: He et al. (2016), Table 1.
+
+    Args:
+        width: factor of all channels; published weights need 1.
+    """
+
+    def __init__(self, *, width: float = 1.0) -> None:
+        super().__init__()
+        first, *wider = (divisible_channels(channels * width) for channels in (64, 128, 256, 512))
+        self.feature_channels = first
+        self.channels = wider[-1]
+        self.conv1 = nn.Conv2d(3, first, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = _pair(first, first, stride=1)
+        self.layer2, self.layer3, self.layer4 = (
+            _pair(inputs, channels, stride=2) for inputs, channels in itertools.pairwise((first, *wider))
+        )
+
+    def forward(self, image: Tensor) -> Maps:
+        return _maps(self, image)
+
+
+def _pair(inputs: int, channels: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(inputs, channels, stride=stride), BasicBlock(channels, channels, stride=1))
+
+
+def _maps(network: ResNet18Backbone | ResNet50 | ResNet50Backbone, image: Tensor) -> Maps:
     x = functional.relu(network.bn1(network.conv1(image)))
     features = network.layer1(functional.max_pool2d(x, 3, 2, 1))
     eighth = network.layer2(features)

@@ -41,6 +41,9 @@ class TrainSource:
         weight: share of an epoch, relative to the other sets in use.
         until: fraction of the training after which the set is no longer used.
         adapt: adaptation of its labels, a name of the package or a file of ``canthus data adapt``; empty for none.
+        teacher: checkpoint of a landmark network whose points are mixed into the labels; empty for none.  Its input may
+            have another side and margin than that of the recipe.
+        teacher_share: share of the teacher's points in the labels: 0 leaves the labels, 1 replaces them.
     """
 
     dataset: str
@@ -48,12 +51,15 @@ class TrainSource:
     weight: float = 1.0
     until: float = 1.0
     adapt: str = ""
+    teacher: str = ""
+    teacher_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_ranges(
             self,
             weight=POSITIVE,
             until=Range(0, 1, open=True),
+            teacher_share=CHANCE,
         )
 
     @property
@@ -90,6 +96,14 @@ PRECISIONS = dict.fromkeys(("32-true", "bf16-mixed", "16-mixed"))
 """Precisions of a training, by Lightning's names."""
 _SIDE, _CROP_SIDE, _SEED = Range(8, 4096), Range(8, SIDES.most), Range(0, 2**32 - 1)
 _LENGTH = {"epochs": COUNT, "batch_size": COUNT, "validate_every": COUNT, "seed": _SEED, "ema_decay": CHANCE}
+
+
+def _refuse_teachers(sources: Sequence[TrainSource], what: str) -> None:
+    """Refuse teachers where labels are not mixed with their points."""
+    if source := next((source for source in sources if source.teacher), None):
+        raise ConfigError(
+            f"{source.name} has teacher = {source.teacher!r}; {what} learns from labels as they are. Leave it out"
+        )
 
 
 @final
@@ -135,6 +149,7 @@ class DetectorConfig:
         lookup(PRECISIONS, self.precision, kind="precision")
         if source := next((source for source in self.train if source.adapt), None):
             raise ConfigError(f"{source.name} has adapt = {source.adapt!r}; labels of face detectors are not adapted")
+        _refuse_teachers(self.train, "a face detector")
         check_ranges(
             self,
             **_LENGTH,
@@ -277,6 +292,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         checked_name(self.name, what="recipe")
         self.find_scheme()
+        _refuse_teachers(self.train, "a cascade of ferns")
         check_ranges(self, size=_CROP_SIDE, margin=MARGINS, seed=_SEED)
 
     def find_scheme(self) -> Scheme:

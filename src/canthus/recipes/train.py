@@ -42,6 +42,7 @@ from canthus.recipes.config import (
     dataset_root,
     to_values,
 )
+from canthus.recipes.taught_labels import taught
 from canthus.runtime.sessions import usable_threads
 from canthus.scheme_files import FILE
 from canthus.schemes import IBUG_68, SCHEMES, Scheme, conversion_matrix, own_scheme
@@ -271,8 +272,10 @@ def _refuse_other_data(config: Recipe, out: Path, packs: Packs[Any]) -> None:
     names = [source.name for source in config.train]
     now = dict(zip(names, (source.pack.content for source in packs.train), strict=True))
     now |= {name: pack.content for name, pack in packs.validation.items()}
-    if isinstance(config, TrainConfig) and (teacher := config.distill.teacher) and Path(teacher).is_file():
-        now[teacher] = file_digest(Path(teacher))
+    teachers = {source.teacher for source in config.train}
+    if isinstance(config, TrainConfig):
+        teachers.add(config.distill.teacher)
+    now |= {teacher: file_digest(Path(teacher)) for teacher in teachers if teacher and Path(teacher).is_file()}
     path, begun = out / DATA, any((out / name).exists() for name in (LAST, STATE))
     if begun and path.exists():
         before = read_record(path, remedy="delete it if the data are those of the run")
@@ -412,8 +415,9 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
         kinds = [torch.from_numpy(face_kinds(faces_of(source))) for source in config.train]
         shares = torch.cat(kinds).float().mean(dim=0)
         weights = [class_weights(members, shares, sums=config.class_weight_sum).numpy() for members in kinds]
+    packs = [taught(s, pack(s), cache=place.cache, progress=progress) for s in config.train]
     return Packs(
-        train=[Source(pack(s), s.weight, s.until, own) for s, own in zip(config.train, weights, strict=True)],
+        train=[Source(own, s.weight, s.until, each) for own, s, each in zip(packs, config.train, weights, strict=True)],
         validation={v.name: pack(v) for v in config.validation},
     )
 

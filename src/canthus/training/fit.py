@@ -108,20 +108,25 @@ def _not_finite(trainer: L.Trainer, what: str) -> ConfigError:
     )
 
 
-def moving_average(averaged: Tensor, current: Tensor, steps: Tensor, *, decay: float) -> Tensor:
-    """Exponential moving average whose decay starts low, so that the random initial weights soon vanish from it.
+def moving_averages(averaged: list[Tensor], current: list[Tensor], steps: Tensor, *, decay: float) -> None:
+    """Exponential moving averages whose decay starts low, so that the random initial weights soon vanish from them.
 
     The decay at step t is min(decay, (1 + t) / (10 + t)), as TensorFlow's ``ExponentialMovingAverage`` has it.
+    Nothing here waits for an accelerator.
 
     Args:
-        averaged: the average before this step.
-        current: the weights, or a buffer, after this step.
+        averaged: the averages before this step, which are replaced; all on one device and of one type.
+        current: the weights, or buffers, after this step.
         steps: t, number of updates before this step.
     """
-    if not averaged.is_floating_point():  # counters, such as the batches a batch norm has seen
-        return current
-    t = float(steps)
-    return torch.lerp(current, averaged, min(decay, (1 + t) / (10 + t)))
+    if not averaged[0].is_floating_point():  # counters, such as the batches a batch norm has seen
+        torch._foreach_copy_(averaged, current)
+        return
+    t = steps.to(averaged[0].dtype)
+    share = 1 - torch.clamp((1 + t) / (10 + t), max=decay)
+    change = torch._foreach_sub(current, averaged)  # noqa: SLF001
+    torch._foreach_mul_(change, share)
+    torch._foreach_add_(averaged, change)
 
 
 @final
@@ -188,8 +193,8 @@ def fit(
         TQDMProgressBar() if sys.stderr.isatty() else EpochLines(write),
     ]
     if settings.ema_decay > 0:
-        average = functools.partial(moving_average, decay=settings.ema_decay)
-        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=average))
+        averages = functools.partial(moving_averages, decay=settings.ema_decay)
+        callbacks.append(WeightAveraging(use_buffers=True, multi_avg_fn=averages))
     trainer = _trainer(out, settings, callbacks)
     if trainer.is_global_zero:
         write_record(out / CONFIG, config)

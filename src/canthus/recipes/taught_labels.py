@@ -1,0 +1,113 @@
+"""Labels of a training set mixed with the points of a trained network, as self-training and label distillation do."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from canthus.data.packs import CropPack
+from canthus.data.transforms import View, plain_view, view_affine
+from canthus.errors import ConfigError
+from canthus.files import written
+from canthus.geometry import unit_to_pixels
+from canthus.recipes.build import load_network
+from canthus.recipes.config import Progress, TrainConfig, TrainSource
+from canthus.schemes import Scheme
+from canthus.training.checkpoint import file_digest
+from canthus.training.task import network_input
+
+_BATCH = 128
+
+
+def taught(source: TrainSource, pack: CropPack, *, cache: Path, progress: Progress) -> CropPack:
+    """The pack with labels that are partly the points of the source's teacher; unknown points stay unknown.
+
+    Args:
+        cache: folder in which the points of a teacher for a pack are kept.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or its points are numbered in another way.
+        ModelFileError: not a checkpoint.
+    """
+    if not source.teacher:
+        return pack
+    path = Path(source.teacher)
+    if not path.is_file():
+        raise ConfigError(
+            f"{source.name} has teacher = '{path}', and there is no such checkpoint. Train the teacher first, name "
+            "another with --set train.0.teacher=FILE, or take the labels as they are with --set train.0.teacher="
+        )
+    key = hashlib.sha256(f"{file_digest(path)}|{pack.content}|{len(pack)}".encode()).hexdigest()
+    kept = cache / f"taught-{key[:16]}.npy"
+    if pack.content and kept.is_file():
+        points = np.load(kept)
+    else:
+        told = functools.partial(progress, f"points of the teacher for {source.name}")
+        points = _points_of(path, pack, told)
+        if pack.content:
+            cache.mkdir(parents=True, exist_ok=True)
+            with written(kept) as aside, aside.open("wb") as stream:
+                np.save(stream, points)
+    share = np.float32(source.teacher_share)
+    return replace(pack, points=pack.points + share * (points - pack.points))
+
+
+def _points_of(path: Path, pack: CropPack, progress: Callable[[int, int], None]) -> Float32[np.ndarray, "n k 2"]:
+    network, config = load_network(path)
+    if not isinstance(config, TrainConfig) or not config.find_scheme().is_numbered_as(pack.scheme):
+        raise ConfigError(
+            f"The teacher {path} has points of {getattr(config, 'scheme', 'a face detector')}, the labels those of "
+            f"{pack.scheme.name}; choose another teacher"
+        )
+    view = View(size=config.size, margin=config.margin, pack_margin=pack.margin)
+    return teacher_points(network, pack, view, progress=progress)
+
+
+def teacher_points(
+    network: nn.Module, pack: CropPack, view: View, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Float32[np.ndarray, "n k 2"]:
+    """Points of a network for the faces of a pack, in pixels of the packed crops.
+
+    They are the mean of those in the crop, without augmentation, and in its mirror image.  An accelerator is used
+    where there is one.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.eval().to(device)
+    found: list[np.ndarray] = []
+    loader: DataLoader[Any] = DataLoader(_Crops(pack, view), batch_size=_BATCH)
+    with torch.no_grad():
+        for images in loader:
+            unit = mean_of_mirrored(network, network_input(images.to(device)), pack.scheme)
+            found.append(unit.cpu().numpy())
+            progress(min(len(found) * _BATCH, len(pack)), len(pack))
+    back = view_affine(view, pack.images.shape[1]).inverse()
+    return back.apply(unit_to_pixels(np.concatenate(found), view.size))
+
+
+def mean_of_mirrored(network: Callable[[Tensor], Any], images: Tensor, scheme: Scheme) -> Tensor:
+    """Mean of the points in pictures ``(n, 3, s, s)`` and in their mirror images: ``(n, k, 2)`` in the unit frame."""
+    plain: Tensor = network(images).points.float()
+    mirrored: Tensor = network(images.flip(3)).points.float()[:, list(scheme.mirror)]
+    return (plain + torch.stack([1 - mirrored[..., 0], mirrored[..., 1]], dim=-1)) / 2
+
+
+@final
+class _Crops(Dataset[Tensor]):
+    """Crops of a pack as inference cuts them, uint8 ``(s, s, 3)``."""
+
+    def __init__(self, pack: CropPack, view: View) -> None:
+        self._pack, self._view = pack, view
+
+    def __len__(self) -> int:
+        return len(self._pack)
+
+    def __getitem__(self, face: int) -> Tensor:
+        return torch.from_numpy(plain_view(self._pack.sample(face), self._view).image)
