@@ -176,7 +176,7 @@ def test_a_teacher_changes_the_labels_by_its_share(recipe: Path, faces: Path, un
 
     def labels(share: float, *more: str) -> np.ndarray:
         changes = [f"train.0.teacher={teacher}", f"train.0.teacher_share={share}", *more]
-        return pack_faces(load_recipe(str(recipe), changes), place).train[0].pack.points
+        return np.asarray(pack_faces(load_recipe(str(recipe), changes), place).train[0].pack.points)
 
     plain = pack_faces(load_recipe(str(recipe)), place)
     truth, taught, half = plain.train[0].pack.points, labels(1.0), labels(0.5)
@@ -184,15 +184,16 @@ def test_a_teacher_changes_the_labels_by_its_share(recipe: Path, faces: Path, un
     np.testing.assert_allclose(half, (truth + taught) / 2, atol=1e-3)
     np.testing.assert_array_equal(labels(1.0, "size=80"), taught)  # the teacher keeps its own input
     network, config = load_network(teacher)
+    assert isinstance(config, TrainConfig)
     view = View(size=config.size, margin=config.margin, pack_margin=PACK_MARGIN)
     face = plain.train[0].pack.sample(3)
     image = torch.from_numpy(plain_view(face, view).image)[None]
     mirrored = torch.from_numpy(plain_view(random_flip(face, np.random.default_rng(0), chance=1), view).image)[None]
     with torch.no_grad():
         a, b = (network(network_input(each)).points[0].numpy() for each in (image, mirrored))
-    b = Affine.flip(config.size).apply(unit_to_pixels(b, config.size))[list(face.scheme.mirror)]
+    back = Affine.flip(config.size).apply(unit_to_pixels(b, config.size))[list(face.scheme.mirror)]
     seen = view_affine(view, len(face.image)).apply(taught[3])
-    np.testing.assert_allclose(seen, (unit_to_pixels(a, config.size) + b) / 2, atol=0.3)  # edges differ by a pixel
+    np.testing.assert_allclose(seen, (unit_to_pixels(a, config.size) + back) / 2, atol=0.3)  # edges differ by a pixel
     run(load_recipe(str(recipe), ["epochs=1", f"train.0.teacher={teacher}"]), faces, tmp_path / "trained")
     assert json.loads((tmp_path / "trained" / "data.json").read_text())[str(teacher)]
     with pytest.raises(ConfigError, match=r"teacher = 'gone.ckpt', and there is no such checkpoint"):
