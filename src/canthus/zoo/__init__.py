@@ -5,7 +5,7 @@ Names of face detectors begin with ``face_detector``; every other file is a land
 
 from pathlib import Path
 
-DEFAULT = "pfld_68_robust"
+DEFAULT = "pfld_68_128"
 """Landmark model used by default."""
 DEFAULT_DETECTOR = "face_detector"
 """Detector used by default."""
