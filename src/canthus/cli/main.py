@@ -35,7 +35,7 @@ COMMANDS = {
     "prune": "Prune filters layer by layer and retrain in between. Run the same command again to resume.",
     "export": "Export a checkpoint to ONNX, or a network to another format, and compare the file with the network.",
     "reproduce": "Reproduce the tables of a paper. Run the same command again to resume.",
-    "quantize": "Quantize a landmark model to int8. The file is kept only if its error is close to the float model's.",
+    "quantize": "Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good.",
     "evaluate": "Evaluate a landmark model, or a file of predictions, on a dataset.",
     "evaluate-detector": "Evaluate face detectors on a dataset: precision and recall.",
     "compare": "Test whether two or more models differ by more than chance on the same faces.",
