@@ -111,10 +111,10 @@ def main() -> None:
     unit = next(iter(medians.values()))
     print(f"picture: {picture.shape[1]} x {picture.shape[0]}; one thread; ms, and times {1e3 * unit:.2f} ms")
     columns = [*backends, OPENCV]
-    print(f"{'':50}" + "".join(f"{name:>18}" for name in columns))
+    print(f"{'':62}" + "".join(f"{name:>18}" for name in columns))
     for row in dict.fromkeys(row for row, _ in medians):
         cells = [medians.get((row, column)) for column in columns]
-        print(f"{row:50}" + "".join(f"{'' if s is None else f'{1e3 * s:.2f} ({s / unit:.1f})':>18}" for s in cells))
+        print(f"{row:62}" + "".join(f"{'' if s is None else f'{1e3 * s:.2f} ({s / unit:.1f})':>18}" for s in cells))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from canthus import images
 from canthus.errors import ImageError
 from canthus.image_files import MAX_MEMORY, check_picture_file, is_cut_short, picture_sides, read_header
-from canthus.images import read_images, write_image
+from canthus.images import read_ahead, read_images, write_image
 
 
 @pytest.fixture
@@ -163,3 +163,36 @@ def test_boxes_of_strangers_end(body: bytes) -> None:
 def test_jpegs_of_endless_parts_are_refused_soon(part: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         check_picture_file(b"\xff\xd8" + part * 20_000, name="x")
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(0, 1), (1, 2), (3, 4)])
+def test_items_are_read_ahead_in_order(ahead: int, taken: int) -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(10):
+            read.append(number)
+            yield number
+
+    items = read_ahead(numbers(), ahead=lambda _: ahead)
+    first = next(items)
+    if ahead == 0:
+        assert read == [0]
+    found = [first, *items]
+    assert found == list(range(10))
+    read.clear()
+    items = read_ahead(numbers(), ahead=lambda _: ahead)
+    next(items)
+    items.close()
+    assert len(read) <= taken
+
+
+def test_an_error_of_what_is_read_ahead_comes_in_its_turn() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise ImageError("damaged")
+
+    items = read_ahead(numbers(), ahead=lambda _: 2)
+    assert next(items) == 1
+    with pytest.raises(ImageError, match="damaged"):
+        next(items)

@@ -18,11 +18,12 @@ from canthus.errors import CanthusError
 from canthus.evaluation.benchmark import describe_machine, model_entries
 from canthus.evaluation.timing import DETECTOR_PICTURE
 from canthus.files import check_targets
+from canthus.runtime.backends import CARDS
 
 EXTRAS = {
     "batch": "canthus batch and --parquet", "batch-tests": "tests of canthus batch", "coreml": "export to Core ML",
     "datasets": "data sets with MATLAB files",
-    "dev": "work on canthus itself", "heic": "HEIC pictures", "openvino": "export to OpenVINO",
+    "dev": "work on canthus itself", "heic": "HEIC pictures", "openvino": "--backend openvino, and export to OpenVINO",
     "pandas": "Frame.to_pandas", "plots": "plots", "ray": "canthus batch --engine ray", "stats": "canthus compare",
     "tflite": "export to TensorFlow Lite", "train": "training, export, pruning, quantizing",
     "video": "canthus track and canthus fatigue", "web": "canthus serve and canthus export-web",
@@ -118,7 +119,7 @@ def _problems(base: Mapping[str, str | None]) -> Iterator[dict[str, str]]:
 def _print(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     packages = ", ".join(f"{name} {number or 'MISSING'}" for name, number in found["packages"].items())
-    others = [name for name in found["providers"]["available"] if name != _USED]
+    devices = ["cpu", *(name for name, card in CARDS.items() if card.provider in found["providers"]["available"])]
     height, width = DETECTOR_PICTURE[:2]
     of_what = {"landmarks": "a face", "detector": f"a picture of {width} x {height}"}
     speeds = [f"{m['name']} {m['median_ms']:.2f} ms for {of_what[m['kind']]}" for m in found["models"]]
@@ -126,7 +127,7 @@ def _print(found: Mapping[str, Any]) -> None:
         "canthus": f"{found['canthus']}, Python {found['python']}, {found['system']}",
         "packages": packages,
         "processor": f"{found['cpu']}, {found['cores']} logical cores for this process (--threads, --jobs)",
-        "provider": f"{_USED}" + (f"; not used: {', '.join(others)}" if others else ""),
+        "provider": f"{_USED}; values of --device: {', '.join(devices)}",
         "speed, one thread": "\n".join(speeds) or "not measured",
     }
     for name, extra in found["extras"].items():

@@ -179,7 +179,7 @@ class Pipeline:
             images: as for a call; paths are read by the workers.
             workers: number of threads or processes; by default one for each processor, on a card ``CARD_THREADS``.
             processes: use processes, which open the models anew and need the line ``if __name__ == "__main__":`` in a
-                script.  They are faster than threads from about eight processors on, if they get paths or bytes.
+                script.  Threads share Python's lock, which a picture needs for about a sixth of its time.
 
         Raises:
             CanthusError: a process ended on its own.
