@@ -366,15 +366,21 @@ def as_floats(values: object, name: str, shape: tuple[int | None, ...]) -> Float
         TypeError: not an array, or not of real numbers.
         ValueError: another shape.
     """
+    if isinstance(values, np.ndarray) and values.dtype == np.float32 and _has_shape(values, shape):
+        return values
     wanted = f"float32 ({', '.join('n' if side is None else str(side) for side in shape)}{',' * (len(shape) == 1)})"
     if not isinstance(values, np.ndarray):
         raise TypeError(f"Expected {name} as an array {wanted}; found {type(values).__name__}")
     if values.dtype.kind not in "fiu":
         raise TypeError(f"Expected {name} as an array {wanted}; found {values.dtype} {values.shape}")
-    if values.ndim != len(shape) or any(b not in (None, a) for a, b in zip(values.shape, shape, strict=True)):
+    if not _has_shape(values, shape):
         raise ValueError(f"Expected {name} as an array {wanted}; found {values.dtype} {values.shape}")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
         return values.astype(np.float32, copy=False)
+
+
+def _has_shape(values: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    return values.ndim == len(shape) and all(b in (None, a) for a, b in zip(values.shape, shape, strict=True))
 
 
 def _indices(chosen: int | Choice, count: int) -> Int64[np.ndarray, " m"]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 from canthus.errors import ConfigError, ModelFileError
 from canthus.export.onnx import verify_export
 from canthus.models.face_detector import FaceDetector
-from canthus.recipes.build import load_network
+from canthus.recipes.build import fresh_network, load_network
 from canthus.recipes.config import DetectorConfig, load_any_recipe, load_recipe
-from canthus.recipes.export import export
+from canthus.recipes.export import export, export_untrained
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
@@ -176,3 +177,25 @@ def test_wrong_recipes_say_what_is_wrong(recipe: Path, config: DetectorConfig, s
     assert isinstance(refused, DetectorConfig)
     with pytest.raises(ConfigError, match="breadth"):
         run(refused, scenes, tmp_path / "refused")
+
+
+@pytest.mark.parametrize(("design", "weights"), [("base", 283_631), ("fast", 158_231)])
+def test_designs_learn_and_are_exported(design: str, weights: int, tmp_path: Path) -> None:
+    network = FaceDetector(design=design)
+    assert sum(weight.numel() for weight in network.parameters()) == weights
+    output = network(torch.rand(2, 3, 64, 96))
+    assert output.shape == (2, 8 * 12 + 4 * 6 + 2 * 3, 15)
+    output.square().mean().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+    small = DetectorConfig(
+        name="small", epochs=1, pictures_per_epoch=32, train=(), validation=(),
+        model_settings={"design": design, "width": 0.5, "depth": [1, 1, 1]},
+    )  # fmt: skip
+    export_untrained(small, tmp_path / "small.onnx")
+    assert DetectorSession.open(tmp_path / "small.onnx")(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 126, 15)
+
+
+@pytest.mark.parametrize("settings", [{"design": "slow"}, {"depth": [1, 1]}])
+def test_unknown_designs_are_refused(settings: dict[str, Any], config: DetectorConfig) -> None:
+    with pytest.raises(ConfigError, match="design of a face detector|cannot be made"):
+        fresh_network(replace(config, model_settings=settings))

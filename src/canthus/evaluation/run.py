@@ -29,7 +29,7 @@ from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import Detector, create_detector, detector_name, most_passes, usual_passes
 from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.schemes import CONVERSIONS, Scheme, carried_scheme, find_scheme, own_scheme
-from canthus.types import Annotation, Image, Landmarks, by_picture
+from canthus.types import Annotation, Faces, Image, Landmarks, by_picture
 
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
@@ -420,6 +420,8 @@ def predict_on_detected(
 ) -> Iterator[Prediction]:
     """Detect faces in the whole picture, then predict each labelled face in the detected box that overlaps it most.
 
+    A ``Landmarker`` takes faces as the pipeline does, in crops turned upright (``Landmarker.of_faces``).
+
     A labelled face is missed unless the IoU of its box with a detected box is above ``min_overlap``.
 
     Raises:
@@ -427,10 +429,11 @@ def predict_on_detected(
         ImageError: a picture cannot be read.
     """
     for image, truths in pictures_of(annotations):
-        detected = detector(image).boxes
+        found = detector(image)
+        detected = found.boxes
         matches = match_boxes(np.stack([truth.box for truth in truths]), detected, min_overlap=min_overlap)
-        boxes = detected[[match.index for match in matches if match.found]]
-        faces = iter(predict(predictor, image, boxes, truths[0]))
+        chosen = found[[match.index for match in matches if match.found]]
+        faces = iter(predict(_of_detections(predictor, chosen), image, chosen.boxes, truths[0]))
         for truth, match in zip(truths, matches, strict=True):
             if match.found:
                 points, scores = next(faces)
@@ -438,6 +441,11 @@ def predict_on_detected(
                 yield Prediction(truth, points, found=True, box=box, overlap=match.overlap, scores=scores)
             else:
                 yield Prediction.missed(truth, overlap=match.overlap)
+
+
+def _of_detections(predictor: Predictor, faces: Faces) -> Predictor:
+    """The predictor itself, or one that turns the crops of faces upright by the five points of their detector."""
+    return (lambda image, boxes: predictor.of_faces(image, faces)) if isinstance(predictor, Landmarker) else predictor
 
 
 def pictures_of(annotations: Sequence[Annotation]) -> Iterator[tuple[Image, list[Annotation]]]:
