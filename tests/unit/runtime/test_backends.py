@@ -23,6 +23,8 @@ from command import run_command
 from tiny_detectors import write_tiny_detector
 
 CUDA = CARDS["cuda"].provider
+MODEL = "pfld_68_robust"
+"""Its crops have 112 pixels."""
 
 
 def drawn_crops(count: int, *, size: int = 112) -> np.ndarray:
@@ -79,13 +81,13 @@ def test_device_that_is_not_here_says_what_to_install(
 
 def test_card_that_cannot_be_started_is_an_error(built_for_cuda: None) -> None:
     with pytest.raises(ConfigError, match=r"cannot start it; are the driver .* of the device 'cuda' installed"):
-        LandmarkSession.open(device="cuda")
+        LandmarkSession.open(MODEL, device="cuda")
 
 
 def test_automatic_device_goes_back_to_the_processor(built_for_cuda: None, caplog: pytest.LogCaptureFixture) -> None:
     crops = drawn_crops(1)
-    points = LandmarkSession.open(device="auto")(crops)
-    np.testing.assert_array_equal(points, LandmarkSession.open()(crops))
+    points = LandmarkSession.open(MODEL, device="auto")(crops)
+    np.testing.assert_array_equal(points, LandmarkSession.open(MODEL)(crops))
     assert "cannot start it" in caplog.text
     assert "The processor is used" in caplog.text
 
@@ -113,7 +115,7 @@ def test_pickled_pipeline_and_its_settings_keep_the_back_end() -> None:
 def test_openvino_gives_the_points_of_onnx_runtime() -> None:
     pytest.importorskip("openvino")
     crops = drawn_crops(3)
-    ours, theirs = (LandmarkSession.open(backend=backend) for backend in ("onnxruntime", "openvino"))
+    ours, theirs = (LandmarkSession.open(MODEL, backend=backend) for backend in ("onnxruntime", "openvino"))
     expected, found = ours.answer(crops), theirs.answer(crops)
     assert theirs.card == ours.card
     # Other orders of summation in float32: 20 layers of products.
@@ -135,10 +137,10 @@ def test_openvino_gives_the_faces_of_onnx_runtime() -> None:
 def test_openvino_runs_int8_files() -> None:
     pytest.importorskip("openvino")
     crops = drawn_crops(4)
-    data = find_model("default").read_bytes()
+    data = find_model(MODEL).read_bytes()
     content = quantized(see_ranges(data, crops))
     small, other = (LandmarkSession(content, source="int8", backend=b) for b in ("onnxruntime", "openvino"))
-    whole = LandmarkSession.open()(crops)
+    whole = LandmarkSession.open(MODEL)(crops)
     rounding = float(np.abs(small(crops) - whole).mean())
     assert 0 < rounding < 1
     # Both round at the same places, but sum the products in other orders, which moves some by a step.
@@ -147,7 +149,7 @@ def test_openvino_runs_int8_files() -> None:
 
 def test_openvino_shared_by_threads_gives_equal_points() -> None:
     pytest.importorskip("openvino")
-    session, crops = LandmarkSession.open(backend="openvino"), drawn_crops(4)
+    session, crops = LandmarkSession.open(MODEL, backend="openvino"), drawn_crops(4)
     expected = session(crops)
     found: dict[int, np.ndarray] = {}
 
@@ -169,7 +171,7 @@ def test_missing_openvino_is_one_line(
     monkeypatch.setitem(sys.modules, "openvino", None)
     backends._openvino_core.cache_clear()
     with pytest.raises(MissingExtraError, match=r"'openvino', which is not installed.*canthus\[openvino\]"):
-        BoundedSession(find_model("default").read_bytes(), source="model", threads=1, backend="openvino")
+        BoundedSession(find_model(MODEL).read_bytes(), source="model", threads=1, backend="openvino")
     (tmp_path / "face.png").write_bytes(b"no picture")
     done = run_command(monkeypatch, capfd, "detect", tmp_path / "face.png", "--backend", "openvino")
     assert done.code == 2
