@@ -216,7 +216,7 @@ def test_the_command_refuses(harmed: Path, faces: Path) -> None:
 
 
 def test_names_of_results() -> None:
-    assert int8_path("default") == Path("pfld_68_robust_int8.onnx")
+    assert int8_path("default") == Path("pfld_68_128_int8.onnx")
     assert int8_path("runs/a/best.ckpt") == Path("runs/a/best_int8.onnx")
 
 
