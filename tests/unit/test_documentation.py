@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,10 +22,13 @@ from matplotlib import get_data_path
 
 import canthus
 from canthus.cli.main import COMMANDS, load_command
+from canthus.data import DATASETS
 from canthus.data.formats import write_pts
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import MissingExtraError
 from canthus.images import read_image, write_image
+from canthus.losses import LOSSES
+from canthus.models import MODELS as NETWORKS
 from canthus.schemes import IBUG_68
 from command import run_command
 from picture_files import write_photos
@@ -184,6 +188,18 @@ def runs_here(block: Block) -> bool:
     return block.language in RUN and not block.mark and block.page.parent.name != "results"
 
 
+@pytest.fixture
+def own_names() -> Iterator[None]:
+    """Takes out again what a page on extending adds to datasets, networks and losses."""
+    registries: tuple[dict[str, Any], ...] = (DATASETS, NETWORKS, LOSSES)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
+@pytest.mark.usefixtures("own_names")
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if any(map(runs_here, blocks))])
 def test_page(
     page: str, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

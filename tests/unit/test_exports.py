@@ -369,7 +369,7 @@ def test_the_command_converts_embedded_models_by_name(
     monkeypatch.chdir(tmp_path)
     export_command("default", to="torchscript")
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "pfld_68_robust.torchscript.pt", "pfld_68_robust.torchscript.pt.json",
+        "pfld_68_128.torchscript.pt", "pfld_68_128.torchscript.pt.json",
     ]  # fmt: skip
     said = capfd.readouterr().err
     assert "differs from ONNX Runtime by at most" in said

@@ -26,7 +26,7 @@ def train(
         int, typer.Option(min=1, help="Number of CPU processes or accelerators; more than 1 trains with DDP.")
     ] = 1,
     nodes: Annotated[
-        int, typer.Option(min=1, help="Machines that train together, with --devices each; see docs/batch.md.")
+        int, typer.Option(min=1, help="Machines that train together, with --devices each; see docs/training.md.")
     ] = 1,
     accelerator: options.AcceleratorOption = "auto",
     workers: Annotated[

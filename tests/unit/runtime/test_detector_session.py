@@ -41,9 +41,9 @@ def test_embedded_files_are_told_apart_by_name(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "__init__.py"))
-    landmarks = tiny_model("pfld_68_robust.onnx")
+    landmarks = tiny_model("pfld_68_128.onnx")
     detectors = [write_tiny_detector(tmp_path / f"{name}.onnx") for name in ("face_detector", "face_detector_small")]
-    assert canthus.zoo.embedded_models() == {"pfld_68_robust": landmarks}
+    assert canthus.zoo.embedded_models() == {"pfld_68_128": landmarks}
     assert list(canthus.zoo.embedded_detectors().values()) == detectors
     assert find_model("default", kind=DETECTOR) == detectors[0]
     assert DetectorSession.open("face_detector_small").source == str(detectors[1])

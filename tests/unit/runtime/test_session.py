@@ -146,12 +146,12 @@ def test_missing_files_and_unknown_names(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_embedded_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    embedded = tmp_path / "package" / "pfld_68_robust.onnx"
-    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_robust": embedded})
-    Path("pfld_68_robust").write_bytes(b"mine")
-    assert find_model("pfld_68_robust") == embedded
+    embedded = tmp_path / "package" / "pfld_68_128.onnx"
+    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_128": embedded})
+    Path("pfld_68_128").write_bytes(b"mine")
+    assert find_model("pfld_68_128") == embedded
     assert find_model("default") == embedded
-    assert find_model("./pfld_68_robust") == Path("pfld_68_robust")
+    assert find_model("./pfld_68_128") == Path("pfld_68_128")
 
 
 def test_installation_without_models_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
