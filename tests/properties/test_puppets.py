@@ -68,7 +68,7 @@ def _check(
     for kind in expected:
         assert any(found == kind and times == pytest.approx(MOTIONS[kind], abs=0.4) for found, *times in spans), kind
     (closure,) = (event for event in events if event.kind == "closure")
-    assert closure.evidence > 0.4
+    assert closure.evidence > 0.5
     assert monitor.status.state == "alert"
 
 
@@ -87,6 +87,7 @@ CHANGES: dict[str, Callable[[Image], Image]] = {
     "smaller": lambda image: np.asarray(cv2.resize(image, (150, 150), interpolation=cv2.INTER_AREA)),
     "larger": lambda image: np.asarray(cv2.resize(image, (448, 448))),
     "turned by 5 degrees": lambda image: _turned(image, 5.0),
+    "turned by 25 degrees": lambda image: _turned(image, 25.0),
 }
 
 
@@ -96,7 +97,7 @@ def test_the_same_events_in_other_pictures(name: str) -> None:
 
 
 def test_a_look_down_of_a_tilted_head_is_no_closure() -> None:
-    """Turned by 15 degrees, the network sees the head lower than it is, and the look down is not told."""
+    """The network hardly sees the lowered lids of a tilted head that is down, so that the look down is not told."""
     _check(_drawn_once(), lambda image: _turned(image, 15.0), {"blink", "closure", "laugh"})
 
 
