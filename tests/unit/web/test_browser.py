@@ -294,9 +294,31 @@ def test_the_camera_runs_and_stops(page: Any) -> None:
     page.locator("#fps", has_text=re.compile(r"\d")).wait_for(timeout=90_000)
     assert "blink" in page.inner_text("#results")
     page.uncheck("#smooth")
+    page.fill("#threads", "2")  # loads the models again
+    page.locator("#threads").blur()
+    page.locator("#about", has_text="2 threads").wait_for(timeout=90_000)
+    page.evaluate("document.getElementById('work').textContent = ''")
+    page.locator("#work", has_text="ms").wait_for(timeout=90_000)  # goes on
+    assert page.is_hidden("#problem")
     page.keyboard.press("c")
     _await_status(page, "The camera is off")
     assert page.inner_text("#camera") == "Start camera"
+
+
+def test_frames_of_a_video_have_the_pixels_that_a_canvas_gives(page: Any) -> None:
+    page.context.grant_permissions(["camera"])
+    page.click("#camera")
+    page.locator("#fps", has_text=re.compile(r"\d")).wait_for(timeout=90_000)
+    differences = page.evaluate("""async () => {
+      const { readPicture } = await import("/canthus.js");
+      const frame = new VideoFrame(document.getElementById("video"));
+      const [copied, drawn] = [await readPicture(frame), await readPicture(await createImageBitmap(frame))];
+      const again = await readPicture(frame, copied);
+      const most = (a, b) => a.data.reduce((most, value, at) => Math.max(most, Math.abs(value - b.data[at])), 0);
+      const sameSize = copied.width === drawn.width && copied.height === drawn.height;
+      return [sameSize, most(copied, drawn), again.data === copied.data];
+    }""")
+    assert differences == [True, 0, True]
 
 
 def test_what_is_missing_is_said(browser: Any, address: str) -> None:

@@ -10,21 +10,21 @@ const GROUP_COLORS = { jaw: "#5ac8fa", brow: "#ffcc40", nose: "#78e682", eye: "#
 const DOUBTFUL = 0.5;
 const AXES = [[[-1, 0, 0], "#ff5a5a"], [[0, -1, 0], "#5adc5a"], [[0, 0, -1], "#5a96ff"]]; // prettier-ignore
 const SHARP = 1400; // pixels of the longer side to which small pictures are enlarged
+const TOLD_EVERY_MS = 200; // numbers of a video, whose layout takes longer than drawing its frames
 const WIDEST_EYE = 0.45;
 const WIDEST_MOUTH = 1;
 
 /** What is shown: pictures with their frames, or the frames of a video or camera. */
 const state = {
   ready: false,
+  scheme: null, // of the model
   pictures: [], // {name, bitmap, frame, ms}
   at: 0,
-  live: null, // "camera" | "video"
-  busy: false,
-  waiting: false,
-  timeS: -1,
+  live: null, // {kind: "camera" | "video"}, a new one for each video
   name: "",
-  shown: null, // {image, frame, ms}
-  times: [], // of the frames of the last second
+  shown: null, // {image, frame, ms, live, mirrored}; of a video the image is its pixels
+  toldMs: 0, // when its numbers were written
+  times: [], // of the frames of the last seconds
   model: undefined,
 };
 
@@ -50,6 +50,7 @@ function startWorker() {
   worker.onmessage = ({ data }) => {
     const call = calls.get(data.id);
     calls.delete(data.id);
+    if (data.frame) data.frame.scheme = state.scheme;
     if (data.error !== undefined) call?.reject(new Error(data.error));
     else call?.resolve(data);
   };
@@ -75,17 +76,16 @@ async function isReady() {
 }
 
 async function openModels() {
-  Object.assign(state, { ready: false, busy: false, waiting: false });
+  state.ready = false;
   say("Loading the models …");
   startWorker();
   const options = { backend: $("backend").value, threads: Number($("threads").value) || 1, model: state.model };
   if ($("least-score").value) options.minScore = Number($("least-score").value);
   try {
-    const { about } = await ask("load", { options });
-    await ask("track", { settings: { smoothing: $("smooth").checked } });
+    const { about, scheme } = await ask("load", { options });
     const threads = `${about.threads} ${about.threads === 1 ? "thread" : "threads"}`;
     $("about").textContent = `${about.backend === "webgpu" ? "WebGPU" : `wasm, SIMD, ${threads}`}; ${about.name}, ${about.points} points`;
-    state.ready = true;
+    Object.assign(state, { ready: true, scheme });
     problem(null);
     say("Ready. Open a picture or a video, or start the camera.");
   } catch (error) {
@@ -157,7 +157,6 @@ function showPicture(index) {
   const { bitmap, frame, ms, name } = state.pictures[index];
   state.name = name;
   show(bitmap, frame, ms);
-  $("fps").textContent = "–";
   const several = state.pictures.length > 1;
   $("earlier").hidden = $("later").hidden = !several;
   $("earlier").disabled = index === 0;
@@ -216,8 +215,8 @@ const CAMERA_PROBLEMS = {
 };
 
 async function run(kind, failure) {
-  await ask("track", { settings: { smoothing: $("smooth").checked } });
-  Object.assign(state, { live: kind, timeS: -1, times: [] });
+  const live = { kind };
+  Object.assign(state, { live, times: [], toldMs: 0 });
   $("camera").textContent = kind === "camera" ? "Stop camera" : "Start camera";
   $("camera").setAttribute("aria-pressed", String(kind === "camera"));
   $("pause").hidden = false;
@@ -231,7 +230,8 @@ async function run(kind, failure) {
     return problem(failure);
   }
   say(kind === "camera" ? "The camera runs; nothing leaves this device." : `Playing ${state.name}.`);
-  nextFrame();
+  await newFrame();
+  await follow(live);
 }
 
 async function stop() {
@@ -250,87 +250,113 @@ async function stop() {
   $("pause").textContent = "Pause";
 }
 
-function nextFrame() {
-  if (!state.live) return;
-  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback((nowMs, about) => onFrame(nowMs, about.mediaTime));
-  else requestAnimationFrame((nowMs) => onFrame(nowMs, video.currentTime));
-}
-
-/** A new frame is there; while the worker is busy it waits, and a newer one takes its place. */
-function onFrame(nowMs, mediaS) {
-  const timeS = state.live === "camera" ? nowMs / 1000 : mediaS;
-  if (timeS !== state.timeS && state.live) {
-    if (state.busy) state.waiting = true;
-    else mark(timeS);
-  }
-  nextFrame();
-}
-
-async function mark(timeS) {
-  state.busy = true;
-  try {
-    // A video that was wound back or begins again.
-    if (timeS < state.timeS) await ask("track", { settings: { smoothing: $("smooth").checked } });
-    state.timeS = timeS;
-    const bitmap = await createImageBitmap(video);
-    const { frame, ms, bitmap: seen } = await ask("frame", { bitmap, timeS }, [bitmap]);
-    if (state.live) {
-      showRate();
-      show(seen, frame, ms);
-    } else seen.close();
-  } catch (error) {
-    if (state.live && error.message !== "stopped") {
+/** Mark frame after frame. Each is drawn while the worker is at the next one, if that is there. */
+async function follow(live) {
+  let [lastS, done] = [-1, null];
+  while (state.live === live) {
+    try {
+      if (!(await isReady())) return stop();
+      const { source, timeS } = await grabbed();
+      const asked = timeS === lastS ? null : askFrame(source, timeS, lastS < 0);
+      if (!asked) source.close();
+      lastS = timeS;
+      if (done) showFrame(done);
+      done = asked ? await asked : await newFrame();
+    } catch (error) {
+      [lastS, done] = [-1, null];
+      if (error.message === "stopped" || state.live !== live) continue; // other settings, or another video
       await stop();
       problem(`The video stopped: ${error.message}`);
     }
   }
-  state.busy = false;
-  if (state.waiting && state.live && state.ready) {
-    state.waiting = false;
-    const nowS = state.live === "camera" ? performance.now() / 1000 : video.currentTime;
-    if (nowS > state.timeS) mark(nowS);
-  }
 }
 
-function showRate() {
-  const nowMs = performance.now();
-  state.times.push(nowMs);
-  while (state.times[0] < nowMs - 2000) state.times.shift();
-  const spanS = (nowMs - state.times[0]) / 1000;
-  if (state.times.length > 2) $("fps").textContent = ((state.times.length - 1) / spanS).toFixed(1);
+/** The frame that the video shows, and its time. */
+async function grabbed() {
+  if (typeof VideoFrame === "undefined") return { source: await createImageBitmap(video), timeS: video.currentTime };
+  const source = new VideoFrame(video);
+  return { source, timeS: source.timestamp / 1e6 };
+}
+
+function newFrame() {
+  return new Promise((resolve) => {
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(() => resolve(null));
+    else requestAnimationFrame(() => resolve(null));
+  });
+}
+
+function askFrame(source, timeS, begins) {
+  const values = { source, timeS, begins, smoothing: $("smooth").checked, spare };
+  const moved = spare ? [source, spare.data.buffer] : [source];
+  spare = undefined;
+  return ask("frame", values, moved);
+}
+
+let spare; // pixels of a frame that is not shown any more
+
+function showFrame({ frame, ms, picture }) {
+  state.times.push(performance.now());
+  show(picture, frame, ms);
+}
+
+/** Frames per second, of the last two seconds. */
+function rate() {
+  const { times } = state;
+  while (times[0] < times.at(-1) - 2000) times.shift();
+  return times.length > 2 ? ((1000 * (times.length - 1)) / (times.at(-1) - times[0])).toFixed(1) : "–";
 }
 
 // Drawing.
 
 function show(image, frame, ms) {
-  if (state.shown?.live && state.shown.image !== image) state.shown.image.close();
-  state.shown = { image, frame, ms, live: state.live };
+  const nowMs = performance.now();
+  if (state.shown?.live) spare = state.shown.image;
+  state.shown = { image, frame, ms, live: state.live?.kind, mirrored: false };
   draw();
-  $("faces").textContent = frame.faces.length;
-  $("work").textContent = `${ms.toFixed(ms < 100 ? 1 : 0)} ms`;
+  if (state.live && nowMs < state.toldMs + TOLD_EVERY_MS) return;
+  state.toldMs = nowMs;
+  showNumbers();
+}
+
+function showNumbers() {
+  const { frame, ms, live } = state.shown;
+  put($("fps"), live ? rate() : "–");
+  put($("faces"), frame.faces.length);
+  put($("work"), `${ms.toFixed(ms < 100 ? 1 : 0)} ms`);
   $("save-json").disabled = $("save-overlay").disabled = false;
   showFaces(frame.faces);
+  const named = frame.faces.length === 1 ? "1 face" : `${frame.faces.length} faces`;
+  view.setAttribute("aria-label", `${state.name || "picture"}: ${named}`);
 }
 
 function draw() {
   if (!state.shown) return;
-  const { image, frame } = state.shown;
+  const { image, frame, live } = state.shown;
   // Small pictures are enlarged, so that their points can be told apart; frames of a video are drawn as they are.
-  const scale = state.shown.live ? 1 : Math.min(Math.max(Math.floor(SHARP / Math.max(frame.width, frame.height)), 1), 4);
+  const scale = live ? 1 : Math.min(Math.max(Math.floor(SHARP / Math.max(frame.width, frame.height)), 1), 4);
   const [width, height] = [scale * frame.width, scale * frame.height];
   if (view.width !== width) view.width = width;
   if (view.height !== height) view.height = height;
   $("hint").hidden = true;
-  const mirrored = state.shown.live === "camera" && $("mirror").checked;
+  const mirrored = live === "camera" && $("mirror").checked;
+  if (live) putPixels(image, mirrored);
   pen.setTransform(mirrored ? -scale : scale, 0, 0, scale, mirrored ? width : 0, 0);
-  pen.drawImage(image, 0, 0, frame.width, frame.height);
+  if (!live) pen.drawImage(image, 0, 0, frame.width, frame.height);
   const bySize = [...frame.faces].sort((a, b) => side(b.box) - side(a.box));
   for (const face of bySize) drawFace(face, frame.scheme);
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   const at = (x) => (mirrored ? frame.width - x : x);
   for (const face of bySize) drawTexts(face, at, mirrored);
-  const named = frame.faces.length === 1 ? "1 face" : `${frame.faces.length} faces`;
-  view.setAttribute("aria-label", `${state.name || "picture"}: ${named}`);
+}
+
+/** Rows are reversed in place: a canvas needs five times as long to draw them mirrored. */
+function putPixels({ data, width, height }, mirrored) {
+  const pixels = new Int32Array(data.buffer);
+  if (mirrored !== state.shown.mirrored) {
+    for (let start = 0; start < pixels.length; start += width) pixels.subarray(start, start + width).reverse();
+  }
+  state.shown.mirrored = mirrored;
+  pen.putImageData(new ImageData(data, width, height), 0, 0);
 }
 
 const side = ([x1, y1, x2, y2]) => Math.max(x2 - x1, y2 - y1);
@@ -487,7 +513,7 @@ function fill(card, face, index) {
 }
 
 function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.textContent !== String(text)) element.textContent = text;
 }
 
 // Saving.
@@ -524,13 +550,12 @@ function listen() {
       await open(files);
     };
   }
-  $("camera").onclick = () => (state.live === "camera" ? stop().then(() => say("The camera is off.")) : startCamera());
+  $("camera").onclick = () => (state.live?.kind === "camera" ? stop().then(() => say("The camera is off.")) : startCamera());
   $("pause").onclick = pause;
   $("earlier").onclick = () => turn(-1);
   $("later").onclick = () => turn(1);
   $("save-json").onclick = saveJson;
   $("save-overlay").onclick = saveOverlay;
-  $("smooth").onchange = () => state.ready && ask("track", { settings: { smoothing: $("smooth").checked, keep: true } });
   for (const id of ["show-boxes", "show-points", "show-pose", "show-numbers", "mirror"]) $(id).onchange = draw;
   for (const id of ["backend", "threads", "least-score"]) $(id).onchange = () => load().then(() => state.ready && again());
   document.addEventListener("keydown", onKey);
@@ -560,6 +585,7 @@ function pause() {
   if (video.paused) video.play();
   else video.pause();
   $("pause").textContent = video.paused ? "Go on" : "Pause";
+  if (state.shown?.live) showNumbers();
 }
 
 const KEYS = {

@@ -4,8 +4,10 @@
  *
  * - `load`: options of `loadPipeline`; answers what was loaded.
  * - `picture`: `file`, a picture file; answers its frame.
- * - `track`: `settings` of a new video.
- * - `frame`: `bitmap` and `timeS`; answers the frame, the milliseconds it took, and the bitmap.
+ * - `frame`: `source`, what a video shows, its `timeS`, whether a video `begins`, which one also does that is wound back,
+ *   whether its points get `smoothing`, and a `spare` picture; answers the frame, the milliseconds it took, and the pixels.
+ *
+ * Frames come without their scheme, which is always that of the model.
  */
 import { BlinkCounter, Tracker, loadPipeline, readPicture } from "./canthus.js";
 
@@ -13,13 +15,14 @@ const MOST_PIXELS = 100e6;
 let pipeline;
 let tracker;
 let blinks = new Map();
+let lastS;
 
 const actions = {
   async load({ options }) {
     pipeline = await loadPipeline(options);
     tracker = undefined;
     const { name, scheme, size } = pipeline.cards.model;
-    return { about: { ...pipeline.about, name, scheme, size, points: pipeline.scheme.count } };
+    return { about: { ...pipeline.about, name, scheme, size, points: pipeline.scheme.count }, scheme: pipeline.scheme };
   },
 
   async picture({ file }) {
@@ -29,21 +32,17 @@ const actions = {
     }
     const startMs = performance.now();
     const frame = await pipeline.detect(picture);
-    return { frame, ms: performance.now() - startMs };
+    return { frame: { ...frame, scheme: undefined }, ms: performance.now() - startMs };
   },
 
-  async track({ settings }) {
-    if (tracker && settings.keep) Object.assign(tracker.settings, settings);
-    else {
-      tracker = new Tracker(pipeline, settings);
-      blinks = new Map();
-    }
-    return {};
-  },
-
-  async frame({ bitmap, timeS }) {
+  async frame({ source, timeS, begins, smoothing, spare }) {
     const startMs = performance.now();
-    const frame = await tracker.next(await readPicture(bitmap), timeS);
+    const picture = await readPicture(source, spare);
+    source.close();
+    if (begins || !tracker || timeS <= lastS) [tracker, blinks] = [new Tracker(pipeline), new Map()];
+    lastS = timeS;
+    tracker.settings.smoothing = smoothing;
+    const frame = await tracker.next(picture, timeS);
     for (const face of frame.faces) {
       if (!face.ratios) continue;
       if (!blinks.has(face.id)) blinks.set(face.id, new BlinkCounter());
@@ -54,7 +53,7 @@ const actions = {
       if (lost.has(id)) counter.next(null, timeS);
       else if (!seen.has(id)) blinks.delete(id); // its number does not come back
     }
-    return { frame, ms: performance.now() - startMs, detections: tracker.detections, bitmap };
+    return { frame: { ...frame, scheme: undefined }, ms: performance.now() - startMs, picture };
   },
 };
 
@@ -64,7 +63,7 @@ self.onmessage = ({ data }) => {
   before = before.then(async () => {
     try {
       const result = await actions[data.type](data);
-      self.postMessage({ id: data.id, ...result }, result.bitmap ? [result.bitmap] : []);
+      self.postMessage({ id: data.id, ...result }, result.picture ? [result.picture.data.buffer] : []);
     } catch (error) {
       self.postMessage({ id: data.id, error: String(error?.message ?? error) });
     }
