@@ -7,8 +7,9 @@ import pytest
 
 from canthus.data import check_dataset, load_dataset
 from canthus.data.scenes import load_scenes
-from canthus.data.wild21 import HABIT
+from canthus.data.wild21 import HABIT, NOSE, face_boxes
 from canthus.errors import ConfigError, DataError
+from canthus.geometry import BoxHabit
 from canthus.images import write_image
 from canthus.schemes import FIVE, WILD_21, convert
 
@@ -37,13 +38,14 @@ def root(tmp_path: Path) -> Path:
 def test_a_picture_is_one_scene_with_all_its_faces(root: Path) -> None:
     one, two = load_scenes("wild21", root, "train")
     assert [one.key, two.key] == ["I/a.jpg", "I/b.jpg"]
-    np.testing.assert_array_equal(one.boxes, [[9.5, 6, 59, 56.25]])
-    np.testing.assert_array_equal(two.boxes, [[5.5, 6, 55, 56.25], [13.5, 6, 63, 56.25]])
+    own = np.array([[5.5, 6, 55, 56.25], [13.5, 6, 63, 56.25]], np.float32)
+    np.testing.assert_allclose(two.boxes, face_boxes(own, two.points))
+    np.testing.assert_allclose(one.boxes, two.boxes[:1] + np.array([4, 0, 4, 0]), rtol=1e-5)
     assert two.points.shape == (2, 5, 2)
     np.testing.assert_allclose(two.points[0], POINTS[16:], atol=1e-5)
     assert two.complete
     assert not two.ignored.any()
-    assert two.habit == HABIT
+    assert two.habit == BoxHabit()
     assert (two.subset, two.labels) == ("I", ("", ""))
 
 
@@ -51,7 +53,8 @@ def test_faces_have_21_points_and_a_face_box_by_the_habit(root: Path) -> None:
     faces = load_dataset("wild21", root, "all")
     assert [face.key for face in faces] == ["I/a.jpg", "I/b.jpg", "I/b.jpg#2", "II/c.jpg"]
     np.testing.assert_allclose(faces[1].points, POINTS, atol=1e-5)
-    np.testing.assert_allclose(faces[1].box, HABIT.face_boxes(np.array([5.5, 6, 55, 56.25], np.float32)))
+    box = face_boxes(np.array([5.5, 6, 55, 56.25], np.float32), convert(faces[1].points, WILD_21, FIVE))
+    np.testing.assert_allclose(faces[1].box, box, rtol=1e-5)
     assert faces[1].scheme == WILD_21
     assert faces[1].group == faces[2].group != faces[0].group
     five = load_dataset("wild21", root, "test", scheme="five")[0]
@@ -62,7 +65,16 @@ def test_rectangles_and_points_may_reach_beyond_the_picture(root: Path) -> None:
     path = root / "II/label.txt"
     path.write_text(line("c.jpg", -20.0), encoding="ascii")
     (scene,) = load_scenes("wild21", root, "test")
-    assert scene.boxes[0, 0] == -14.5
+    assert scene.boxes[0, 0] < -10
+    assert scene.points[0].min() < 0
+
+
+@pytest.mark.parametrize("right", [-0.15, 0.0, 0.15])
+def test_the_box_moves_away_from_the_side_that_the_nose_is_turned_to(right: float) -> None:
+    own = np.array([100, 100, 200, 200], np.float32)
+    five = np.array([[130, 130], [170, 130], [150 + 100 * right, 150], [130, 170], [170, 170]], np.float32)
+    expected = HABIT.face_boxes(own) + 100 * NOSE[0] * right * np.array([1, 0, 1, 0])
+    np.testing.assert_allclose(face_boxes(own, five), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("load", [load_scenes, load_dataset])

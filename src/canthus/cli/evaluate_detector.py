@@ -150,7 +150,8 @@ def _tables(reports: Sequence[DetectorReport]) -> Iterator[Table]:
     figures = {report.detector: detector_figures(report) for report in reports}
     yield _main_table(reports, figures)
     sizes = {name: value.by_size for name, value in figures.items()}
-    yield _recall_table("recall % at the usual score, by size of the face in pixels", sizes)
+    if any(sizes.values()):
+        yield _recall_table("recall % at the usual score, by size of the face in pixels", sizes)
     labels = {name: value.by_label for name, value in figures.items()}
     if any(labels.values()):
         yield _recall_table("recall % at the usual score, by label", labels)

@@ -1,4 +1,4 @@
-"""Drawn pictures without faces: texts, shapes, patterns and textures that a face detector might take for faces."""
+"""Drawn pictures without faces: texts, shapes, discs, patterns and textures that a detector might take for faces."""
 
 from collections.abc import Callable
 
@@ -95,5 +95,26 @@ def _pattern(image: Image, rng: np.random.Generator) -> None:
                 cv2.line(image, (x, y), (x + step, y + size), color, max(1, size // 4), cv2.LINE_AA)
 
 
-DRAWINGS: tuple[Drawing, ...] = (_texture, _text, _shapes, _shapes, _pattern)
-"""Kinds of drawings; shapes are twice as frequent as the others."""
+def _discs(image: Image, rng: np.random.Generator) -> None:
+    """Discs with a rim and spokes, ticks or holes: wheels, clocks, sockets, buttons, plates, lamps."""
+    for _ in range(rng.integers(1, 9)):
+        x, y = _place(image, rng)
+        radius = max(4, int(min(image.shape[:2]) * 0.45 * rng.random() ** 2))
+        inner, ink = rng.uniform(0.55, 0.95) * radius, _color(rng)
+        for r, color in ((radius, _color(rng)), (inner, _color(rng))):
+            cv2.circle(image, (x, y), int(r), color, -1, cv2.LINE_AA)
+        width, count = max(1, int(radius * rng.uniform(0.04, 0.2))), rng.integers(2, 13)
+        near, far = sorted(rng.uniform(0, 1, size=2)) if rng.random() < 0.7 else (0.0, 1.0)
+        for angle in rng.uniform(0, 2 * np.pi) + 2 * np.pi / count * np.arange(count):
+            way = inner * np.array([np.cos(angle), np.sin(angle)])
+            a, b = (tuple(np.rint((x, y) + share * way).astype(int).tolist()) for share in (near, far))
+            if far - near < 0.15:
+                cv2.circle(image, a, width, ink, -1, cv2.LINE_AA)
+            else:
+                cv2.line(image, a, b, ink, width, cv2.LINE_AA)
+        if rng.random() < 0.5:
+            cv2.circle(image, (x, y), width, _color(rng), -1, cv2.LINE_AA)
+
+
+DRAWINGS: tuple[Drawing, ...] = (_texture, _text, _shapes, _shapes, _pattern, _discs, _discs)
+"""Kinds of drawings; shapes and discs, which are taken for faces most often, are twice as frequent as the others."""
