@@ -3,9 +3,10 @@
 Usage: python benchmarks/serve_load.py [PICTURE] [--seconds 10] [--clients 1 4 16] [--processes N]
 
 Needs the extra ``web``.  The service runs on a free port of 127.0.0.1.  For each number of clients, that many threads
-send the picture to ``/v1/detect`` again and again, each over one connection, and wait for answers.  The first line is
-the pipeline without a service, in as many processes.  The service and the clients share the processors.  At the end the
-service gets SIGTERM and must end with code 0.
+send the picture to ``/v1/detect`` again and again, each over one connection, and wait for answers.  The service and the
+clients share the processors.  Before and after each run, as many processes run the pipeline without a service for the
+same time; the share is that of the mean of both, because the speed of many machines varies.  At the end the service
+gets SIGTERM and must end with code 0.
 """
 
 import argparse
@@ -108,20 +109,27 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--processes", type=int, default=processors())
     options = parser.parse_args()
-    data, seconds = options.picture.read_bytes(), options.seconds
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        counts = pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1)
-    alone = sum(counts) / seconds
-    print(f"pipeline alone, processes {options.processes}: {alone:.1f} pictures/s", flush=True)
-    with service(options.processes, max(options.clients)) as (server, port):
+    data, seconds = options.picture.read_bytes(), float(options.seconds)
+    with (
+        multiprocessing.get_context("spawn").Pool(options.processes) as pool,
+        service(options.processes, max(options.clients)) as (server, port),
+    ):
+
+        def alone() -> float:
+            rate = sum(pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1)) / seconds
+            print(f"pipeline alone, processes {options.processes}: {rate:.1f} pictures/s", flush=True)
+            return rate
+
         load(port, data, 2 * options.processes, 2)  # the processes start
+        before = alone()
         for clients in options.clients:
             times, statuses, took_s = load(port, data, clients, seconds)
             p50, p95, p99 = 1000 * np.percentile(times, [50, 95, 99])
-            rate = statuses[200] / took_s
+            rate, after = statuses[200] / took_s, alone()
+            share, before = 2 * rate / (before + after), after
             answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
             print(
-                f"clients {clients}: {rate:.1f} requests/s ({rate / alone:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
+                f"clients {clients}: {rate:.1f} requests/s ({share:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
                 f"p99 {p99:.0f} ms; {answers}; {resident_mb(server.pid):.0f} MB",
                 flush=True,
             )

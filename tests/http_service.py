@@ -78,7 +78,9 @@ class Client:
 
 @final
 class Thread:
-    """What the service uses of ``Processes``, in a thread of the test."""
+    """What the service uses of ``Process``, in a thread of the test."""
+
+    restarts = 0
 
     def __init__(self, marker: Any) -> None:
         self._marker, self._pool = marker, ThreadPoolExecutor(1)
@@ -117,7 +119,7 @@ def services(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
         **limits: Any,
     ) -> Client:
         bounds = Limits(**limits)
-        monkeypatch.setattr(Workers, "_process", lambda self: Thread(Marker(pipeline, bounds)))
+        monkeypatch.setattr(Workers, "_process", lambda *_: Thread(Marker(pipeline, bounds)))
         service = Service(files or {}, Workers(processes, pipeline, bounds), bounds, token, origins)
         listening = bound_socket("127.0.0.1", 0)
         config = uvicorn.Config(create_app(service), log_level="error", lifespan="on", ws_max_size=bounds.body_bytes)

@@ -4,11 +4,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from threading import Thread
+from traceback import format_exc
 from typing import Any, TypeVar, final
 
 T = TypeVar("T")
@@ -50,6 +53,65 @@ class Processes:
     def close(self) -> None:
         """End the processes after the calls that are at work; the calls that wait are dropped."""
         self._pool.shutdown(cancel_futures=True)
+
+
+@final
+class Process:
+    """One process that makes one object and calls functions with it, one call at a time.
+
+    A thread hands a call over and waits for its result, which takes less time than a pool, whose calls pass three
+    threads.  The process starts with the first call.  Where it has ended, the next call starts another.
+
+    Args:
+        make: makes the object of the process.
+        arguments: of ``make``.
+
+    Attributes:
+        restarts: processes that ended and were replaced.
+    """
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        self._given = make, arguments
+        self._thread = ThreadPoolExecutor(1)
+        self._running: tuple[BaseProcess, Connection] | None = None
+        self.restarts = 0
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """The result of ``function(object, *arguments)``, or a ``BrokenProcessPool`` where the process was killed."""
+        return self._thread.submit(self._answer, function, arguments)
+
+    def _answer(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        process, connection = self._running or self._started()
+        if not process.is_alive():
+            connection.close()
+            self.restarts += 1
+            _, connection = self._started()
+        try:
+            connection.send((function, arguments))
+            done, result = connection.recv()
+        except (EOFError, OSError) as error:
+            raise BrokenProcessPool("the process ended") from error
+        if not done:
+            raise result
+        return result
+
+    def _started(self) -> tuple[BaseProcess, Connection]:
+        context = get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=_answer_calls, args=(there, *self._given), daemon=True)
+        with _signals_kept_from_new_processes():
+            process.start()
+        there.close()
+        self._running = process, here
+        return self._running
+
+    def close(self) -> None:
+        """End the process after the call that is at work; the calls that wait are dropped."""
+        self._thread.shutdown(cancel_futures=True)
+        if self._running:
+            process, connection = self._running
+            connection.close()
+            process.join()
 
 
 def in_order(submit: Callable[[T], Future[R]], items: Iterable[T], *, ahead: int) -> Iterator[R]:
@@ -101,6 +163,22 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _answer_calls(calls: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """What a process does: answer each call with whether it was done, and its result or error."""
+    _begin(make, arguments)
+    while True:
+        try:
+            function, given = calls.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, _call(function, given)
+        except Exception as error:  # noqa: BLE001 - raised again by the caller
+            error.add_note(format_exc())
+            answer = False, error
+        calls.send(answer)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -54,8 +54,9 @@ def run(service: Service, app: Any, listening: socket.socket) -> None:
         ws_max_size=limits.body_bytes, ws_max_queue=2, timeout_keep_alive=15,
         timeout_graceful_shutdown=round(limits.video_seconds + limits.seconds),
     )  # fmt: skip
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes a signal on that came before those below were set
-        asyncio.run(_serve(uvicorn.Server(config), service, listening))
+    # uvicorn passes a signal on that came before those below were set
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(uvicorn.Server(config), service, listening))
 
 
 async def _serve(server: Any, service: Service, listening: socket.socket) -> None:

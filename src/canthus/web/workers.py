@@ -3,13 +3,12 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from typing import Any, final
 
 from canthus.runtime.pipeline import Pipeline
-from canthus.runtime.processes import Processes
+from canthus.runtime.processes import Process
 from canthus.web import work
 from canthus.web.limits import Limits, RefusedError
 
@@ -22,23 +21,18 @@ class Workers:
         count: number of processes; each starts with its first call.
         pipeline: made by ``load_pipeline``.
         limits: bounds of pictures, and of the time of a call.
-
-    Attributes:
-        waiting: calls that wait for a process.
-        restarts: processes that ended and were replaced.
     """
 
     def __init__(self, count: int, pipeline: Pipeline, limits: Limits) -> None:
-        self._pipeline, self._limits = pipeline, limits
-        self._processes = [self._process() for _ in range(count)]
+        self._limits = limits
+        self._processes = [self._process(pipeline) for _ in range(count)]
         self._free = set(range(count))
         self._queue: deque[tuple[int | None, asyncio.Future[int]]] = deque()
         self._streams: Counter[int] = Counter()
         self._keys = 0
-        self.restarts = 0
 
-    def _process(self) -> Processes:
-        return Processes(1, work.Marker, self._pipeline, self._limits)
+    def _process(self, pipeline: Pipeline) -> Process:
+        return Process(work.Marker, pipeline, self._limits)
 
     @property
     def count(self) -> int:
@@ -55,6 +49,11 @@ class Workers:
         """Calls that wait for a process."""
         return len(self._queue)
 
+    @property
+    def restarts(self) -> int:
+        """Processes that ended and were replaced."""
+        return sum(process.restarts for process in self._processes)
+
     async def call(self, function: Callable[..., Any], *arguments: Any, at: int | None = None) -> Any:
         """The result of ``function(marker, *arguments)`` in a free process.
 
@@ -67,11 +66,10 @@ class Workers:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 index = await self._acquired(at)
-                future = self._submitted(index, function, arguments)
+                done = asyncio.wrap_future(self._processes[index].submit(function, *arguments))
                 # The process stays taken until it is done, also where nobody waits for the result any more.
-                loop = asyncio.get_running_loop()
-                future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._done, index, done))
-                return await asyncio.shield(asyncio.wrap_future(future))
+                done.add_done_callback(lambda _: self._release(index))
+                return await asyncio.shield(done)
         except TimeoutError as error:
             raise RefusedError(
                 504, f"No answer within {self._limits.seconds:g} s; the server is busy, try again", 5
@@ -96,24 +94,6 @@ class Workers:
             elif place in self._queue:
                 self._queue.remove(place)
             raise
-
-    def _submitted(self, index: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
-        """The call, given to a new process where the old one ended while it had nothing to do."""
-        future = self._processes[index].submit(function, *arguments)
-        if _is_broken(future):
-            self._replace(index)
-            future = self._processes[index].submit(function, *arguments)
-        return future
-
-    def _done(self, index: int, future: Future[Any]) -> None:
-        if _is_broken(future):
-            self._replace(index)
-        self._release(index)
-
-    def _replace(self, index: int) -> None:
-        self._processes[index].close()
-        self._processes[index] = self._process()
-        self.restarts += 1
 
     def _release(self, index: int) -> None:
         """Give the process to the first who waits for it, or for any."""
@@ -143,11 +123,6 @@ class Workers:
         """End the processes."""
         for processes in self._processes:
             processes.close()
-
-
-def _is_broken(future: Future[Any]) -> bool:
-    """Whether the process of a call has ended."""
-    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
 
 
 @final

@@ -226,9 +226,10 @@ def test_a_process_that_is_killed_is_replaced() -> None:
         assert client("/v1/detect", photo, TOKEN).status == 200
         first = _worker(server)
         os.kill(first, signal.SIGKILL)
-        while Path(f"/proc/{first}").exists():  # until the pool has seen it
+        while [path.name for path in Path(f"/proc/{first}/task").iterdir()] != [str(first)]:
+            time.sleep(0.01)  # until its threads have ended
+        while " Z " not in Path(f"/proc/{first}/stat").read_text(encoding="utf-8"):
             time.sleep(0.01)
-        time.sleep(0.2)
         assert client("/v1/detect", photo, TOKEN).status == 200
         second = _worker(server)
         os.kill(second, signal.SIGSTOP)  # holds the next request
