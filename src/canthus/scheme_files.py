@@ -1,5 +1,6 @@
 """What a scheme is and how it is checked, its TOML file, and schemes made from the names of points."""
 
+import functools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,9 @@ class FaceBox:
                 f"The shift and the size of face_box are two numbers each, found {list(self.shift)} and "
                 f"{None if self.size is None else list(self.size)}"
             )
+
+
+_WHOLE_HULL = FaceBox()
 
 
 @final
@@ -99,7 +103,7 @@ class Scheme:
 
         A box has an area unless all its points lie on one spot: each side is at least ``THIN`` times the other.
         """
-        habit = self.face_box or FaceBox()
+        habit = self.face_box or _WHOLE_HULL
         hull = hull_box(points[..., list(self.part(habit.part)), :] if habit.part else points)
         longer = box_size(hull).max(axis=-1, keepdims=True)
         size = box_size(hull) if habit.size is None else longer * np.array(habit.size, np.float32)
@@ -123,6 +127,23 @@ class Scheme:
     def mouth(self) -> tuple[int, ...]:
         """The points of all groups whose name holds ``mouth``; empty if there are none."""
         return tuple(i for name, group in self.groups.items() if "mouth" in name for i in group)
+
+    @functools.cached_property
+    def _middles(self) -> Float32[np.ndarray, "3 k"] | None:
+        """Weights of the points in the middles of the right eye, the left eye and the mouth."""
+        if not (self.pupils and self.mouth):
+            return None
+        weights = np.zeros((3, self.count), np.float32)
+        for row, indices in zip(weights, (*self.pupils, self.mouth), strict=True):
+            row[list(indices)] = 1 / len(indices)
+        return weights
+
+    def middles(self, points: Float32[np.ndarray, "k 2"]) -> list[list[float]] | None:
+        """Where the middles of the right eye, the left eye and the mouth of one face are, each x and y.
+
+        None for a scheme without eyes or mouth.  Points have to be finite.
+        """
+        return None if self._middles is None else (self._middles @ points).tolist()
 
     def part(self, name: str) -> tuple[int, ...]:
         """Indices of a group, or of several groups that ``PARTS`` joins: ``eyes``, ``brows``, ``mouth``.

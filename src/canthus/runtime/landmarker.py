@@ -252,9 +252,9 @@ def kept_turn(points: Float32[np.ndarray, "k 2"], scheme: Scheme, before: float)
     The face is turned as the line from the middle of its eyes to that of its mouth; it is upright in a scheme without
     eyes or mouth.
     """
-    if not (scheme.pupils and scheme.mouth):
+    middles = scheme.middles(points)
+    if middles is None:
         return 0.0
-    eyes = np.mean([points[list(indices)].mean(axis=0) for indices in scheme.pupils], axis=0)
-    x, y = points[list(scheme.mouth)].mean(axis=0) - eyes
-    turn = math.atan2(-float(x), float(y))
+    (right_x, right_y), (left_x, left_y), (x, y) = middles
+    turn = math.atan2((right_x + left_x) / 2 - x, y - (right_y + left_y) / 2)
     return turn if abs(turn) > (STILL_TURNED if before else TURNED) else 0.0

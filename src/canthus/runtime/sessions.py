@@ -202,15 +202,15 @@ class BoundedSession:
 
     def _run_alone(self, names: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         shapes = tuple((name, array.shape) for name, array in feeds.items())
-        options = onnxruntime.RunOptions()
-        call = functools.partial(self._session.run, names, dict(feeds), options)
         shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes)
+        run = functools.partial(self._session.run, names, dict(feeds))
         outputs: list[np.ndarray]
         if shapes in self._seen:
-            outputs = self._translated(call, f"cannot be run on {shown}")
+            outputs = self._translated(run, f"cannot be run on {shown}")
             return outputs
+        options = onnxruntime.RunOptions()
         outputs = self._watched(
-            call,
+            functools.partial(run, options),
             lambda: setattr(options, "terminate", True),
             doing=f"one run on {shown}",
             wrong=f"cannot be run on {shown}",

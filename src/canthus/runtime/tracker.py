@@ -1,5 +1,6 @@
 """Follow faces through a video, and check that landmarks have the shape of a face."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import final
 
@@ -48,15 +49,13 @@ class Plausibility:
         """Whether the points have the proportions of a face, in a picture of this size in pixels."""
         if not np.isfinite(points).all():
             return False
-        box = scheme.face_boxes(points)
-        w, h = (float(v) for v in box_size(box))
+        x1, y1, x2, y2 = scheme.face_boxes(points).tolist()
+        w, h = x2 - x1, y2 - y1
         side = max(w, h)
         if side == 0:  # a single point
-            return bool(0 <= box[0] <= width and 0 <= box[1] <= height)
-        if side < self.least_pixels:
-            return False
-        clipped = np.clip(box, 0, [width, height, width, height])
-        if float(box_size(clipped).prod()) < self.inside * w * h:
+            return bool(0 <= x1 <= width and 0 <= y1 <= height)
+        shown = max(0.0, min(x2, width) - max(x1, 0.0)) * max(0.0, min(y2, height) - max(y1, 0.0))
+        if side < self.least_pixels or shown < self.inside * w * h:
             return False
         return self._has_proportions(points, scheme, w=w, h=h) and _mouth_below_eyes(points, scheme)
 
@@ -69,12 +68,13 @@ class Plausibility:
         if not scheme.eye_corners:
             return True
         right, left = (points[index] for index in scheme.eye_corners)
-        return self.eye_distance[0] <= float(np.linalg.norm(left - right)) / max(w, h) <= self.eye_distance[1]
+        return self.eye_distance[0] <= math.dist(left, right) / max(w, h) <= self.eye_distance[1]
 
     def follows(self, box: Float32[np.ndarray, " 4"], before: Float32[np.ndarray, " 4"], *, step_s: float) -> bool:
         """Whether a face can move from the box ``before`` to ``box`` in ``step_s`` seconds."""
-        side, side_before = float(box_size(box).max()), float(box_size(before).max())
-        shift = float(np.linalg.norm((box[:2] + box[2:] - before[:2] - before[2:]) / 2))
+        (x1, y1, x2, y2), (left, top, right, bottom) = box.tolist(), before.tolist()
+        side, side_before = max(x2 - x1, y2 - y1), max(right - left, bottom - top)
+        shift = math.hypot(x1 + x2 - left - right, y1 + y2 - top - bottom) / 2
         ratio = side / max(side_before, 1e-6)
         grown = max(ratio, 1 / max(ratio, 1e-6))
         return shift <= side_before * (self.jump + self.jump_per_s * step_s) and grown <= self.growth
@@ -82,12 +82,12 @@ class Plausibility:
 
 def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> bool:
     """Whether the mouth is below the line through the eyes, in the frame of the head, if the scheme has both."""
-    if not (scheme.pupils and scheme.mouth):
+    middles = scheme.middles(points)
+    if middles is None:
         return True
-    right, left = (points[list(indices)].mean(axis=0) for indices in scheme.pupils)
-    mouth = points[list(scheme.mouth)].mean(axis=0)
-    (ax, ay), (bx, by) = left - right, mouth - (left + right) / 2
-    return float(ax * by - ay * bx) > 0
+    (right_x, right_y), (left_x, left_y), (x, y) = middles
+    down = (left_x - right_x) * (y - (left_y + right_y) / 2) - (left_y - right_y) * (x - (left_x + right_x) / 2)
+    return down > 0
 
 
 @final
@@ -254,7 +254,7 @@ class Tracker:
         good = self._are_faces(image, marks.points)
         kept: list[_Track] = []
         for index, (track, found, plausible) in enumerate(zip(self._tracks, marks.points, good, strict=True)):
-            box = self._box(found, track.box + np.tile((found - track.points).mean(axis=0), 2))
+            box = self._box(found, track.box, before=track.points)
             fits = plausible and self.settings.plausibility.follows(box, track.box, step_s=time_s - track.seen_s)
             confirmed = time_s - track.confirmed_s <= self.settings.unconfirmed_s
             apart = not any(self._overlap(box, other.box) > self.settings.drift_overlap for other in kept)
@@ -339,11 +339,16 @@ class Tracker:
             track.box = self._box(marks.points[0], face.boxes[0])
 
     def _box(
-        self, points: Float32[np.ndarray, "k 2"], otherwise: Float32[np.ndarray, " 4"]
+        self,
+        points: Float32[np.ndarray, "k 2"],
+        otherwise: Float32[np.ndarray, " 4"],
+        before: Float32[np.ndarray, "k 2"] | None = None,
     ) -> Float32[np.ndarray, " 4"]:
-        """Face box of points, or another one if the points lie on one spot."""
+        """Face box of points, or another one, moved as the points since ``before``, if they lie on one spot."""
         box = self._scheme.face_boxes(points)
-        return box if box_size(box).max() > 0 else otherwise
+        if box_size(box).max() > 0:
+            return box
+        return otherwise if before is None else otherwise + np.tile((points - before).mean(axis=0), 2)
 
     def _overlap(self, a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:
         return float(self._overlaps(a[None], b[None])[0, 0])
