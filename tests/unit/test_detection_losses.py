@@ -1,8 +1,8 @@
-"""Which location answers for which face, and the losses on hand-made answers."""
+"""Which location answers for which face, the losses on hand-made answers, and the norms of the network."""
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from canthus.losses.detection import (
     Locations,
@@ -13,6 +13,7 @@ from canthus.losses.detection import (
     locations,
     quality_focal_loss,
 )
+from canthus.models.face_detector import DESIGNS, FaceDetector
 
 SIZES = [(0.0, 64.0), (40.0, 144.0), (96.0, 1e5)]
 
@@ -130,3 +131,26 @@ def test_quality_focal_loss_is_the_papers_equation() -> None:
     score = torch.sigmoid(logit)
     expected = (quality - score).abs() ** 2 * -((1 - quality) * torch.log(1 - score) + quality * torch.log(score))
     assert quality_focal_loss(logit, quality).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("design", sorted(DESIGNS))
+def test_levels_that_share_weights_are_normalized_alike_in_training_and_after(design: str) -> None:
+    torch.manual_seed(0)
+    network = FaceDetector(design=design)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0  # the mean and variance of the last batch
+    pictures = torch.rand(2, 3, 256, 256) ** torch.linspace(0.3, 3, 256)
+    trained = network.train()(pictures)
+    # Training divides by n, the kept variance by n - 1; the coarsest level has 128 values.
+    torch.testing.assert_close(network.eval()(pictures), trained, rtol=0, atol=0.02)
+
+
+def test_weights_with_one_norm_for_all_levels_can_still_be_read() -> None:
+    network, again = FaceDetector(design="fast"), FaceDetector(design="fast")
+    mean = network.get_buffer("context.1.1.running_mean")
+    nn.init.normal_(mean)
+    again.load_state_dict({name: v for name, v in network.state_dict().items() if not name.startswith("norms")})
+    for level in ("norms.0", "norms.1"):
+        torch.testing.assert_close(again.get_buffer(f"{level}.running_mean"), mean)
+    assert sum(weights.numel() for weights in again.parameters()) == 158_231

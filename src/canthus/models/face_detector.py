@@ -1,6 +1,7 @@
 """Single-stage face detector: separable convolutions, a feature pyramid, a box and five points for each location."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -43,6 +44,14 @@ def _stem(channels: Sequence[int], *, patches: bool) -> nn.Sequential:
     else:
         start = [conv_bn_relu(3, first, kernel=3, stride=2), separable(first, second, stride=2)]
     return nn.Sequential(*start, *(separable(a, b) for a, b in itertools.pairwise(channels[1:])))
+
+
+def _with_norms(network: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Give the weights of earlier versions, which had one mean and variance for all levels, those of each level."""
+    for name in network.state_dict():
+        before = prefix + re.sub(r"^norms\.\d", "context.1.1", name)
+        if prefix + name not in weights and before in weights:
+            weights[prefix + name] = weights[before].clone()
 
 
 @final
@@ -98,6 +107,9 @@ class FaceDetector(nn.Module):
     box and points; no mean is subtracted from the picture, because the first batch norm does that; 5x5 kernels deep in
     the backbone, so that large faces fit into the receptive field of 32-pixel cells.
 
+    The levels share the weights of that subnet, but not the mean and variance of its batch norm: training normalizes
+    each level by its own, and with one for all, small faces get too high scores and large ones too low.
+
     The output ``(n, locations, 15)`` lists the levels one after the other, each row by row.  With the cell (i, j) of
     stride s, a row is: logit of the score; centre of the face box minus ``(i + 0.5, j + 0.5)``, in strides; natural
     logarithms of its width and height in strides; the points of the scheme ``five`` minus ``(i + 0.5, j + 0.5)`` in
@@ -133,6 +145,10 @@ class FaceDetector(nn.Module):
         self.lateral = nn.ModuleList(conv_bn_relu(c, neck, kernel=1) for c in (c8, c16, c32))
         self.smooth = nn.ModuleList(separable(neck, neck) if own else nn.Identity() for own in plan.smooth)
         self.context = separable(neck, neck, kernel=plan.context)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(neck) for _ in STRIDES[1:])
+        for norm in self.norms:
+            norm.weight, norm.bias = self._norm.weight, self._norm.bias
+        self.register_load_state_dict_pre_hook(_with_norms)  # type: ignore[no-untyped-call]
         self.head = nn.Conv2d(neck, OUTPUTS, 1)
         # Small weights and priors in the biases of the last layer.
         nn.init.normal_(self.head.weight, std=0.01)
@@ -140,6 +156,21 @@ class FaceDetector(nn.Module):
         bias[0] = torch.logit(torch.tensor(PRIOR_SCORE))
         bias[3:5] = torch.log(torch.tensor(PRIOR_SIZE))
         self.head.bias = nn.Parameter(bias)
+
+    @property
+    def _norm(self) -> nn.BatchNorm2d:
+        """The norm of the shared block for the first level; those of the others share its weights."""
+        (norm,) = (layer for layer in self.context.modules() if isinstance(layer, nn.BatchNorm2d))
+        return norm
+
+    def _shared(self, level: Tensor, norm: nn.Module) -> Tensor:
+        """The shared block, with the norm of a level in the place of its own."""
+        for layer in self.context.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                level = norm(level)
+            elif not isinstance(layer, nn.Sequential):
+                level = layer(level)
+        return level
 
     @property
     def first_convolution(self) -> nn.Conv2d:
@@ -154,6 +185,6 @@ class FaceDetector(nn.Module):
         coarse = self.lateral[2](level_32)
         middle = self.lateral[1](level_16) + functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
         fine = self.lateral[0](level_8) + functional.interpolate(middle, scale_factor=2.0, mode="nearest")
-        levels = zip(self.smooth, (fine, middle, coarse), strict=True)
-        outputs = [self.head(self.context(smooth(level))) for smooth, level in levels]
+        levels = zip(self.smooth, (fine, middle, coarse), (self._norm, *self.norms), strict=True)
+        outputs = [self.head(self._shared(smooth(level), norm)) for smooth, level, norm in levels]
         return torch.cat([output.flatten(2).transpose(1, 2) for output in outputs], dim=1)

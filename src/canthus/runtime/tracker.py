@@ -68,7 +68,8 @@ class Plausibility:
         if not scheme.eye_corners:
             return True
         right, left = (points[index] for index in scheme.eye_corners)
-        return self.eye_distance[0] <= math.dist(left, right) / max(w, h) <= self.eye_distance[1]
+        distance = math.dist(left.tolist(), right.tolist()) / max(w, h)
+        return self.eye_distance[0] <= distance <= self.eye_distance[1]
 
     def follows(self, box: Float32[np.ndarray, " 4"], before: Float32[np.ndarray, " 4"], *, step_s: float) -> bool:
         """Whether a face can move from the box ``before`` to ``box`` in ``step_s`` seconds."""
@@ -77,7 +78,7 @@ class Plausibility:
         shift = math.hypot(x1 + x2 - left - right, y1 + y2 - top - bottom) / 2
         ratio = side / max(side_before, 1e-6)
         grown = max(ratio, 1 / max(ratio, 1e-6))
-        return shift <= side_before * (self.jump + self.jump_per_s * step_s) and grown <= self.growth
+        return bool(shift <= side_before * (self.jump + self.jump_per_s * step_s) and grown <= self.growth)
 
 
 def _mouth_below_eyes(points: Float32[np.ndarray, "k 2"], scheme: Scheme) -> bool:
