@@ -98,6 +98,16 @@ def test_table_has_a_row_for_each_detector(on_set: tuple[str, ...], network: Pat
     assert "facemask test: 3 pictures, 4 faces" in result.stdout
 
 
+def test_pictures_without_faces_have_only_false_finds(root: Path, on_set: tuple[str, ...], network: Path) -> None:
+    for name in PLACES:
+        (root / "annotations" / f"{name}.xml").write_text("<annotation></annotation>", encoding="utf-8")
+    (value,) = numbers(*on_set, "--detector", network)
+    assert (value["faces"], value["false_per_picture"]) == (0, 1.0)
+    assert (value["recall"], value["average_precision"], value["by_size"]) == (None, None, {})
+    rows = [line for line in run(*on_set, "--detector", network).stdout.splitlines() if "cells" in line]
+    assert len(rows) == 1  # no table of recall, which would have no column
+
+
 def test_everything_is_written(on_set: tuple[str, ...], network: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(
