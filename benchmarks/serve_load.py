@@ -5,8 +5,9 @@ Usage: python benchmarks/serve_load.py [PICTURE] [--seconds 10] [--clients 1 4 1
 Needs the extra ``web``.  The service runs on a free port of 127.0.0.1.  For each number of clients, that many threads
 send the picture to ``/v1/detect`` again and again, each over one connection, and wait for answers.  The service and the
 clients share the processors.  Before and after each run, as many processes run the pipeline without a service for the
-same time; the share is that of the mean of both, because the speed of many machines varies.  At the end the service
-gets SIGTERM and must end with code 0.
+same time; the share is that of the mean of both, because the speed of many machines varies.  The processor time of a
+request is that of the service and of the client; it tells what the service costs also where other programs run.  At the
+end the service gets SIGTERM and must end with code 0.
 """
 
 import argparse
@@ -34,17 +35,17 @@ WARM_UP = 3
 TIMEOUT_S = 60
 
 
-def bare(data: bytes, seconds: float) -> int:
-    """Pictures that one process marks without a service."""
+def bare(data: bytes, seconds: float) -> tuple[int, float]:
+    """Pictures that one process marks without a service, and its processor time."""
     cv2.setNumThreads(1)
     pipeline, done = load_pipeline(), 0
     for _ in range(WARM_UP):
         pipeline(data)
-    end_s = time.perf_counter() + seconds
+    end_s, before_s = time.perf_counter() + seconds, time.process_time()
     while time.perf_counter() < end_s:
         pipeline(data)
         done += 1
-    return done
+    return done, time.process_time() - before_s
 
 
 @contextmanager
@@ -94,11 +95,23 @@ def load(port: int, data: bytes, clients: int, seconds: float) -> tuple[list[flo
     return times, statuses, time.perf_counter() - start_s
 
 
+def processes_of(pid: int) -> list[int]:
+    """The service and its processes; none where there is no /proc."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(number) for path in tasks for number in path.read_text().split()]
+    return [pid, *children] if children else []
+
+
 def resident_mb(pid: int) -> float:
-    """Memory of the service and its processes; 0 where there is no /proc."""
-    children = [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children") for n in path.read_text().split()]
-    pages = [int(Path(f"/proc/{n}/statm").read_text().split()[1]) for n in (pid, *children)] if children else [0]
+    """Memory of the service."""
+    pages = [int(Path(f"/proc/{number}/statm").read_text().split()[1]) for number in processes_of(pid)]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def spent_s(pid: int) -> float:
+    """Processor time of the service and of the clients so far."""
+    rows = [Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split() for number in processes_of(pid)]
+    return sum(int(row[11]) + int(row[12]) for row in rows) / os.sysconf("SC_CLK_TCK") + time.process_time()
 
 
 def main() -> None:
@@ -116,21 +129,25 @@ def main() -> None:
     ):
 
         def alone() -> float:
-            rate = sum(pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1)) / seconds
-            print(f"pipeline alone, processes {options.processes}: {rate:.1f} pictures/s", flush=True)
+            counts, times = zip(*pool.starmap(bare, [(data, seconds)] * options.processes, chunksize=1), strict=True)
+            rate, each_ms = float(sum(counts) / seconds), 1000 * sum(times) / sum(counts)
+            count = options.processes
+            print(f"pipeline alone, processes {count}: {rate:.1f} pictures/s, {each_ms:.1f} ms of a processor each")
             return rate
 
         load(port, data, 2 * options.processes, 2)  # the processes start
         before = alone()
         for clients in options.clients:
+            begin_s = spent_s(server.pid)
             times, statuses, took_s = load(port, data, clients, seconds)
+            each_ms = 1000 * (spent_s(server.pid) - begin_s) / len(times)
             p50, p95, p99 = 1000 * np.percentile(times, [50, 95, 99])
             rate, after = statuses[200] / took_s, alone()
             share, before = 2 * rate / (before + after), after
             answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
             print(
-                f"clients {clients}: {rate:.1f} requests/s ({share:.0%}); p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
-                f"p99 {p99:.0f} ms; {answers}; {resident_mb(server.pid):.0f} MB",
+                f"clients {clients}: {rate:.1f} requests/s ({share:.0%}), {each_ms:.1f} ms of a processor each; "
+                f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms; {answers}; {resident_mb(server.pid):.0f} MB",
                 flush=True,
             )
 

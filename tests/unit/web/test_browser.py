@@ -287,6 +287,8 @@ def test_what_is_opened_while_the_models_load_is_not_lost(browser: Any, address:
 
 
 def test_the_camera_runs_and_stops(page: Any) -> None:
+    page.set_input_files("#files", PORTRAIT)
+    _await_status(page, "grace_hopper.jpg")
     page.context.grant_permissions(["camera"])
     page.keyboard.press("c")
     assert "nothing leaves this device" in _await_status(page, "The camera runs")

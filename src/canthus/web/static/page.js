@@ -137,6 +137,7 @@ async function open(files) {
       const { frame, ms } = await ask("picture", { file });
       const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
       state.pictures.push({ file, name: file.name, bitmap, frame, ms });
+      if (state.live) return; // the camera was started meanwhile
       showPicture(state.pictures.length - 1);
     } catch (error) {
       failed.push(`${file.name}: ${/decode|source image/i.test(error.message) ? "is no picture that this browser can read" : error.message}`);
@@ -149,7 +150,7 @@ async function open(files) {
 /** Mark the open pictures with the newly loaded models. */
 async function again() {
   for (const picture of state.pictures) Object.assign(picture, await ask("picture", { file: picture.file }));
-  if (state.pictures.length) showPicture(state.at);
+  if (state.pictures.length && !state.live) showPicture(state.at);
 }
 
 function showPicture(index) {

@@ -246,7 +246,7 @@ function warp(picture, { x, y }, size, data, to) {
   const { data: from, width, height } = picture;
   const fixed = (value) => roundEven(value * 1024);
   const [across, down] = [x, y].map(([step]) => Int32Array.from({ length: size }, (_, column) => fixed(column * step)));
-  const last = [4 * (width - 1), 4 * width * (height - 1)];
+  const last = [4 * (width - 1), 4 * width * (height - 1)]; // column and row, in bytes as `left` and `above`
   for (let row = 0; row < size; row++) {
     const [startX, startY] = [x, y].map(([, step, start]) => fixed(row * step + start) + 16);
     for (let column = 0; column < size; column++, to += 3) {
@@ -266,7 +266,8 @@ function warp(picture, { x, y }, size, data, to) {
         }
       } else {
         // At the edge and outside, where the picture is black.
-        const at = (dx, dy, c) => (left + dx >= 0 && left + dx <= last[0] && above + dy >= 0 && above + dy <= last[1] ? from[above + dy + left + dx + c] : 0);
+        const isInside = (x, y) => x >= 0 && x <= last[0] && y >= 0 && y <= last[1];
+        const at = (dx, dy, c) => (isInside(left + dx, above + dy) ? from[above + dy + left + dx + c] : 0);
         for (let c = 0; c < 3; c++) {
           const upper = (32 - u) * at(0, 0, c) + u * at(4, 0, c);
           const lower = (32 - u) * at(0, 4 * width, c) + u * at(4, 4 * width, c);
