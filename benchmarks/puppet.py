@@ -96,6 +96,7 @@ class Puppet:
         self._still = self._solid(flat.astype(np.float64))
         self._triangles = _triangles(self._pixels(self._still[:, :2]))
         self._source = _with_ones(self._pixels(self._still[:, :2]))[self._triangles]
+        self._least, self._most = self._source[..., :2].min(axis=1), self._source[..., :2].max(axis=1)
         self._gap = self._open_mouth(self._still)
         self._skin = np.median(self._photo[_patch(self._pixels(self._still[29:30, :2])[0], 12)].reshape(-1, 3), axis=0)
         # Every second pixel: the map bends at the edges of the triangles only, and is continuous.
@@ -120,7 +121,8 @@ class Puppet:
         edge = np.array([(x, y) for x in (-1.81, -0.6, 0.6, 1.81) for y in (-1.45, 0.4, 2.17)])
         edge = edge[(np.abs(edge[:, 0]) > 1) | (np.abs(edge[:, 1] - 0.4) > 1)]
         parts = [flat, np.array(pupils), np.array(cheeks), forehead, ring, edge]
-        depth = [*z, 0.1, 0.1, 0.08, 0.08, -0.15, -0.15, -0.1, 0.1, 0.15, 0.1, -0.1, *[-0.7] * (len(ring) + len(edge))]
+        eyes = [float(z[list(eye)].mean()) + 0.02 for eye in (RIGHT_EYE, LEFT_EYE)]
+        depth = [*z, *eyes, 0.08, 0.08, -0.15, -0.15, -0.1, 0.1, 0.15, 0.1, -0.1, *[-0.7] * (len(ring) + len(edge))]
         return np.column_stack([np.concatenate(parts), depth])
 
     @staticmethod
@@ -153,9 +155,14 @@ class Puppet:
         whole = np.round((corners - 0.5) * 8).astype(np.int32)
         for number in order.tolist():
             cv2.fillConvexPoly(index, whole[number], number, shift=4)
-        places = [row[index.ravel()] for row in _inverse_maps(corners, self._source).reshape(-1, 6).T]
+        # No pixel shows what lies beyond its triangle: those of a slit, as of an eye nearly shut, bend the map most.
+        rows = [_inverse_maps(corners, self._source).reshape(-1, 6), self._least, self._most]
+        a, b, c, d, e, f, *ends = np.concatenate(rows, axis=1, dtype=np.float32).T[:, index.ravel()]
         x, y = self._grid
-        halves = [(a * x + b * y + c).reshape(SIDE // 2, SIDE // 2) for a, b, c in (places[:3], places[3:])]
+        halves = [
+            np.clip(place, least, most).reshape(SIDE // 2, SIDE // 2)
+            for place, least, most in ((a * x + b * y + c, *ends[::2]), (d * x + e * y + f, *ends[1::2]))
+        ]
         xs, ys = (np.asarray(cv2.resize(half, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)) for half in halves)
         drawn = cv2.remap(self._photo, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         gap = self._open_mouth(points) / EYES_PX - self._gap
@@ -188,7 +195,7 @@ def _move_lids(p: Float64[np.ndarray, "n 3"], look: Look) -> None:
         p[lower, 1] += 0.12 * look.gaze * height[:, 1]  # the lower lid follows the eye
         p[upper] += look.lids * (p[lower] - p[upper])
         p[pupil, :2] = p[[*upper, *lower], :2].mean(axis=0)
-        p[pupil, 1] += look.gaze * 0.5 * float(height[:, 1].mean()) * (1 - look.lids)
+        p[pupil, 1] += look.gaze * 0.3 * float(height[:, 1].mean()) * (1 - look.lids)
         p[pupil, 0] += look.aside * width
 
 

@@ -116,6 +116,33 @@ def test_everything_is_relative_to_the_person(scale: float, shift: float) -> Non
         assert found.start_s == pytest.approx(same.start_s, abs=1e-6)
 
 
+@pytest.mark.parametrize("fps", [15, 30])
+@pytest.mark.parametrize(
+    ("confidence", "eye", "until_s", "told"),
+    [
+        (0.7, 0.2, 9.5, True),  # the hand goes before the mouth is shut
+        (0.7, OPEN, 9.5, False),  # open eyes: the person eats
+        (0.98, 0.2, 9.5, False),  # no hand: the mouth is shut
+        (math.nan, 0.2, 9.5, False),  # a model that tells no confidence
+        (0.7, 0.2, 20.0, False),  # a hand that stays
+    ],
+)
+def test_a_yawn_goes_on_behind_a_hand(confidence: float, eye: float, until_s: float, told: bool, fps: int) -> None:
+    """From 6 s on the mouth is wide open, and from 7 s a hand hides it, whose points look like a shut mouth."""
+
+    def at(time_s: float) -> Observation:
+        hidden = 7.0 <= time_s < until_s
+        mouth = 0.1 if hidden else 0.05 + 0.7 * _bump(time_s, 6.0, max(until_s, 9.0) + 0.6, 0.5)
+        sure = confidence if hidden or math.isnan(confidence) else 0.98
+        lids = eye if 6.5 < time_s < 9.5 else OPEN
+        return Observation(time_s, lids, lids, mouth, 0.0, 0.0, 30.0, mouth_confidence=sure)
+
+    yawns = [event for event in _watch(at, np.arange(0, 25, 1 / fps))[0] if event.kind == "yawn"]
+    assert len(yawns) == told
+    for yawn in yawns:
+        assert (yawn.start_s, yawn.end_s) == pytest.approx((6.3, 9.9), abs=0.2)
+
+
 def test_lost_face_is_counted_in_seconds_and_makes_unknown() -> None:
     for fps in (10.0, 50.0):
         times = np.arange(0, 20, 1 / fps)

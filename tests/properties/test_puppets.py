@@ -1,6 +1,6 @@
 """A face that moves by a known course gives the same events, however the picture is taken."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,12 +20,11 @@ from canthus.types import Image
 
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
 MOTIONS: dict[EventKind, tuple[float, float]] = {
-    "blink": (6.0, 6.25),
+    "blink": (5.5, 5.75),
     "closure": (6.6, 8.1),
     "look_down": (9.2, 11.2),
     "laugh": (12.0, 13.6),
 }
-EARLIER_BLINKS = (5.0, 5.25), (5.5, 5.75)
 
 
 @cache
@@ -35,10 +34,9 @@ def _pipeline() -> Pipeline:
 
 def _course(rate_hz: float) -> Course:
     course = Course(14.5, np.random.default_rng(0), rate_hz)
-    for blink in (*EARLIER_BLINKS, MOTIONS["blink"]):  # which show how far the eyes shut
-        course.add(course.bump(*blink, 0.08, 0.12), lids=1.0)
+    course.add(course.bump(*MOTIONS["blink"], 0.08, 0.12), lids=1.0)
     course.add(course.bump(*MOTIONS["closure"], 0.3, 0.2), lids=1.0)
-    course.add(course.bump(*MOTIONS["look_down"], 0.3, 0.3), pitch=0.28, lids=0.6, gaze=1.0)
+    course.add(course.bump(*MOTIONS["look_down"], 0.3, 0.3), pitch=0.35, lids=0.6, gaze=1.0)
     course.add(course.bump(*MOTIONS["laugh"], 0.3, 0.3), smile=1.1, lower=0.3, lids=0.3, mouth=0.12)
     return course
 
@@ -54,19 +52,17 @@ def _drawn_once() -> list[tuple[Image, float]]:
 
 
 def _check(
-    pictures: Iterator[tuple[Image, float]] | list[tuple[Image, float]],
-    change: Callable[[Image], Image],
-    expected: Collection[str] = MOTIONS,
+    pictures: Iterator[tuple[Image, float]] | list[tuple[Image, float]], change: Callable[[Image], Image]
 ) -> None:
     tracker, monitor, events = Tracker(_pipeline(), TrackerSettings(smoothing=None)), FatigueMonitor(), list[Event]()
     for picture, time_s in pictures:
         image = np.ascontiguousarray(change(picture))
         events += monitor.watch(tracker(image, time_s), image)
     events += monitor.finish()
-    spans = [(event.kind, event.start_s, event.end_s) for event in events if event.kind != "nod"]
-    assert {kind for kind, _, _ in spans} == set(expected)
-    for kind in expected:
-        assert any(found == kind and times == pytest.approx(MOTIONS[kind], abs=0.4) for found, *times in spans), kind
+    found = {event.kind: (event.start_s, event.end_s) for event in events if event.kind in MOTIONS}
+    assert sorted(event.kind for event in events if event.kind != "nod") == sorted(MOTIONS)
+    for kind, (start_s, end_s) in MOTIONS.items():
+        assert found[kind] == pytest.approx((start_s, end_s), abs=0.4), kind
     (closure,) = (event for event in events if event.kind == "closure")
     assert closure.evidence > 0.5
     assert monitor.status.state == "alert"
@@ -87,6 +83,7 @@ CHANGES: dict[str, Callable[[Image], Image]] = {
     "smaller": lambda image: np.asarray(cv2.resize(image, (150, 150), interpolation=cv2.INTER_AREA)),
     "larger": lambda image: np.asarray(cv2.resize(image, (448, 448))),
     "turned by 5 degrees": lambda image: _turned(image, 5.0),
+    "turned by 15 degrees": lambda image: _turned(image, 15.0),
     "turned by 25 degrees": lambda image: _turned(image, 25.0),
 }
 
@@ -94,11 +91,6 @@ CHANGES: dict[str, Callable[[Image], Image]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_same_events_in_other_pictures(name: str) -> None:
     _check(_drawn_once(), CHANGES[name])
-
-
-def test_a_look_down_of_a_tilted_head_is_no_closure() -> None:
-    """The network hardly sees the lowered lids of a tilted head that is down, so that the look down is not told."""
-    _check(_drawn_once(), lambda image: _turned(image, 15.0), {"blink", "closure", "laugh"})
 
 
 @pytest.mark.parametrize("rate_hz", [30.0, 60.0])

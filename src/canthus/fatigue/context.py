@@ -19,6 +19,13 @@ STILL = 0.4
 """Share of the limits of talking, turning and laughing up to which a face is at rest: its points tremble."""
 TOGETHER_S = 0.5
 """A head that goes down at most this many seconds after the lids goes with them; later it sinks in sleep."""
+JAW_HZ = 2.0
+"""Fastest fall of the ratio of an open mouth in a second."""
+HIDDEN_S = 8.0
+"""Seconds for which a mouth that was covered while wide open is taken to be open still."""
+
+Spans = tuple[Span | None, Span | None, Span | None]
+"""A look down, a laugh and a yawn that ended, each or None."""
 
 
 @final
@@ -94,25 +101,66 @@ class Doubts:
 
 
 @final
+class YawnWatch:
+    """Finds times with a wide open mouth, those that go on behind a hand included.
+
+    A mouth that is covered while it is wide open stays open until it is seen again, if the lids are lowered for half of
+    that time, as in a yawn but not in eating; and for ``HIDDEN_S`` at most.  Otherwise the span ends with the cover.
+
+    Attributes:
+        opening: of the mouth, which does not fall faster than jaws do: that is a hand that comes.
+    """
+
+    def __init__(self, rules: FatigueSettings) -> None:
+        self.opening = 0.0
+        self._wide = LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening)
+        self._hidden_s = self._lowered_s = 0.0
+
+    @property
+    def since_s(self) -> float | None:
+        """Time since when the mouth is wide open, or None."""
+        return self._wide.open_since_s
+
+    def update(self, time_s: float, step_s: float, mouth: float, *, lowered: bool) -> Span | None:
+        """Take in a frame, with NaN for a covered mouth; return the span that ended, or None."""
+        if math.isnan(mouth):
+            self._hidden_s += step_s
+            self._lowered_s += step_s * lowered
+            return self.interrupt() if self._hidden_s > HIDDEN_S else None
+        ended = self.interrupt() if self._lowered_s < self._hidden_s / 2 else None
+        self._hidden_s = self._lowered_s = 0.0
+        self.opening = max(mouth, self.opening - JAW_HZ * step_s)
+        return self._wide.update(time_s, -self.opening) or ended
+
+    def interrupt(self) -> Span | None:
+        """End the span that lasts when the mouth was last seen; return it, or None."""
+        self.opening = 0.0
+        return self._wide.interrupt()
+
+
+@final
 class Context:
-    """Spans of looking down and laughing, and the doubts about a closure.
+    """Spans of looking down, laughing and yawning, and the doubts about a closure.
 
     Attributes:
         head: see ``HeadDrop``.
+        yawn: see ``YawnWatch``.
     """
 
     def __init__(self, rules: FatigueSettings) -> None:
         self.head = HeadDrop(rules)
+        self.yawn = YawnWatch(rules)
         self._rules = rules
         self._laugh = LowSpans(enter=-rules.laugh, leave=-rules.laugh / 2)
         self._past: deque[tuple[float, float, float, float]] = deque()
-        self._lowered_s = self._smile = self._mouth = 0.0
+        self._down_s = self._narrow_s = self._smile = self._mouth = 0.0
+        self._lowered = False
         self._last_s: float | None = None
 
     @property
     def down_since_s(self) -> float | None:
         """Time since when the person looks down, or None."""
-        return self.head.since_s if self.goes_down and self._lowered_s >= self._rules.lowered_s else None
+        return self.head.since_s if self.goes_down and self._down_s >= self._rules.lowered_s else None
 
     @property
     def goes_down(self) -> bool:
@@ -122,31 +170,42 @@ class Context:
     @property
     def laugh_since_s(self) -> float | None:
         """Time since when the person laughs, or None."""
-        return self._laugh.open_since_s
+        return self._laugh.open_since_s if self._narrow_s >= self._rules.lowered_s else None
 
-    def update(self, time_s: float, found: Measures, shut_since_s: float | None) -> tuple[Span | None, Span | None]:
-        """Take in a frame; return the look down and the laugh that ended with it, each or None."""
+    def update(self, time_s: float, found: Measures, shut_since_s: float | None) -> Spans:
+        """Take in a frame; return the look down, the laugh and the yawn that ended with it, each or None."""
+        step_s = 0.0 if self._last_s is None else max(time_s - self._last_s, 0.0)  # the first seconds come twice
+        self._last_s = time_s
+        if math.isfinite(found.lids):  # otherwise as they were seen last: a head far down hides the eyes
+            self._lowered = found.lids <= self._rules.lowered
+        yawn = self.yawn.update(time_s, step_s, found.mouth, lowered=self._lowered)
+        self._mouth = found.mouth if math.isfinite(found.mouth) else self.yawn.opening
         if math.isfinite(found.pitch):
-            self._past.append((time_s, found.mouth, found.yaw, found.pitch))
+            self._past.append((time_s, self._mouth, found.yaw, found.pitch))
         while self._past and self._past[0][0] < time_s - WINDOW_S:
             self._past.popleft()
-        laugh = None if math.isnan(found.smile) else self._laugh.update(time_s, -found.smile)
-        self._smile = 0.0 if math.isnan(found.smile) else found.smile
-        self._mouth = found.mouth
+        return self._looks_down(time_s, step_s, found, shut_since_s), self._laughs(time_s, step_s, found), yawn
+
+    def _looks_down(self, time_s: float, step_s: float, found: Measures, shut_since_s: float | None) -> Span | None:
         since_s = self.down_since_s
-        if math.isfinite(found.pitch) and found.mouth <= self._rules.yawn_opening:  # a hanging jaw turns the head model
+        if found.mouth <= self._rules.yawn_opening:  # a hanging jaw and a covered mouth turn the head model
             self.head.update(time_s, found.pitch, shut_since_s)
-        step_s = 0.0 if self._last_s is None else time_s - self._last_s
-        self._last_s = time_s
         if self.head.since_s is None:
-            down, self._lowered_s = self._span(since_s, time_s), 0.0
-            return down, laugh
-        hidden = (
-            math.isnan(found.lids) and time_s - self.head.since_s > self._rules.nod_s
-        )  # a head far down hides the eyes
-        if hidden or found.lids <= self._rules.lowered:
-            self._lowered_s += step_s
-        return None, laugh
+            self._down_s = 0.0
+            return self._span(since_s, time_s)
+        hidden = math.isnan(found.lids) and time_s - self.head.since_s > self._rules.nod_s
+        self._down_s += step_s * (self._lowered or hidden)
+        return None
+
+    def _laughs(self, time_s: float, step_s: float, found: Measures) -> Span | None:
+        told = self.laugh_since_s is not None
+        span = self._laugh.interrupt() if math.isnan(found.smile) else self._laugh.update(time_s, -found.smile)
+        self._smile = 0.0 if math.isnan(found.smile) else found.smile
+        if self._laugh.open_since_s is None:
+            self._narrow_s = 0.0
+        else:
+            self._narrow_s += step_s * self._lowered
+        return span if told else None
 
     def _span(self, since_s: float | None, end_s: float) -> Span | None:
         return None if since_s is None else Span(since_s, end_s, -self.head.angle)
@@ -168,13 +227,15 @@ class Context:
             down_s is not None or looks, laugh_s is not None, min(max((moves - STILL) / (1 - STILL), 0.0), 1.0)
         )
 
-    def interrupt(self) -> tuple[Span | None, Span | None]:
-        """End what still lasts at its last frame, because the face is lost; return the look down and the laugh."""
-        down, laugh = self._span(self.down_since_s, self._last_s or 0.0), self._laugh.interrupt()
+    def interrupt(self) -> Spans:
+        """End what still lasts at its last frame, because the face is lost; return as ``update`` does."""
+        down, told = self._span(self.down_since_s, self._last_s or 0.0), self.laugh_since_s is not None
+        laugh, yawn = self._laugh.interrupt(), self.yawn.interrupt()
         self.head.interrupt()
         self._past.clear()
-        self._lowered_s, self._last_s = 0.0, None
-        return down, laugh
+        self._down_s = self._narrow_s = 0.0
+        self._lowered, self._last_s = False, None
+        return down, laugh if told else None, yawn
 
 
 @final

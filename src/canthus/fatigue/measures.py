@@ -58,6 +58,7 @@ class Observation:
         under_eyes: ``brightness_under_eyes``; NaN without a picture.
         mouth_width: distance of the corners of the mouth over that of the outer corners of the eyes.
         corners: how far the corners of the mouth lie above the edge of the upper lip, in the same unit.
+        mouth_confidence: mean confidence of the points of the mouth, in [0, 1]; NaN if the model gives none.
     """
 
     time_s: float
@@ -72,6 +73,7 @@ class Observation:
     under_eyes: float = math.nan
     mouth_width: float = math.nan
     corners: float = math.nan
+    mouth_confidence: float = math.nan
 
     @property
     def has_face(self) -> bool:
@@ -93,9 +95,8 @@ def observe(
         scores: confidence of each point in [0, 1]; None if the model gives none.
         image: the frame, to look for dark glasses; None skips that.
     """
-    confidence = (
-        [math.nan] * 2 if scores is None else [float(scores[list(eye)].mean()) for eye in (RIGHT_EYE, LEFT_EYE)]
-    )
+    parts = (RIGHT_EYE, LEFT_EYE, tuple(range(48, 68)))
+    confidence = [math.nan if scores is None else float(scores[list(part)].mean()) for part in parts]
     pose = head_pose(points[None])
     width, corners = _smile(points)
     right, left = points[list(RIGHT_EYE)], points[list(LEFT_EYE)]
@@ -112,6 +113,7 @@ def observe(
         under_eyes=math.nan if image is None else brightness_under_eyes(image, points),
         mouth_width=width,
         corners=corners,
+        mouth_confidence=confidence[2],
     )
 
 

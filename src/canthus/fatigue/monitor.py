@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from canthus.fatigue.blinks import LidWatch
-from canthus.fatigue.context import ClosureWatch, Context, Doubts
+from canthus.fatigue.context import ClosureWatch, Context, Doubts, Spans
 from canthus.fatigue.events import Event, EventKind, LowSpans, Span
 from canthus.fatigue.measures import Observation, observe
 from canthus.fatigue.person import Measures, Person
@@ -115,7 +115,6 @@ class FatigueMonitor:
         self._context = Context(rules)
         self._closure = ClosureWatch()
         self._spans: dict[EventKind, LowSpans] = {
-            "yawn": LowSpans(enter=-rules.yawn_opening, leave=-2 / 3 * rules.yawn_opening),
             "nod": LowSpans(enter=-rules.nod, leave=-rules.nod / 2),
             "away": LowSpans(enter=-rules.away, leave=-0.8 * rules.away),
         }
@@ -256,7 +255,11 @@ class FatigueMonitor:
 
     def _lasting(self, time_s: float) -> tuple[tuple[EventKind, float], ...]:
         since: dict[EventKind, float | None] = {kind: spans.open_since_s for kind, spans in self._spans.items()}
-        since |= {"look_down": self._context.down_since_s, "laugh": self._context.laugh_since_s}
+        since |= {
+            "look_down": self._context.down_since_s,
+            "laugh": self._context.laugh_since_s,
+            "yawn": self._context.yawn.since_s,
+        }
         closure_s = None if self._closure.excused else self._lids.shut_since_s
         lengths_s = {"closure": self.settings.closure_s} | {kind: least for kind, (least, _) in self._lengths_s.items()}
         return tuple(
@@ -277,8 +280,9 @@ class FatigueMonitor:
             kept.append(event)
         return kept
 
-    def _contexts(self, spans: tuple[Span | None, Span | None]) -> list[Event]:
-        return self._event("look_down", spans[0]) + self._event("laugh", spans[1])
+    def _contexts(self, spans: Spans) -> list[Event]:
+        kinds: tuple[EventKind, ...] = ("look_down", "laugh", "yawn")
+        return [event for kind, span in zip(kinds, spans, strict=True) for event in self._event(kind, span)]
 
     def _events(self, time_s: float, found: Measures) -> list[Event]:
         judged = math.isfinite(found.openness)
@@ -291,14 +295,13 @@ class FatigueMonitor:
         doubts = Doubts() if shut_since_s is None else self._context.doubts(time_s, shut_since_s)
         self._closure.update(time_s, shut_since_s, found.closing, 1 - self._person.shut_ratio, doubts=doubts)
         events = self._closures(events) + contexts
-        if math.isfinite(found.mouth):
-            events += self._follow("yawn", time_s, found.mouth)
+        # The head model is rigid: while the jaw hangs or is covered, the fitted angles are not those of the head.
         if found.mouth > self.settings.yawn_opening:
-            # The head model is rigid: while the jaw hangs, the fitted angles are not those of the head.
             self._spans["nod"].interrupt()
             events += self._interrupt("away")
         elif math.isfinite(found.pitch):
-            events += self._follow("nod", time_s, found.pitch)
+            if math.isfinite(found.mouth):
+                events += self._follow("nod", time_s, found.pitch)
             events += self._follow("away", time_s, math.hypot(found.yaw, found.pitch))
         return sorted(events, key=lambda event: event.start_s)
 

@@ -55,15 +55,17 @@ class Baseline:
 
 CLOSING_S = 0.2
 """Time constant, in seconds, with which the ratio of the shut eye follows eyes that close further than expected."""
+MOUTH_COVERED = 0.07
+"""Fall of the mouth's confidence below the person's usual one, with which it is covered unless it is seen wide open."""
 COVERED_S = 0.3
 """Time constant, in seconds, of the confidence of the eyes, which can fall during a blink."""
-PITCH_SHARE = 0.6
+PITCH_SHARE = 0.7
 """Share of the largest turn at which looking up or down hides the eyes; they are hidden earlier than aside."""
 NORMAL_OPENNESS = 0.75
 """Openness above which the normal adapts to the eyes."""
 LEARNING, UNSEEN = "still learning", "lids hardly seen"
-FEW_BLINKS = 0.3
-"""Ratio of the shut eye until blinks were seen; low, so that lids that are half down are not taken for shut."""
+FEW_BLINKS = 0.4
+"""Ratio of the shut eye until blinks were seen; it counts as one of them."""
 HARDLY_SEEN = 0.66
 """Ratio of the shut eye over the open one above which sleep cannot be told from looking down."""
 KNOWN_BLINKS = 5
@@ -82,11 +84,11 @@ class Measures:
     Attributes:
         openness: of the eyes, 1 for normally open and 0 for shut; NaN if they cannot be judged.
         lids: aspect ratio of the eyes over that of the person's open eyes; NaN if they cannot be judged.
-        mouth: mouth aspect ratio minus that of the closed mouth.
+        mouth: mouth aspect ratio minus that of the closed mouth; NaN while it is covered, as by a hand.
         yaw: relative to looking straight ahead, radians.
         pitch: the same.
         smile: width of the mouth minus that of the person's resting mouth, in distances of the outer eye corners; less
-            where the corners do not rise.
+            where the corners do not rise; NaN while it is covered.
         obstacle: why sleep cannot be told; "" if it can.
         closing: as ``openness``, but relative to the person's own blinks: 1 for open, 0 for as far shut as in them.
     """
@@ -123,6 +125,7 @@ class Person:
         self._width, self._corners = (
             Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s, fall_s=rules.adapt_s) for _ in range(2)
         )
+        self._mouth_seen = Baseline(quantile=0.5, learn_s=rules.learn_s, rise_s=rules.adapt_s / 4, fall_s=rules.adapt_s)
         self._closed_share = rules.closed_share
         self._blinks: deque[float] = deque(maxlen=15)
         self._confidence = math.nan
@@ -134,8 +137,8 @@ class Person:
 
     @property
     def shut_ratio(self) -> float:
-        """Aspect ratio of the shut eye over the open one, as blinks show it; ``FEW_BLINKS`` counts as two of them."""
-        return min(float(np.median([*self._blinks, *[min(self._closed_share, FEW_BLINKS)] * 2])), SHALLOWEST)
+        """Aspect ratio of the shut eye over the open one, as blinks show it; ``FEW_BLINKS`` counts as one of them."""
+        return min(float(np.median([*self._blinks, min(self._closed_share, FEW_BLINKS)])), SHALLOWEST)
 
     @property
     def lids_seen(self) -> bool:
@@ -155,16 +158,30 @@ class Person:
         for baseline, value in ((self._right, seen.right_eye), (self._left, seen.left_eye)):
             if not baseline.known or openness > NORMAL_OPENNESS:
                 baseline.update(value, step_s)
-        if not self._mouth.known or abs(seen.mouth - self._mouth.value) < self._rules.yawn_opening / 3:
-            self._mouth.update(seen.mouth, step_s)
+        covered = self._learn_mouth(seen, step_s)
         straight = math.hypot(seen.yaw - self._yaw.value, seen.pitch - self._pitch.value) < self._rules.away / 2
-        if not self._yaw.known or straight:
+        if not self._yaw.known or (straight and not covered):
             self._yaw.update(seen.yaw, step_s)
             self._pitch.update(seen.pitch, step_s)
-        self._learn_smile(seen, step_s)
         if self._right.known and openness < 0:
             share = (seen.right_eye / self._right.value + seen.left_eye / self._left.value) / 2
             self._closed_share += (share - self._closed_share) * -math.expm1(-step_s / CLOSING_S)
+
+    def _learn_mouth(self, seen: Observation, step_s: float) -> bool:
+        """Learn the closed mouth, its width, and how sure its points are; return whether it is covered."""
+        if math.isfinite(seen.mouth_confidence):
+            self._mouth_seen.update(seen.mouth_confidence, step_s)
+        if self._mouth_is_covered(seen):
+            return True
+        if not self._mouth.known or abs(seen.mouth - self._mouth.value) < self._rules.yawn_opening / 3:
+            self._mouth.update(seen.mouth, step_s)
+        self._learn_smile(seen, step_s)
+        return False
+
+    def _mouth_is_covered(self, seen: Observation) -> bool:
+        """Whether the mouth is hidden; its points are less certain then, and those of a hand or mask look closed."""
+        unsure = seen.mouth_confidence < self._mouth_seen.value - MOUTH_COVERED  # NaN is not
+        return unsure and seen.mouth - self._mouth.value < 2 / 3 * self._rules.yawn_opening
 
     def _learn_smile(self, seen: Observation, step_s: float) -> None:
         rests = abs(seen.mouth_width - self._width.value) < self._rules.laugh / 2  # NaN does not
@@ -206,14 +223,14 @@ class Person:
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
         obstacle = self._obstacle(seen, yaw, pitch)
         lids = math.nan if obstacle else self._lids(seen)
-        shut = self.shut_ratio
+        shut, covered = self.shut_ratio, self._mouth_is_covered(seen)
         return Measures(
             openness=min(max(self._openness(lids), 0.0), 1.5),
             lids=lids,
-            mouth=seen.mouth - self._mouth.value,
+            mouth=math.nan if covered else seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
-            smile=self._smile(seen),
+            smile=math.nan if covered else self._smile(seen),
             closing=(lids - shut) / (1 - shut),
             obstacle=obstacle or ("" if self.lids_seen else UNSEEN),
         )

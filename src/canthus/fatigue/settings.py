@@ -54,9 +54,10 @@ class FatigueSettings:
         awake_s: time with open eyes after which sleep ends.
         look_down: fall of the head within 1.5 s from which the person looks down, if the lids go with it.
         lowered: aspect ratio of the eyes over that of the open ones at or below which the lids are lowered.
-        lowered_s: time with lowered lids from which it is looking down.
+        lowered_s: time with lowered lids from which it is looking down, or laughing; longer than a blink.
         look_down_s: shortest look down that is told.
-        laugh: growth of the width of the mouth, in distances of the outer eye corners, from which the person laughs.
+        laugh: growth of the width of the mouth, in distances of the outer eye corners, from which the person laughs, if
+            the lids are lowered with it.
         laugh_s: shortest laugh.
         talk: range of the mouth ratio within a second beyond which the face is not at rest.
         turning: range of yaw or pitch within a second beyond which the head is not at rest.
@@ -102,8 +103,8 @@ class FatigueSettings:
     awake_s: float = 1.0
     long_perclos_window_s: float = 180.0
     look_down: float = 0.11
-    lowered: float = 0.85
-    lowered_s: float = 0.2
+    lowered: float = 0.88
+    lowered_s: float = 0.4
     look_down_s: float = 0.5
     laugh: float = 0.07
     laugh_s: float = 0.5

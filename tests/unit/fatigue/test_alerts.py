@@ -54,6 +54,19 @@ def test_looking_down_is_a_head_that_goes_with_the_lids(
         assert -span.lowest == pytest.approx(head[2], abs=0.02)
 
 
+@pytest.mark.parametrize(("narrow", "told"), [(0.75, True), (0.95, False)])
+def test_laughing_is_a_broad_mouth_with_narrow_eyes(narrow: float, told: bool) -> None:
+    context, spans = Context(RULES), []
+    for time_s in TIMES:
+        laughs = _ramp(time_s, 3.0, 6.0)
+        lids = 1 - (1 - narrow) * laughs
+        found = Measures(openness=lids, lids=lids, mouth=0.1, yaw=0.0, pitch=0.0, smile=0.15 * laughs)
+        spans += [span for span in context.update(float(time_s), found, None) if span]
+    assert len(spans) == told
+    for span in spans:
+        assert (span.start_s, span.end_s) == pytest.approx((3.15, 5.85), abs=0.1)
+
+
 def test_a_head_that_comes_back_from_looking_up_does_not_look_down() -> None:
     drop = HeadDrop(RULES)
     for time_s in TIMES:
