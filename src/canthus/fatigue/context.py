@@ -19,6 +19,8 @@ STILL = 0.4
 """Share of the limits of talking, turning and laughing up to which a face is at rest: its points tremble."""
 TOGETHER_S = 0.5
 """A head that goes down at most this many seconds after the lids goes with them; later it sinks in sleep."""
+DEEP, LEAST_DEEP = 0.1, 0.3
+"""How near shut lids are to where blinks end, in shares of the way to open ones: full evidence of sleep, and none."""
 JAW_HZ = 2.0
 """Fastest fall of the ratio of an open mouth in a second."""
 HIDDEN_S = 8.0
@@ -280,7 +282,7 @@ class ClosureWatch:
         if since_s is None:
             return
         step_s, self._last_s = time_s - self._last_s, time_s
-        deep = min(max((0.5 - closing) / 0.35, 0.0), 1.0)
+        deep = min(max((LEAST_DEEP - closing) / (LEAST_DEEP - DEEP), 0.0), 1.0)
         self._seen_s += step_s
         self._sum += step_s * deep * (1 - 0.7 * doubts.moves) * min(max(range_ / 0.4, 0.5), 1.0)
         self._excused_s += step_s * (doubts.look_down or doubts.laugh)

@@ -102,7 +102,7 @@ class FatigueSettings:
     hold_s: float = 1.0
     awake_s: float = 1.0
     long_perclos_window_s: float = 180.0
-    look_down: float = 0.11
+    look_down: float = 0.08
     lowered: float = 0.88
     lowered_s: float = 0.4
     look_down_s: float = 0.5
