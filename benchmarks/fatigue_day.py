@@ -6,8 +6,8 @@ Usage: python benchmarks/fatigue_day.py ytf DIR/ytf [--split validation] [--minu
 Photos of people become puppets (``puppet.py``) that move by courses drawn from a seed.  Awake, they blink, talk, laugh,
 look down at a dashboard or a telephone, look aside, squint, sneeze and hold a hand before the mouth.  Tired, they also
 yawn, with and without a hand, blink slowly, shut the eyes for 0.6 to 4 s with the head at rest or sinking, nod and
-sleep.  Each face takes an equal part of each hour.  Thresholds are set on the first 20 people of 300-W alone; reports
-are of ``--first 20`` and beyond, or of ``ytf``.
+sleep.  Each face takes an equal part of each hour.  Thresholds are set on the first 32 people of 300-W alone; reports
+are of ``--first 32`` and beyond, or of ``ytf``.
 
 An event matches a motion of its kind if they overlap; each counts once.  The delay is that of the alert, from the
 beginning of the motion.  Blinks during another act but talking are counted in a line of their own.
