@@ -73,7 +73,8 @@ def test_spread_costs_little(name: str) -> None:
     assert plain < spread < 1.03 * plain
 
 
-@pytest.mark.parametrize(("name", "spread"), [*((name, True) for name in sorted(MODELS)), ("pfld", False)])
+@every_model
+@pytest.mark.parametrize("spread", [False, True])
 def test_the_onnx_file_computes_what_torch_computes(name: str, spread: bool, tmp_path: Path) -> None:
     network = briefly_trained(fresh_network(creator(name), points=POINTS, size=SIZE, spread=spread), SIZE)
     card = ModelCard(

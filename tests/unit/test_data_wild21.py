@@ -65,6 +65,8 @@ def test_rectangles_and_points_may_reach_beyond_the_picture(root: Path) -> None:
     path = root / "II/label.txt"
     path.write_text(line("c.jpg", -20.0), encoding="ascii")
     (scene,) = load_scenes("wild21", root, "test")
+    own = np.array([[-14.5, 6, 35, 56.25]], np.float32)
+    np.testing.assert_allclose(scene.boxes, face_boxes(own, scene.points), rtol=1e-5)
     assert scene.boxes[0, 0] < -10
     assert scene.points[0].min() < 0
 
