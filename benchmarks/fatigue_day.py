@@ -291,7 +291,7 @@ class Score:
         self.seconds = 0.0
         self.alarms, self.false = Counter[str](), Counter[str]()
         self.during = Counter[str]()
-        self.true, self.found = Counter[str](), Counter[str]()
+        self.true, self.found, self.right = Counter[str](), Counter[str](), Counter[str]()
         self.delays_s: dict[str, list[float]] = defaultdict(list)
         self.states = Counter[str]()
 
@@ -309,6 +309,7 @@ class Score:
             if hits:
                 left.remove(hits[0])
                 self.found[row] += 1
+                self.right[motion.told] += 1
             kinds = {motion.told, "asleep"} if motion.told == "closure" else {motion.told}
             told = [alert for alert in alerts if alert.kind in kinds and _meets(motion, alert.since_s, alert.time_s)]
             if told:
@@ -345,8 +346,13 @@ class Score:
             if len(delays):
                 told = f"told within 1.5 s {(delays <= 1.5).sum() / true:.3f}, median {np.median(delays):.2f} s"
             print(f"  {row}: {true} true, {self.found[row]} found, recall {self.found[row] / true:.3f}  {told}")
-        found, false = self.found["blink"], self.false["blink"]
-        print(f"  blinks: F1 {2 * found / max(self.true['blink'] + found + false, 1):.3f}")
+        blinks = [row for row in self.true if row.startswith("blink")]
+        for name, rows in (("blinks", ["blink"]), ("blinks, those during acts too", blinks)):
+            found, true = (sum(counts[row] for row in rows) for counts in (self.found, self.true))
+            print(f"  {name}: F1 {2 * found / max(true + found + self.false['blink'], 1):.3f}")
+        kinds = sorted(self.right.keys() | self.false.keys())
+        shares = (f"{kind} {self.right[kind] / (self.right[kind] + self.false[kind]):.3f}" for kind in kinds)
+        print(f"  precision: {', '.join(shares)}")
         print(f"  false: {dict(self.false)}")
         for what, count in self.during.most_common(8):
             print(f"    {count} {what}")
