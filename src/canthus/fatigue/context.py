@@ -19,7 +19,7 @@ STILL = 0.4
 """Share of the limits of talking, turning and laughing up to which a face is at rest: its points tremble."""
 TOGETHER_S = 0.5
 """A head that goes down at most this many seconds after the lids goes with them; later it sinks in sleep."""
-DEEP, LEAST_DEEP = 0.1, 0.3
+DEEP, LEAST_DEEP = 0.15, 0.5
 """How near shut lids are to where blinks end, in shares of the way to open ones: full evidence of sleep, and none."""
 JAW_HZ = 2.0
 """Fastest fall of the ratio of an open mouth in a second."""

@@ -110,7 +110,7 @@ class FatigueSettings:
     laugh_s: float = 0.5
     talk: float = 0.2
     turning: float = 0.2
-    evidence: float = 0.5
+    evidence: float = 0.6
     told_evidence: float = 0.35
     adding_s: float = 30.0
     added_s: float = 4.0
