@@ -351,8 +351,8 @@ class Score:
             found, true = (sum(counts[row] for row in rows) for counts in (self.found, self.true))
             print(f"  {name}: F1 {2 * found / max(true + found + self.false['blink'], 1):.3f}")
         kinds = sorted(self.right.keys() | self.false.keys())
-        shares = (f"{kind} {self.right[kind] / (self.right[kind] + self.false[kind]):.3f}" for kind in kinds)
-        print(f"  precision: {', '.join(shares)}")
+        precisions = (f"{kind} {self.right[kind] / (self.right[kind] + self.false[kind]):.3f}" for kind in kinds)
+        print(f"  precision: {', '.join(precisions)}")
         print(f"  false: {dict(self.false)}")
         for what, count in self.during.most_common(8):
             print(f"    {count} {what}")
