@@ -1,35 +1,68 @@
 """Faces turned to any side: how many are found, and how many get wrong points, by the angle of the picture.
 
     python benchmarks/turned_faces.py DIR/300w [--detector NAME|FILE] [--model NAME|FILE] [--angles 0,15] [--every N]
+    python benchmarks/turned_faces.py DIR/wild21 --dataset wild21
 
-Every picture of ``300w/validation`` is turned about its centre, with its labels, on a canvas that holds all of it.
-A face is found if the centre of the best detected box lies within a quarter of its size, and the longer side of the
-box is between half and twice its own.  Its points are wrong if their mean error is above 15 % of the inter-ocular
-distance.  Each angle is measured twice: in upright crops, and in crops turned upright by the five points of the
-detector.  One thread; milliseconds are medians of the processor time of detector and landmarks of a picture.
+Every picture of ``300w/validation``, or of ``wild21/test``, is turned about its centre, with its labels, on a canvas
+that holds all of it.  A face is found if the centre of the best detected box lies within a quarter of its size, and the
+longer side of the box is between half and twice its own.  Its points are wrong if their mean error is above 15 % of the
+inter-ocular distance; of wild21, whose faces have five points and are often profiles, above 15 % of half of the side of
+the face box.  Each angle is measured twice: in upright crops, and in crops turned upright by the five points of the
+detector.  One thread; milliseconds are medians of the processor time of detector and landmarks of a face.
 """
 
 import argparse
 import math
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from canthus.data import load_dataset
+from canthus.data.scenes import load_scenes
 from canthus.geometry import Affine
 from canthus.images import read_image
 from canthus.runtime.detectors import Detector, create_detector
 from canthus.runtime.landmarker import Landmarker, open_model
-from canthus.schemes import IBUG_68
-from canthus.types import Annotation, Faces, Image
+from canthus.schemes import FIVE, IBUG_68, convert
+from canthus.types import Faces, Image
 
-ANGLES = (0, 15, -15, 30, -30, 45, -45, 60, -60, 90, -90, 135, -135, 180)
+ANGLES = (0, *(sign * degrees for degrees in range(15, 180, 15) for sign in (1, -1)), 180)
 """Angles in degrees, clockwise."""
 WRONG = 0.15
-"""Least error of wrong points, in inter-ocular distances."""
+"""Least error of wrong points, in the unit of the face."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A labelled face: its points, the centre and longer side of its box, and the unit of its errors, in pixels."""
+
+    path: Path
+    points: np.ndarray
+    centre: np.ndarray
+    side: float
+    unit: float
+
+
+def labelled_faces(dataset: str, root: Path) -> list[Face]:
+    """The faces of ``300w/validation`` with 68 points, or of ``wild21/test`` with five."""
+    faces = []
+    if dataset == "wild21":
+        for scene in load_scenes(dataset, root, "test"):
+            for box, points in zip(scene.face_boxes(), scene.points, strict=True):
+                side = float((box[2:] - box[:2]).max())
+                faces.append(Face(scene.path, points, (box[:2] + box[2:]) / 2 - 0.5, side, side / 2))
+        return faces
+    for found in load_dataset(dataset, root, "validation"):
+        low, high = found.points.min(axis=0), found.points.max(axis=0)
+        right, left = (found.points[index] for index in IBUG_68.eye_corners)
+        unit = float(np.linalg.norm(left - right))
+        faces.append(Face(found.path, found.points, (low + high) / 2, float((high - low).max()), unit))
+    return faces
+
 
 
 def turned_picture(image: Image, angle: float) -> tuple[Image, Affine]:
@@ -42,9 +75,8 @@ def turned_picture(image: Image, angle: float) -> tuple[Image, Affine]:
     return np.asarray(cv2.warpAffine(image, turn.matrix, (wide, high)), np.uint8), turn
 
 
-def match(faces: Faces, points: np.ndarray) -> int | None:
-    """Index of the best detected box that is the face with these points; None if there is none."""
-    centre, side = (points.min(axis=0) + points.max(axis=0)) / 2, float(np.ptp(points, axis=0).max())
+def match(faces: Faces, centre: np.ndarray, side: float) -> int | None:
+    """Index of the best detected box that is the face with this centre and side; None if there is none."""
     for index, box in enumerate(faces.boxes):
         off = math.dist((box[:2] + box[2:]) / 2 - 0.5, centre)
         if off < side / 4 and side / 2 < float((box[2:] - box[:2]).max()) < 2 * side:
@@ -53,23 +85,23 @@ def match(faces: Faces, points: np.ndarray) -> int | None:
 
 
 def error(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance in inter-ocular distances."""
-    right, left = (truth[index] for index in IBUG_68.eye_corners)
-    return float(np.linalg.norm(predicted - truth, axis=-1).mean() / np.linalg.norm(left - right))
+    """Mean distance in pixels; of five points those that the 68 predicted ones give."""
+    points = convert(predicted, IBUG_68, FIVE) if len(truth) == FIVE.count else predicted
+    return float(np.linalg.norm(points - truth, axis=-1).mean())
 
 
-def measure(found: Annotation, angle: float, detector: Detector, landmarker: Landmarker) -> list[float]:
+def measure(face: Face, angle: float, detector: Detector, landmarker: Landmarker) -> list[float]:
     """Found or not, the errors in upright and turned crops (NaN where not found), and the seconds of both."""
-    image, turn = turned_picture(read_image(found.path), angle)
-    truth, row = turn.apply(found.points), []
+    image, turn = turned_picture(read_image(face.path), angle)
+    truth, row = turn.apply(face.points), []
     start = time.process_time()
     faces = detector(image)
     seconds = time.process_time() - start
-    index = match(faces, truth)
+    index = match(faces, turn.apply(face.centre[None])[0], face.side)
     for upright in (True, False):
         start = time.process_time()
         marks = landmarker(image, faces.boxes) if upright else landmarker.of_faces(image, faces)
-        row += [math.nan if index is None else error(marks.points[index], truth)]
+        row += [math.nan if index is None else error(marks.points[index], truth) / face.unit]
         row += [seconds + time.process_time() - start]
     return [float(index is not None), *row]
 
@@ -78,6 +110,7 @@ def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
+    parser.add_argument("--dataset", choices=("300w", "wild21"), default="300w")
     parser.add_argument("--detector", default="default")
     parser.add_argument("--size", type=int, default=None, help="longer side to which the detector resizes pictures")
     parser.add_argument("--model", default="default")
@@ -87,7 +120,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     detector = create_detector(options.detector, size=options.size)
     landmarker = Landmarker(open_model(options.model))
-    faces = load_dataset("300w", options.root, "validation")[:: options.every]
+    faces = labelled_faces(options.dataset, options.root)[:: options.every]
     print(f"{len(faces)} faces, detector {options.detector}, model {landmarker.session.card.name}")
     print("                         upright crops        turned crops")
     print(" angle   found %     wrong %  error %   ms   wrong %  error %   ms")
