@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,15 @@ from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
 from canthus.recipes.train import Surroundings
 from canthus.reproduce.plots import draw_faces, plot_costs, plot_covers
-from canthus.reproduce.run import Reporter, finished_job, job_config, kept_costs, measure_costs, run_job
+from canthus.reproduce.run import (
+    Reporter,
+    finished_job,
+    job_config,
+    kept_costs,
+    measure_costs,
+    plan_reproduction,
+    run_job,
+)
 from canthus.reproduce.tables import fold_tests_markdown
 from canthus.reproduce.values import (
     COVERED,
@@ -94,6 +104,36 @@ def test_a_result_of_an_earlier_version_still_counts(made: Made, place: Surround
     del values["settings"]["spread_weight"]
     path.write_text(json.dumps(values))
     assert finished_job(TRAINED, place.out, measure=PLAIN, scale=SCALE) is not None
+
+
+def test_processes_divide_the_rows_of_a_folder(
+    place: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = replace(place, out=tmp_path)
+    entries = {name: Entry(name, {QUICK: replace(TRAINED.plan, start="a" if name == "b" else "")}) for name in "abcd"}
+    paper = Paper("drawn", PLAIN, {QUICK: SCALE}, entries, {"t": PaperTable("t", "t", tuple("abcd"), (), {})})
+    code = (
+        "import sys; from pathlib import Path; from canthus.training.run_folder import held\n"
+        "with held(Path(sys.argv[1]), 'row.lock'): print('held', flush=True); sys.stdin.read()"
+    )
+    command, order, lines = [sys.executable, "-c", code, str(tmp_path / "a/seed_0")], list[str](), list[str]()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+
+        def make(job: Job, place: Surroundings, **_: object) -> Made:
+            order.append(job.entry)
+            return Made(job, place.out, Path(), {})
+
+        def end_the_other(_: float) -> None:
+            other.communicate()
+
+        monkeypatch.setattr("canthus.reproduce.run.run_job", make)
+        monkeypatch.setattr("canthus.reproduce.run.time.sleep", end_the_other)
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        made = plan_reproduction(paper, None, QUICK).run(place, Reporter(write=lines.append))
+    assert order == ["c", "d", "a", "b"]  # a is the other's until it ends, and b starts from a
+    assert [one.job.entry for one in made] == ["a", "b", "c", "d"]
+    assert lines[2] == "waiting for 2 rows that other processes work on"
 
 
 def test_covered_faces_and_a_cascade(place: Surroundings, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``canthus reproduce``: the tables of a paper, published numbers beside ours."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -50,12 +51,17 @@ def reproduce(
     show: ShowOption = False,
     time_again: TimeOption = False,
 ) -> None:
-    """Reproduce the tables of a paper. Run the same command again to resume."""
+    """Reproduce the tables of a paper.
+
+    Run the same command again to resume. Several processes with the same --out, on one machine or on several that share
+    a disk, divide the rows among themselves.
+    """
     require("lightning", extra="train")
     # Torch takes seconds to import, and help must work without it.
     from canthus.papers import PAPERS
     from canthus.recipes.train import Surroundings
     from canthus.reproduce.run import Reporter, plan_reproduction
+    from canthus.training.run_folder import BusyError, held
 
     if paper == "list":
         for name, known in PAPERS.items():
@@ -77,8 +83,12 @@ def reproduce(
     with ProgressBar(console) as bar:
         tell = Reporter(progress=bar, write=line_writer(console))
         made = work.finished(place.out) if show else work.run(place, tell)
-        costs = work.costs(made, place.out, tell, measure=not show, again=time_again)
-        for text in work.texts(made, costs).values():
-            typer.echo(text)
-        if not show:
-            work.write(made, costs, place, tell)
+        try:
+            with nullcontext() if show else held(place.out):
+                costs = work.costs(made, place.out, tell, measure=not show, again=time_again)
+                for text in work.texts(made, costs).values():
+                    typer.echo(text)
+                if not show:
+                    work.write(made, costs, place, tell)
+        except BusyError:
+            console.print(f"all rows are finished; another process measures times and writes the tables in {place.out}")

@@ -1,7 +1,9 @@
 """Reproduce the tables of a paper: train and measure its models, and resume an interrupted run."""
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,9 +52,13 @@ from canthus.reproduce.values import (
 )
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
-from canthus.training.run_folder import held, read_record, write_record
+from canthus.training.run_folder import BusyError, held, read_record, write_record
 
 RESULT = "result.json"
+ROW_LOCK = "row.lock"
+"""File in the folder of a row that the process which works on it locks."""
+LOOK_AGAIN_S = 20.0
+"""Time between two looks at rows that other processes work on."""
 
 
 @final
@@ -294,18 +300,34 @@ class Reproduction:
     def run(self, place: Surroundings, tell: Reporter) -> list[Made]:
         """Make and measure every model; a model that an earlier run measured is only read.
 
+        Several processes share the models of one folder: each takes those that no other works on, and waits for the
+        rest at the end.
+
         Raises:
-            ConfigError: see ``run_job``; or another process runs in ``place.out``.
+            ConfigError: see ``run_job``.
             DataError: a dataset is missing or damaged.
         """
         for dataset in self.datasets():
             dataset_root(place.roots, dataset)  # a missing folder is an error now, not after an hour of training
-        made = []
-        with held(place.out):
+        made: dict[Job, Made] = {}
+        waits = False
+        while len(made) < len(self.jobs):
+            before = len(made)
             for number, job in enumerate(self.jobs, start=1):
-                tell.write(f"{number}/{len(self.jobs)} {job.folder}: {self.paper.entries[job.entry].label}")
-                made.append(run_job(job, place, measure=self.paper.measure, scale=self.scale, tell=tell))
-        return made
+                if job not in made and self._has_what_it_needs(job, made):
+                    with suppress(BusyError), held(place.out / job.folder, ROW_LOCK):
+                        tell.write(f"{number}/{len(self.jobs)} {job.folder}: {self.paper.entries[job.entry].label}")
+                        made[job] = run_job(job, place, measure=self.paper.measure, scale=self.scale, tell=tell)
+            if len(made) == before:
+                if not waits:
+                    tell.write(f"waiting for {len(self.jobs) - before} rows that other processes work on")
+                waits = True
+                time.sleep(LOOK_AGAIN_S)
+        return [made[job] for job in self.jobs]
+
+    def _has_what_it_needs(self, job: Job, made: Mapping[Job, Made]) -> bool:
+        needed = {job.plan.of, job.plan.start}
+        return all(other in made for other in self.jobs if other.entry in needed)
 
     def finished(self, out: Path) -> list[Made]:
         """The models that earlier runs below ``out`` made and measured."""

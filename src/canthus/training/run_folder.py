@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from canthus.errors import ConfigError, DataError
 from canthus.files import write_text, writing
@@ -22,18 +22,26 @@ _BUSY = (BlockingIOError, PermissionError, FileNotFoundError)
 """What an operating system raises where another process has the lock."""
 
 
+@final
+class BusyError(ConfigError):
+    """Another process works in a folder."""
+
+
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, lock: str = LOCK) -> Iterator[None]:
     """Keep a folder to this process while the block runs.
 
     The lock is one of the operating system, which frees it when the process ends in any way: a file that a killed run
     left behind is taken over.
 
+    Args:
+        lock: name of the file that is locked; a process may hold several of one folder.
+
     Raises:
-        ConfigError: another process runs in the folder.
+        BusyError: another process runs in the folder.
         OutputError: the folder cannot be written.
     """
-    path = folder / LOCK
+    path = folder / lock
     with writing(path, folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -54,7 +62,7 @@ def _acquire(file: int, path: Path) -> None:
         if not os.path.samestat(os.fstat(file), path.stat()):
             raise BlockingIOError  # another run has ended, and a third has made the file anew
     except _BUSY as error:
-        raise ConfigError(
+        raise BusyError(
             f"{path.parent}: another run works in this folder (process {_owner(path)}). Wait until it has ended, or "
             "choose another folder"
         ) from error
