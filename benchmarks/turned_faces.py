@@ -64,7 +64,6 @@ def labelled_faces(dataset: str, root: Path) -> list[Face]:
     return faces
 
 
-
 def turned_picture(image: Image, angle: float) -> tuple[Image, Affine]:
     """The picture turned by ``angle`` radians on a canvas that holds all of it, and the map to it."""
     height, width = image.shape[:2]
