@@ -218,6 +218,39 @@ def test_shallow_blinks_are_found_if_quick(fps: float) -> None:
     assert [event.start_s for event in events] == pytest.approx([6.05, 9.05, 15.05], abs=1 / fps)
 
 
+@pytest.mark.parametrize("fps", [15, 25, 30, 60])
+@pytest.mark.parametrize("pitch", [0.0, 0.6])
+def test_blinks_of_low_lids_are_found(pitch: float, fps: float) -> None:
+    """Against the lids just before, as in a squint, and with a head so low that nothing else is judged of the eyes."""
+    starts = (8.0, 10.0, 11.5)
+
+    def at(time_s: float) -> Observation:
+        blink = max(_bump(time_s, start, start + 0.3, 0.08) for start in starts)
+        eye = OPEN * min(1 - 0.26 * _bump(time_s, 6, 13, 0.3), 1 - 0.55 * blink)
+        return Observation(time_s, eye, eye, 0.05, 0.0, pitch * _bump(time_s, 6, 13, 0.5), 30.0)
+
+    events = [event for event in _watch(at, np.arange(0, 20, 1 / fps))[0] if event.kind in ("blink", "closure")]
+    assert [event.kind for event in events] == ["blink"] * len(starts)  # eyes that are narrow only are not shut
+    middles = [(event.start_s + event.end_s) / 2 for event in events]
+    assert middles == pytest.approx([start + 0.15 for start in starts], abs=1 / fps)
+
+
+@pytest.mark.parametrize("fps", [15, 25, 60])
+@pytest.mark.parametrize(
+    ("low", "size", "pace_hz"),
+    [
+        (0.6, 0.08, 4.0),  # lids that tremble, as in laughing
+        (0.45, 0.15, 0.4),  # shut lids that twitch
+    ],
+)
+def test_low_lids_that_tremble_do_not_blink(low: float, size: float, pace_hz: float, fps: float) -> None:
+    def at(time_s: float) -> float:
+        wave = max(math.sin(2 * math.pi * pace_hz * time_s), 0.0) if pace_hz > 1 else _bump(time_s, 9, 9.3, 0.08)
+        return min(1 - (1 - low) * _bump(time_s, 6, 12, 0.3), 1 - (1 - low + size * wave) * (6.5 < time_s < 11.5))
+
+    assert [event.kind for event in _course(at, fps)] == ["closure"]
+
+
 @pytest.mark.parametrize("fps", [12.5, 25, 60])
 def test_lids_that_sink_a_little_are_nothing(fps: float) -> None:
     def at(time_s: float) -> float:

@@ -94,11 +94,13 @@ class Doubts:
     Attributes:
         look_down: the head went down with the lids.
         laugh: the mouth was broad.
+        yawn: it is as wide open as in a yawn.
         moves: how much of the face is not at rest, from 0 to 1: the mouth speaks, yawns or smiles, or the head turns.
     """
 
     look_down: bool = False
     laugh: bool = False
+    yawn: bool = False
     moves: float = 0.0
 
 
@@ -226,7 +228,10 @@ class Context:
         )
         looks = head.since_s is not None and not head.sinking and head.since_s < shut_since_s + TOGETHER_S
         return Doubts(
-            down_s is not None or looks, laugh_s is not None, min(max((moves - STILL) / (1 - STILL), 0.0), 1.0)
+            look_down=down_s is not None or looks,
+            laugh=laugh_s is not None,
+            yawn=self.yawn.since_s is not None,
+            moves=min(max((moves - STILL) / (1 - STILL), 0.0), 1.0),
         )
 
     def interrupt(self) -> Spans:
@@ -246,7 +251,7 @@ class ClosureWatch:
 
     The evidence is the product of three numbers from 0 to 1: how near the lids are to where the person's blinks end;
     how much of the time the face is at rest; and how well this person's lids are seen at all.  It is 0 while the person
-    looks down or laughs.
+    looks down, laughs or yawns.
     """
 
     def __init__(self) -> None:
@@ -262,7 +267,7 @@ class ClosureWatch:
 
     @property
     def excused(self) -> bool:
-        """Whether it is looking down or laughing, for 40 % of the time or more."""
+        """Whether it is looking down, laughing or yawning, for 40 % of the time or more."""
         return self._excused_s > 0.4 * self._seen_s
 
     def update(self, time_s: float, since_s: float | None, closing: float, range_: float, *, doubts: Doubts) -> None:
@@ -285,7 +290,11 @@ class ClosureWatch:
         deep = min(max((LEAST_DEEP - closing) / (LEAST_DEEP - DEEP), 0.0), 1.0)
         self._seen_s += step_s
         self._sum += step_s * deep * (1 - 0.7 * doubts.moves) * min(max(range_ / 0.4, 0.5), 1.0)
-        self._excused_s += step_s * (doubts.look_down or doubts.laugh)
+        self._excused_s += step_s * (doubts.look_down or doubts.laugh or doubts.yawn)
+
+    def sleeps(self, time_s: float, least: float) -> bool:
+        """Whether the eyes shut before then, in the closure that lasts or the last one, with that much evidence."""
+        return self._since_s is not None and self._since_s < time_s and self.evidence >= least
 
     def judged(self, start_s: float) -> tuple[float, bool]:
         """Evidence of the closure that began then, and whether it is excused."""

@@ -102,13 +102,13 @@ class LowSpans:
         last, self._last = self._last, (time_s, value)
         if self._start_s is None:
             if value <= self._enter:
-                self._start_s = _crossing(last, (time_s, value), self._enter)
+                self._start_s = crossing(last, (time_s, value), self._enter)
                 self._lowest, self._begun = value, last is not None
             return None
         if value <= self._leave:
             self._lowest = min(self._lowest, value)
             return None
-        span = Span(self._start_s, _crossing(last, (time_s, value), self._leave), self._lowest, self._begun)
+        span = Span(self._start_s, crossing(last, (time_s, value), self._leave), self._lowest, self._begun)
         self._start_s = None
         return span
 
@@ -119,7 +119,7 @@ class LowSpans:
         return None if last is None or start_s is None else Span(start_s, last[0], self._lowest, self._begun)
 
 
-def _crossing(before: tuple[float, float] | None, after: tuple[float, float], level: float) -> float:
+def crossing(before: tuple[float, float] | None, after: tuple[float, float], level: float) -> float:
     """Time at which the line between two samples, each (time, value), crosses ``level``."""
     if before is None or before[1] == after[1]:
         return after[0]

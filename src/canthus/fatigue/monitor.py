@@ -223,8 +223,10 @@ class FatigueMonitor:
         for event in events:
             self._state.note(event)
             self.blinks += event.kind == "blink"
-            if event.kind == "blink" and not (self._context.laugh_since_s or self._context.down_since_s):
-                self._person.note_blink(self._lids.least_ratio)
+        if not (self._context.laugh_since_s or self._context.down_since_s):
+            for ratio in self._lids.blink_ratios:
+                self._person.note_blink(ratio)
+        self._lids.blink_ratios.clear()
         return events
 
     def _judge(self, seen: Observation) -> list[Event]:
@@ -232,7 +234,7 @@ class FatigueMonitor:
         found = self._person.measure(seen) if seen.has_face else Measures()
         events = self._events(seen.time_s, found) if seen.has_face else self.finish()
         shut_since_s = self._lids.shut_since_s
-        # Lids that are low because the person looks down or laughs say nothing of sleep.
+        # Lids that are low because the person looks down, laughs or yawns say nothing of sleep.
         excused = bool(
             self._context.down_since_s or self._context.laugh_since_s or (shut_since_s and self._closure.excused)
         )
@@ -269,12 +271,15 @@ class FatigueMonitor:
         )
 
     def _closures(self, events: list[Event]) -> list[Event]:
-        """Give closures their evidence, and leave out those that are looks down or laughs."""
+        """Give closures their evidence; leave out those without any or excused, and blinks in sleep."""
         kept: list[Event] = []
         for event in events:
+            before_s = event.start_s - self.settings.closure_s
+            if event.kind == "blink" and self._closure.sleeps(before_s, self.settings.evidence):
+                continue  # lids that are shut only tremble
             if event.kind == "closure":
                 evidence, excused = self._closure.judged(event.start_s)
-                if excused:
+                if excused or evidence < self.settings.closure_evidence:
                     continue
                 event = replace(event, evidence=evidence)
             kept.append(event)
@@ -285,11 +290,8 @@ class FatigueMonitor:
         return [event for kind, span in zip(kinds, spans, strict=True) for event in self._event(kind, span)]
 
     def _events(self, time_s: float, found: Measures) -> list[Event]:
-        judged = math.isfinite(found.openness)
         lowered = self._context.goes_down or self._context.laugh_since_s is not None
-        events = (
-            self._lids.update(time_s, found.lids, found.openness, lowered=lowered) if judged else self._lids.interrupt()
-        )
+        events = self._lids.update(time_s, found, lowered=lowered)
         shut_since_s = self._lids.shut_since_s
         contexts = self._contexts(self._context.update(time_s, found, shut_since_s))
         doubts = Doubts() if shut_since_s is None else self._context.doubts(time_s, shut_since_s)

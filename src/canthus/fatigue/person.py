@@ -63,7 +63,7 @@ PITCH_SHARE = 0.7
 """Share of the largest turn at which looking up or down hides the eyes; they are hidden earlier than aside."""
 NORMAL_OPENNESS = 0.75
 """Openness above which the normal adapts to the eyes."""
-LEARNING, UNSEEN = "still learning", "lids hardly seen"
+LEARNING, UNSEEN, TURNED = "still learning", "lids hardly seen", "head turned"
 FEW_BLINKS = 0.4
 """Ratio of the shut eye until blinks were seen; it counts as one of them."""
 HARDLY_SEEN = 0.66
@@ -84,17 +84,19 @@ class Measures:
     Attributes:
         openness: of the eyes, 1 for normally open and 0 for shut; NaN if they cannot be judged.
         lids: aspect ratio of the eyes over that of the person's open eyes; NaN if they cannot be judged.
+        turned_lids: the same, known also while the head is turned, where only a change within a moment can be judged.
         mouth: mouth aspect ratio minus that of the closed mouth; NaN while it is covered, as by a hand.
         yaw: relative to looking straight ahead, radians.
         pitch: the same.
         smile: width of the mouth minus that of the person's resting mouth, in distances of the outer eye corners; less
             where the corners do not rise; NaN while it is covered.
         obstacle: why sleep cannot be told; "" if it can.
-        closing: as ``openness``, but relative to the person's own blinks: 1 for open, 0 for as far shut as in them.
+        closing: ``turned_lids`` relative to the person's own blinks: 1 for open, 0 for as far shut as in them.
     """
 
     openness: float = math.nan
     lids: float = math.nan
+    turned_lids: float = math.nan
     mouth: float = math.nan
     yaw: float = math.nan
     pitch: float = math.nan
@@ -222,16 +224,19 @@ class Person:
         """Measures of a frame with a face, relative to the person's normal."""
         yaw, pitch = seen.yaw - self._yaw.value, seen.pitch - self._pitch.value
         obstacle = self._obstacle(seen, yaw, pitch)
-        lids = math.nan if obstacle else self._lids(seen)
+        wide = seen.eye_pixels >= self._rules.eye_pixels
+        turned_lids = self._lids(seen) if not obstacle or (obstacle == TURNED and wide) else math.nan
+        lids = math.nan if obstacle else turned_lids
         shut, covered = self.shut_ratio, self._mouth_is_covered(seen)
         return Measures(
             openness=min(max(self._openness(lids), 0.0), 1.5),
             lids=lids,
+            turned_lids=turned_lids,
             mouth=math.nan if covered else seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
             smile=math.nan if covered else self._smile(seen),
-            closing=(lids - shut) / (1 - shut),
+            closing=(turned_lids - shut) / (1 - shut),
             obstacle=obstacle or ("" if self.lids_seen else UNSEEN),
         )
 
@@ -249,7 +254,7 @@ class Person:
         )
         obstacles = {
             "eyes covered": self._confidence < rules.eye_confidence,  # NaN is not
-            "head turned": not math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned,
+            TURNED: not math.hypot(yaw, pitch / PITCH_SHARE) < rules.turned,
             "eyes too small": not seen.eye_pixels >= rules.eye_pixels,
             "the two eyes disagree": abs(right - left) > rules.disagreement,
         }

@@ -62,6 +62,7 @@ class FatigueSettings:
         talk: range of the mouth ratio within a second beyond which the face is not at rest.
         turning: range of yaw or pitch within a second beyond which the head is not at rest.
         evidence: share of certainty from which a closure is taken for sleep; see ``docs/fatigue.md``.
+        closure_evidence: the same, from which a closure is an event; below it, the eyes are narrow.
         told_evidence: the same, from which a closure that lasts is told as an alert.
         adding_s: time in which such closures are added up.
         added_s: sum of their lengths from which the person, with shut eyes, is asleep.
@@ -111,6 +112,7 @@ class FatigueSettings:
     talk: float = 0.2
     turning: float = 0.2
     evidence: float = 0.6
+    closure_evidence: float = 0.1
     told_evidence: float = 0.35
     adding_s: float = 30.0
     added_s: float = 4.0
