@@ -27,8 +27,9 @@ RETURNED = 0.6
 """Share of the fall that is undone at the end of a notch."""
 UNRESTS = 3.5
 """Least fall of a notch that is a blink, in units of the unrest before it."""
-NOTCH_S, NOTCH_CLOSING = 0.35, 0.35
-"""Longest notch that is a blink, and how near it comes to where the person's blinks end: 0 there, 1 open."""
+NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.1, 0.35
+"""Longest notch that is a blink; how far the lids are open before it at least, and at its lowest frame at most: 0 where
+the person's blinks end, 1 for open eyes."""
 
 
 @final
@@ -40,6 +41,7 @@ class Notch:
         start_s: time at which half of the fall was done.
         end_s: time at which half of it was undone.
         closing: see ``Measures``; of the lowest frame.
+        before: the same, just before.
         fall: from the highest aspect ratio just before to the lowest, in open eyes.
         unrest: median change of the ratio within ``STEP_S`` in the second before.
         avr_s: the fall over its peak velocity, in seconds.
@@ -49,18 +51,24 @@ class Notch:
     start_s: float
     end_s: float
     closing: float
+    before: float
     fall: float
     unrest: float
     avr_s: float
     frames: int
 
-    def is_blink(self, rules: FatigueSettings, step_s: float) -> bool:
-        """Whether it is quick, short, deep, and larger than the unrest before it; ``step_s`` parts two frames."""
+    def is_blink(self, rules: FatigueSettings, *, least: float, step_s: float) -> bool:
+        """Whether it is quick, short and deep, falls by ``least``, and by more than the unrest before it.
+
+        Args:
+            step_s: seconds between two frames: a fall is seen to last as long.
+        """
         return (
             self.frames > 1
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
-            and self.fall >= max(rules.blink_dip, UNRESTS * self.unrest)
-            and self.closing <= NOTCH_CLOSING
+            and self.fall >= max(least, UNRESTS * self.unrest)
+            and self.before >= NOTCH_FROM
+            and self.closing <= NOTCH_TO
             and self.avr_s <= max(SLOW_S, 2.1 * step_s)
         )
 
@@ -107,7 +115,8 @@ class NotchFinder:
         start_s, end_s = (crossing(a[:2], b[:2], half) for a, b in (falling[-1], rising[0]))
         speed = max((a[1] - b[1]) / (b[0] - a[0]) for a, b in pairwise(past[top : bottom + 1]))
         frames = sum(row[1] < low + 0.8 * fall for row in past[top:])
-        return Notch(start_s, end_s, past[bottom][2], fall, self._unrest(start_s), fall / speed, frames)
+        unrest = self._unrest(start_s)
+        return Notch(start_s, end_s, past[bottom][2], past[top][2], fall, unrest, fall / speed, frames)
 
     def _unrest(self, start_s: float) -> float:
         rows = np.array([row[:2] for row in self._past if start_s - UNREST_S <= row[0] < start_s - STEP_S / 2])
@@ -189,7 +198,7 @@ class LidWatch:
             self._notches.interrupt()
             return
         notch = self._notches.update(time_s, found.turned_lids, found.closing)
-        if notch and notch.is_blink(self._rules, step_s):
+        if notch and notch.is_blink(self._rules, least=self._least_fall(), step_s=step_s):
             self._held.append(Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s))
 
     def _dip(self, time_s: float, ratio: float, openness: float) -> list[Event]:
@@ -221,9 +230,10 @@ class LidWatch:
         """Fall below the level, scaled so that the smallest fall of a blink gives ``shut``."""
         if math.isnan(self._level):
             return math.inf
-        rules = self._rules
-        least = min(max(rules.blink_dip, rules.blink_noise * self._noise), 0.25)
-        return 1 - (1 - rules.shut) * (self._level - ratio) / least
+        return 1 - (1 - self._rules.shut) * (self._level - ratio) / self._least_fall()
+
+    def _least_fall(self) -> float:
+        return min(max(self._rules.blink_dip, self._rules.blink_noise * self._noise), 0.25)
 
     def _follow(self, time_s: float, ratio: float, openness: float) -> None:
         """Update level and noise, except during a blink or with shut eyes."""

@@ -8,8 +8,9 @@ import { median } from "./boxes.js";
 
 const LEARN_S = 4; // time in which the person's open eyes are learned
 const OPEN = { quantile: 0.6, riseS: 15, fallS: 60, least: 0.75 }; // level of the open eye, and openness that it adapts to
-const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.3, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
+const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.4, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
 const DIP = { enter: 0.5, leave: 0.6, least: 0.12, noise: 6, most: 0.25, leastS: 0.08, mostS: 0.5, deep: 0.7, slowS: 0.1 };
+const NOTCH = { beforeS: 0.25, unrestS: 1, stepS: 0.1, returned: 0.6, unrests: 3.5, mostS: 0.35, from: 0.1, to: 0.35 };
 const LEVEL = { riseS: 0.3, fallS: 1, noiseS: 5, firstNoise: 0.02 };
 const DISAGREEMENT = 0.8; // difference in openness of the two eyes beyond which they are not judged
 const LONGEST_STEP_S = 0.5; // frames further apart are not one signal
@@ -55,8 +56,8 @@ export class BlinkCounter {
       this.early = [];
     }
     if (this.known) found += this.judge(seen, timeS);
-    for (let blink = 0; blink < found; blink++) this.depths.push(this.lids.leastRatio);
-    this.depths = this.depths.slice(-SHUT.kept);
+    this.depths = [...this.depths, ...this.lids.blinkRatios].slice(-SHUT.kept);
+    this.lids.blinkRatios = [];
     this.count += found;
     return this.count;
   }
@@ -82,13 +83,14 @@ export class BlinkCounter {
     return (seen[0] / this.eyes[0].level + seen[1] / this.eyes[1].level) / 2;
   }
 
+  /** Ratio of the shut eye, as blinks show it. */
+  get shutRatio() {
+    return Math.min(median([...this.depths, Math.min(this.shutShare, SHUT.fewBlinks)]), SHUT.most);
+  }
+
   /** Of a ratio: 1 for open, 0 for shut. */
   openness(ratio) {
-    let shut = this.shutShare;
-    if (this.depths.length >= SHUT.known) {
-      const few = Math.min(this.shutShare, SHUT.fewBlinks);
-      shut = Math.max(shut, Math.min(median([...this.depths, few, few]), SHUT.most) - SHUT.room);
-    }
+    const shut = this.depths.length >= SHUT.known ? Math.max(this.shutShare, this.shutRatio - SHUT.room) : this.shutShare;
     return (ratio - shut) / (1 - shut);
   }
 
@@ -96,9 +98,9 @@ export class BlinkCounter {
   judge(seen, timeS) {
     if (!seen) return this.lids.interrupt();
     const [right, left] = seen.map((value, side) => this.openness(value / this.eyes[side].level));
-    if (Math.abs(right - left) > DISAGREEMENT) return this.lids.interrupt();
-    const ratio = this.ratio(seen);
-    return this.lids.update(timeS, ratio, Math.min(Math.max(this.openness(ratio), 0), 1.5));
+    if (Math.abs(right - left) > DISAGREEMENT) return this.lids.unjudged(timeS);
+    const [ratio, shut] = [this.ratio(seen), this.shutRatio];
+    return this.lids.update(timeS, ratio, Math.min(Math.max(this.openness(ratio), 0), 1.5), (ratio - shut) / (1 - shut));
   }
 }
 
@@ -125,30 +127,97 @@ class OpenEye {
   }
 }
 
+/**
+ * Finds notches: quick falls of the lids from whatever level, of which most is undone.
+ *
+ * @typedef {{timeS: number, value: number, closing: number}} Lid  closing: 0 where the person's blinks end, 1 for open eyes
+ * @typedef {{startS: number, endS: number, fall: number, from: number, to: number, unrest: number, fallS: number,
+ *   frames: number}} Notch
+ */
+class Notches {
+  constructor() {
+    this.past = [];
+    this.doneS = -Infinity;
+  }
+
+  /** @returns {Notch|null} the notch that ended with a frame */
+  update(timeS, value, closing) {
+    const past = this.past;
+    past.push({ timeS, value, closing });
+    while (past[0].timeS < timeS - DIP.mostS - NOTCH.unrestS - NOTCH.beforeS) past.shift();
+    const lowest = (rows) => rows.reduce((best, row) => (row.value < best.value ? row : best));
+    const bottom = lowest(past.filter((row) => row.timeS > Math.max(this.doneS, timeS - DIP.mostS)));
+    const sinceS = Math.max(this.doneS, bottom.timeS - NOTCH.beforeS + 1e-12);
+    const before = past.filter((row) => row.timeS > sinceS && row.timeS < bottom.timeS);
+    if (!before.length || lowest(before).value < bottom.value) return null;
+    const top = before.reduce((best, row) => (row.value > best.value ? row : best));
+    const fall = top.value - bottom.value;
+    if (fall < DIP.least || value < bottom.value + NOTCH.returned * fall) return null;
+    const notch = this.notch(past.indexOf(top), past.indexOf(bottom));
+    this.doneS = notch.endS;
+    return notch;
+  }
+
+  /** @returns {Notch} */
+  notch(top, bottom) {
+    const past = this.past;
+    const [high, low] = [past[top], past[bottom]];
+    const fall = high.value - low.value;
+    const half = low.value + fall / 2;
+    let [start, end, speed] = [bottom, bottom, 0];
+    while (past[start - 1].value <= half) start--;
+    while (past[end].value < half) end++;
+    for (let i = top + 1; i <= bottom; i++) {
+      speed = Math.max(speed, (past[i - 1].value - past[i].value) / (past[i].timeS - past[i - 1].timeS));
+    }
+    const startS = crossing(past[start - 1], past[start], half);
+    const frames = past.slice(top).filter((row) => row.value < low.value + 0.8 * fall).length;
+    const endS = crossing(past[end - 1], past[end], half);
+    return { startS, endS, fall, from: high.closing, to: low.closing, unrest: this.unrest(startS), fallS: fall / speed, frames };
+  }
+
+  /** Median change of the ratio within a tenth of a second, in the second before a notch. */
+  unrest(startS) {
+    const inside = ({ timeS }) => startS - NOTCH.unrestS <= timeS && timeS < startS - NOTCH.stepS / 2;
+    const rows = this.past.filter(inside);
+    if (rows.length < 3) return 0;
+    const apart = Math.max(1, Math.round(NOTCH.stepS / median(rows.slice(1).map((row, i) => row.timeS - rows[i].timeS))));
+    const changes = rows.slice(apart).map((row, i) => Math.abs(row.value - rows[i].value));
+    return changes.length ? median(changes) : 0;
+  }
+
+  interrupt() {
+    this.past = [];
+  }
+}
+
 /** Finds dips of the lids, and which of them are blinks. */
 class Lids {
   constructor() {
-    [this.dips, this.shut] = [new LowSpans(), new LowSpans()];
-    this.shutSpans = [];
+    this.dips = new LowSpans();
+    this.notches = new Notches();
+    this.held = []; // beginnings of notches that are blinks unless the dip is one
+    this.blinkRatios = []; // lowest ratios of the blinks of open eyes
     this.level = null; // from which the depth of a quick dip is measured
     this.noise = LEVEL.firstNoise;
     this.leastRatio = Infinity;
     this.stepS = 0;
     this.last = null;
+    this.seenS = this.blinkS = -Infinity;
     this.begin();
   }
 
   begin() {
     this.frames = this.speed = 0;
     this.leastOpenness = Infinity;
-    this.shutSpans = [];
   }
 
   /** Blinks that end with a frame. */
-  update(timeS, ratio, openness) {
+  update(timeS, ratio, openness, closing) {
+    const [notch, stepS] = [this.notches.update(timeS, ratio, closing), timeS - this.seenS];
+    this.seenS = timeS;
+    if (notch && this.isBlink(notch, stepS)) this.held.push(notch.startS);
     this.stepS = this.last ? timeS - this.last.timeS : Infinity;
-    const shut = this.shut.update(timeS, openness);
-    if (shut) this.shutSpans.push(shut);
     const blinks = this.blinks(this.dips.update(timeS, Math.min(openness, this.quick(ratio))));
     if (this.dips.startS !== null) {
       this.leastRatio = this.frames ? Math.min(this.leastRatio, ratio) : ratio;
@@ -157,22 +226,49 @@ class Lids {
       if (this.last) this.speed = Math.max(this.speed, (this.last.ratio - ratio) / this.stepS);
     }
     this.follow(timeS, ratio, openness);
-    return blinks;
+    return blinks + this.decided(timeS);
   }
 
-  /** End what lasts at its last frame, because the eyes cannot be judged. */
+  /** Blinks that end where the eyes cannot be judged in a frame. */
+  unjudged(timeS) {
+    this.seenS = timeS;
+    this.notches.interrupt();
+    this.level = this.last = null;
+    return this.blinks(this.dips.interrupt()) + this.decided(timeS);
+  }
+
+  /** End what lasts at its last frame, because the face is lost. */
   interrupt() {
-    const shut = this.shut.interrupt();
-    if (shut) this.shutSpans.push(shut);
+    this.notches.interrupt();
+    this.held = [];
     this.level = this.last = null;
     return this.blinks(this.dips.interrupt());
+  }
+
+  /** Notches that are blinks, now that the dip is over or long. */
+  decided(timeS) {
+    const sinceS = this.dips.startS;
+    if (sinceS !== null && timeS - sinceS <= DIP.mostS) return 0;
+    const found = this.held.filter((startS) => startS >= this.blinkS).length;
+    this.held = [];
+    return found;
+  }
+
+  /** @param {Notch} notch */
+  isBlink({ startS, endS, fall, from, to, unrest, fallS, frames }, stepS) {
+    const quick = fallS <= Math.max(DIP.slowS, 2.1 * stepS) && endS - startS >= DIP.leastS / 2 && endS - startS <= NOTCH.mostS;
+    return quick && frames > 1 && fall >= Math.max(this.leastFall, NOTCH.unrests * unrest) && from >= NOTCH.from && to <= NOTCH.to;
   }
 
   /** Fall below the level, scaled so that the smallest fall of a blink gives `DIP.enter`. */
   quick(ratio) {
     if (this.level === null) return Infinity;
-    const least = Math.min(Math.max(DIP.least, DIP.noise * this.noise), DIP.most);
-    return 1 - ((1 - DIP.enter) * (this.level - ratio)) / least;
+    return 1 - ((1 - DIP.enter) * (this.level - ratio)) / this.leastFall;
+  }
+
+  /** Smallest fall of a blink. */
+  get leastFall() {
+    return Math.min(Math.max(DIP.least, DIP.noise * this.noise), DIP.most);
   }
 
   /** Update level and noise, except during a blink or with shut eyes. */
@@ -190,20 +286,21 @@ class Lids {
     if (sinceS === null) this.noise += (Math.abs(away) - this.noise) * share(stepS, LEVEL.noiseS);
   }
 
-  /** Blinks of a dip that ended: itself, or within a long one each time that the eyes were shut. @param {Span|null} dip */
+  /** 1 if a dip that ended is a blink, else 0. @param {Span|null} dip */
   blinks(dip) {
     if (!dip) return 0;
-    const { frames, speed, shutSpans } = this;
+    const { frames, speed } = this;
     const depth = depthOf(this.leastOpenness);
     const fallS = speed > 0 ? (this.level - this.leastRatio) / speed : 0;
+    const lengthS = dip.endS - dip.startS;
     this.begin();
-    if (dip.endS - dip.startS > DIP.mostS) {
-      const long = ({ startS, endS, begun }) => begun && endS - startS >= DIP.leastS && endS - startS <= DIP.mostS;
-      return shutSpans.filter((span) => long(span) && depthOf(span.lowest) >= DIP.deep).length;
-    }
-    if (frames < 2 || dip.endS - dip.startS < DIP.leastS || !dip.begun) return 0;
-    const slow = fallS > Math.max(DIP.slowS, 2.1 * this.stepS); // a fall lasts at least as long as two frames are apart
-    return slow && depth < DIP.deep ? 0 : 1;
+    if (lengthS > DIP.mostS || frames < 2 || lengthS < DIP.leastS || !dip.begun) return 0;
+    // A fall lasts at least as long as two frames are apart.
+    const slow = fallS > Math.max(DIP.slowS, 2.1 * this.stepS) || lengthS > NOTCH.mostS;
+    if (slow && depth < DIP.deep) return 0;
+    this.blinkS = dip.endS;
+    this.blinkRatios.push(this.leastRatio);
+    return 1;
   }
 }
 
