@@ -25,8 +25,9 @@ STEP_S = 0.1
 """Seconds between the two frames whose difference is the unrest."""
 RETURNED = 0.6
 """Share of the fall that is undone at the end of a notch."""
-UNRESTS = 3.5
-"""Least fall of a notch that is a blink, in units of the unrest before it."""
+UNRESTS, PER_TURN = 3.0, 0.25
+"""Least fall of a notch that is a blink, in units of the unrest before it, and how much more it is for each radian that
+the head turns meanwhile, which moves the points of the lids as well."""
 NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.1, 0.35
 """Longest notch that is a blink; how far the lids are open before it at least, and at its lowest frame at most: 0 where
 the person's blinks end, 1 for open eyes."""
@@ -44,6 +45,7 @@ class Notch:
         before: the same, just before.
         fall: from the highest aspect ratio just before to the lowest, in open eyes.
         unrest: median change of the ratio within ``STEP_S`` in the second before.
+        turn: of the head meanwhile, in radians.
         avr_s: the fall over its peak velocity, in seconds.
         frames: how many lie in its lower four fifths.
     """
@@ -54,6 +56,7 @@ class Notch:
     before: float
     fall: float
     unrest: float
+    turn: float
     avr_s: float
     frames: int
 
@@ -66,7 +69,7 @@ class Notch:
         return (
             self.frames > 1
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
-            and self.fall >= max(least, UNRESTS * self.unrest)
+            and self.fall >= max(least, UNRESTS * self.unrest) + PER_TURN * self.turn
             and self.before >= NOTCH_FROM
             and self.closing <= NOTCH_TO
             and self.avr_s <= max(SLOW_S, 2.1 * step_s)
@@ -84,13 +87,13 @@ class NotchFinder:
 
     def __init__(self, *, least: float, longest_s: float) -> None:
         self._least, self._longest_s = least, longest_s
-        self._past: list[tuple[float, float, float]] = []
+        self._past: list[tuple[float, float, float, float, float]] = []
         self._done_s = -math.inf
 
-    def update(self, time_s: float, ratio: float, closing: float) -> Notch | None:
+    def update(self, time_s: float, found: Measures) -> Notch | None:
         """Take in a frame; return the notch that ended with it, or None."""
-        past = self._past
-        past.append((time_s, ratio, closing))
+        past, ratio = self._past, found.turned_lids
+        past.append((time_s, ratio, found.closing, found.yaw, found.pitch))
         while past[0][0] < time_s - self._longest_s - UNREST_S - BEFORE_S:
             past.pop(0)
         since_s = max(self._done_s, time_s - self._longest_s)
@@ -115,8 +118,18 @@ class NotchFinder:
         start_s, end_s = (crossing(a[:2], b[:2], half) for a, b in (falling[-1], rising[0]))
         speed = max((a[1] - b[1]) / (b[0] - a[0]) for a, b in pairwise(past[top : bottom + 1]))
         frames = sum(row[1] < low + 0.8 * fall for row in past[top:])
-        unrest = self._unrest(start_s)
-        return Notch(start_s, end_s, past[bottom][2], past[top][2], fall, unrest, fall / speed, frames)
+        heads = np.array([row[3:] for row in past if row[0] >= start_s - STEP_S])
+        return Notch(
+            start_s,
+            end_s,
+            closing=past[bottom][2],
+            before=past[top][2],
+            fall=fall,
+            unrest=self._unrest(start_s),
+            turn=float(np.hypot(*np.ptp(heads, axis=0))),
+            avr_s=fall / speed,
+            frames=frames,
+        )
 
     def _unrest(self, start_s: float) -> float:
         rows = np.array([row[:2] for row in self._past if start_s - UNREST_S <= row[0] < start_s - STEP_S / 2])
@@ -197,7 +210,7 @@ class LidWatch:
         if math.isnan(found.turned_lids):
             self._notches.interrupt()
             return
-        notch = self._notches.update(time_s, found.turned_lids, found.closing)
+        notch = self._notches.update(time_s, found)
         if notch and notch.is_blink(self._rules, least=self._least_fall(), step_s=step_s):
             self._held.append(Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s))
 
