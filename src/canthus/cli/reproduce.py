@@ -51,9 +51,9 @@ def reproduce(
     show: ShowOption = False,
     time_again: TimeOption = False,
 ) -> None:
-    """Reproduce the tables of a paper.
+    """Reproduce the tables of a paper. Run the same command again to resume.
 
-    Run the same command again to resume. Several processes with the same --out, on one machine or on several that share
+    Several processes with the same --out, on one machine or on several that share
     a disk, divide the rows among themselves.
     """
     require("lightning", extra="train")
