@@ -44,11 +44,12 @@ def test_small_scales_need_only_the_data_that_is_easily_had(name: str, scale: st
     assert set().union(*(datasets_of(job) for job in jobs)) <= {"300w", "ytf"}
 
 
+@pytest.mark.parametrize("scale", [QUICK, CPU])
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, paper in PAPERS.items() for table in paper.tables])
-def test_rows_that_are_compared_have_equal_budgets(name: str, table: str) -> None:
+def test_rows_that_are_compared_have_equal_budgets(name: str, table: str, scale: str) -> None:
     rows = PAPERS[name].tables[table].rows
-    jobs = [job for job in jobs_of(PAPERS[name], [table], QUICK) if job.plan.way == TRAIN and job.seed == 0]
-    jobs = [job for job in jobs if job.entry in rows]
+    jobs = [job for job in jobs_of(PAPERS[name], [table], scale) if job.plan.way == TRAIN and job.seed == 0]
+    jobs = [job for job in jobs if job.entry in rows and (scale, job.entry) != (CPU, "fan")]  # as long as it needs
     configs = [job_config(job, Path(job.folder)) for job in jobs]
     budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]
     assert len(budgets) <= 1
@@ -68,3 +69,11 @@ def test_rows_start_from_the_weights_that_are_given(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             plan_reproduction(paper, None, FULL, starts)
+
+
+def test_a_row_learns_from_or_prunes_the_training_with_its_own_seed() -> None:
+    jobs = jobs_of(PAPERS["mobile_distill_prune"], ["steps"], CPU)
+    taken = {job.folder: (job.of_seed, job.start_seed) for job in jobs}
+    assert taken["distilled/seed_2"] == (2, 0)  # three teachers, one start
+    assert taken["trained_on/seed_1"] == (1, 1)
+    assert taken["pruned_75/seed_2"] == (2, 0)

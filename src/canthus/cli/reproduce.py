@@ -18,7 +18,7 @@ TableArgument = Annotated[str | None, typer.Argument(show_default="all tables", 
 ScaleOption = Annotated[
     str,
     typer.Option(
-        help="quick: 300w and ytf, an hour or two on a CPU. cpu: the same sets with several seeds, 4 to 10 hours. "
+        help="quick: 300w and ytf, an hour or two on a CPU. cpu: the same sets with several seeds, 4 to 12 hours. "
         "full: the published settings."
     ),
 ]

@@ -38,7 +38,6 @@ from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_
 from canthus.reproduce.values import (
     FILE,
     FIT,
-    FOLD,
     OTHER,
     PRUNE,
     TRAIN,
@@ -127,9 +126,8 @@ def _pruning(plan: Plan) -> PruneRun:
 
 
 def _checkpoint_of(job: Job, out: Path) -> Path:
-    """Checkpoint of the row that a job prunes or learns from: that of the same fold, or of seed 0."""
-    seed = job.seed if FOLD in "".join((*job.plan.changes, *job.plan.sets)) else 0
-    return out.parent.parent / job.plan.of / f"seed_{seed}" / LAST
+    """Checkpoint of the row that a job prunes or learns from."""
+    return out.parent.parent / job.plan.of / f"seed_{job.of_seed}" / LAST
 
 
 def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
@@ -145,7 +143,7 @@ def job_config(job: Job, out: Path) -> TrainConfig | FitConfig:
     other = _checkpoint_of(job, out)
     changes = tuple(job.fold(change).replace(OTHER, str(other)) for change in job.plan.changes)
     if job.plan.start:
-        changes += (f"init={out.parent.parent / job.plan.start / 'seed_0' / LAST}",)
+        changes += (f"init={out.parent.parent / job.plan.start / f'seed_{job.start_seed}' / LAST}",)
     if job.plan.way == PRUNE:
         return pruning_config(other, _pruning(job.plan), changes)
     config = plan_config(replace(job.plan, changes=changes))

@@ -228,11 +228,15 @@ class Job:
     Attributes:
         entry: key of the row.
         seed: added to the seed of the recipe.
+        of_seed, start_seed: which training of the rows ``of`` and ``start`` it takes: the one with its own seed if the
+            row has as many, else the first.
     """
 
     entry: str
     plan: Plan
     seed: int
+    of_seed: int = 0
+    start_seed: int = 0
 
     @property
     def folder(self) -> str:
@@ -269,7 +273,15 @@ def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
     for table in tables:
         for row in paper.tables[table].rows:
             add(row)
-    jobs = [Job(key, plan, seed) for key, plan in plans.items() for seed in range(plan.seeds)]
+
+    def seed_of(row: str, seed: int) -> int:
+        return seed if row and plans[row].seeds > seed else 0
+
+    jobs = [
+        Job(key, plan, seed, seed_of(plan.of, seed), seed_of(plan.start, seed))
+        for key, plan in plans.items()
+        for seed in range(plan.seeds)
+    ]
     return sorted(jobs, key=lambda job: job.seed)
 
 
