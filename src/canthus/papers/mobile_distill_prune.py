@@ -183,9 +183,9 @@ HEATMAPS_AT_1 = {FULL: 1.0, CPU: 100.0, QUICK: 1.0}
 """Weight of the heatmaps over the points at a lambda_rh of 1."""
 FEATURES_AT_1 = {FULL: 1000.0, CPU: 10.0, QUICK: 100.0}
 """Weight of the features at a lambda_dp of 1.  The loss is scale * LOSS + feature_weight * loss3 with a scale of 1000
-(100 when quick), so the paper's lambda_dp is feature_weight / scale, and the recipe's feature_weight of 1 is 0.001 (0.01
-when quick).  At the scale cpu the points have a wing loss in pixels, some hundred times the squared errors of the paper,
-so that both factors are chosen to give the parts similar shares."""
+(100 when quick), so the paper's lambda_dp is feature_weight / scale; the recipe's feature_weight of 1 is 0.001 (0.01
+when quick).  At the scale cpu the points have a wing loss in pixels, some hundred times the squared errors of the
+paper, so that both factors are chosen to give the parts similar shares."""
 
 
 def _without_heads(changes: tuple[str, ...], scale: str) -> tuple[str, ...]:
