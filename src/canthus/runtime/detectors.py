@@ -302,6 +302,26 @@ def frame_detector(detector: Detector) -> Detector:
     return detector.detector if isinstance(detector, TiledDetector) and detector.automatic else detector
 
 
+WEAK_SCORE = 0.3
+"""Least score of weak finds.  Lower ones add nearly no face: see ``docs/results.md``."""
+
+
+def weak_detector(detector: Detector) -> Detector | None:
+    """The detector with a threshold of ``WEAK_SCORE``, on the same network, where its own is above that.
+
+    What it finds from its own threshold on stays the same, because a box is only dropped for one of a better score.
+
+    Returns:
+        None for a detector other than the networks of canthus: what low scores of others mean was not measured.
+    """
+    if isinstance(detector, TiledDetector):
+        inner = weak_detector(detector.detector)
+        return inner and TiledDetector(inner, size=detector.size, automatic=detector.automatic)
+    if not isinstance(detector, CanthusDetector) or detector.least_score <= WEAK_SCORE:
+        return None
+    return CanthusDetector(detector.session, size=detector.size, least_score=WEAK_SCORE)
+
+
 def tile_starts(side: int, tile: int) -> list[int]:
     """Positions of tiles along a side of a picture, evenly spaced from end to end; all in pixels."""
     if side <= tile:

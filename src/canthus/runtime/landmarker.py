@@ -125,12 +125,15 @@ class Landmarker:
         answer = self._settled(image, boxes, turns)
         return self.landmarks(answer.points, answer.scores)
 
-    def of_faces(self, image: Image, faces: Faces) -> Landmarks:
+    def of_faces(self, image: Image, faces: Faces, *, retried: int | None = None) -> Landmarks:
         """Landmarks of detected faces, whatever side they are turned to.
 
         A face that is turned by more than ``TURNED`` by the five points of its detector gets a crop that is turned
         upright.  Of a face that is doubtful then, an upright crop and one turned by a half turn are tried as well, if
         they are others, and the surest answer is taken.  Without five points, all crops are upright.
+
+        Args:
+            retried: how many faces, from the first on, may try other crops; by default all.
 
         Raises:
             TypeError, ValueError: as when the landmarker is called with the boxes.
@@ -143,7 +146,7 @@ class Landmarker:
         for others in (np.zeros_like(turns), turns + np.float32(np.pi)):
             if found.face_confidence is None:
                 break
-            chosen = np.flatnonzero((found.face_confidence < DOUBTFUL) & (turns != others))
+            chosen = np.flatnonzero(((found.face_confidence < DOUBTFUL) & (turns != others))[:retried])
             if len(chosen):
                 found = _surer(found, self(image, faces.boxes[chosen], turns=others[chosen]), chosen)
         return found
