@@ -62,6 +62,8 @@ const CUT = 0.05;
 const MAX_BATCH = 32;
 const SURE = 1e-4;
 const DOUBTFUL = 0.5;
+const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
+const MOST_WEAK = 8;
 
 /**
  * Open a landmark model and a face detector.
@@ -72,7 +74,8 @@ const DOUBTFUL = 0.5;
  * @param {string|URL|ArrayBuffer} [options.detector]  face detector; by default `models/detector.onnx`
  * @param {"wasm"|"webgpu"} [options.backend]
  * @param {number} [options.threads]  of wasm; more than one needs a page that is cross-origin isolated
- * @param {number} [options.minScore]  least score of a face; by default that of the detector
+ * @param {number} [options.minScore]  least score of a face; by default that of the detector, and in
+ *     pictures down to 0.3 where the landmarks say that it is a face
  * @returns {Promise<Pipeline>}
  */
 export async function loadPipeline(options = {}) {
@@ -156,6 +159,8 @@ export class Pipeline {
     this.cards = cards;
     this.about = about;
     this.minScore = minScore ?? cards.detector.score;
+    const judges = minScore == null && cards.model.calibration && cards.model.face_calibration;
+    this.weakScore = judges ? Math.min(WEAK_SCORE, this.minScore) : this.minScore;
     // Points of one's own without a jaw line were trained in crops around themselves.
     this.passes = cards.model.own_scheme && scheme.count > 1 && !hasJawLine(scheme) ? 2 : 1;
     this.ort = ort;
@@ -163,16 +168,21 @@ export class Pipeline {
   }
 
   /**
-   * Faces and landmarks of one picture, best first.
+   * Faces and landmarks of one picture, best first. Finds below the score of the detector are kept where the landmarks
+   * say that they are faces.
    *
    * @param {Picture} picture
    * @returns {Promise<Frame>}
    */
   async detect(picture) {
-    const found = await this.find(picture, { tiles: true });
-    const marks = await this.markFaces(picture, found);
-    const faces = found.map((face, index) => ({
-      box: face.box, score: face.score, five_points: face.points, ...marks[index], ...this.measures(marks[index].points),
+    const all = await this.find(picture, { tiles: true, minScore: this.weakScore });
+    const sure = all.filter((face) => face.score >= this.minScore).length;
+    const found = all.slice(0, sure + MOST_WEAK);
+    const marks = await this.markFaces(picture, found, sure);
+    const kept = [...found.keys()].filter((index) => index < sure || marks[index].face_confidence >= DOUBTFUL);
+    const faces = kept.map((index) => ({
+      box: found[index].box, score: found[index].score, five_points: found[index].points, ...marks[index],
+      ...this.measures(marks[index].points),
     })); // prettier-ignore
     return { width: picture.width, height: picture.height, scheme: this.scheme, faces };
   }
@@ -181,12 +191,13 @@ export class Pipeline {
    * The faces of the detector, best first.
    *
    * @param {Picture} picture
-   * @param {{tiles?: boolean}} [options]  whether large pictures are also searched in tiles
+   * @param {{tiles?: boolean, minScore?: number}} [options]  whether large pictures are also searched in tiles, and the
+   *     least score; by default that of the pipeline
    * @returns {Promise<Found[]>}
    */
-  async find(picture, { tiles = false } = {}) {
+  async find(picture, { tiles = false, minScore = this.minScore } = {}) {
     const size = this.cards.detector.size;
-    const found = await this.views(picture, size);
+    const found = await this.views(picture, size, minScore);
     if (!tiles || Math.max(picture.width, picture.height) <= MOST_SHRINK * size) return found;
     const shrink = automaticShrink(picture.height, picture.width, size);
     let level = picture;
@@ -197,7 +208,7 @@ export class Pipeline {
     for (const top of tileStarts(level.height, high)) {
       for (const left of tileStarts(level.width, wide)) {
         const inner = [left > 0, top > 0, left + wide < level.width, top + high < level.height];
-        for (const face of await this.views(part(level, left, top, wide, high), size)) {
+        for (const face of await this.views(part(level, left, top, wide, high), size, minScore)) {
           const [x1, y1, x2, y2] = face.box;
           const near = CUT * longer(face.box);
           if ([x1, y1, wide - x2, high - y2].some((room, side) => inner[side] && room < near)) continue;
@@ -209,11 +220,12 @@ export class Pipeline {
   }
 
   /** Faces of a picture, and of a second, smaller view that shows the largest faces. @returns {Promise<Found[]>} */
-  async views(picture, size) {
+  async views(picture, size, minScore) {
     const multiple = Math.max(...this.cards.detector.strides);
-    const first = await this.look(picture, size, multiple);
+    const first = await this.look(picture, size, multiple, minScore);
     if (first.side < NEEDS_SECOND) return first.faces;
-    const second = await this.look(picture, Math.max(multiple, roundEven(SECOND_LOOK * first.side)), multiple);
+    const smaller = Math.max(multiple, roundEven(SECOND_LOOK * first.side));
+    const second = await this.look(picture, smaller, multiple, minScore);
     return merged([
       ...first.faces.filter((_, index) => first.sides[index] <= LARGEST),
       ...second.faces.filter((_, index) => second.sides[index] >= SMALLEST),
@@ -221,12 +233,12 @@ export class Pipeline {
   }
 
   /** One run of the detector: faces, their longer sides in its input, and the longer side of that. */
-  async look(picture, size, multiple) {
+  async look(picture, size, multiple, minScore) {
     const fit = fitImage(picture, size, multiple);
     const session = this.sessions.detector;
     const input = new this.ort.Tensor("uint8", fit.data, [1, fit.height, fit.width, 3]);
     const rows = (await session.run({ [session.inputNames[0]]: input })).faces.data;
-    const faces = decode(rows, fit.height, fit.width, this.cards.detector.strides, this.minScore);
+    const faces = decode(rows, fit.height, fit.width, this.cards.detector.strides, minScore);
     const sides = faces.map((face) => longer(face.box));
     return { faces: faces.map((face) => moved(face, fit.toPicture)), sides, side: Math.max(fit.width, fit.height) };
   }
@@ -237,14 +249,17 @@ export class Pipeline {
    *
    * @param {Picture} picture
    * @param {Found[]} found
+   * @param {number} [retried]  how many faces, from the first on, may try other crops; by default all
    * @returns {Promise<Mark[]>}
    */
-  async markFaces(picture, found) {
+  async markFaces(picture, found, retried = found.length) {
     const boxes = found.map((face) => face.box);
     const turns = found.map((face) => Math.fround(cropTurn(face.points)));
     const marks = await this.mark(picture, boxes, this.passes, turns);
     for (const others of [turns.map(() => 0), turns.map((turn) => Math.fround(turn + Math.PI))]) {
-      const chosen = [...found.keys()].filter((index) => marks[index].face_confidence < DOUBTFUL && turns[index] !== others[index]);
+      const chosen = [...found.keys()].slice(0, retried).filter(
+        (index) => marks[index].face_confidence < DOUBTFUL && turns[index] !== others[index],
+      );
       if (!chosen.length || marks[chosen[0]].face_confidence === null) continue;
       const pick = (values) => chosen.map((index) => values[index]);
       const again = await this.mark(picture, pick(boxes), this.passes, pick(others));

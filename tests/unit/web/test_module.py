@@ -1,0 +1,97 @@
+"""``canthus.js`` in Node, with networks whose answers are given: which finds of the detector are kept."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canthus.web.page import STATIC
+
+NODE = shutil.which("node")
+if NODE is None:
+    pytest.skip("Node.js is not installed", allow_module_level=True)
+
+RUN = """
+const { Pipeline } = await import(process.argv[1]);
+const { scores, bright, minScore, whole } = JSON.parse(process.argv[2]);
+class Tensor { constructor(type, data, dims) { Object.assign(this, { data, dims }); } }
+const detector = { inputNames: ["image"], run: async () => {
+  const rows = new Float32Array(20 * 15 * 15).fill(0);
+  for (let cell = 0; cell < 300; cell++) rows[cell * 15] = -20;
+  scores.forEach((score, face) => {
+    const five = [-0.5, -0.5, 0.5, -0.5, 0, 0, -0.5, 0.5, 0.5, 0.5];
+    const cell = 42 + 40 * Math.floor(face / 9) + 2 * (face % 9);
+    rows.set([Math.log(score / (1 - score)), 0, 0, 0.7, 0.7, ...five], cell * 15);
+  });
+  return { faces: { data: rows } };
+} };
+const runs = [];
+const model = { inputNames: ["image"], run: async ({ image: { data, dims: [n, size] } }) => {
+  runs.push(n);
+  const points = new Float32Array(n * 68 * 2).map((_, index) => (index % 2 ? index % 7 : index % 5) / 9);
+  const light = (face) => data[face * size * size * 3 + 3 * (size / 2) * (size + 1)];
+  const spread = new Float32Array(n * 68).map((_, index) => (light(Math.floor(index / 68)) > 127 ? -9 : 9));
+  return { points: { data: points }, spread: { data: spread } };
+} };
+const picture = { width: 320, height: 240, data: new Uint8ClampedArray(320 * 240 * 4).fill(255) };
+scores.forEach((_, face) => { // the middle of the face says whether the landmarks call it one
+  const [x, y] = [40 + 32 * (face % 9), 40 + 32 * Math.floor(face / 9)];
+  for (let at = 320 * (y - 8) + x; at < 320 * (y + 8); at += 320) {
+    picture.data.fill(bright[face] ? 255 : 0, 4 * (at - 8), 4 * (at + 8));
+  }
+});
+const face_calibration = whole ? { tolerance: 0.06, slope: 1, offset: 0 } : undefined;
+const calibration = { tolerance: 0.05, slope: 1, offset: 0 };
+const cards = {
+  model: { size: 32, margin: 1.3, calibration, face_calibration }, detector: { size: 320, score: 0.5, strides: [16] },
+};
+const scheme = { name: "ibug_68", count: 68, groups: { jaw: [0, 1, 2, 3, 4] }, face_box: null };
+const pipeline = new Pipeline({ ort: { Tensor }, sessions: { model, detector }, cards, scheme, about: {}, minScore });
+const kept = (await pipeline.detect(picture)).faces.map((face) => Number(face.score.toFixed(3)));
+const found = (await pipeline.find(picture)).map((face) => Number(face.score.toFixed(3)));
+console.log(JSON.stringify({ kept, found, runs }));
+"""
+
+
+Keep = Callable[..., Any]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Keep:
+    """To the scores that ``detect`` keeps and ``find`` finds, and how many crops each run of the model gets."""
+    shutil.copytree(STATIC, tmp_path / "page")
+    (tmp_path / "page" / "package.json").write_text('{"type": "module"}', encoding="utf-8")  # for Node before 20.19
+
+    def run(scores: list[float], bright: list[bool], *, whole: bool = True, min_score: float | None = None) -> Any:
+        asked = {"scores": scores, "bright": bright, "whole": whole}
+        asked |= {} if min_score is None else {"minScore": min_score}
+        module = (tmp_path / "page" / "canthus.js").as_uri()
+        command = [str(NODE), "--input-type=module", "-e", RUN, module, json.dumps(asked)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_weak_finds_are_kept_where_the_landmarks_call_them_faces(kept: Keep) -> None:
+    found = kept([0.9, 0.6, 0.45, 0.35, 0.31, 0.25], [True, False, False, True, False, True])
+    assert found["kept"] == [0.9, 0.6, 0.35]
+    assert found["found"] == [0.9, 0.6]  # a tracker takes these alone
+    assert found["runs"] == [5, 1]  # of the doubtful ones, the sure find alone tries another crop
+
+
+def test_a_least_score_of_ones_own_and_a_model_without_confidence_turn_the_rule_off(kept: Keep) -> None:
+    scores, bright = [0.9, 0.45, 0.35], [True, True, True]
+    assert kept(scores, bright, min_score=0.5)["kept"] == [0.9]
+    assert kept(scores, bright, min_score=0.4)["kept"] == [0.9, 0.45]
+    assert kept(scores, bright, whole=False)["kept"] == [0.9]
+
+
+def test_the_best_weak_finds_are_judged(kept: Keep) -> None:
+    scores = [0.9, *(0.49 - 0.01 * index for index in range(12))]
+    assert kept(scores, [True] * 13)["kept"] == pytest.approx(scores[:9], abs=0.001)
