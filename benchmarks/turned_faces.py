@@ -2,13 +2,15 @@
 
     python benchmarks/turned_faces.py DIR/300w [--detector NAME|FILE] [--model NAME|FILE] [--angles 0,15] [--every N]
     python benchmarks/turned_faces.py DIR/wild21 --dataset wild21
+    python benchmarks/turned_faces.py DIR/300w --min-score 0.5      # sure finds of the detector only
 
 Every picture of ``300w/validation``, or of ``wild21/test``, is turned about its centre, with its labels, on a canvas
-that holds all of it.  A face is found if the centre of the best detected box lies within a quarter of its size, and the
-longer side of the box is between half and twice its own.  Its points are wrong if their mean error is above 15 % of the
-inter-ocular distance; of wild21, whose faces have five points and are often profiles, above 15 % of half of the side of
-the face box.  Each angle is measured twice: in upright crops, and in crops turned upright by the five points of the
-detector.  One thread; milliseconds are medians of the processor time of detector and landmarks of a face.
+that holds all of it, and goes through the pipeline.  A face is found if the centre of the best box that it keeps lies
+within a quarter of its size, and the longer side of the box is between half and twice its own.  Its points are wrong if
+their mean error is above 15 % of the inter-ocular distance; of wild21, whose faces have five points and are often
+profiles, above 15 % of half of the side of the face box.  Each angle is measured twice: in upright crops, and in crops
+turned upright by the five points of the detector, as the pipeline does.  One thread; milliseconds are medians of the
+processor time of detector and landmarks of a picture.
 """
 
 import argparse
@@ -25,8 +27,7 @@ from canthus.data import load_dataset
 from canthus.data.scenes import load_scenes
 from canthus.geometry import Affine
 from canthus.images import read_image
-from canthus.runtime.detectors import Detector, create_detector
-from canthus.runtime.landmarker import Landmarker, open_model
+from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Faces, Image
 
@@ -89,19 +90,18 @@ def error(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.linalg.norm(points - truth, axis=-1).mean())
 
 
-def measure(face: Face, angle: float, detector: Detector, landmarker: Landmarker) -> list[float]:
+def measure(face: Face, angle: float, pipeline: Pipeline) -> list[float]:
     """Found or not, the errors in upright and turned crops (NaN where not found), and the seconds of both."""
     image, turn = turned_picture(read_image(face.path), angle)
     truth, row = turn.apply(face.points), []
     start = time.process_time()
-    faces = detector(image)
-    seconds = time.process_time() - start
-    index = match(faces, turn.apply(face.centre[None])[0], face.side)
-    for upright in (True, False):
-        start = time.process_time()
-        marks = landmarker(image, faces.boxes) if upright else landmarker.of_faces(image, faces)
-        row += [math.nan if index is None else error(marks.points[index], truth) / face.unit]
-        row += [seconds + time.process_time() - start]
+    frame = pipeline(image)
+    whole, start = time.process_time() - start, time.process_time()
+    pipeline.detector(image)
+    upright = pipeline.landmarker(image, frame.faces.boxes)
+    index = match(frame.faces, turn.apply(face.centre[None])[0], face.side)
+    for marks, seconds in ((upright, time.process_time() - start), (frame.landmarks, whole)):
+        row += [math.nan if index is None else error(marks.points[index], truth) / face.unit, seconds]
     return [float(index is not None), *row]
 
 
@@ -114,17 +114,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=None, help="longer side to which the detector resizes pictures")
     parser.add_argument("--model", default="default")
     parser.add_argument("--angles", default=",".join(map(str, ANGLES)))
+    parser.add_argument("--min-score", type=float, default=None, help="by default as canthus detect without it")
     parser.add_argument("--every", type=int, default=1, help="only every Nth face")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    detector = create_detector(options.detector, size=options.size)
-    landmarker = Landmarker(open_model(options.model))
+    pipeline = load_pipeline(
+        options.model, detector=options.detector, detector_size=options.size, min_score=options.min_score
+    )
     faces = labelled_faces(options.dataset, options.root)[:: options.every]
-    print(f"{len(faces)} faces, detector {options.detector}, model {landmarker.session.card.name}")
+    print(f"{len(faces)} faces, detector {options.detector}, model {pipeline.landmarker.session.card.name}")
     print("                         upright crops        turned crops")
     print(" angle   found %     wrong %  error %   ms   wrong %  error %   ms")
     for degrees in (float(text) for text in options.angles.split(",")):
-        rows = np.array([measure(face, math.radians(degrees), detector, landmarker) for face in faces])
+        rows = np.array([measure(face, math.radians(degrees), pipeline) for face in faces])
         text = f"{degrees:6.0f}   {100 * rows[:, 0].mean():7.1f}"
         for column in (1, 3):
             errors = rows[:, column][rows[:, 0] > 0]
