@@ -1,5 +1,6 @@
 """Face detectors: what a detector is, detectors by name or file, and detection in tiles."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import numpy as np
 
 from canthus.errors import ConfigError
 from canthus.geometry import Affine, box_size
-from canthus.images import halve_image
+from canthus.images import crop_image, halve_image
 from canthus.lookup import unknown_name
 from canthus.runtime.backends import CPU, ONNXRUNTIME
 from canthus.runtime.canthus_detector import CanthusDetector, merge_faces
@@ -306,7 +307,11 @@ WEAK_SCORE = 0.3
 """Least score of weak finds.  Lower ones add nearly no face: see ``docs/results.md``."""
 
 
-def weak_detector(detector: Detector) -> Detector | None:
+LOOK_TURN = math.radians(45)
+"""Turn of the picture in the second look: halfway between the sides to which faces are turned most often."""
+
+
+def weak_detector(detector: Detector) -> CanthusDetector | TiledDetector | None:
     """The detector with a threshold of ``WEAK_SCORE``, on the same network, where its own is above that.
 
     What it finds from its own threshold on stays the same, because a box is only dropped for one of a better score.
@@ -320,6 +325,25 @@ def weak_detector(detector: Detector) -> Detector | None:
     if not isinstance(detector, CanthusDetector) or detector.least_score <= WEAK_SCORE:
         return None
     return CanthusDetector(detector.session, size=detector.size, least_score=WEAK_SCORE)
+
+
+def turned_look(detector: CanthusDetector | TiledDetector, image: Image) -> Faces:
+    """Faces that a detector finds in the picture turned by ``LOOK_TURN``, without tiles, in pixels of the picture.
+
+    Each box has the sides that it has in the turned picture, about its centre, as ``Landmarker`` takes boxes of turned
+    faces.
+    """
+    height, width = image.shape[:2]
+    middle, half = np.array([width, height]) / 2, (width + height) / math.sqrt(8)  # of the square that holds all of it
+    side = max(1, min(round(2 * half), detector.size))
+    view, to_view = crop_image(image, np.concatenate([middle - half, middle + half]), side, turn=LOOK_TURN)
+    inner = detector.detector if isinstance(detector, TiledDetector) else detector
+    faces = found_faces(inner, view)
+    back, boxes = to_view.inverse(), faces.boxes
+    centres = back.apply((boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5) + 0.5
+    halves = (boxes[:, 2:] - boxes[:, :2]) * (half / side)
+    points = None if faces.points is None else back.apply(faces.points)
+    return Faces(np.concatenate([centres - halves, centres + halves], axis=1), faces.scores, points)
 
 
 def tile_starts(side: int, tile: int) -> list[int]:

@@ -1,5 +1,6 @@
 """From a picture to faces with landmarks: a detector followed by a landmarker."""
 
+import math
 import os
 import pickle
 import sys
@@ -18,13 +19,16 @@ from canthus.errors import CanthusError, ConfigError
 from canthus.geometry import outside
 from canthus.images import checked_image, decode_image, read_image
 from canthus.runtime.backends import CPU, ONNXRUNTIME, find_device
+from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.detectors import (
     DETECTORS,
     Detector,
+    TiledDetector,
     Tiles,
     create_detector,
     found_faces,
     most_passes,
+    turned_look,
     usual_passes,
     weak_detector,
 )
@@ -85,6 +89,8 @@ class Pipeline:
         min_confidence: faces with a lower confidence of the whole face are left out; 0 keeps all.
         weak: the detector with a lower score threshold (``weak_detector``).  What it finds below the threshold of
             ``detector`` is kept where the landmarks say that it is a face: their confidence is at least ``DOUBTFUL``.
+            Where no face is found, it also looks at the picture turned by ``LOOK_TURN``, and keeps what the landmarks
+            call faces there.
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
@@ -103,7 +109,7 @@ class Pipeline:
         landmarker: Landmarker,
         *,
         min_confidence: float = 0.0,
-        weak: Detector | None = None,
+        weak: CanthusDetector | TiledDetector | None = None,
     ) -> None:
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"Expected a least confidence from 0 to 1, found {min_confidence:g}")
@@ -112,8 +118,8 @@ class Pipeline:
                 f"The model {landmarker.session.card.name!r} gives no confidence of the whole face; "
                 "leave out the least confidence"
             )
-        self._weak, self._sure_score = weak, getattr(detector, "least_score", None)
-        if weak is not None and (self._sure_score is None or not gives_face_confidence(landmarker.session)):
+        sure_score = getattr(detector, "least_score", None)
+        if weak is not None and (sure_score is None or not gives_face_confidence(landmarker.session)):
             raise ConfigError(
                 "Weak finds need a detector with a score threshold and a landmark model with a confidence of the whole "
                 "face; leave them out"
@@ -121,6 +127,7 @@ class Pipeline:
         self.detector = detector
         self.landmarker = landmarker
         self.min_confidence = min_confidence
+        self._weak, self._sure_score = weak, math.inf if sure_score is None else sure_score
         self._made_with: dict[str, Any] | None = None
 
     @property
@@ -152,11 +159,15 @@ class Pipeline:
         image = as_image(image)
         if self._weak is None:
             return self._marked(image, found_faces(self.detector, image))
-        faces = found_faces(self._weak, image)
-        sure = int((faces.scores >= self._sure_score).sum())
+        frame = self._judged(image, found_faces(self._weak, image), self._sure_score)
+        return frame if len(frame) else self._judged(image, turned_look(self._weak, image), math.inf)
+
+    def _judged(self, image: Image, faces: Faces, sure_score: float) -> Frame:
+        """The finds from ``sure_score`` on, and the best of the others that the landmarks call faces."""
+        sure = int((faces.scores >= sure_score).sum())
         frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure)
         confidence = frame.landmarks.face_confidence
-        kept = (frame.faces.scores >= self._sure_score) | (confidence is not None and confidence >= DOUBTFUL)
+        kept = (frame.faces.scores >= sure_score) | (confidence is not None and confidence >= DOUBTFUL)
         return frame if kept.all() else frame[kept]
 
     def mark(self, image: Picture, faces: Faces) -> Frame:

@@ -9,7 +9,15 @@ from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
 from canthus.geometry import Affine, crop_square, hull_box
 from canthus.images import align_image
-from canthus.runtime.landmarker import STILL_TURNED, TURNED, Landmarker, kept_turn, turned_box
+from canthus.runtime.landmarker import (
+    DIRECTIONS,
+    MOST_TRIED,
+    STILL_TURNED,
+    TURNED,
+    Landmarker,
+    kept_turn,
+    turned_box,
+)
 from canthus.runtime.sessions import Answer, LandmarkSession
 from canthus.schemes import FIVE, IBUG_68, convert
 from canthus.types import Faces
@@ -168,14 +176,33 @@ def test_a_face_that_is_nearly_upright_gets_the_usual_crop() -> None:
     assert np.array_equal(landmarker.of_faces(image, alone).points, landmarker(image, faces.boxes).points)
 
 
-@pytest.mark.parametrize("wrong", [0.0, np.pi])
-def test_of_poor_five_points_the_surer_crop_is_taken(wrong: float) -> None:
-    """Five points that say upright for an upside-down face, and the other way round."""
-    image, faces, points = turned_face(np.pi - wrong)
+@pytest.mark.parametrize(("degrees", "off"), [(0, 180), (180, 180), (0, 90), (0, -60), (120, -90), (-45, 135)])
+def test_of_poor_five_points_the_surest_direction_is_taken(degrees: float, off: float) -> None:
+    """Five points that are turned by ``off`` degrees too far."""
+    image, faces, points = turned_face(np.deg2rad(degrees))
     assert faces.points is not None
-    middle = faces.points.mean(axis=1, keepdims=True)
-    found = Landmarker(LandmarkSession.open()).of_faces(image, replace(faces, points=2 * middle - faces.points))
+    middle = faces.points[0].mean(axis=0)
+    five = Affine.about((float(middle[0]), float(middle[1])), angle=np.deg2rad(off)).apply(faces.points)
+    found = Landmarker(LandmarkSession.open()).of_faces(image, replace(faces, points=five))
     assert np.linalg.norm(found.points[0] - points, axis=1).mean() < 0.02 * SIDE
+
+
+def test_few_doubtful_faces_are_looked_at_in_other_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = np.tile(box_about(50, 50, 20), (MOST_TRIED + 3, 1))
+    faces = Faces(boxes, np.ones(len(boxes), np.float32), np.tile(turned_face(0.0)[1].points, (len(boxes), 1, 1)))
+    landmarker, image = Landmarker(LandmarkSession.open()), np.zeros((100, 100, 3), np.uint8)
+    runs: list[int] = []
+    answer = LandmarkSession.answer
+
+    def counted(session: LandmarkSession, seen: np.ndarray) -> Answer:
+        runs.append(len(seen))
+        return answer(session, seen)
+
+    upright = landmarker(image, boxes)
+    monkeypatch.setattr(LandmarkSession, "answer", counted)
+    found = landmarker.of_faces(image, faces)
+    assert runs == [len(boxes), MOST_TRIED * (DIRECTIONS - 1)]
+    assert np.array_equal(found.points, upright.points)  # no direction is sure in a black picture
 
 
 def test_no_faces_have_no_landmarks(tiny_session: LandmarkSession) -> None:

@@ -11,7 +11,7 @@ import pytest
 from canthus.errors import ConfigError
 from canthus.runtime.canthus_detector import CanthusDetector, decode
 from canthus.runtime.cards import Calibration, FaceCalibration
-from canthus.runtime.detectors import TiledDetector, create_detector, weak_detector
+from canthus.runtime.detectors import TiledDetector, create_detector, turned_look, weak_detector
 from canthus.runtime.pipeline import MOST_WEAK, Pipeline, load_pipeline
 from canthus.runtime.sessions import Answer, LandmarkSession
 from canthus.runtime.tracker import Tracker
@@ -79,9 +79,9 @@ def test_the_rule_needs_a_confidence_and_a_detector_by_name(files: tuple[Path, P
     for pipeline in (plain, own):
         assert pipeline(FOUR).faces.boxes[:, 0].tolist() == [64]
     with pytest.raises(ConfigError, match="Weak finds need a detector with a score threshold"):
-        Pipeline(create_detector("none"), own.landmarker, weak=own.detector)
+        Pipeline(create_detector("none"), own.landmarker, weak=weak_detector(own.detector))
     with pytest.raises(ConfigError, match="a landmark model with a confidence"):
-        Pipeline(own.detector, plain.landmarker, weak=own.detector)
+        Pipeline(own.detector, plain.landmarker, weak=weak_detector(own.detector))
 
 
 def test_the_tracker_and_known_boxes_are_unaffected(files: tuple[Path, Path]) -> None:
@@ -117,7 +117,49 @@ def test_the_best_weak_finds_are_judged_with_one_crop_each(
     assert crops == [8]
     crops.clear()
     assert len(pipeline(FOUR)) == 2
-    assert crops == [3, 1]  # of the two doubtful ones, the sure find alone tries a half turn
+    assert crops == [3, 7]  # of the two doubtful ones, the sure find alone is looked at in other directions
+
+
+@pytest.mark.parametrize("bright", [False, True])
+def test_where_no_face_is_found_the_turned_picture_is_looked_at(
+    bright: bool, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Image] = []
+
+    def look(detector: CanthusDetector | TiledDetector, image: Image) -> Faces:
+        looks.append(image)
+        return Faces(np.array([[192, 64, 208, 80]], np.float32), np.array([0.9], np.float32))
+
+    monkeypatch.setattr("canthus.runtime.pipeline.turned_look", look)
+    pipeline = load_pipeline(files[0], detector=files[1])
+    frame = pipeline(picture((12, 4, NOTHING, bright)))
+    assert len(frame) == bright  # whatever its score, it stays only where the landmarks call it a face
+    assert len(pipeline(FOUR)) == 2
+    assert len(load_pipeline(files[0], detector=files[1], min_score=0.5)(picture((12, 4, NOTHING, True)))) == 0
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 300), (900, 1200)])
+def test_faces_of_the_turned_picture_lie_where_they_are(height: int, width: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    x, y, side = width // 4, height - height // 4, height // 10
+    image[y - side : y + side, x - side : x + side] = 255
+
+    class Spot:
+        def __call__(self, view: Image) -> Faces:
+            rows, columns = np.nonzero(view[:, :, 0] > 127)
+            assert max(view.shape[:2]) <= min(640, round((height + width) / 2**0.5))
+            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            five = np.repeat([[columns.mean(), rows.min()]], 5, axis=0)
+            return Faces(np.array([box], np.float32), np.ones(1, np.float32), five[None].astype(np.float32))
+
+    faces = turned_look(TiledDetector(Spot(), size=640), image)
+    diagonal = 2 * side * 2**0.5  # of the square, which is the side of its box in the turned picture
+    expected = [x - diagonal / 2, y - diagonal / 2, x + diagonal / 2, y + diagonal / 2]
+    np.testing.assert_allclose(faces.boxes[0], expected, atol=2.5)
+    assert faces.points is not None
+    corners = np.array([[x - side, y - side], [x + side, y - side], [x - side, y + side], [x + side, y + side]])
+    assert np.linalg.norm(corners - faces.points[0, 0], axis=1).min() < 3  # the top of the turned square is a corner
 
 
 def test_a_weak_detector_has_a_lower_threshold_on_the_same_network(files: tuple[Path, Path]) -> None:

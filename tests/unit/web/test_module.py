@@ -82,7 +82,13 @@ def test_weak_finds_are_kept_where_the_landmarks_call_them_faces(kept: Keep) -> 
     found = kept([0.9, 0.6, 0.45, 0.35, 0.31, 0.25], [True, False, False, True, False, True])
     assert found["kept"] == [0.9, 0.6, 0.35]
     assert found["found"] == [0.9, 0.6]  # a tracker takes these alone
-    assert found["runs"] == [5, 1]  # of the doubtful ones, the sure find alone tries another crop
+    assert found["runs"] == [5, 7]  # of the doubtful ones, the sure find alone is looked at in other directions
+
+
+def test_few_doubtful_faces_are_looked_at_in_other_directions(kept: Keep) -> None:
+    found = kept([0.9] * 6, [False] * 6)
+    assert len(found["kept"]) == 6
+    assert found["runs"] == [6, 4 * 7]
 
 
 def test_a_least_score_of_ones_own_and_a_model_without_confidence_turn_the_rule_off(kept: Keep) -> None:

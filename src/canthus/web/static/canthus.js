@@ -62,6 +62,8 @@ const CUT = 0.05;
 const MAX_BATCH = 32;
 const SURE = 1e-4;
 const DOUBTFUL = 0.5;
+const DIRECTIONS = 8; // in which doubtful faces are looked at, the best MOST_TRIED of a picture
+const MOST_TRIED = 4;
 const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
 const MOST_WEAK = 8;
 
@@ -245,28 +247,29 @@ export class Pipeline {
 
   /**
    * Landmarks of detected faces, whatever side they are turned to. A face that is turned by its five points gets a crop that
-   * is turned upright. Of a face that is doubtful then, an upright crop and one turned by a half turn are tried as well.
+   * is turned upright. A face that is doubtful then is looked at in all `DIRECTIONS`, and the surest answer is
+   * taken if it is not doubtful.
    *
    * @param {Picture} picture
    * @param {Found[]} found
-   * @param {number} [retried]  how many faces, from the first on, may try other crops; by default all
+   * @param {number} [retried]  how many faces, from the first on, may be looked at in other directions; by default all
    * @returns {Promise<Mark[]>}
    */
   async markFaces(picture, found, retried = found.length) {
     const boxes = found.map((face) => face.box);
     const turns = found.map((face) => Math.fround(cropTurn(face.points)));
     const marks = await this.mark(picture, boxes, this.passes, turns);
-    for (const others of [turns.map(() => 0), turns.map((turn) => Math.fround(turn + Math.PI))]) {
-      const chosen = [...found.keys()].slice(0, retried).filter(
-        (index) => marks[index].face_confidence < DOUBTFUL && turns[index] !== others[index],
-      );
-      if (!chosen.length || marks[chosen[0]].face_confidence === null) continue;
-      const pick = (values) => chosen.map((index) => values[index]);
-      const again = await this.mark(picture, pick(boxes), this.passes, pick(others));
-      chosen.forEach((index, place) => {
-        if (again[place].face_confidence > marks[index].face_confidence) marks[index] = again[place];
-      });
-    }
+    const chosen = [...found.keys()].slice(0, retried)
+      .filter((index) => marks[index].face_confidence !== null && marks[index].face_confidence < DOUBTFUL)
+      .slice(0, MOST_TRIED);
+    const further = Array.from({ length: DIRECTIONS - 1 }, (_, index) => (2 * Math.PI * (index + 1)) / DIRECTIONS);
+    const tried = chosen.flatMap((index) => further.map((turn) => ({ index, turn: Math.fround(turns[index] + Math.fround(turn)) })));
+    if (!tried.length) return marks;
+    const others = await this.mark(picture, tried.map(({ index }) => boxes[index]), this.passes, tried.map(({ turn }) => turn));
+    others.forEach((other, place) => {
+      const { index } = tried[place];
+      if (other.face_confidence >= DOUBTFUL && other.face_confidence > marks[index].face_confidence) marks[index] = other;
+    });
     return marks;
   }
 
