@@ -82,7 +82,8 @@ MinScoreOption = Annotated[
         max=1,
         metavar="SCORE",
         show_default="the detector's own",
-        help="Leave out faces of a lower score.",
+        help="Leave out faces of a lower score. Without it, faces from 0.3 on are kept in pictures, not videos, "
+        "where the landmarks call them faces.",
         rich_help_panel=FACES,
     ),
 ]
