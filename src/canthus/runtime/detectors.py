@@ -304,7 +304,7 @@ def frame_detector(detector: Detector) -> Detector:
 
 
 WEAK_SCORE = 0.3
-"""Least score of weak finds.  Lower ones add nearly no face: see ``docs/results.md``."""
+"""Least score of weak finds.  Down to 0.2, 4 more of 1,193 faces of ``wild21`` II are found, and 11 more false ones."""
 
 
 LOOK_TURN = math.radians(45)
