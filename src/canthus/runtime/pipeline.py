@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, final
@@ -16,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from canthus.errors import CanthusError, ConfigError
-from canthus.geometry import outside
+from canthus.geometry import box_iou, outside
 from canthus.images import checked_image, decode_image, read_image
 from canthus.runtime.backends import CPU, ONNXRUNTIME, find_device
-from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime.canthus_detector import MOST_WITHIN, CanthusDetector, distinct_boxes
 from canthus.runtime.detectors import (
     DETECTORS,
     Detector,
@@ -40,6 +41,8 @@ from canthus.zoo import embedded_detectors, embedded_models
 
 CARD_THREADS = 16
 """Pictures that are at work at the same time for a graphics card, in one process."""
+APART = 0.2
+"""Largest overlap (intersection over union) of a doubtful find with a face of a further look that leaves both."""
 MOST_WEAK = 8
 """Weak finds of a picture, best first, that the landmarks judge, one crop each, so that no picture costs much more.
 
@@ -77,6 +80,25 @@ def as_image(picture: Picture) -> Image:
     return checked_image(picture)
 
 
+def _called_faces(frame: Frame) -> Bool[np.ndarray, " n"]:
+    """Whether the landmarks call each find a face."""
+    confidence = frame.landmarks.face_confidence
+    return np.zeros(len(frame), bool) if confidence is None else confidence >= DOUBTFUL
+
+
+def _joined(first: Frame, second: Frame) -> Frame:
+    """The faces of two frames of one picture and one detector, best first."""
+    faces, marks = {}, {}
+    for name in ("boxes", "scores", "points"):
+        parts = [getattr(frame.faces, name) for frame in (first, second)]
+        faces[name] = None if any(part is None for part in parts) else np.concatenate(parts)
+    for name in ("points", "scores", "face_confidence"):
+        parts = [getattr(frame.landmarks, name) for frame in (first, second)]
+        marks[name] = None if any(part is None for part in parts) else np.concatenate(parts)
+    joined = Frame(Faces(**faces), replace(second.landmarks, **marks))
+    return joined[np.argsort(-joined.faces.scores, kind="stable")]
+
+
 @final
 class Pipeline:
     """Find faces and their landmarks in pictures.
@@ -89,8 +111,8 @@ class Pipeline:
         min_confidence: faces with a lower confidence of the whole face are left out; 0 keeps all.
         weak: the detector with a lower score threshold (``weak_detector``).  What it finds below the threshold of
             ``detector`` is kept where the landmarks say that it is a face: their confidence is at least ``DOUBTFUL``.
-            Where no face is found, it also looks at the picture turned by ``LOOK_TURN``, and keeps what the landmarks
-            call faces there.
+            Where they call no find a face, weak finds are looked at in all directions, and if none of these is a face
+            either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
@@ -159,15 +181,27 @@ class Pipeline:
         image = as_image(image)
         if self._weak is None:
             return self._marked(image, found_faces(self.detector, image))
-        frame = self._judged(image, found_faces(self._weak, image), self._sure_score)
-        return frame if len(frame) else self._judged(image, turned_look(self._weak, image), math.inf)
+        faces = found_faces(self._weak, image)
+        sure = int((faces.scores >= self._sure_score).sum())
+        frame = self._judged(image, faces, sure=sure)
+        if not _called_faces(frame).any():
+            frame = self._with(frame, image, faces[sure:])
+        if not _called_faces(frame).any():
+            frame = self._with(frame, image, turned_look(self._weak, image))
+        return frame
 
-    def _judged(self, image: Image, faces: Faces, sure_score: float) -> Frame:
-        """The finds from ``sure_score`` on, and the best of the others that the landmarks call faces."""
-        sure = int((faces.scores >= sure_score).sum())
-        frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure)
-        confidence = frame.landmarks.face_confidence
-        kept = (frame.faces.scores >= sure_score) | (confidence is not None and confidence >= DOUBTFUL)
+    def _with(self, frame: Frame, image: Image, finds: Faces) -> Frame:
+        """The frame with those of other finds that the landmarks call faces in any direction."""
+        more = self._judged(image, finds, sure=0, retried=MOST_WEAK)
+        apart = box_iou(frame.faces.boxes, more.faces.boxes).max(axis=1, initial=0) < APART
+        joined = _joined(frame[apart], more)
+        return joined[distinct_boxes(joined.faces.boxes, most_within=MOST_WITHIN)]
+
+    def _judged(self, image: Image, faces: Faces, *, sure: int, retried: int | None = None) -> Frame:
+        """The first ``sure`` finds, and the best of the others that the landmarks call faces."""
+        least = faces.scores[sure - 1] if sure else math.inf
+        frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure if retried is None else retried)
+        kept = (frame.faces.scores >= least) | _called_faces(frame)
         return frame if kept.all() else frame[kept]
 
     def mark(self, image: Picture, faces: Faces) -> Frame:

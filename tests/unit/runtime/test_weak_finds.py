@@ -15,7 +15,7 @@ from canthus.runtime.detectors import TiledDetector, create_detector, turned_loo
 from canthus.runtime.pipeline import MOST_WEAK, Pipeline, load_pipeline
 from canthus.runtime.sessions import Answer, LandmarkSession
 from canthus.runtime.tracker import Tracker
-from canthus.types import Faces, Image
+from canthus.types import Faces, Frame, Image
 from conftest import tiny_card
 from tiny_detectors import write_tiny_detector
 
@@ -137,6 +137,28 @@ def test_where_no_face_is_found_the_turned_picture_is_looked_at(
     assert len(pipeline(FOUR)) == 2
     assert len(load_pipeline(files[0], detector=files[1], min_score=0.5)(picture((12, 4, NOTHING, True)))) == 0
     assert len(looks) == 1
+    doubtful = picture((12, 4, SURE, False), (24, 4, SURE, False))
+    assert pipeline(doubtful).faces.boxes[:, 0].tolist() == [192, 384]  # the turned look found no face
+
+    beside = Faces(np.array([[320, 64, 336, 80]], np.float32), np.array([0.9], np.float32))
+    monkeypatch.setattr("canthus.runtime.pipeline.turned_look", lambda *_: beside)
+    bright_beside = np.where(picture((20, 4, NOTHING, True)) > 0, picture((20, 4, NOTHING, True)), doubtful)
+    assert pipeline(bright_beside).faces.boxes[:, 0].tolist() == [320, 192, 384]
+
+
+def test_a_face_of_a_further_look_takes_the_place_of_a_doubtful_find(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = load_pipeline(files[0], detector=files[1])
+    doubtful = picture((12, 4, SURE, False), (24, 4, SURE, False))
+    frame = pipeline(doubtful)
+    better = Faces(frame.faces.boxes[:1] + 5, frame.faces.scores[:1] / 2, frame.faces.points[:1])  # type: ignore[index]
+    marks = replace(frame.landmarks[:1], face_confidence=np.full(1, 0.9, np.float32))
+    monkeypatch.setattr(Pipeline, "_judged", lambda *_, **__: Frame(better, marks))
+    joined = pipeline._with(frame, doubtful, better)
+    assert joined.faces.boxes[:, 0].tolist() == [384, 197]  # best first
+    assert joined.landmarks.face_confidence is not None
+    assert joined.landmarks.face_confidence[1] == np.float32(0.9)
 
 
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (900, 1200)])
@@ -158,8 +180,9 @@ def test_faces_of_the_turned_picture_lie_where_they_are(height: int, width: int)
     expected = [x - diagonal / 2, y - diagonal / 2, x + diagonal / 2, y + diagonal / 2]
     np.testing.assert_allclose(faces.boxes[0], expected, atol=2 * pixel)
     assert faces.points is not None
+    # The top of the turned square is a corner.
     corners = np.array([[x - side, y - side], [x + side, y - side], [x - side, y + side], [x + side, y + side]])
-    assert np.linalg.norm(corners - faces.points[0, 0], axis=1).min() < 2 * pixel  # the top of the turned square is a corner
+    assert np.linalg.norm(corners - faces.points[0, 0], axis=1).min() < 2 * pixel
 
 
 def test_a_weak_detector_has_a_lower_threshold_on_the_same_network(files: tuple[Path, Path]) -> None:
