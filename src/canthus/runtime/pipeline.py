@@ -88,13 +88,13 @@ def _called_faces(frame: Frame) -> Bool[np.ndarray, " n"]:
 
 def _joined(first: Frame, second: Frame) -> Frame:
     """The faces of two frames of one picture and one detector, best first."""
-    faces, marks = {}, {}
-    for name in ("boxes", "scores", "points"):
-        parts = [getattr(frame.faces, name) for frame in (first, second)]
-        faces[name] = None if any(part is None for part in parts) else np.concatenate(parts)
-    for name in ("points", "scores", "face_confidence"):
-        parts = [getattr(frame.landmarks, name) for frame in (first, second)]
-        marks[name] = None if any(part is None for part in parts) else np.concatenate(parts)
+
+    def both(a: Any, b: Any, name: str) -> Any:
+        parts = [getattr(part, name) for part in (a, b)]
+        return None if any(part is None for part in parts) else np.concatenate(parts)
+
+    faces = {name: both(first.faces, second.faces, name) for name in ("boxes", "scores", "points")}
+    marks = {name: both(first.landmarks, second.landmarks, name) for name in ("points", "scores", "face_confidence")}
     joined = Frame(Faces(**faces), replace(second.landmarks, **marks))
     return joined[np.argsort(-joined.faces.scores, kind="stable")]
 
@@ -111,7 +111,7 @@ class Pipeline:
         min_confidence: faces with a lower confidence of the whole face are left out; 0 keeps all.
         weak: the detector with a lower score threshold (``weak_detector``).  What it finds below the threshold of
             ``detector`` is kept where the landmarks say that it is a face: their confidence is at least ``DOUBTFUL``.
-            Where they call no find a face, weak finds are looked at in all directions, and if none of these is a face
+            Where they call no find a face, the best weak one is looked at in all directions, and if it is no face
             either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
 
     Raises:
@@ -185,14 +185,14 @@ class Pipeline:
         sure = int((faces.scores >= self._sure_score).sum())
         frame = self._judged(image, faces, sure=sure)
         if not _called_faces(frame).any():
-            frame = self._with(frame, image, faces[sure:])
+            frame = self._with(frame, image, faces[sure : sure + 1], retried=1)
         if not _called_faces(frame).any():
-            frame = self._with(frame, image, turned_look(self._weak, image))
+            frame = self._with(frame, image, turned_look(self._weak, image), retried=0)
         return frame
 
-    def _with(self, frame: Frame, image: Image, finds: Faces) -> Frame:
-        """The frame with those of other finds that the landmarks call faces in any direction."""
-        more = self._judged(image, finds, sure=0, retried=MOST_WEAK)
+    def _with(self, frame: Frame, image: Image, finds: Faces, *, retried: int) -> Frame:
+        """The frame with those of other finds that the landmarks call faces, the first ``retried`` in any direction."""
+        more = self._judged(image, finds, sure=0, retried=retried)
         apart = box_iou(frame.faces.boxes, more.faces.boxes).max(axis=1, initial=0) < APART
         joined = _joined(frame[apart], more)
         return joined[distinct_boxes(joined.faces.boxes, most_within=MOST_WITHIN)]

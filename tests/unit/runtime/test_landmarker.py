@@ -189,7 +189,8 @@ def test_of_poor_five_points_the_surest_direction_is_taken(degrees: float, off: 
 
 def test_few_doubtful_faces_are_looked_at_in_other_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = np.tile(box_about(50, 50, 20), (MOST_TRIED + 3, 1))
-    faces = Faces(boxes, np.ones(len(boxes), np.float32), np.tile(turned_face(0.0)[1].points, (len(boxes), 1, 1)))
+    five = convert(draw_face(np.random.default_rng(68), size=SIDE).points, IBUG_68, FIVE)
+    faces = Faces(boxes, np.ones(len(boxes), np.float32), np.tile(five, (len(boxes), 1, 1)))
     landmarker, image = Landmarker(LandmarkSession.open()), np.zeros((100, 100, 3), np.uint8)
     runs: list[int] = []
     answer = LandmarkSession.answer

@@ -155,7 +155,7 @@ def test_a_face_of_a_further_look_takes_the_place_of_a_doubtful_find(
     better = Faces(frame.faces.boxes[:1] + 5, frame.faces.scores[:1] / 2, frame.faces.points[:1])  # type: ignore[index]
     marks = replace(frame.landmarks[:1], face_confidence=np.full(1, 0.9, np.float32))
     monkeypatch.setattr(Pipeline, "_judged", lambda *_, **__: Frame(better, marks))
-    joined = pipeline._with(frame, doubtful, better)
+    joined = pipeline._with(frame, doubtful, better, retried=0)
     assert joined.faces.boxes[:, 0].tolist() == [384, 197]  # best first
     assert joined.landmarks.face_confidence is not None
     assert joined.landmarks.face_confidence[1] == np.float32(0.9)
@@ -168,9 +168,9 @@ def test_faces_of_the_turned_picture_lie_where_they_are(height: int, width: int)
     image[y - side : y + side, x - side : x + side] = 255
 
     class Spot:
-        def __call__(self, view: Image) -> Faces:
-            rows, columns = np.nonzero(view[:, :, 0] > 127)
-            assert max(view.shape[:2]) <= min(640, round((height + width) / 2**0.5))
+        def __call__(self, image: Image) -> Faces:
+            rows, columns = np.nonzero(image[:, :, 0] > 127)
+            assert max(image.shape[:2]) <= min(640, round((height + width) / 2**0.5))
             box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             five = np.repeat([[columns.mean(), rows.min()]], 5, axis=0)
             return Faces(np.array([box], np.float32), np.ones(1, np.float32), five[None].astype(np.float32))
