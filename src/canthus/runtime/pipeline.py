@@ -42,7 +42,8 @@ from canthus.zoo import embedded_detectors, embedded_models
 CARD_THREADS = 16
 """Pictures that are at work at the same time for a graphics card, in one process."""
 APART = 0.2
-"""Largest overlap (intersection over union) of a doubtful find with a face of a further look that leaves both."""
+"""Largest overlap (intersection over union) of a weak find with a better one, and of a doubtful find with a face of a
+further look, that leaves both."""
 MOST_WEAK = 8
 """Weak finds of a picture, best first, that the landmarks judge, one crop each, so that no picture costs much more.
 
@@ -201,8 +202,9 @@ class Pipeline:
         """The first ``sure`` finds, and the best of the others that the landmarks call faces."""
         least = faces.scores[sure - 1] if sure else math.inf
         frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure if retried is None else retried)
-        kept = (frame.faces.scores >= least) | _called_faces(frame)
-        return frame if kept.all() else frame[kept]
+        frame = frame[(frame.faces.scores >= least) | _called_faces(frame)]
+        apart = np.isin(np.arange(len(frame)), distinct_boxes(frame.faces.boxes, most_overlap=APART))
+        return frame[apart | (frame.faces.scores >= least)]
 
     def mark(self, image: Picture, faces: Faces) -> Frame:
         """Landmarks of faces that are already known, from another detector or drawn by hand.

@@ -57,6 +57,15 @@ def test_a_weak_find_is_kept_where_the_landmarks_call_it_a_face(files: tuple[Pat
     assert load_pipeline(model, detector=detector, min_confidence=0.5)(FOUR).faces.boxes[:, 0].tolist() == [192]
 
 
+def test_a_weak_find_beside_a_better_one_is_dropped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = np.array([[0, 0, 20, 20], [30, 0, 50, 20], [10, 0, 30, 20], [60, 0, 80, 20], [66, 0, 86, 20]], np.float32)
+    finds = Faces(boxes, np.array([0.9, 0.8, 0.45, 0.4, 0.35], np.float32), np.zeros((5, 5, 2), np.float32))
+    monkeypatch.setattr("canthus.runtime.pipeline.found_faces", lambda *_: finds)
+    monkeypatch.setattr("canthus.runtime.pipeline._called_faces", lambda frame: np.ones(len(frame), bool))
+    frame = load_pipeline(files[0], detector=files[1])(np.full((40, 100, 3), 200, np.uint8))
+    assert frame.faces.boxes[:, 0].tolist() == [0, 30, 60]  # the third overlaps two sure finds, the last a weak one
+
+
 def test_other_processes_and_threads_keep_weak_finds(files: tuple[Path, Path]) -> None:
     model, detector = files
     pipeline = load_pipeline(model, detector=detector)

@@ -108,13 +108,13 @@ export function decode(rows, height, width, strides, leastScore) {
 }
 
 /** Keep the best face, drop those that overlap it too much, repeat. @param {Found[]} faces  best first */
-function distinct(faces, mostWithin) {
+export function distinct(faces, mostWithin, mostOverlap = MOST_OVERLAP) {
   const kept = [];
   for (const face of faces) {
     const own = area(face.box);
     const apart = kept.every((better) => {
       const shared = sharedArea(face.box, better.box);
-      const overlaps = shared > MOST_OVERLAP * (own + area(better.box) - shared);
+      const overlaps = shared > mostOverlap * (own + area(better.box) - shared);
       return !overlaps && (mostWithin >= 1 || shared <= mostWithin * own);
     });
     if (apart) kept.push(face);

@@ -42,7 +42,7 @@
  * @typedef {{points: Point[], confidence: number[]|null, face_confidence: number|null}} Mark  landmarks of one face
  */
 
-import { automaticShrink, decode, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
+import { automaticShrink, decode, distinct, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
 import { cropTurn, turned, turnedBox } from "./boxes.js";
 import { converted, headPose, ratios } from "./measures.js";
 import { cropImage, cropSquare, fitImage, halve, part } from "./pixels.js";
@@ -66,6 +66,7 @@ const DIRECTIONS = 8; // in which doubtful faces are looked at, the best MOST_TR
 const MOST_TRIED = 4;
 const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
 const MOST_WEAK = 8;
+const APART = 0.2; // largest overlap of a weak find with a better one
 
 /**
  * Open a landmark model and a face detector.
@@ -181,7 +182,9 @@ export class Pipeline {
     const sure = all.filter((face) => face.score >= this.minScore).length;
     const found = all.slice(0, sure + MOST_WEAK);
     const marks = await this.markFaces(picture, found, sure);
-    const kept = [...found.keys()].filter((index) => index < sure || marks[index].face_confidence >= DOUBTFUL);
+    const faced = [...found.keys()].filter((index) => index < sure || marks[index].face_confidence >= DOUBTFUL);
+    const apart = distinct(faced.map((index) => found[index]), 1, APART); // prettier-ignore
+    const kept = faced.filter((index) => index < sure || apart.includes(found[index]));
     const faces = kept.map((index) => ({
       box: found[index].box, score: found[index].score, five_points: found[index].points, ...marks[index],
       ...this.measures(marks[index].points),
