@@ -1,9 +1,10 @@
 """Blinks and closures from the openness of the eyes."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import final
+from itertools import pairwise, takewhile
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -19,129 +20,138 @@ DEEP, SLOW_S = 0.7, 0.1
 """Depth of a blink that may fall slowly, and amplitude over peak velocity, in seconds, of a slow fall."""
 FIRST_NOISE = 0.02
 """Noise assumed at the start."""
-BEFORE_S, UNREST_S = 0.25, 1.0
-"""Seconds before the lowest frame of a notch in which its fall begins, and before it, in which unrest is measured."""
-STEP_S = 0.1
-"""Seconds between the two frames whose difference is the unrest."""
-RETURNED = 0.6
-"""Share of the fall that is undone at the end of a notch."""
-UNRESTS, PER_TURN = 3.0, 0.25
-"""Least fall of a notch that is a blink, in units of the unrest before it, and how much more it is for each radian that
-the head turns meanwhile, which moves the points of the lids as well."""
-NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.1, 0.35
-"""Longest notch that is a blink; how far the lids are open before it at least, and at its lowest frame at most: 0 where
-the person's blinks end, 1 for open eyes."""
+BEFORE_S, AFTER_S = 0.25, 0.3
+"""Seconds before and after the lowest frame of a notch in which its height is measured."""
+UNREST_S, STEP_S = 1.0, 0.1
+"""Seconds before a notch in which the unrest is measured, and between the two frames whose difference it is."""
+SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
+"""Least depth of a notch that is a blink: the share of ``blink_dip``, and more for each unit of the unrest before it, and
+for each radian that the head turns meanwhile, which moves the points of the lids as well."""
+NOTCH_S, NOTCH_TO = 0.35, 0.45
+"""Longest notch that is a blink, and how far the lids are open at its lowest frame at most: 0 where the person's blinks
+end, 1 for open eyes."""
+ONE_FRAME, LOW = 0.8, 0.8
+"""Share of the depth below which a second frame must lie, as single frames err, and how far lids are open from which one
+frame will do: the way that they fall is short."""
 
 
 @final
 @dataclass(frozen=True)
 class Notch:
-    """A quick fall of the lids, from whatever level, of which half is undone within the length of a blink.
+    """A quick fall of the lids, from whatever level, and their rise.
 
     Attributes:
-        start_s: time at which half of the fall was done.
-        end_s: time at which half of it was undone.
+        start_s: time at which the lids passed half of the depth, falling.
+        end_s: the same, rising.
+        depth: prominence of the lowest frame, in ratios of the open eye: it lies as much below what it fell from within
+            ``BEFORE_S`` and below what it rose to within ``AFTER_S``, whichever is less.
         closing: see ``Measures``; of the lowest frame.
-        before: the same, just before.
-        fall: from the highest aspect ratio just before to the lowest, in open eyes.
+        before: the same, of the highest frame before.
         unrest: median change of the ratio within ``STEP_S`` in the second before.
         turn: of the head meanwhile, in radians.
         avr_s: the fall over its peak velocity, in seconds.
-        frames: how many lie in its lower four fifths.
+        frames: how many lie below ``ONE_FRAME`` of the depth.
     """
 
     start_s: float
     end_s: float
+    depth: float
     closing: float
     before: float
-    fall: float
     unrest: float
     turn: float
     avr_s: float
     frames: int
 
-    def is_blink(self, rules: FatigueSettings, *, least: float, step_s: float) -> bool:
-        """Whether it is quick, short and deep, falls by ``least``, and by more than the unrest before it.
-
-        Args:
-            step_s: seconds between two frames: a fall is seen to last as long.
-        """
+    def is_blink(self, rules: FatigueSettings) -> bool:
+        """Whether it is short, of several frames, far down, and deeper than unrest and turn account for."""
         return (
-            self.frames > 1
+            (self.frames > 1 or self.before < LOW)
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
-            and self.fall >= max(least, UNRESTS * self.unrest) + PER_TURN * self.turn
-            and self.before >= NOTCH_FROM
             and self.closing <= NOTCH_TO
-            and self.avr_s <= max(SLOW_S, 2.1 * step_s)
+            and self.depth >= SHARE * rules.blink_dip + UNRESTS * self.unrest + PER_TURN * self.turn
         )
 
 
 @final
 class NotchFinder:
-    """Finds notches in the aspect ratio of the eyes, however low the lids are already.
+    """Finds notches in the height of the upper lids, however low the lids are already."""
 
-    Args:
-        least: smallest fall.
-        longest_s: time from the lowest frame until half of the fall is undone.
-    """
+    def __init__(self) -> None:
+        self._past: deque[Measured] = deque()
+        self._judged_s = -math.inf
 
-    def __init__(self, *, least: float, longest_s: float) -> None:
-        self._least, self._longest_s = least, longest_s
-        self._past: list[tuple[float, float, float, float, float]] = []
-        self._done_s = -math.inf
-
-    def update(self, time_s: float, found: Measures) -> Notch | None:
-        """Take in a frame; return the notch that ended with it, or None."""
-        past, ratio = self._past, found.turned_lids
-        past.append((time_s, ratio, found.closing, found.yaw, found.pitch))
-        while past[0][0] < time_s - self._longest_s - UNREST_S - BEFORE_S:
-            past.pop(0)
-        since_s = max(self._done_s, time_s - self._longest_s)
-        bottom = min((i for i, row in enumerate(past) if row[0] > since_s), key=lambda i: past[i][1])
-        before = [i for i in range(bottom) if past[i][0] > max(self._done_s, past[bottom][0] - BEFORE_S)]
-        if not before or min(past[i][1] for i in before) < past[bottom][1]:
-            return None
-        top = max(before, key=lambda i: past[i][1])
-        fall = past[top][1] - past[bottom][1]
-        if fall < self._least or ratio < past[bottom][1] + RETURNED * fall:
-            return None
-        notch = self._notch(top, bottom)
-        self._done_s = notch.end_s
-        return notch
-
-    def _notch(self, top: int, bottom: int) -> Notch:
+    def update(self, time_s: float, found: Measures) -> list[Notch]:
+        """Take in a frame; return the notches whose lowest frame lies ``AFTER_S`` before it."""
         past = self._past
-        low, fall = past[bottom][1], past[top][1] - past[bottom][1]
-        half = low + fall / 2
-        falling = [(a, b) for a, b in pairwise(past[top : bottom + 1]) if a[1] > half >= b[1]]
-        rising = [(a, b) for a, b in pairwise(past[bottom:]) if a[1] < half <= b[1]]
-        start_s, end_s = (crossing(a[:2], b[:2], half) for a, b in (falling[-1], rising[0]))
-        speed = max((a[1] - b[1]) / (b[0] - a[0]) for a, b in pairwise(past[top : bottom + 1]))
-        frames = sum(row[1] < low + 0.8 * fall for row in past[top:])
-        heads = np.array([row[3:] for row in past if row[0] >= start_s - STEP_S])
-        return Notch(
-            start_s,
-            end_s,
-            closing=past[bottom][2],
-            before=past[top][2],
-            fall=fall,
-            unrest=self._unrest(start_s),
-            turn=float(np.hypot(*np.ptp(heads, axis=0))),
-            avr_s=fall / speed,
-            frames=frames,
-        )
-
-    def _unrest(self, start_s: float) -> float:
-        rows = np.array([row[:2] for row in self._past if start_s - UNREST_S <= row[0] < start_s - STEP_S / 2])
-        if len(rows) < 3:
-            return 0.0
-        apart = max(1, round(STEP_S / float(np.median(np.diff(rows[:, 0])))))
-        changes = np.abs(rows[apart:, 1] - rows[:-apart, 1])
-        return float(np.median(changes)) if len(changes) else 0.0
+        past.append(Measured(time_s, found.upper_lids, found.closing, found.yaw, found.pitch))
+        while past[0].time_s < time_s - AFTER_S - BEFORE_S - UNREST_S - STEP_S:
+            past.popleft()
+        due = [i for i, row in enumerate(past) if self._judged_s < row.time_s <= time_s - AFTER_S]
+        if not due:
+            return []
+        self._judged_s = past[due[-1]].time_s
+        rows = list(past)
+        return [notch for i in due if (notch := _notch(rows, i))]
 
     def interrupt(self) -> None:
         """Forget what was seen."""
         self._past.clear()
+
+
+class Measured(NamedTuple):
+    """What a notch is found in; see ``Measures``, whose ``upper_lids`` are the ratio."""
+
+    time_s: float
+    ratio: float
+    closing: float
+    yaw: float
+    pitch: float
+
+
+def _notch(rows: list[Measured], at: int) -> Notch | None:
+    """The notch whose lowest frame is number ``at``; None if a frame beside it is as low."""
+    low = rows[at]
+    before = list(takewhile(lambda row: row.ratio > low.ratio and low.time_s - row.time_s <= BEFORE_S, rows[:at][::-1]))
+    after = list(takewhile(lambda row: row.ratio >= low.ratio and row.time_s - low.time_s <= AFTER_S, rows[at + 1 :]))
+    if not before or not after:
+        return None
+    high, end = (max(side, key=lambda row: row.ratio) for side in (before, after))
+    fall = high.ratio - low.ratio
+    depth = min(fall, end.ratio - low.ratio)
+    if depth <= 0:
+        return None
+    half = low.ratio + depth / 2
+    start_s = _passes(low, before, half)
+    inside = [row for row in rows if high.time_s <= row.time_s <= end.time_s]
+    falling = inside[: inside.index(low) + 1]
+    heads = np.array([(row.yaw, row.pitch) for row in inside])
+    return Notch(
+        start_s,
+        _passes(low, after, half),
+        depth,
+        low.closing,
+        high.closing,
+        unrest=_unrest(rows, start_s),
+        turn=float(np.hypot(*np.ptp(heads, axis=0))),
+        avr_s=fall / max((a.ratio - b.ratio) / (b.time_s - a.time_s) for a, b in pairwise(falling)),
+        frames=sum(row.ratio < low.ratio + ONE_FRAME * depth for row in inside),
+    )
+
+
+def _passes(low: Measured, side: list[Measured], level: float) -> float:
+    """Time at which the ratio passes a level for the first time on the way from the lowest frame."""
+    inner, outer = next((a, b) for a, b in pairwise([low, *side]) if b.ratio >= level)
+    return crossing(inner[:2], outer[:2], level)
+
+
+def _unrest(rows: list[Measured], start_s: float) -> float:
+    recent = np.array([row[:2] for row in rows if start_s - UNREST_S <= row.time_s < start_s - STEP_S / 2])
+    if len(recent) < 3:
+        return 0.0
+    apart = max(1, round(STEP_S / float(np.median(np.diff(recent[:, 0])))))
+    changes = np.abs(recent[apart:, 1] - recent[:-apart, 1])
+    return float(np.median(changes)) if len(changes) else 0.0
 
 
 @final
@@ -172,10 +182,9 @@ class LidWatch:
         self._speed = self._step_s = 0.0
         self._lowered = False
         self._last: tuple[float, float] | None = None
-        self._notches = NotchFinder(least=rules.blink_dip, longest_s=rules.closure_s)
-        self._seen_s = -math.inf
+        self._notches = NotchFinder()
         self._held: list[Event] = []
-        self._blink_s = -math.inf
+        self._blink_s = (-math.inf, -math.inf)
 
     @property
     def shut_since_s(self) -> float | None:
@@ -194,7 +203,8 @@ class LidWatch:
         events = self._end() if math.isnan(found.openness) else self._dip(time_s, found.lids, found.openness)
         since_s = self._dips.open_since_s
         if since_s is None or time_s - since_s > self._rules.closure_s:
-            events += [event for event in self._held if event.start_s >= self._blink_s]
+            start_s, end_s = self._blink_s
+            events += [event for event in self._held if event.start_s >= end_s or event.end_s <= start_s]
             self._held.clear()
         return events
 
@@ -206,13 +216,12 @@ class LidWatch:
         return events
 
     def _seek_notch(self, time_s: float, found: Measures) -> None:
-        step_s, self._seen_s = time_s - self._seen_s, time_s
         if math.isnan(found.turned_lids):
             self._notches.interrupt()
             return
-        notch = self._notches.update(time_s, found)
-        if notch and notch.is_blink(self._rules, least=self._least_fall(), step_s=step_s):
-            self._held.append(Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s))
+        for notch in self._notches.update(time_s, found):
+            if notch.is_blink(self._rules):
+                self._held.append(Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s))
 
     def _dip(self, time_s: float, ratio: float, openness: float) -> list[Event]:
         """Take in a frame in which the eyes are judged."""
@@ -277,7 +286,7 @@ class LidWatch:
             slow = self._lowered or avr_s > max(SLOW_S, 2.1 * self._step_s) or dip.duration_s > NOTCH_S
             if slow and _depth(openness) < DEEP:
                 return []
-            self._blink_s = dip.end_s
+            self._blink_s = (dip.start_s, dip.end_s)
             self.blink_ratios.append(self._least_ratio)
             return [Event("blink", dip.start_s, dip.end_s, _depth(openness), avr_s=avr_s)]
         spans = [span for span in shut if span.duration_s > self._rules.closure_s]

@@ -59,6 +59,8 @@ class Observation:
         mouth_width: distance of the corners of the mouth over that of the outer corners of the eyes.
         corners: how far the corners of the mouth lie above the edge of the upper lip, in the same unit.
         mouth_confidence: mean confidence of the points of the mouth, in [0, 1]; NaN if the model gives none.
+        right_upper: how far the upper lid of the right eye lies above the line of its corners, in eye widths.
+        left_upper: the same of the left eye.
     """
 
     time_s: float
@@ -74,6 +76,8 @@ class Observation:
     mouth_width: float = math.nan
     corners: float = math.nan
     mouth_confidence: float = math.nan
+    right_upper: float = math.nan
+    left_upper: float = math.nan
 
     @property
     def has_face(self) -> bool:
@@ -114,7 +118,16 @@ def observe(
         mouth_width=width,
         corners=corners,
         mouth_confidence=confidence[2],
+        right_upper=_upper_lid(right),
+        left_upper=_upper_lid(left),
     )
+
+
+def _upper_lid(eye: Float32[np.ndarray, "6 2"]) -> float:
+    along = eye[3] - eye[0]
+    width = max(float(np.linalg.norm(along)), 1e-6)
+    down = np.array([-along[1], along[0]]) / width
+    return float(((eye[0] + eye[3]) / 2 - (eye[1] + eye[2]) / 2) @ down) / width
 
 
 def _smile(points: Float32[np.ndarray, "68 2"]) -> tuple[float, float]:

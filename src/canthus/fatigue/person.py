@@ -85,6 +85,8 @@ class Measures:
         openness: of the eyes, 1 for normally open and 0 for shut; NaN if they cannot be judged.
         lids: aspect ratio of the eyes over that of the person's open eyes; NaN if they cannot be judged.
         turned_lids: the same, known also while the head is turned, where only a change within a moment can be judged.
+        upper_lids: the part of ``turned_lids`` above the line of the corners, which a laugh or squint moves less, as it
+            pushes the lower lids up; ``turned_lids`` itself where it was not measured.
         mouth: mouth aspect ratio minus that of the closed mouth; NaN while it is covered, as by a hand.
         yaw: relative to looking straight ahead, radians.
         pitch: the same.
@@ -97,6 +99,7 @@ class Measures:
     openness: float = math.nan
     lids: float = math.nan
     turned_lids: float = math.nan
+    upper_lids: float = math.nan
     mouth: float = math.nan
     yaw: float = math.nan
     pitch: float = math.nan
@@ -210,9 +213,12 @@ class Person:
 
     def _lids(self, seen: Observation) -> float:
         """Aspect ratio of both eyes relative to the open eyes; NaN while learning."""
-        right, left = seen.right_eye / self._right.value, seen.left_eye / self._left.value
+        return self._both(seen, seen.right_eye, seen.left_eye)
+
+    def _both(self, seen: Observation, right: float, left: float) -> float:
+        """Measures of both eyes in aspect ratios of the open eyes, the nearer eye weighing more."""
         share = self._left_share(seen)
-        return (1 - share) * right + share * left
+        return (1 - share) * right / self._right.value + share * left / self._left.value
 
     def _openness(self, lids: float) -> float:
         shut = self._closed_share
@@ -227,11 +233,13 @@ class Person:
         wide = seen.eye_pixels >= self._rules.eye_pixels
         turned_lids = self._lids(seen) if not obstacle or (obstacle == TURNED and wide) else math.nan
         lids = math.nan if obstacle else turned_lids
+        upper = self._both(seen, seen.right_upper, seen.left_upper)
         shut, covered = self.shut_ratio, self._mouth_is_covered(seen)
         return Measures(
             openness=min(max(self._openness(lids), 0.0), 1.5),
             lids=lids,
             turned_lids=turned_lids,
+            upper_lids=upper if math.isfinite(upper + turned_lids) else turned_lids,
             mouth=math.nan if covered else seen.mouth - self._mouth.value,
             yaw=yaw,
             pitch=pitch,
