@@ -27,12 +27,12 @@ UNREST_S, STEP_S = 1.0, 0.1
 SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
 """Least depth of a notch that is a blink: the share of ``blink_dip``, and more for each unit of the unrest before it, and
 for each radian that the head turns meanwhile, which moves the points of the lids as well."""
-NOTCH_S, NOTCH_TO = 0.35, 0.45
-"""Longest notch that is a blink, and how far the lids are open at its lowest frame at most: 0 where the person's blinks
-end, 1 for open eyes."""
+NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.1, 0.45
+"""Longest notch that is a blink; how far the lids are open before it at least, and at its lowest frame at most: 0 where
+the person's blinks end, 1 for open eyes."""
 ONE_FRAME, LOW = 0.8, 0.8
-"""Share of the depth below which a second frame must lie, as single frames err, and how far lids are open from which one
-frame will do: the way that they fall is short."""
+"""Share of the depth below which a second frame must lie, as single frames err; and how far lids are open below which one
+frame will do, because their way is short."""
 
 
 @final
@@ -68,6 +68,7 @@ class Notch:
         return (
             (self.frames > 1 or self.before < LOW)
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
+            and self.before >= NOTCH_FROM
             and self.closing <= NOTCH_TO
             and self.depth >= SHARE * rules.blink_dip + UNRESTS * self.unrest + PER_TURN * self.turn
         )
@@ -99,6 +100,7 @@ class NotchFinder:
         self._past.clear()
 
 
+@final
 class Measured(NamedTuple):
     """What a notch is found in; see ``Measures``, whose ``upper_lids`` are the ratio."""
 

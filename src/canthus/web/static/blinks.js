@@ -10,8 +10,9 @@ const LEARN_S = 4; // time in which the person's open eyes are learned
 const OPEN = { quantile: 0.6, riseS: 15, fallS: 60, least: 0.75 }; // level of the open eye, and openness that it adapts to
 const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.4, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
 const DIP = { enter: 0.5, leave: 0.6, least: 0.12, noise: 6, most: 0.25, leastS: 0.08, mostS: 0.5, deep: 0.7, slowS: 0.1 };
-const NOTCH = { beforeS: 0.25, unrestS: 1, stepS: 0.1, returned: 0.6, unrests: 3, mostS: 0.35, from: 0.1, to: 0.35 };
+const NOTCH = { beforeS: 0.25, afterS: 0.3, unrestS: 1, stepS: 0.1, share: 0.7, mostS: 0.35, from: 0.1, to: 0.45, oneFrame: 0.8, low: 0.8 };
 const LEVEL = { riseS: 0.3, fallS: 1, noiseS: 5, firstNoise: 0.02 };
+const SLEEP = { deep: 0.15, leastDeep: 0.5, range: 0.4, leastRange: 0.5, evidence: 0.6 }; // shut eyes that do not blink
 const DISAGREEMENT = 0.8; // difference in openness of the two eyes beyond which they are not judged
 const LONGEST_STEP_S = 0.5; // frames further apart are not one signal
 const EARLY_S = 20; // frames kept at most while the open eyes are learned
@@ -39,9 +40,10 @@ export class BlinkCounter {
    *
    * @param {Ratios|null} ratios  null where the face is not seen
    * @param {number} timeS  later than that of the frame before
+   * @param {[number, number]|null} [upper]  `upperLids` of the right and left eye; null to go by the ratios alone
    * @returns {number} blinks so far
    */
-  next(ratios, timeS) {
+  next(ratios, timeS, upper = null) {
     const stepS = this.lastS === null ? 0 : timeS - this.lastS;
     this.lastS = timeS;
     const seen = ratios && ratios.right_ear !== null && ratios.left_ear !== null ? [ratios.right_ear, ratios.left_ear] : null;
@@ -49,13 +51,13 @@ export class BlinkCounter {
     const known = this.known;
     if (seen) this.learn(seen, Math.min(stepS, LONGEST_STEP_S));
     if (!this.known) {
-      this.early.push({ seen, timeS });
+      this.early.push({ seen, timeS, upper });
       while (timeS - this.early[0].timeS > EARLY_S) this.early.shift();
     } else if (!known) {
-      for (const frame of this.early) found += this.judge(frame.seen, frame.timeS);
+      for (const frame of this.early) found += this.judge(frame.seen, frame.timeS, frame.upper);
       this.early = [];
     }
-    if (this.known) found += this.judge(seen, timeS);
+    if (this.known) found += this.judge(seen, timeS, upper);
     this.depths = [...this.depths, ...this.lids.blinkRatios].slice(-SHUT.kept);
     this.lids.blinkRatios = [];
     this.count += found;
@@ -95,12 +97,13 @@ export class BlinkCounter {
   }
 
   /** Blinks that end with a frame. */
-  judge(seen, timeS) {
+  judge(seen, timeS, upper) {
     if (!seen) return this.lids.interrupt();
     const [right, left] = seen.map((value, side) => this.openness(value / this.eyes[side].level));
     if (Math.abs(right - left) > DISAGREEMENT) return this.lids.unjudged(timeS);
     const [ratio, shut] = [this.ratio(seen), this.shutRatio];
-    return this.lids.update(timeS, ratio, Math.min(Math.max(this.openness(ratio), 0), 1.5), (ratio - shut) / (1 - shut));
+    const openness = Math.min(Math.max(this.openness(ratio), 0), 1.5);
+    return this.lids.update(timeS, ratio, openness, (ratio - shut) / (1 - shut), upper ? this.ratio(upper) : ratio, 1 - shut);
   }
 }
 
@@ -128,52 +131,49 @@ class OpenEye {
 }
 
 /**
- * Finds notches: quick falls of the lids from whatever level, of which most is undone.
+ * Finds notches: quick falls of the lids, from whatever level, and their rise.
  *
  * @typedef {{timeS: number, value: number, closing: number}} Lid  closing: 0 where the person's blinks end, 1 for open eyes
- * @typedef {{startS: number, endS: number, fall: number, from: number, to: number, unrest: number, fallS: number,
- *   frames: number}} Notch
+ * @typedef {{startS: number, endS: number, depth: number, from: number, to: number, unrest: number, frames: number}} Notch
  */
 class Notches {
   constructor() {
     this.past = [];
-    this.doneS = -Infinity;
+    this.judgedS = -Infinity;
   }
 
-  /** @returns {Notch|null} the notch that ended with a frame */
+  /** @returns {Notch[]} notches whose lowest frame lies `NOTCH.afterS` before a frame */
   update(timeS, value, closing) {
     const past = this.past;
     past.push({ timeS, value, closing });
-    while (past[0].timeS < timeS - DIP.mostS - NOTCH.unrestS - NOTCH.beforeS) past.shift();
-    const lowest = (rows) => rows.reduce((best, row) => (row.value < best.value ? row : best));
-    const bottom = lowest(past.filter((row) => row.timeS > Math.max(this.doneS, timeS - DIP.mostS)));
-    const sinceS = Math.max(this.doneS, bottom.timeS - NOTCH.beforeS + 1e-12);
-    const before = past.filter((row) => row.timeS > sinceS && row.timeS < bottom.timeS);
-    if (!before.length || lowest(before).value < bottom.value) return null;
-    const top = before.reduce((best, row) => (row.value > best.value ? row : best));
-    const fall = top.value - bottom.value;
-    if (fall < DIP.least || value < bottom.value + NOTCH.returned * fall) return null;
-    const notch = this.notch(past.indexOf(top), past.indexOf(bottom));
-    this.doneS = notch.endS;
-    return notch;
+    while (past[0].timeS < timeS - NOTCH.afterS - NOTCH.beforeS - NOTCH.unrestS - NOTCH.stepS) past.shift();
+    const due = past.flatMap((row, i) => (this.judgedS < row.timeS && row.timeS <= timeS - NOTCH.afterS ? [i] : []));
+    if (due.length) this.judgedS = past[due.at(-1)].timeS;
+    return due.map((at) => this.notch(at)).filter(Boolean);
   }
 
-  /** @returns {Notch} */
-  notch(top, bottom) {
+  /** @returns {Notch|null} the notch whose lowest frame has a number */
+  notch(at) {
     const past = this.past;
-    const [high, low] = [past[top], past[bottom]];
-    const fall = high.value - low.value;
-    const half = low.value + fall / 2;
-    let [start, end, speed] = [bottom, bottom, 0];
-    while (past[start - 1].value <= half) start--;
-    while (past[end].value < half) end++;
-    for (let i = top + 1; i <= bottom; i++) {
-      speed = Math.max(speed, (past[i - 1].value - past[i].value) / (past[i].timeS - past[i - 1].timeS));
-    }
-    const startS = crossing(past[start - 1], past[start], half);
-    const frames = past.slice(top).filter((row) => row.value < low.value + 0.8 * fall).length;
-    const endS = crossing(past[end - 1], past[end], half);
-    return { startS, endS, fall, from: high.closing, to: low.closing, unrest: this.unrest(startS), fallS: fall / speed, frames };
+    const low = past[at];
+    let [first, last] = [at, at];
+    while (first > 0 && past[first - 1].value > low.value && low.timeS - past[first - 1].timeS <= NOTCH.beforeS) first--;
+    while (last + 1 < past.length && past[last + 1].value >= low.value && past[last + 1].timeS - low.timeS <= NOTCH.afterS) last++;
+    if (first === at || last === at) return null;
+    const highest = (rows) => rows.reduce((best, row) => (row.value > best.value ? row : best));
+    const [high, end] = [highest(past.slice(first, at).reverse()), highest(past.slice(at + 1, last + 1))];
+    const depth = Math.min(high.value, end.value) - low.value;
+    if (depth <= 0) return null;
+    const half = low.value + depth / 2;
+    const passes = (step) => {
+      let i = at + step;
+      while (past[i].value < half) i += step;
+      return crossing(past[i - step], past[i], half);
+    };
+    const startS = passes(-1);
+    const inside = past.filter((row) => high.timeS <= row.timeS && row.timeS <= end.timeS);
+    const frames = inside.filter((row) => row.value < low.value + NOTCH.oneFrame * depth).length;
+    return { startS, endS: passes(1), depth, from: high.closing, to: low.closing, unrest: this.unrest(startS), frames };
   }
 
   /** Median change of the ratio within a tenth of a second, in the second before a notch. */
@@ -191,19 +191,52 @@ class Notches {
   }
 }
 
+/** How much eyes that are shut look like sleep, by their lids alone. */
+class Sleep {
+  constructor() {
+    this.shut = new LowSpans();
+    this.begin(null);
+  }
+
+  begin(startS) {
+    [this.startS, this.lastS, this.seenS, this.sum] = [startS, startS, 0, 0];
+  }
+
+  update(timeS, openness, closing, range) {
+    this.shut.update(timeS, openness);
+    if (this.shut.startS !== this.startS) this.begin(this.shut.startS);
+    if (this.startS === null) return;
+    const deep = Math.min(Math.max((SLEEP.leastDeep - closing) / (SLEEP.leastDeep - SLEEP.deep), 0), 1);
+    this.seenS += timeS - this.lastS;
+    this.sum += (timeS - this.lastS) * deep * Math.min(Math.max(range / SLEEP.range, SLEEP.leastRange), 1);
+    this.lastS = timeS;
+  }
+
+  /** Whether the person sleeps, and has since before then. */
+  lasts(timeS) {
+    return this.startS !== null && this.startS < timeS && this.seenS > 0 && this.sum / this.seenS >= SLEEP.evidence;
+  }
+
+  interrupt() {
+    this.shut.interrupt();
+    this.begin(null);
+  }
+}
+
 /** Finds dips of the lids, and which of them are blinks. */
 class Lids {
   constructor() {
     this.dips = new LowSpans();
     this.notches = new Notches();
-    this.held = []; // beginnings of notches that are blinks unless the dip is one
+    this.sleep = new Sleep();
+    this.held = []; // notches that are blinks unless the dip is one
     this.blinkRatios = []; // lowest ratios of the blinks of open eyes
     this.level = null; // from which the depth of a quick dip is measured
     this.noise = LEVEL.firstNoise;
     this.leastRatio = Infinity;
     this.stepS = 0;
     this.last = null;
-    this.seenS = this.blinkS = -Infinity;
+    this.blink = { startS: -Infinity, endS: -Infinity }; // of the last dip that is one
     this.begin();
   }
 
@@ -213,10 +246,9 @@ class Lids {
   }
 
   /** Blinks that end with a frame. */
-  update(timeS, ratio, openness, closing) {
-    const [notch, stepS] = [this.notches.update(timeS, ratio, closing), timeS - this.seenS];
-    this.seenS = timeS;
-    if (notch && this.isBlink(notch, stepS)) this.held.push(notch.startS);
+  update(timeS, ratio, openness, closing, upper, range) {
+    this.sleep.update(timeS, openness, closing, range);
+    this.held.push(...this.notches.update(timeS, upper, closing).filter((notch) => this.isBlink(notch)));
     this.stepS = this.last ? timeS - this.last.timeS : Infinity;
     const blinks = this.blinks(this.dips.update(timeS, Math.min(openness, this.quick(ratio))));
     if (this.dips.startS !== null) {
@@ -231,8 +263,8 @@ class Lids {
 
   /** Blinks that end where the eyes cannot be judged in a frame. */
   unjudged(timeS) {
-    this.seenS = timeS;
     this.notches.interrupt();
+    this.sleep.interrupt();
     this.level = this.last = null;
     return this.blinks(this.dips.interrupt()) + this.decided(timeS);
   }
@@ -240,6 +272,7 @@ class Lids {
   /** End what lasts at its last frame, because the face is lost. */
   interrupt() {
     this.notches.interrupt();
+    this.sleep.interrupt();
     this.held = [];
     this.level = this.last = null;
     return this.blinks(this.dips.interrupt());
@@ -249,15 +282,17 @@ class Lids {
   decided(timeS) {
     const sinceS = this.dips.startS;
     if (sinceS !== null && timeS - sinceS <= DIP.mostS) return 0;
-    const found = this.held.filter((startS) => startS >= this.blinkS).length;
+    const apart = ({ startS, endS }) => startS >= this.blink.endS || endS <= this.blink.startS;
+    const found = this.held.filter((notch) => apart(notch) && !this.sleep.lasts(notch.startS - DIP.mostS));
     this.held = [];
-    return found;
+    return found.length;
   }
 
   /** @param {Notch} notch */
-  isBlink({ startS, endS, fall, from, to, unrest, fallS, frames }, stepS) {
-    const quick = fallS <= Math.max(DIP.slowS, 2.1 * stepS) && endS - startS >= DIP.leastS / 2 && endS - startS <= NOTCH.mostS;
-    return quick && frames > 1 && fall >= Math.max(this.leastFall, NOTCH.unrests * unrest) && from >= NOTCH.from && to <= NOTCH.to;
+  isBlink({ startS, endS, depth, from, to, unrest, frames }) {
+    const lengthS = endS - startS;
+    const lasts = (frames > 1 || from < NOTCH.low) && lengthS >= DIP.leastS / 2 && lengthS <= NOTCH.mostS;
+    return lasts && from >= NOTCH.from && to <= NOTCH.to && depth >= NOTCH.share * DIP.least + unrest;
   }
 
   /** Fall below the level, scaled so that the smallest fall of a blink gives `DIP.enter`. */
@@ -298,7 +333,7 @@ class Lids {
     // A fall lasts at least as long as two frames are apart.
     const slow = fallS > Math.max(DIP.slowS, 2.1 * this.stepS) || lengthS > NOTCH.mostS;
     if (slow && depth < DIP.deep) return 0;
-    this.blinkS = dip.endS;
+    this.blink = dip;
     this.blinkRatios.push(this.leastRatio);
     return 1;
   }

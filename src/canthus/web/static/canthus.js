@@ -37,6 +37,7 @@
  * @property {number} [id]  number of a followed face
  * @property {Pose|null} pose  null where the points are not the 68, or none of their conversions
  * @property {Ratios|null} ratios
+ * @property {[number, number]|null} upper  `upperLids`, where there are ratios
  *
  * @typedef {{width: number, height: number, scheme: Scheme, faces: Face[]}} Frame
  * @typedef {{points: Point[], confidence: number[]|null, face_confidence: number|null}} Mark  landmarks of one face
@@ -44,12 +45,12 @@
 
 import { automaticShrink, decode, distinct, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
 import { cropTurn, turned, turnedBox } from "./boxes.js";
-import { converted, headPose, ratios } from "./measures.js";
+import { converted, headPose, ratios, upperLids } from "./measures.js";
 import { cropImage, cropSquare, fitImage, halve, part } from "./pixels.js";
 
 export { BlinkCounter } from "./blinks.js";
 export { decode, faceBox } from "./boxes.js";
-export { headPose, ratios } from "./measures.js";
+export { headPose, ratios, upperLids } from "./measures.js";
 export { cropImage, fitImage, halve, readPicture } from "./pixels.js";
 export { OneEuroFilter, TRACKER_SETTINGS, Tracker } from "./tracking.js";
 
@@ -343,16 +344,16 @@ export class Pipeline {
   }
 
   /**
-   * Pose and ratios of a face, where its points convert to the 68.
+   * Pose, ratios and upper lids of a face, where its points convert to the 68.
    *
    * @param {Point[]} points
    * @param {Point[]} [measured]  points before smoothing, for the ratios, because smoothing makes blinks shallower
-   * @returns {{pose: Pose|null, ratios: Ratios|null}}
+   * @returns {{pose: Pose|null, ratios: Ratios|null, upper: [number, number]|null}}
    */
   measures(points, measured = points) {
-    if (!this.scheme.ibug_68) return { pose: null, ratios: null };
+    if (!this.scheme.ibug_68) return { pose: null, ratios: null, upper: null };
     const [shown, seen] = [points, measured].map((face) => converted(face, this.scheme.ibug_68));
-    return { pose: headPose(shown), ratios: ratios(seen) };
+    return { pose: headPose(shown), ratios: ratios(seen), upper: upperLids(seen) };
   }
 }
 

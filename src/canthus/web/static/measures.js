@@ -34,6 +34,22 @@ export function ratios(points) {
   return { right_ear: eye(RIGHT_EYE), left_ear: eye(LEFT_EYE), mar };
 }
 
+/**
+ * How far each upper lid lies above the line of the corners of its eye, in eye widths, as in canthus.fatigue.measures.
+ *
+ * @param {Point[]} points  the 68
+ * @returns {[number, number]|null}  of the right and left eye; null where corners coincide
+ */
+export function upperLids(points) {
+  const heights = [RIGHT_EYE, LEFT_EYE].map((eye) => {
+    const [from, a, b, to] = eye.map((index) => points[index]);
+    const along = [to[0] - from[0], to[1] - from[1]];
+    const above = [0, 1].map((axis) => (from[axis] + to[axis] - a[axis] - b[axis]) / 2);
+    return (above[1] * along[0] - above[0] * along[1]) / (along[0] ** 2 + along[1] ** 2);
+  });
+  return heights.every(Number.isFinite) ? heights : null;
+}
+
 const POSE_POINTS = [17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8];
 const HALF_HEAD = [
   [-60, -14.4, 7.3], [-12, -17.2, -17.8], [-45, -1.3, 5.9], [-19.5, 1.3, -5.9], [-15, 43, -21], [-28, 66.5, -9.9],

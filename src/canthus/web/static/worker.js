@@ -46,7 +46,7 @@ const actions = {
     for (const face of frame.faces) {
       if (!face.ratios) continue;
       if (!blinks.has(face.id)) blinks.set(face.id, new BlinkCounter());
-      face.blinks = blinks.get(face.id).next(face.ratios, timeS);
+      face.blinks = blinks.get(face.id).next(face.ratios, timeS, face.upper);
     }
     const [seen, lost] = [frame.faces, tracker.lost].map((faces) => new Set(faces.map(({ id }) => id)));
     for (const [id, counter] of blinks) {
