@@ -235,6 +235,34 @@ def test_blinks_of_low_lids_are_found(pitch: float, fps: float) -> None:
     assert middles == pytest.approx([start + 0.15 for start in starts], abs=1 / fps)
 
 
+@pytest.mark.parametrize("fps", [15, 25, 30, 60])
+@pytest.mark.parametrize("start_s", [6.0, 9.7])
+def test_a_blink_with_which_the_lids_sink_or_rise_is_found(start_s: float, fps: float) -> None:
+    """People blink as they begin to laugh or look down, and as they end: one side of the notch is higher."""
+
+    def at(time_s: float) -> float:
+        return min(1 - 0.4 * _bump(time_s, 6.05, 9.95, 0.2), 1 - 0.75 * _bump(time_s, start_s, start_s + 0.3, 0.08))
+
+    blinks = [event for event in _course(at, fps) if event.kind == "blink"]
+    assert len(blinks) == 1
+    assert start_s <= blinks[0].start_s < blinks[0].end_s <= start_s + 0.3 + 1 / fps
+
+
+@pytest.mark.parametrize("fps", [15, 25, 60])
+def test_lower_lids_that_move_in_a_laugh_are_no_blinks(fps: float) -> None:
+    """The aspect ratio falls and rises with the lower lids; one blink of the upper ones is among that."""
+
+    def at(time_s: float) -> Observation:
+        laugh = _bump(time_s, 6, 10, 0.3)
+        upper = 0.6 * OPEN * (1 - 0.2 * laugh) * (1 - _bump(time_s, 8.0, 8.25, 0.08))
+        lower = 0.4 * OPEN * (1 - laugh * (0.4 + 0.3 * math.sin(2 * math.pi * 3 * time_s)))
+        eye = upper + lower
+        return Observation(time_s, eye, eye, 0.05, 0.0, 0.0, 30.0, right_upper=upper, left_upper=upper)
+
+    blinks = [event for event in _watch(at, np.arange(0, 14, 1 / fps))[0] if event.kind == "blink"]
+    assert [(event.start_s + event.end_s) / 2 for event in blinks] == pytest.approx([8.125], abs=1 / fps)
+
+
 @pytest.mark.parametrize("fps", [15, 25, 60])
 @pytest.mark.parametrize(
     ("low", "size", "pace_hz"),

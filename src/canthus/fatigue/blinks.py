@@ -27,9 +27,9 @@ UNREST_S, STEP_S = 1.0, 0.1
 SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
 """Least depth of a notch that is a blink: the share of ``blink_dip``, and more for each unit of the unrest before it, and
 for each radian that the head turns meanwhile, which moves the points of the lids as well."""
-NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.1, 0.45
-"""Longest notch that is a blink; how far the lids are open before it at least, and at its lowest frame at most: 0 where
-the person's blinks end, 1 for open eyes."""
+NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.15, 0.45
+"""Longest notch that is a blink; how far the lids are open before and after it at least, and at its lowest frame at most:
+0 where the person's blinks end, 1 for open eyes."""
 ONE_FRAME, LOW = 0.8, 0.8
 """Share of the depth below which a second frame must lie, as single frames err; and how far lids are open below which one
 frame will do, because their way is short."""
@@ -47,6 +47,7 @@ class Notch:
             ``BEFORE_S`` and below what it rose to within ``AFTER_S``, whichever is less.
         closing: see ``Measures``; of the lowest frame.
         before: the same, of the highest frame before.
+        after: the same, of the highest frame after.
         unrest: median change of the ratio within ``STEP_S`` in the second before.
         turn: of the head meanwhile, in radians.
         avr_s: the fall over its peak velocity, in seconds.
@@ -58,6 +59,7 @@ class Notch:
     depth: float
     closing: float
     before: float
+    after: float
     unrest: float
     turn: float
     avr_s: float
@@ -68,7 +70,7 @@ class Notch:
         return (
             (self.frames > 1 or self.before < LOW)
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
-            and self.before >= NOTCH_FROM
+            and min(self.before, self.after) >= NOTCH_FROM
             and self.closing <= NOTCH_TO
             and self.depth >= SHARE * rules.blink_dip + UNRESTS * self.unrest + PER_TURN * self.turn
         )
@@ -134,6 +136,7 @@ def _notch(rows: list[Measured], at: int) -> Notch | None:
         depth,
         low.closing,
         high.closing,
+        end.closing,
         unrest=_unrest(rows, start_s),
         turn=float(np.hypot(*np.ptp(heads, axis=0))),
         avr_s=fall / max((a.ratio - b.ratio) / (b.time_s - a.time_s) for a, b in pairwise(falling)),

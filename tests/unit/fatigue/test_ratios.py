@@ -45,6 +45,12 @@ def test_observe_a_face_made_of_the_head_model() -> None:
     assert seen.mouth == pytest.approx(8 / 12, rel=1e-5)
     assert abs(seen.yaw) < 0.2
     assert not Observation(0.0).has_face
+    lids = [(eye[0] + eye[3] - eye[1] - eye[2])[1] / 2 / (eye[3] - eye[0])[0] for eye in (points[36:42], points[42:48])]
+    assert min(lids) > 0.1
+    points[[40, 41, 46, 47]] -= (0, 3)  # the lower lids
+    turned = points @ np.array([[0.8, 0.6], [-0.6, 0.8]], np.float32)
+    for face in (seen, observe(turned, 2.0)):
+        assert [face.right_upper, face.left_upper] == pytest.approx(lids, rel=1e-4)
 
 
 def test_dark_glasses_darken_the_skin_under_the_eyes() -> None:

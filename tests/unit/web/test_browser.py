@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -208,14 +209,15 @@ COUNT = """async (series) => {
   const { BlinkCounter } = await import("/canthus.js");
   return series.map((frames) => {
     const counter = new BlinkCounter();
-    return frames.map(([timeS, right_ear, left_ear]) =>
-      counter.next(right_ear === null ? null : { right_ear, left_ear }, timeS));
+    return frames.map(([timeS, right_ear, left_ear, right_upper, left_upper]) =>
+      counter.next(right_ear === null ? null : { right_ear, left_ear }, timeS,
+        right_upper === null ? null : [right_upper, left_upper]));
   });
 }"""
 
 
-def _eyes(rng: np.random.Generator) -> list[tuple[float, float | None, float | None]]:
-    """Times and EAR of 40 s: blinks, half ones, closures, lids that sink, single bad frames, a lost face."""
+def _eyes(rng: np.random.Generator, *, upper: bool) -> list[tuple[float, *tuple[float | None, ...]]]:
+    """Times, EAR and upper lids of 40 s: blinks, half ones, closures, lids that sink, single bad frames, a lost face."""
     rate = float(rng.choice([12, 15, 25, 30, 60]))
     times = np.cumsum(rng.uniform(0.85, 1.15, round(40 * rate))) / rate
     eyes, at = np.full(len(times), rng.uniform(0.25, 0.35)), 2.0
@@ -229,22 +231,25 @@ def _eyes(rng: np.random.Generator) -> list[tuple[float, float | None, float | N
         eyes = np.where(fall > 0, eyes * (1 - depth * fall), eyes)
         at += length + rng.uniform(0.4, 3)
     both = np.maximum(eyes + rng.normal(0, rng.choice([0.002, 0.008, 0.02]), (2, len(times))), 0.01)
+    more = 0.7 * both - 0.05 + rng.normal(0, 0.003, both.shape) if upper else np.full(both.shape, np.nan)
     return [
-        (float(time), None, None) if np.isnan(right) else (float(time), float(right), float(left))
-        for time, right, left in zip(times, *both, strict=True)
+        (float(time), *(None if np.isnan(value) else float(value) for value in row))
+        for time, row in zip(times, np.concatenate([both, more]).T, strict=True)
     ]
 
 
 def test_the_module_counts_blinks_as_fatigue_does(page: Any) -> None:
     rng = np.random.default_rng(0)
-    series = [_eyes(rng) for _ in range(12)]
+    series = [_eyes(rng, upper=number >= 12) for number in range(24)]
     expected = []
     for frames in series:
         monitor, counts = FatigueMonitor(), []
-        for time_s, right, left in frames:
+        for time_s, *lids in frames:
+            right, left, right_upper, left_upper = (math.nan if value is None else value for value in lids)
             seen = Observation(time_s)
-            if right is not None and left is not None:
-                seen = Observation(time_s, right, left, mouth=0.05, yaw=0.0, pitch=0.0, eye_pixels=30.0)
+            if math.isfinite(right):
+                seen = Observation(time_s, right, left, mouth=0.05, yaw=0.0, pitch=0.0, eye_pixels=30.0,
+                                   right_upper=right_upper, left_upper=left_upper)  # fmt: skip
             monitor.update(seen)
             counts.append(monitor.blinks)
         expected.append(counts)

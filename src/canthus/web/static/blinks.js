@@ -10,7 +10,7 @@ const LEARN_S = 4; // time in which the person's open eyes are learned
 const OPEN = { quantile: 0.6, riseS: 15, fallS: 60, least: 0.75 }; // level of the open eye, and openness that it adapts to
 const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.4, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
 const DIP = { enter: 0.5, leave: 0.6, least: 0.12, noise: 6, most: 0.25, leastS: 0.08, mostS: 0.5, deep: 0.7, slowS: 0.1 };
-const NOTCH = { beforeS: 0.25, afterS: 0.3, unrestS: 1, stepS: 0.1, share: 0.7, mostS: 0.35, from: 0.1, to: 0.45, oneFrame: 0.8, low: 0.8 };
+const NOTCH = { beforeS: 0.25, afterS: 0.3, unrestS: 1, stepS: 0.1, share: 0.7, mostS: 0.35, from: 0.15, to: 0.45, oneFrame: 0.8, low: 0.8 };
 const LEVEL = { riseS: 0.3, fallS: 1, noiseS: 5, firstNoise: 0.02 };
 const SLEEP = { deep: 0.15, leastDeep: 0.5, range: 0.4, leastRange: 0.5, evidence: 0.6 }; // shut eyes that do not blink
 const DISAGREEMENT = 0.8; // difference in openness of the two eyes beyond which they are not judged
@@ -134,7 +134,8 @@ class OpenEye {
  * Finds notches: quick falls of the lids, from whatever level, and their rise.
  *
  * @typedef {{timeS: number, value: number, closing: number}} Lid  closing: 0 where the person's blinks end, 1 for open eyes
- * @typedef {{startS: number, endS: number, depth: number, from: number, to: number, unrest: number, frames: number}} Notch
+ * @typedef {{startS: number, endS: number, depth: number, before: number, after: number, lowest: number,
+ *   unrest: number, frames: number}} Notch
  */
 class Notches {
   constructor() {
@@ -173,7 +174,8 @@ class Notches {
     const startS = passes(-1);
     const inside = past.filter((row) => high.timeS <= row.timeS && row.timeS <= end.timeS);
     const frames = inside.filter((row) => row.value < low.value + NOTCH.oneFrame * depth).length;
-    return { startS, endS: passes(1), depth, from: high.closing, to: low.closing, unrest: this.unrest(startS), frames };
+    const [before, after, lowest] = [high, end, low].map(({ closing }) => closing);
+    return { startS, endS: passes(1), depth, before, after, lowest, unrest: this.unrest(startS), frames };
   }
 
   /** Median change of the ratio within a tenth of a second, in the second before a notch. */
@@ -289,10 +291,10 @@ class Lids {
   }
 
   /** @param {Notch} notch */
-  isBlink({ startS, endS, depth, from, to, unrest, frames }) {
+  isBlink({ startS, endS, depth, before, after, lowest, unrest, frames }) {
     const lengthS = endS - startS;
-    const lasts = (frames > 1 || from < NOTCH.low) && lengthS >= DIP.leastS / 2 && lengthS <= NOTCH.mostS;
-    return lasts && from >= NOTCH.from && to <= NOTCH.to && depth >= NOTCH.share * DIP.least + unrest;
+    const lasts = (frames > 1 || before < NOTCH.low) && lengthS >= DIP.leastS / 2 && lengthS <= NOTCH.mostS;
+    return lasts && Math.min(before, after) >= NOTCH.from && lowest <= NOTCH.to && depth >= NOTCH.share * DIP.least + unrest;
   }
 
   /** Fall below the level, scaled so that the smallest fall of a blink gives `DIP.enter`. */
