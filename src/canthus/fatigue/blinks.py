@@ -25,14 +25,14 @@ BEFORE_S, AFTER_S = 0.25, 0.3
 UNREST_S, STEP_S = 1.0, 0.1
 """Seconds before a notch in which the unrest is measured, and between the two frames whose difference it is."""
 SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
-"""Least depth of a notch that is a blink: the share of ``blink_dip``, and more for each unit of the unrest before it, and
+"""Least depth of a notch that is a blink: a share of ``blink_dip``, and more for each unit of the unrest before it, and
 for each radian that the head turns meanwhile, which moves the points of the lids as well."""
 NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.15, 0.45
-"""Longest notch that is a blink; how far the lids are open before and after it at least, and at its lowest frame at most:
-0 where the person's blinks end, 1 for open eyes."""
+"""Longest notch that is a blink; how far the lids are open before and after it at least, and at its lowest frame at
+most: 0 where the person's blinks end, 1 for open eyes."""
 ONE_FRAME, LOW = 0.8, 0.8
-"""Share of the depth below which a second frame must lie, as single frames err; and how far lids are open below which one
-frame will do, because their way is short."""
+"""Share of the depth below which a second frame must lie, as single frames err; and how far lids are open below which
+one frame will do, because their way is short."""
 
 
 @final
@@ -167,8 +167,8 @@ class LidWatch:
     or by several times the noise, or where the openness falls to ``shut``.  A short dip is a blink, deep or shallow.
     A dip of a single frame is not a blink, and neither is one that is shallow and slow or long, or shallow while the
     person looks down or laughs.  Within a long dip, times with an openness of at most ``shut`` are closures, because
-    eyes also narrow in laughing and reading, and a ``Notch`` is a blink: its fall counts from the lids just before.  So
-    it is while the head is turned.
+    eyes also narrow in laughing and reading.  Whatever the dips are, and while the head is turned, a ``Notch`` of the
+    upper lids that overlaps no dip that is a blink is one as well: its depth counts from the lids beside it.
 
     Attributes:
         blink_ratios: lowest aspect ratios of the blinks of open eyes, since the list was last cleared.

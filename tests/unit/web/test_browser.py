@@ -217,7 +217,7 @@ COUNT = """async (series) => {
 
 
 def _eyes(rng: np.random.Generator, *, upper: bool) -> list[tuple[float, *tuple[float | None, ...]]]:
-    """Times, EAR and upper lids of 40 s: blinks, half ones, closures, lids that sink, single bad frames, a lost face."""
+    """Times, EAR and upper lids of 40 s: blinks, half ones, closures, lids that sink, single bad frames, no face."""
     rate = float(rng.choice([12, 15, 25, 30, 60]))
     times = np.cumsum(rng.uniform(0.85, 1.15, round(40 * rate))) / rate
     eyes, at = np.full(len(times), rng.uniform(0.25, 0.35)), 2.0
