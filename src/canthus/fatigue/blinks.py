@@ -27,7 +27,7 @@ UNREST_S, STEP_S = 1.0, 0.1
 SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
 """Least depth of a notch that is a blink: a share of ``blink_dip``, and more for each unit of the unrest before it, and
 for each radian that the head turns meanwhile, which moves the points of the lids as well."""
-NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.15, 0.45
+NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.12, 0.45
 """Longest notch that is a blink; how far the lids are open before and after it at least, and at its lowest frame at
 most: 0 where the person's blinks end, 1 for open eyes."""
 ONE_FRAME, LOW = 0.8, 0.8
@@ -65,15 +65,18 @@ class Notch:
     avr_s: float
     frames: int
 
-    def is_blink(self, rules: FatigueSettings) -> bool:
-        """Whether it is short, of several frames, far down, and deeper than unrest and turn account for."""
+    def stands_out(self, rules: FatigueSettings) -> bool:
+        """Whether it is short, of several frames, from open to open lids, and deeper than unrest and turn make it."""
         return (
             (self.frames > 1 or self.before < LOW)
             and rules.blink_s / 2 <= self.end_s - self.start_s <= NOTCH_S
             and min(self.before, self.after) >= NOTCH_FROM
-            and self.closing <= NOTCH_TO
             and self.depth >= SHARE * rules.blink_dip + UNRESTS * self.unrest + PER_TURN * self.turn
         )
+
+    def overlaps(self, start_s: float, end_s: float) -> bool:
+        """Whether it shares time with a span."""
+        return self.start_s < end_s and self.end_s > start_s
 
 
 @final
@@ -164,11 +167,11 @@ class LidWatch:
     """Finds blinks and closures.
 
     A *dip* begins where the aspect ratio of the eyes falls quickly below its level of the last second, by ``blink_dip``
-    or by several times the noise, or where the openness falls to ``shut``.  A short dip is a blink, deep or shallow.
-    A dip of a single frame is not a blink, and neither is one that is shallow and slow or long, or shallow while the
-    person looks down or laughs.  Within a long dip, times with an openness of at most ``shut`` are closures, because
-    eyes also narrow in laughing and reading.  Whatever the dips are, and while the head is turned, a ``Notch`` of the
-    upper lids that overlaps no dip that is a blink is one as well: its depth counts from the lids beside it.
+    or by several times the noise, or where the openness falls to ``shut``.  A short and deep dip of two frames or more
+    is a blink.  A shallow one is a blink if it is quick too, the person neither looks down nor laughs, and a ``Notch``
+    of the upper lids stands out in it.  Where there is no such dip, as the lids are low already or the head is turned,
+    a notch alone is a blink if the lids come far down in it.  Within a long dip, times with an openness of at most
+    ``shut`` are closures, because eyes also narrow in laughing and reading.
 
     Attributes:
         blink_ratios: lowest aspect ratios of the blinks of open eyes, since the list was last cleared.
@@ -188,8 +191,9 @@ class LidWatch:
         self._lowered = False
         self._last: tuple[float, float] | None = None
         self._notches = NotchFinder()
-        self._held: list[Event] = []
+        self._held: list[Notch] = []
         self._blink_s = (-math.inf, -math.inf)
+        self._shallow: tuple[Event, float] | None = None
 
     @property
     def shut_since_s(self) -> float | None:
@@ -208,8 +212,7 @@ class LidWatch:
         events = self._end() if math.isnan(found.openness) else self._dip(time_s, found.lids, found.openness)
         since_s = self._dips.open_since_s
         if since_s is None or time_s - since_s > self._rules.closure_s:
-            start_s, end_s = self._blink_s
-            events += [event for event in self._held if event.start_s >= end_s or event.end_s <= start_s]
+            events += [event for notch in self._held for event in self._blink(notch)]
             self._held.clear()
         return events
 
@@ -224,9 +227,20 @@ class LidWatch:
         if math.isnan(found.turned_lids):
             self._notches.interrupt()
             return
-        for notch in self._notches.update(time_s, found):
-            if notch.is_blink(self._rules):
-                self._held.append(Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s))
+        self._held += [notch for notch in self._notches.update(time_s, found) if notch.stands_out(self._rules)]
+
+    def _blink(self, notch: Notch) -> list[Event]:
+        """The blink that a notch shows, if it is not known already: a shallow dip, or one of low lids."""
+        if notch.overlaps(*self._blink_s):
+            return []
+        if self._shallow and notch.overlaps(self._shallow[0].start_s, self._shallow[0].end_s):
+            event, ratio = self._shallow
+            self._blink_s = (event.start_s, event.end_s)
+            self.blink_ratios.append(ratio)
+            return [event]
+        if notch.closing > NOTCH_TO:
+            return []
+        return [Event("blink", notch.start_s, notch.end_s, _depth(notch.closing), avr_s=notch.avr_s)]
 
     def _dip(self, time_s: float, ratio: float, openness: float) -> list[Event]:
         """Take in a frame in which the eyes are judged."""
@@ -289,11 +303,13 @@ class LidWatch:
                 return []
             # Between two frames a fall is seen to last as long as they are apart.
             slow = self._lowered or avr_s > max(SLOW_S, 2.1 * self._step_s) or dip.duration_s > NOTCH_S
-            if slow and _depth(openness) < DEEP:
+            blink = Event("blink", dip.start_s, dip.end_s, _depth(openness), avr_s=avr_s)
+            if blink.peak < DEEP:
+                self._shallow = None if slow else (blink, self._least_ratio)
                 return []
             self._blink_s = (dip.start_s, dip.end_s)
             self.blink_ratios.append(self._least_ratio)
-            return [Event("blink", dip.start_s, dip.end_s, _depth(openness), avr_s=avr_s)]
+            return [blink]
         spans = [span for span in shut if span.duration_s > self._rules.closure_s]
         return [Event("closure", span.start_s, span.end_s, _depth(span.lowest)) for span in spans]
 

@@ -10,7 +10,7 @@ const LEARN_S = 4; // time in which the person's open eyes are learned
 const OPEN = { quantile: 0.6, riseS: 15, fallS: 60, least: 0.75 }; // level of the open eye, and openness that it adapts to
 const SHUT = { share: 0.5, closingS: 0.2, fewBlinks: 0.4, known: 5, kept: 15, most: 0.75, room: 0.05 }; // ratio of the shut eye
 const DIP = { enter: 0.5, leave: 0.6, least: 0.12, noise: 6, most: 0.25, leastS: 0.08, mostS: 0.5, deep: 0.7, slowS: 0.1 };
-const NOTCH = { beforeS: 0.25, afterS: 0.3, unrestS: 1, stepS: 0.1, share: 0.7, mostS: 0.35, from: 0.15, to: 0.45, oneFrame: 0.8, low: 0.8 };
+const NOTCH = { beforeS: 0.25, afterS: 0.3, unrestS: 1, stepS: 0.1, share: 0.7, mostS: 0.35, from: 0.12, to: 0.45, oneFrame: 0.8, low: 0.8 };
 const LEVEL = { riseS: 0.3, fallS: 1, noiseS: 5, firstNoise: 0.02 };
 const SLEEP = { deep: 0.15, leastDeep: 0.5, range: 0.4, leastRange: 0.5, evidence: 0.6 }; // shut eyes that do not blink
 const DISAGREEMENT = 0.8; // difference in openness of the two eyes beyond which they are not judged
@@ -231,7 +231,8 @@ class Lids {
     this.dips = new LowSpans();
     this.notches = new Notches();
     this.sleep = new Sleep();
-    this.held = []; // notches that are blinks unless the dip is one
+    this.held = []; // notches that stand out
+    this.shallow = null; // the last dip that is a blink if a notch stands out in it
     this.blinkRatios = []; // lowest ratios of the blinks of open eyes
     this.level = null; // from which the depth of a quick dip is measured
     this.noise = LEVEL.firstNoise;
@@ -250,7 +251,7 @@ class Lids {
   /** Blinks that end with a frame. */
   update(timeS, ratio, openness, closing, upper, range) {
     this.sleep.update(timeS, openness, closing, range);
-    this.held.push(...this.notches.update(timeS, upper, closing).filter((notch) => this.isBlink(notch)));
+    this.held.push(...this.notches.update(timeS, upper, closing).filter((notch) => this.standsOut(notch)));
     this.stepS = this.last ? timeS - this.last.timeS : Infinity;
     const blinks = this.blinks(this.dips.update(timeS, Math.min(openness, this.quick(ratio))));
     if (this.dips.startS !== null) {
@@ -284,17 +285,26 @@ class Lids {
   decided(timeS) {
     const sinceS = this.dips.startS;
     if (sinceS !== null && timeS - sinceS <= DIP.mostS) return 0;
-    const apart = ({ startS, endS }) => startS >= this.blink.endS || endS <= this.blink.startS;
-    const found = this.held.filter((notch) => apart(notch) && !this.sleep.lasts(notch.startS - DIP.mostS));
+    const found = this.held.map((notch) => this.blinkOf(notch));
     this.held = [];
-    return found.length;
+    return found.filter((blink) => blink && !this.sleep.lasts(blink.startS - DIP.mostS)).length;
+  }
+
+  /** The blink that a notch shows, if it is not known already: a shallow dip, or one of low lids. @param {Notch} notch */
+  blinkOf(notch) {
+    const overlaps = ({ startS, endS }) => notch.startS < endS && notch.endS > startS;
+    if (overlaps(this.blink)) return null;
+    if (!this.shallow || !overlaps(this.shallow)) return notch.lowest <= NOTCH.to ? notch : null;
+    this.blink = this.shallow;
+    this.blinkRatios.push(this.shallow.ratio);
+    return this.shallow;
   }
 
   /** @param {Notch} notch */
-  isBlink({ startS, endS, depth, before, after, lowest, unrest, frames }) {
+  standsOut({ startS, endS, depth, before, after, unrest, frames }) {
     const lengthS = endS - startS;
     const lasts = (frames > 1 || before < NOTCH.low) && lengthS >= DIP.leastS / 2 && lengthS <= NOTCH.mostS;
-    return lasts && Math.min(before, after) >= NOTCH.from && lowest <= NOTCH.to && depth >= NOTCH.share * DIP.least + unrest;
+    return lasts && Math.min(before, after) >= NOTCH.from && depth >= NOTCH.share * DIP.least + unrest;
   }
 
   /** Fall below the level, scaled so that the smallest fall of a blink gives `DIP.enter`. */
@@ -334,7 +344,10 @@ class Lids {
     if (lengthS > DIP.mostS || frames < 2 || lengthS < DIP.leastS || !dip.begun) return 0;
     // A fall lasts at least as long as two frames are apart.
     const slow = fallS > Math.max(DIP.slowS, 2.1 * this.stepS) || lengthS > NOTCH.mostS;
-    if (slow && depth < DIP.deep) return 0;
+    if (depth < DIP.deep) {
+      this.shallow = slow ? null : { startS: dip.startS, endS: dip.endS, ratio: this.leastRatio };
+      return 0;
+    }
     this.blink = dip;
     this.blinkRatios.push(this.leastRatio);
     return 1;
