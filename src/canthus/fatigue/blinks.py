@@ -24,7 +24,7 @@ BEFORE_S, AFTER_S = 0.25, 0.3
 """Seconds before and after the lowest frame of a notch in which its height is measured."""
 UNREST_S, STEP_S = 1.0, 0.1
 """Seconds before a notch in which the unrest is measured, and between the two frames whose difference it is."""
-SHARE, UNRESTS, PER_TURN = 0.7, 1.0, 0.4
+SHARE, UNRESTS, PER_TURN = 0.75, 1.0, 0.5
 """Least depth of a notch that is a blink: a share of ``blink_dip``, and more for each unit of the unrest before it, and
 for each radian that the head turns meanwhile, which moves the points of the lids as well."""
 NOTCH_S, NOTCH_FROM, NOTCH_TO = 0.35, 0.12, 0.45
