@@ -204,7 +204,7 @@ class Pipeline:
         frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure if retried is None else retried)
         frame = frame[(frame.faces.scores >= least) | _called_faces(frame)]
         apart = np.isin(np.arange(len(frame)), distinct_boxes(frame.faces.boxes, most_overlap=APART))
-        return frame[apart | (frame.faces.scores >= least)]
+        return frame[np.asarray(apart | (frame.faces.scores >= least), bool)]
 
     def mark(self, image: Picture, faces: Faces) -> Frame:
         """Landmarks of faces that are already known, from another detector or drawn by hand.
