@@ -202,9 +202,10 @@ class Pipeline:
         """The first ``sure`` finds, and the best of the others that the landmarks call faces."""
         least = faces.scores[sure - 1] if sure else math.inf
         frame = self._marked(image, faces[: sure + MOST_WEAK], retried=sure if retried is None else retried)
-        frame = frame[(frame.faces.scores >= least) | _called_faces(frame)]
-        apart = np.isin(np.arange(len(frame)), distinct_boxes(frame.faces.boxes, most_overlap=APART))
-        return frame[np.asarray(apart | (frame.faces.scores >= least), bool)]
+        kept = frame.faces.scores >= least
+        good = np.flatnonzero(kept | _called_faces(frame))
+        kept[good[distinct_boxes(frame.faces.boxes[good], most_overlap=APART)]] = True
+        return frame if kept.all() else frame[kept]
 
     def mark(self, image: Picture, faces: Faces) -> Frame:
         """Landmarks of faces that are already known, from another detector or drawn by hand.
