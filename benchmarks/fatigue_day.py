@@ -32,11 +32,12 @@ from canthus.fatigue.alerts import Alert, AlertWatch
 from canthus.fatigue.events import Event
 from canthus.fatigue.measures import brightness_under_eyes
 from canthus.fatigue.monitor import FatigueMonitor
+from canthus.geometry import box_size
 from canthus.images import read_image
 from canthus.runtime.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
-from canthus.types import Annotation, Image
+from canthus.types import Annotation, Frame, Image
 
 RATES_HZ = (15.0, 20.0)
 REST_S = 6.0
@@ -277,8 +278,17 @@ def is_usable(face: Annotation) -> bool:
     return wide and closed and turned < 0.25 and min(eyes) > 0.22
 
 
+def is_watched(puppet: Puppet, found: Frame) -> bool:
+    """Whether the largest face of the picture, which ``canthus fatigue`` watches, is the puppet's, not another."""
+    if not len(found):
+        return False
+    largest = found.landmarks.points[np.argmax(box_size(found.faces.boxes).max(axis=1))]
+    points = puppet.points(Look())[:68, :2]
+    return bool(np.linalg.norm(largest - points, axis=1).mean() < np.linalg.norm(points[45] - points[36]) / 2)
+
+
 def puppets(faces: list[Annotation], pipeline: Pipeline, most: int) -> list[tuple[str, Puppet]]:
-    """The largest usable face of each person, without dark glasses; its key and its puppet."""
+    """The largest usable face of each person, without dark glasses and larger faces beside it: key and puppet."""
     largest: dict[str, tuple[float, str, Puppet]] = {}
     for face in filter(is_usable, faces):
         person, wide = face.group or face.key, float(np.linalg.norm(face.points[45] - face.points[36]))
@@ -287,7 +297,7 @@ def puppets(faces: list[Annotation], pipeline: Pipeline, most: int) -> list[tupl
         puppet = Puppet(read_image(face.path), face.points)
         still = puppet.draw(Look())
         found = pipeline(still)
-        if len(found) and brightness_under_eyes(still, found.landmarks.points[0]) > 0.6:
+        if is_watched(puppet, found) and brightness_under_eyes(still, found.landmarks.points[0]) > 0.6:
             largest[person] = (wide, face.key, puppet)
     return [(key, puppet) for _, key, puppet in largest.values()][:most]
 
