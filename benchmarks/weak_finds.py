@@ -1,11 +1,12 @@
-"""What weak finds bring and cost: recall, false finds and time of the pipeline with and without them.
+"""What weak finds and further looks bring and cost: recall, false finds and time of the pipeline with and without.
 
     python benchmarks/weak_finds.py DATASET ROOT [--split test] [--detector NAME|FILE] [--model NAME|FILE] [--every N]
 
-A weak find has a score below the threshold of the detector, and the landmarks say that it is a face.  Both pipelines
-are those of ``load_pipeline``, one thread each; ``--min-score`` of the other one is the threshold itself, so that it
-keeps sure finds only.  Times are processor time of all pictures without reading them, in turns.  A set without faces
-comes from ``benchmarks/no_faces.py``, as the dataset ``facemask``.
+A weak find has a score below the threshold of the detector, and the landmarks say that it is a face; where they call
+nothing a face, the pipeline looks again (``Pipeline``).  Both pipelines are those of ``load_pipeline``, one thread
+each; ``--min-score`` of the other one is the threshold itself: it keeps sure finds only and does not look again.
+Times are processor time of all pictures without reading them, in turns.  A set without faces comes from
+``benchmarks/no_faces.py``, as the dataset ``facemask``.
 """
 
 import argparse

@@ -135,6 +135,7 @@ class Small:
         faces: setting of an epoch of pruned rows of folds and figures; empty for that of the row that they prune.
         layer: share of an epoch after each layer, of those rows and of the others.
         final: epochs after the last layer, of figures, of folds and of the others.
+        seeds: trainings of each row; in a sweep, of the rows that its claims compare.
     """
 
     start: tuple[str, ...]

@@ -305,8 +305,6 @@ def frame_detector(detector: Detector) -> Detector:
 
 WEAK_SCORE = 0.3
 """Least score of weak finds.  Down to 0.2, 4 more of 1,193 faces of ``wild21`` II are found, and 11 more false ones."""
-
-
 LOOK_TURN = math.radians(45)
 """Turn of the picture in the second look: halfway between the sides to which faces are turned most often."""
 
@@ -331,7 +329,7 @@ def turned_look(detector: CanthusDetector | TiledDetector, image: Image) -> Face
     """Faces that a detector finds in the picture turned by ``LOOK_TURN``, without tiles, in pixels of the picture.
 
     Each box has the sides that it has in the turned picture, about its centre, as ``Landmarker`` takes boxes of turned
-    faces.
+    faces.  The view is a square of at most the ``size`` of the detector, black outside the picture.
     """
     height, width = image.shape[:2]
     middle, half = np.array([width, height]) / 2, (width + height) / math.sqrt(8)  # of the square that holds all of it

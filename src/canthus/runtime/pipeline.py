@@ -186,12 +186,12 @@ class Pipeline:
         sure = int((faces.scores >= self._sure_score).sum())
         frame = self._judged(image, faces, sure=sure)
         if not _called_faces(frame).any():
-            frame = self._with(frame, image, faces[sure : sure + 1], retried=1)
+            frame = self._with_more(frame, image, faces[sure : sure + 1], retried=1)
         if not _called_faces(frame).any():
-            frame = self._with(frame, image, turned_look(self._weak, image), retried=0)
+            frame = self._with_more(frame, image, turned_look(self._weak, image), retried=0)
         return frame
 
-    def _with(self, frame: Frame, image: Image, finds: Faces, *, retried: int) -> Frame:
+    def _with_more(self, frame: Frame, image: Image, finds: Faces, *, retried: int) -> Frame:
         """The frame with those of other finds that the landmarks call faces, the first ``retried`` in any direction."""
         more = self._judged(image, finds, sure=0, retried=retried)
         apart = box_iou(frame.faces.boxes, more.faces.boxes).max(axis=1, initial=0) < APART

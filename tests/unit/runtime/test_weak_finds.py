@@ -164,7 +164,7 @@ def test_a_face_of_a_further_look_takes_the_place_of_a_doubtful_find(
     better = Faces(frame.faces.boxes[:1] + 5, frame.faces.scores[:1] / 2, frame.faces.points[:1])  # type: ignore[index]
     marks = replace(frame.landmarks[:1], face_confidence=np.full(1, 0.9, np.float32))
     monkeypatch.setattr(Pipeline, "_judged", lambda *_, **__: Frame(better, marks))
-    joined = pipeline._with(frame, doubtful, better, retried=0)
+    joined = pipeline._with_more(frame, doubtful, better, retried=0)
     assert joined.faces.boxes[:, 0].tolist() == [384, 197]  # best first
     assert joined.landmarks.face_confidence is not None
     assert joined.landmarks.face_confidence[1] == np.float32(0.9)
