@@ -2,12 +2,14 @@
 
 Usage: python benchmarks/fatigue_day.py ytf DIR/ytf [--split validation] [--minutes 60] [--faces 20] [--first 0]
        [--model NAME|FILE]
+       python benchmarks/fatigue_day.py video DIR        # a frame of each video file in DIR
 
-Photos of people become puppets (``puppet.py``) that move by courses drawn from a seed.  Awake, they blink, talk, laugh,
-look down at a dashboard or a telephone, look aside, squint, sneeze and hold a hand before the mouth.  Tired, they also
-yawn, with and without a hand, blink slowly, shut the eyes for 0.6 to 4 s with the head at rest or sinking, nod and
-sleep.  Each face takes an equal part of each hour.  Thresholds are set on the first 32 people of 300-W alone; reports
-are of ``--first 32`` and beyond, or of ``ytf``.
+Photos of people, or of each video the usable frame with the eyes widest open, become puppets (``puppet.py``) that move
+by courses drawn from a seed.  Awake, they blink, talk, laugh, look down at a dashboard or a telephone, look aside,
+squint, sneeze and hold a hand before the mouth.  Tired, they also yawn, with and without a hand, blink slowly, shut the
+eyes for 0.6 to 4 s with the head at rest or sinking, nod and sleep.  Each face takes an equal part of each hour.
+Thresholds are set on the first 32 people of 300-W alone; reports are of ``--first 32`` and beyond, of ``ytf``, or of
+videos.
 
 An event matches a motion of its kind if they overlap; each counts once.  The delay is that of the alert, from the
 beginning of the motion.  Blinks during another act but talking are counted in a line of their own, and so are those for
@@ -19,12 +21,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import final
 
 import cv2
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from puppet import LOOKS, SIDE, Look, Puppet
 
 from canthus.data import load_dataset
@@ -37,9 +40,12 @@ from canthus.images import read_image
 from canthus.runtime.measures import INNER_MOUTH, LEFT_EYE, RIGHT_EYE, eye_aspect_ratio, mouth_aspect_ratio
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
+from canthus.runtime.video import read_video
 from canthus.types import Annotation, Frame, Image
 
 RATES_HZ = (15.0, 20.0)
+VIDEOS = {".avi", ".mkv", ".mov", ".mp4"}
+"""Endings of video files."""
 REST_S = 6.0
 """Seconds at the beginning of a course in which the face only blinks."""
 
@@ -268,9 +274,8 @@ def frames(puppet: Puppet, course: Course) -> Iterator[tuple[Image, float]]:
         yield np.clip(drawn, 0, 255).astype(np.uint8), time_s
 
 
-def is_usable(face: Annotation) -> bool:
+def usable(points: Float[np.ndarray, "68 2"]) -> bool:
     """Frontal, 40 pixels between the outer eye corners or more, eyes open and mouth closed."""
-    points = face.points
     x, eyes = points[:, 0], [float(eye_aspect_ratio(points[list(eye)])) for eye in (RIGHT_EYE, LEFT_EYE)]
     turned = abs((x[30] - x[0]) - (x[16] - x[30])) / max(float(x[16] - x[0]), 1e-6)
     wide = float(np.linalg.norm(points[45] - points[36])) > 40
@@ -290,7 +295,7 @@ def is_watched(puppet: Puppet, found: Frame) -> bool:
 def puppets(faces: list[Annotation], pipeline: Pipeline, most: int) -> list[tuple[str, Puppet]]:
     """The largest usable face of each person, without dark glasses and larger faces beside it: key and puppet."""
     largest: dict[str, tuple[float, str, Puppet]] = {}
-    for face in filter(is_usable, faces):
+    for face in (face for face in faces if usable(face.points)):
         person, wide = face.group or face.key, float(np.linalg.norm(face.points[45] - face.points[36]))
         if person in largest and largest[person][0] >= wide:
             continue
@@ -300,6 +305,21 @@ def puppets(faces: list[Annotation], pipeline: Pipeline, most: int) -> list[tupl
         if is_watched(puppet, found) and brightness_under_eyes(still, found.landmarks.points[0]) > 0.6:
             largest[person] = (wide, face.key, puppet)
     return [(key, puppet) for _, key, puppet in largest.values()][:most]
+
+
+def video_puppets(root: Path, pipeline: Pipeline) -> list[tuple[str, Puppet]]:
+    """Of each video file of a folder, the usable frame with the eyes furthest open, with the points found in it."""
+    people = []
+    for path in sorted(path for path in root.iterdir() if path.suffix in VIDEOS):
+        best: tuple[float, Puppet] | None = None
+        for image, _ in islice(read_video(path), 0, None, 12):
+            for points in pipeline(image).landmarks.points[:1]:
+                eyes = min(float(eye_aspect_ratio(points[list(eye)])) for eye in (RIGHT_EYE, LEFT_EYE))
+                if usable(points) and (best is None or eyes > best[0]):
+                    best = (eyes, Puppet(image, points))
+        if best:
+            people.append((path.name, best[1]))
+    return people
 
 
 @final
@@ -406,8 +426,12 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pipeline = load_pipeline(options.model)
-    faces = load_dataset(options.dataset, options.root, options.split)
-    people = puppets(faces, pipeline, options.first + options.faces)[options.first :]
+    if options.dataset == "video":
+        people = video_puppets(options.root, pipeline)
+    else:
+        faces = load_dataset(options.dataset, options.root, options.split)
+        people = puppets(faces, pipeline, options.first + options.faces)
+    people = people[options.first : options.first + options.faces]
     print(f"{len(people)} people: {', '.join(key for key, _ in people)}", flush=True)
     for tired in (False, True):
         score, started = Score(), time.monotonic()
