@@ -7,18 +7,19 @@ from pathlib import Path
 
 DEFAULT = "pfld_68_128"
 """Landmark model used by default."""
-DEFAULT_DETECTOR = "face_detector"
+DETECTOR_PREFIX = "face_detector"
+DEFAULT_DETECTOR = "face_detector_any_angle"
 """Detector used by default."""
 
 
 def embedded_models() -> dict[str, Path]:
     """Name -> file of every embedded landmark model, sorted by name."""
-    return {name: path for name, path in _files().items() if not name.startswith(DEFAULT_DETECTOR)}
+    return {name: path for name, path in _files().items() if not name.startswith(DETECTOR_PREFIX)}
 
 
 def embedded_detectors() -> dict[str, Path]:
     """Name -> file of every embedded face detector, sorted by name."""
-    return {name: path for name, path in _files().items() if name.startswith(DEFAULT_DETECTOR)}
+    return {name: path for name, path in _files().items() if name.startswith(DETECTOR_PREFIX)}
 
 
 def _files() -> dict[str, Path]:

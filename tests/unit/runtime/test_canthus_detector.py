@@ -1,5 +1,6 @@
 """The detector of canthus from picture to faces, with a network that finds white squares in cells of 16 pixels."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.geometry import Affine
-from canthus.runtime.canthus_detector import CanthusDetector
+from canthus.runtime import canthus_detector
+from canthus.runtime.canthus_detector import CLOSE_SIZE, UNSEEN, CanthusDetector
 from canthus.runtime.sessions import DetectorSession
+from canthus.types import Faces
 from tiny_detectors import CERTAIN, FIVE_POINTS, tiny_detector_card, write_tiny_detector
 
 SURE = 1 / (1 + np.exp(-CERTAIN))
@@ -85,7 +88,7 @@ def test_the_least_score_is_the_cards_unless_given(session: DetectorSession) -> 
     image = picture(480, 640, (64, 32))
     image[100:120, 100:120] = 225  # cells of 112..128 are white to two thirds
     image[200:220, 200:220] = 0
-    image[208:224, 208:224] = 232
+    image[208:224, 208:224] = 235  # a score of 0.896
     scores = CanthusDetector(session)(image).scores
     assert len(scores) == 2
     assert CanthusDetector(session, least_score=0.9)(image).scores.tolist() == pytest.approx([SURE])
@@ -111,3 +114,85 @@ def test_bad_settings_are_refused(session: DetectorSession, tmp_path: Path) -> N
     small = replace(tiny_detector_card(), size=320, score=0.25)
     detector = CanthusDetector(DetectorSession.open(write_tiny_detector(tmp_path / "small.onnx", card=small)))
     assert (detector.size, detector.least_score) == (320, 0.25)
+
+
+class BrightBox:
+    """A network that finds the bright box of a picture, with other log odds in the closer look, or not at all there."""
+
+    card = tiny_detector_card()
+
+    def __init__(self, first: float, closer: float | None, *, wider: float = 1.0) -> None:
+        self.first, self.closer, self.wider = first, closer, wider
+        self.closer_looks = 0
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        count, height, width, _ = images.shape
+        rows = np.full((count, height // 16 * (width // 16), 15), -20, np.float32)
+        close = width == CLOSE_SIZE
+        self.closer_looks += count if close else 0
+        odds = self.closer if close else self.first
+        for image, out in zip(images, rows, strict=True):
+            y, x = np.nonzero(image[..., 0] > 128)
+            if odds is None or not len(x):
+                continue
+            sides = np.array([np.ptp(x) + 1, np.ptp(y) + 1]) / 16
+            centre = np.array([x.min(), y.min()]) / 16 + sides / 2
+            column, row = centre.astype(int)
+            offset = centre - (column + 0.5, row + 0.5)
+            out[row * (width // 16) + column] = [
+                odds,
+                *offset,
+                *np.log(sides * (self.wider if close else 1)),
+                *np.tile(offset, 5),
+            ]
+        return rows
+
+
+@pytest.fixture
+def seen(session: DetectorSession) -> Callable[..., Faces]:
+    """What a detector with another network finds in a picture with one bright square."""
+
+    def find(network: BrightBox, *, least_score: float = 0.1) -> Faces:
+        detector = CanthusDetector(session, least_score=least_score)
+        detector.session = network  # type: ignore[assignment]  # a network without a file
+        return detector(picture(480, 640, (200, 100), side=48))
+
+    return find
+
+
+def test_a_doubted_face_gets_the_mean_of_two_looks(seen: Callable[..., Faces]) -> None:
+    network = BrightBox(0.5, 2.0, wider=1.25)
+    found = seen(network)
+    assert network.closer_looks == 1
+    np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-1.25))], rtol=1e-5)
+    np.testing.assert_allclose(found.boxes, [[197, 97, 251, 151]], atol=0.6)  # the mean of 48 and 60 pixels
+    assert found.points is not None
+    np.testing.assert_allclose(found.points, np.full((1, 5, 2), [223.5, 123.5]), atol=0.6)
+
+
+def test_a_closer_look_at_nothing_lowers_the_score(seen: Callable[..., Faces]) -> None:
+    for network in (BrightBox(0.5, None), BrightBox(0.5, 2.0, wider=2.0)):  # a box that is no box of the same face
+        expected = 1 / (1 + np.exp(-(0.5 + np.log(UNSEEN / (1 - UNSEEN))) / 2))
+        np.testing.assert_allclose(seen(network).scores, [expected], rtol=1e-5)
+        assert len(seen(network, least_score=0.5)) == 0
+
+
+def test_a_closer_look_lifts_faces_above_the_threshold(seen: Callable[..., Faces]) -> None:
+    assert len(seen(BrightBox(-0.5, 2.0), least_score=0.65)) == 1
+    assert len(seen(BrightBox(-0.5, 2.0), least_score=0.7)) == 0
+
+
+@pytest.mark.parametrize("odds", [-1.0, 1.5])
+def test_sure_and_weak_faces_get_no_closer_look(seen: Callable[..., Faces], odds: float) -> None:
+    network = BrightBox(odds, 5.0)
+    np.testing.assert_allclose(seen(network).scores, [1 / (1 + np.exp(-odds))], rtol=1e-5)
+    assert network.closer_looks == 0
+
+
+def test_only_the_best_of_a_crowd_get_a_closer_look(session: DetectorSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(480, 640, *((32 * column, 32) for column in range(1, 9)))
+    image[32:48][image[32:48] == 255] = 231  # a score of 0.6
+    whole = CanthusDetector(session, least_score=0.1)(image)
+    assert (whole.scores < 0.3).all()  # closer, the tiny network finds cells in them and not them
+    monkeypatch.setattr(canthus_detector, "MOST_DOUBTED", 3)
+    assert (CanthusDetector(session, least_score=0.1)(image).scores > 0.5).sum() == 5

@@ -136,9 +136,9 @@ def _pictures() -> dict[str, bytes]:
     crowd = np.tile(small, (7, 9, 1))  # 1620 x 1477, searched in tiles
     fading = np.broadcast_to(np.linspace(0, 255, 512).astype(np.uint8)[:, None], (600, 512, 1))
     covered = {}
-    for name, left, grey in (("covered", 249, 90), ("mostly covered", 242, 255)):  # weak finds of the detector
+    for name, left in (("covered", 251), ("mostly covered", 239)):  # weak finds of the detector
         covered[name] = PORTRAIT_PIXELS.copy()
-        covered[name][150:345, left:380] = grey
+        covered[name][:100] = covered[name][150:345, left:380] = 255  # the badge of the cap as well
     webp = cv2.imencode(".webp", PORTRAIT_PIXELS[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
     return {
         "portrait": PORTRAIT.read_bytes(), "small": _png(small), "turned": turned.getvalue(), "crowd": _png(crowd),

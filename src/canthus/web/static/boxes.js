@@ -23,6 +23,8 @@ export const longer = ([x1, y1, x2, y2]) => Math.max(x2 - x1, y2 - y1);
 export const area = ([x1, y1, x2, y2]) => Math.max(x2 - x1, 0) * Math.max(y2 - y1, 0);
 export const sharedArea = (a, b) =>
   Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0) * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
+/** Intersection over union. @param {Box} a @param {Box} b */
+export const overlap = (a, b) => sharedArea(a, b) / (area(a) + area(b) - sharedArea(a, b));
 export const between = (value, low, high) => Math.min(Math.max(value, low), high);
 export const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 

@@ -43,7 +43,7 @@
  * @typedef {{points: Point[], confidence: number[]|null, face_confidence: number|null}} Mark  landmarks of one face
  */
 
-import { automaticShrink, decode, distinct, hasJawLine, longer, median, merged, moved, roundEven, tileStarts } from "./boxes.js";
+import { automaticShrink, decode, distinct, hasJawLine, longer, median, merged, moved, overlap, roundEven, tileStarts } from "./boxes.js";
 import { cropTurn, turned, turnedBox } from "./boxes.js";
 import { converted, headPose, ratios, upperLids } from "./measures.js";
 import { cropImage, cropSquare, fitImage, halve, part } from "./pixels.js";
@@ -58,6 +58,12 @@ const SECOND_LOOK = 0.3; // size of the second view, as a share of the first
 const NEEDS_SECOND = 400;
 const LARGEST = 240;
 const SMALLEST = 48;
+const DOUBTED = [0.3, 0.8]; // scores of the faces that get a closer look, the best MOST_DOUBTED of a picture
+const MOST_DOUBTED = 32;
+const CLOSE_SIDE = 6; // side of a closer look, in longer sides of the face
+const CLOSE_SIZE = 256;
+const SAME_FACE = 0.35;
+const UNSEEN = 0.02; // score of a closer look that shows no face
 const MOST_SHRINK = 2;
 const CUT = 0.05;
 const MAX_BATCH = 32;
@@ -225,8 +231,14 @@ export class Pipeline {
     return merged(all);
   }
 
-  /** Faces of a picture, and of a second, smaller view that shows the largest faces. @returns {Promise<Found[]>} */
+  /** Faces of a picture after a closer look at those that are doubted, best first. @returns {Promise<Found[]>} */
   async views(picture, size, minScore) {
+    const faces = await this.closer(picture, await this.wholeViews(picture, size, Math.min(minScore, DOUBTED[0])));
+    return faces.filter((face) => face.score >= minScore);
+  }
+
+  /** Faces of a picture, and of a second, smaller view that shows the largest faces. @returns {Promise<Found[]>} */
+  async wholeViews(picture, size, minScore) {
     const multiple = Math.max(...this.cards.detector.strides);
     const first = await this.look(picture, size, multiple, minScore);
     if (first.side < NEEDS_SECOND) return first.faces;
@@ -238,15 +250,48 @@ export class Pipeline {
     ]);
   }
 
-  /** One run of the detector: faces, their longer sides in its input, and the longer side of that. */
+  /**
+   * The faces of a picture, those that are doubted with the means of two looks: log odds of the score, box and points.
+   *
+   * @param {Picture} picture
+   * @param {Found[]} faces  best first
+   * @returns {Promise<Found[]>}
+   */
+  async closer(picture, faces) {
+    const multiple = Math.max(...this.cards.detector.strides);
+    const side = Math.ceil(CLOSE_SIZE / multiple) * multiple;
+    const looked = [...faces];
+    const doubted = [...faces.keys()].filter((index) => faces[index].score >= DOUBTED[0] && faces[index].score < DOUBTED[1]);
+    for (const index of doubted.slice(0, MOST_DOUBTED)) {
+      const face = faces[index];
+      const square = cropSquare(face.box, CLOSE_SIDE);
+      const data = new Uint8Array(side * side * 3);
+      cropImage(picture, square, side, data);
+      const scale = (square[2] - square[0]) / side;
+      const back = { x: [scale, 0, (scale - 1) / 2 + square[0]], y: [0, scale, (scale - 1) / 2 + square[1]] };
+      const near = (await this.run(data, side, side, UNSEEN)).map((found) => moved(found, back));
+      const same = near.find((found) => overlap(found.box, face.box) > SAME_FACE);
+      const score = chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2);
+      const points = same ? face.points.map((point, at) => mean(point, same.points[at])) : face.points;
+      looked[index] = { box: same ? mean(face.box, same.box) : face.box, score, points };
+    }
+    return doubted.length ? distinct(looked.sort((a, b) => b.score - a.score), 1) : faces;
+  }
+
+  /** Faces of one view, their longer sides in pixels of the view, and the longer side of that. */
   async look(picture, size, multiple, minScore) {
     const fit = fitImage(picture, size, multiple);
-    const session = this.sessions.detector;
-    const input = new this.ort.Tensor("uint8", fit.data, [1, fit.height, fit.width, 3]);
-    const rows = (await session.run({ [session.inputNames[0]]: input })).faces.data;
-    const faces = decode(rows, fit.height, fit.width, this.cards.detector.strides, minScore);
+    const faces = await this.run(fit.data, fit.width, fit.height, minScore);
     const sides = faces.map((face) => longer(face.box));
     return { faces: faces.map((face) => moved(face, fit.toPicture)), sides, side: Math.max(fit.width, fit.height) };
+  }
+
+  /** Faces of one run of the detector, in pixels of its input. @returns {Promise<Found[]>} */
+  async run(data, width, height, minScore) {
+    const session = this.sessions.detector;
+    const input = new this.ort.Tensor("uint8", data, [1, height, width, 3]);
+    const rows = (await session.run({ [session.inputNames[0]]: input })).faces.data;
+    return decode(rows, height, width, this.cards.detector.strides, minScore);
   }
 
   /**
@@ -357,6 +402,8 @@ export class Pipeline {
   }
 }
 
+const logit = (score) => Math.log(score / (1 - score));
+const mean = (a, b) => a.map((value, at) => (value + b[at]) / 2);
 const chance = (odds) => 0.5 * (1 + Math.tanh(odds / 2));
 const rounded = (value, digits) => (value === null ? null : Number(value.toFixed(digits)));
 
