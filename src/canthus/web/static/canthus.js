@@ -62,7 +62,7 @@ const DOUBTED = [0.3, 0.8]; // scores of the faces that get a closer look, the b
 const MOST_DOUBTED = 32;
 const CLOSE_SIDE = 6; // side of a closer look, in longer sides of the face
 const CLOSE_SIZE = 256;
-const SAME_FACE = 0.35;
+const SAME_FACE = 0.6;
 const UNSEEN = 0.02; // score of a closer look that shows no face
 const MOST_SHRINK = 2;
 const CUT = 0.05;
@@ -252,6 +252,7 @@ export class Pipeline {
 
   /**
    * The faces of a picture, those that are doubted with the means of two looks: log odds of the score, box and points.
+   * Scores stay at least the lower one of `DOUBTED`, so that the landmarks judge these finds.
    *
    * @param {Picture} picture
    * @param {Found[]} faces  best first
@@ -271,7 +272,7 @@ export class Pipeline {
       const back = { x: [scale, 0, (scale - 1) / 2 + square[0]], y: [0, scale, (scale - 1) / 2 + square[1]] };
       const near = (await this.run(data, side, side, UNSEEN)).map((found) => moved(found, back));
       const same = near.find((found) => overlap(found.box, face.box) > SAME_FACE);
-      const score = chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2);
+      const score = Math.max(DOUBTED[0], chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2));
       const points = same ? face.points.map((point, at) => mean(point, same.points[at])) : face.points;
       looked[index] = { box: same ? mean(face.box, same.box) : face.box, score, points };
     }
