@@ -166,7 +166,10 @@ CLOSE_SIDE = 6.0
 CLOSE_SIZE = 256
 """Side in pixels of a closer look, in which the face has 43 pixels."""
 SAME_FACE = 0.6
-"""Least overlap (intersection over union) of the boxes of one face in both looks; with 0.35, turned faces got poor boxes."""
+"""Least overlap (intersection over union) of the boxes of one face in both looks.
+
+With 0.35, faces turned by 45 and 60 degrees got poor boxes: 96 % of ``300w/validation`` were found, not 99 and 98.
+"""
 UNSEEN = 0.02
 """Score of a closer look that shows no face there."""
 
