@@ -62,7 +62,7 @@ const DOUBTED = [0.3, 0.8]; // scores of the faces that get a closer look, the b
 const MOST_DOUBTED = 32;
 const CLOSE_SIDE = 6; // side of a closer look, in longer sides of the face
 const CLOSE_SIZE = 256;
-const SAME_FACE = 0.6;
+const SAME_FACE = 0.35;
 const UNSEEN = 0.02; // score of a closer look that shows no face
 const MOST_SHRINK = 2;
 const CUT = 0.05;
@@ -251,8 +251,8 @@ export class Pipeline {
   }
 
   /**
-   * The faces of a picture, those that are doubted with the means of two looks: log odds of the score, box and points.
-   * Scores stay at least the lower one of `DOUBTED`, so that the landmarks judge these finds.
+   * The faces of a picture, best first; the log odds of those that are doubted are the mean of two looks. Their scores
+   * stay at least the lower one of `DOUBTED`, so that the landmarks judge these finds.
    *
    * @param {Picture} picture
    * @param {Found[]} faces  best first
@@ -273,10 +273,9 @@ export class Pipeline {
       const near = (await this.run(data, side, side, UNSEEN)).map((found) => moved(found, back));
       const same = near.find((found) => overlap(found.box, face.box) > SAME_FACE);
       const score = Math.max(DOUBTED[0], chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2));
-      const points = same ? face.points.map((point, at) => mean(point, same.points[at])) : face.points;
-      looked[index] = { box: same ? mean(face.box, same.box) : face.box, score, points };
+      looked[index] = { ...face, score };
     }
-    return doubted.length ? distinct(looked.sort((a, b) => b.score - a.score), 1) : faces;
+    return looked.sort((a, b) => b.score - a.score);
   }
 
   /** Faces of one view, their longer sides in pixels of the view, and the longer side of that. */
@@ -404,7 +403,6 @@ export class Pipeline {
 }
 
 const logit = (score) => Math.log(score / (1 - score));
-const mean = (a, b) => a.map((value, at) => (value + b[at]) / 2);
 const chance = (odds) => 0.5 * (1 + Math.tanh(odds / 2));
 const rounded = (value, digits) => (value === null ? null : Number(value.toFixed(digits)));
 
