@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto
 
 from canthus.errors import ModelFileError
-from canthus.models.weights import load_onnx_weights, read_weights_file
+from canthus.models.weights import load_onnx_weights, read_weights_file, without_dead_channels
 from small_networks import SIZE, write_small_landmarker
 
 
@@ -65,3 +65,22 @@ def test_weights_of_an_export_come_from_the_file_itself(tmp_path: Path, monkeypa
     images = torch.from_numpy(np.zeros((1, 3, SIZE, SIZE), np.float32))
     with pytest.raises(ModelFileError, match="m.onnx: holds weights that are stored in other files"):
         load_onnx_weights(torch.nn.Conv2d(3, 2, 8), tmp_path / "m.onnx", images)
+
+
+def test_channels_that_did_not_vary_give_their_constant() -> None:
+    norm = torch.nn.Sequential(torch.nn.BatchNorm2d(3)).train()
+    values = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    values[:, 1] = 0.5  # a channel that is dead in training
+    with torch.no_grad():
+        norm[0].bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+        for _ in range(400):
+            norm(values)
+    norm.eval()
+    before = norm(values)
+    woken = values.clone()
+    woken[:, 1] += 0.01  # a picture unlike those of the training
+    assert (norm(woken)[:, 1] > 3).all()
+    norm.load_state_dict(without_dead_channels(norm.state_dict()))
+    torch.testing.assert_close(norm(values), before, atol=1e-4, rtol=0)  # its mean is exact to 1e-8, times 316
+    torch.testing.assert_close(norm(woken)[:, 1], torch.full((8, 4, 4), 0.2))
+    torch.testing.assert_close(norm(woken)[:, ::2], before[:, ::2])

@@ -29,6 +29,9 @@ FEW = 6
 LEAST_VARIANCE = 1e-8
 """Lower bound of a batch norm's variance, for channels that are constant."""
 
+DEAD_VARIANCE = 1e-12
+"""Running variance below which a channel did not vary for hundreds of steps; batch norms add 1e-5 to it."""
+
 BATCH = 64
 """Pictures in one run while statistics of batch norms are measured."""
 
@@ -256,6 +259,23 @@ def _stored_weights(path: Path) -> dict[str, Tensor]:
             found[name] = arrays[node.input[1]]
             if len(node.input) > 2:
                 found[f"{name.removesuffix('.weight')}.bias"] = arrays[node.input[2]]
+    return found
+
+
+def without_dead_channels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with which batch norms give the constant of channels that no longer varied in training.
+
+    Such a channel has a running variance of almost 0, so that its norm would multiply by 300 what an unusual picture
+    wakes in it, and nothing in training has limited that.  On pictures like those of the training nothing changes.
+
+    Args:
+        weights: names and values of a network's state dict.
+    """
+    found = dict(weights)
+    for name, variance in weights.items():
+        scale = name.removesuffix("running_var") + "weight"
+        if name.endswith(".running_var") and scale in weights:
+            found[scale] = torch.where(variance < DEAD_VARIANCE, torch.zeros_like(weights[scale]), weights[scale])
     return found
 
 

@@ -17,7 +17,14 @@ from canthus.models import create_model
 from canthus.models.face_detector import FaceDetector
 from canthus.models.joint import JointNetwork, decoding
 from canthus.models.output import Network, example_output
-from canthus.models.weights import WeightsReport, counts_points, load_onnx_weights, load_weights, read_weights_file
+from canthus.models.weights import (
+    WeightsReport,
+    counts_points,
+    load_onnx_weights,
+    load_weights,
+    read_weights_file,
+    without_dead_channels,
+)
 from canthus.recipes.config import Recipe, TrainConfig, from_values, read_config
 from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
@@ -134,6 +141,8 @@ def _layers_of_other_sizes(
 def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
     """The network of a checkpoint, pruned as its plan says, with its (averaged) weights, in eval mode; and its recipe.
 
+    Channels that no longer varied in training give their constant (``without_dead_channels``).
+
     Raises:
         ModelFileError: not a checkpoint, it holds no recipe, or its pruning plan is damaged or for another network.
         ConfigError: its recipe does not fit this version.
@@ -145,7 +154,7 @@ def load_network(checkpoint: Path) -> tuple[nn.Module, Recipe]:
         apply_plan(network, PrunePlan.from_json(state[PLAN_KEY]))
         update_feature_channels(network)
     try:
-        network.load_state_dict(network_weights(state))
+        network.load_state_dict(without_dead_channels(network_weights(state)))
     except RuntimeError as error:
         raise ModelFileError(
             f"{checkpoint}: its weights do not fit the network {config.name} as this version of canthus builds it; "
