@@ -63,6 +63,13 @@ def test_a_weak_find_is_kept_where_the_landmarks_call_it_a_face(files: tuple[Pat
     assert load_pipeline(model, detector=detector, min_confidence=0.5)(FOUR).faces.boxes[:, 0].tolist() == [192]
 
 
+def test_a_find_a_little_above_the_threshold_is_judged_as_well(files: tuple[Path, Path]) -> None:
+    model, detector = files
+    barely = picture((4, 4, 230, False), (12, 4, 230, True), (20, 4, SURE, False))  # 230: a score of 0.549
+    assert load_pipeline(model, detector=detector)(barely).faces.boxes[:, 0].tolist() == [320, 192]
+    assert load_pipeline(model, detector=detector, min_score=0.5)(barely).faces.boxes[:, 0].tolist() == [320, 64, 192]
+
+
 def test_a_weak_find_beside_a_better_one_is_dropped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = np.array([[0, 0, 20, 20], [30, 0, 50, 20], [10, 0, 30, 20], [60, 0, 80, 20], [66, 0, 86, 20]], np.float32)
     finds = Faces(boxes, np.array([0.9, 0.8, 0.45, 0.4, 0.35], np.float32), np.zeros((5, 5, 2), np.float32))

@@ -72,6 +72,7 @@ const DOUBTFUL = 0.5;
 const DIRECTIONS = 8; // in which doubtful faces are looked at, the best MOST_TRIED of a picture
 const MOST_TRIED = 4;
 const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
+const SURE_SCORE = 0.55; // score from which they are kept whatever the landmarks say
 const MOST_WEAK = 8;
 const APART = 0.2; // largest overlap of a weak find with a better one
 
@@ -171,6 +172,7 @@ export class Pipeline {
     this.minScore = minScore ?? cards.detector.score;
     const judges = minScore == null && cards.model.calibration && cards.model.face_calibration;
     this.weakScore = judges ? Math.min(WEAK_SCORE, this.minScore) : this.minScore;
+    this.sureScore = judges ? Math.max(SURE_SCORE, this.minScore) : this.minScore;
     // Points of one's own without a jaw line were trained in crops around themselves.
     this.passes = cards.model.own_scheme && scheme.count > 1 && !hasJawLine(scheme) ? 2 : 1;
     this.ort = ort;
@@ -186,7 +188,7 @@ export class Pipeline {
    */
   async detect(picture) {
     const all = await this.find(picture, { tiles: true, minScore: this.weakScore });
-    const sure = all.filter((face) => face.score >= this.minScore).length;
+    const sure = all.filter((face) => face.score >= this.sureScore).length;
     const found = all.slice(0, sure + MOST_WEAK);
     const marks = await this.markFaces(picture, found, sure);
     const faced = [...found.keys()].filter((index) => index < sure || marks[index].face_confidence >= DOUBTFUL);
