@@ -68,11 +68,12 @@ def test_weights_of_an_export_come_from_the_file_itself(tmp_path: Path, monkeypa
 
 
 def test_channels_that_did_not_vary_give_their_constant() -> None:
-    norm = torch.nn.Sequential(torch.nn.BatchNorm2d(3)).train()
+    layer = torch.nn.BatchNorm2d(3)
+    norm = torch.nn.Sequential(layer).train()
     values = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     values[:, 1] = 0.5  # a channel that is dead in training
     with torch.no_grad():
-        norm[0].bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+        layer.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
         for _ in range(400):
             norm(values)
     norm.eval()
