@@ -79,7 +79,7 @@ def test_a_face_that_fills_the_picture_is_one_face(portrait: Image) -> None:
 
 
 def test_every_detector_gives_faces_of_any_picture(bare: Path) -> None:
-    write_tiny_detector(bare / "face_detector_any_angle.onnx")
+    write_tiny_detector(bare / "face_detector.onnx")
     models = {"yunet": write_tiny_yunet(bare / "yunet.onnx")}
     for name in DETECTORS:
         for tiles in (False, True)[: 1 if name == "none" else 2]:
@@ -111,7 +111,7 @@ def test_a_detector_comes_from_a_file_or_an_embedded_name(bare: Path) -> None:
 
 
 def test_size_and_tiles_reach_the_detector(bare: Path) -> None:
-    write_tiny_detector(bare / "face_detector_any_angle.onnx")
+    write_tiny_detector(bare / "face_detector.onnx")
     yunet = write_tiny_yunet(bare / "yunet.onnx")
     small, cascade, other = (
         create_detector("canthus", size=320, tiles=True),
@@ -143,7 +143,7 @@ def test_unknown_names_and_missing_files(bare: Path) -> None:
         create_detector("harr")
     with pytest.raises(ModelFileError, match=r"retina.onnx: no such file; embedded detectors: none"):
         create_detector("models/retina.onnx")
-    with pytest.raises(ModelFileError, match="embedded detector 'face_detector_any_angle' is not in this installation"):
+    with pytest.raises(ModelFileError, match="embedded detector 'face_detector' is not in this installation"):
         create_detector("canthus")
 
 

@@ -19,9 +19,16 @@ RUN = """
 const { Pipeline } = await import(process.argv[1]);
 const { scores, bright, minScore, whole } = JSON.parse(process.argv[2]);
 class Tensor { constructor(type, data, dims) { Object.assign(this, { data, dims }); } }
-const detector = { inputNames: ["image"], run: async () => {
+let doubted;
+const detector = { inputNames: ["image"], run: async ({ image: { dims: [, , width] } }) => {
   const rows = new Float32Array(20 * 15 * 15).fill(0);
   for (let cell = 0; cell < 300; cell++) rows[cell * 15] = -20;
+  if (width === 256) { // a closer look, best first: the face is in the middle, with the same score
+    const score = doubted.shift();
+    rows.set([Math.log(score / (1 - score)), 0.5, 0.5, 0.98, 0.98, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], (7 * 16 + 7) * 15);
+    return { faces: { data: rows.subarray(0, 256 * 15) } };
+  }
+  doubted = scores.filter((score) => score >= 0.3 && score < 0.8);
   scores.forEach((score, face) => {
     const five = [-0.5, -0.5, 0.5, -0.5, 0, 0, -0.5, 0.5, 0.5, 0.5];
     const cell = 42 + 40 * Math.floor(face / 9) + 2 * (face % 9);
