@@ -54,6 +54,8 @@ MOST_WEAK = 8
 
 On 2,000 turned faces of ``300w/validation``, further crops of doubtful weak finds would have brought 5 faces.
 """
+MOST_AGAIN = 2
+"""Weak finds, best first, that are looked at in all directions where the landmarks call no find a face."""
 Picture: TypeAlias = Any
 """A picture as ``as_image`` takes it: RGB array, path or content of a picture file, or PIL image."""
 
@@ -118,8 +120,8 @@ class Pipeline:
         weak: the detector with a lower score threshold (``weak_detector``).  What it finds below the threshold of
             ``detector``, or below ``SURE_SCORE`` where that is higher, is kept where the landmarks say that it is a
             face: their confidence is at least ``DOUBTFUL``.
-            Where they call no find a face, the best weak one is looked at in all directions, and if it is no face
-            either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
+            Where they call no find a face, the best two weak ones are looked at in all directions, and if they are no
+            faces either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
@@ -192,7 +194,7 @@ class Pipeline:
         sure = int((faces.scores >= self._sure_score).sum())
         frame = self._judged(image, faces, sure=sure)
         if not _called_faces(frame).any():
-            frame = self._with_more(frame, image, faces[sure : sure + 1], retried=1)
+            frame = self._with_more(frame, image, faces[sure : sure + MOST_AGAIN], retried=MOST_AGAIN)
         if not _called_faces(frame).any():
             frame = self._with_more(frame, image, turned_look(self._weak, image), retried=0)
         return frame

@@ -74,6 +74,7 @@ const MOST_TRIED = 4;
 const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
 const SURE_SCORE = 0.55; // score from which they are kept whatever the landmarks say
 const MOST_WEAK = 8;
+const MOST_AGAIN = 2; // weak finds that are looked at in all directions where there is no face
 const APART = 0.2; // largest overlap of a weak find with a better one
 
 /**
@@ -191,12 +192,19 @@ export class Pipeline {
     const sure = all.filter((face) => face.score >= this.sureScore).length;
     const found = all.slice(0, sure + MOST_WEAK);
     const marks = await this.markFaces(picture, found, sure);
-    const faced = [...found.keys()].filter((index) => index < sure || marks[index].face_confidence >= DOUBTFUL);
+    const called = (mark) => mark.face_confidence !== null && mark.face_confidence >= DOUBTFUL;
+    const faced = [...found.keys()].filter((index) => index < sure || called(marks[index]));
     const apart = distinct(faced.map((index) => found[index]), 1, APART); // prettier-ignore
-    const kept = faced.filter((index) => index < sure || apart.includes(found[index]));
-    const faces = kept.map((index) => ({
-      box: found[index].box, score: found[index].score, five_points: found[index].points, ...marks[index],
-      ...this.measures(marks[index].points),
+    let kept = faced.filter((index) => index < sure || apart.includes(found[index]))
+      .map((index) => ({ ...found[index], mark: marks[index] }));
+    if (!kept.some(({ mark }) => called(mark))) { // the best weak finds, in all directions
+      const again = found.slice(sure, sure + MOST_AGAIN);
+      const more = (await this.markFaces(picture, again)).map((mark, index) => ({ ...again[index], mark }));
+      const faces = distinct(more.filter(({ mark }) => called(mark)), 1, APART);
+      kept = merged([...kept.filter(({ box }) => faces.every((face) => overlap(box, face.box) < APART)), ...faces]);
+    }
+    const faces = kept.map(({ box, score, points, mark }) => ({
+      box, score, five_points: points, ...mark, ...this.measures(mark.points),
     })); // prettier-ignore
     return { width: picture.width, height: picture.height, scheme: this.scheme, faces };
   }
@@ -253,8 +261,8 @@ export class Pipeline {
   }
 
   /**
-   * The faces of a picture, best first; the log odds of those that are doubted are the mean of two looks. Their scores
-   * stay at least the lower one of `DOUBTED`, so that the landmarks judge these finds.
+   * The faces of a picture, best first; the log odds of those that are doubted are the mean of two looks, the second
+   * turned upright by the five points. Their scores stay at least the lower one of `DOUBTED`, so that the landmarks judge these finds.
    *
    * @param {Picture} picture
    * @param {Found[]} faces  best first
@@ -269,11 +277,11 @@ export class Pipeline {
       const face = faces[index];
       const square = cropSquare(face.box, CLOSE_SIDE);
       const data = new Uint8Array(side * side * 3);
-      cropImage(picture, square, side, data);
-      const scale = (square[2] - square[0]) / side;
-      const back = { x: [scale, 0, (scale - 1) / 2 + square[0]], y: [0, scale, (scale - 1) / 2 + square[1]] };
-      const near = (await this.run(data, side, side, UNSEEN)).map((found) => moved(found, back));
-      const same = near.find((found) => overlap(found.box, face.box) > SAME_FACE);
+      cropImage(picture, square, side, data, 0, cropTurn(face.points));
+      const halves = [0, 1].map((axis) => ((face.box[axis + 2] - face.box[axis]) / longer(face.box)) * (side / CLOSE_SIDE / 2));
+      const expected = [...halves.map((half) => side / 2 - half), ...halves.map((half) => side / 2 + half)];
+      const near = await this.run(data, side, side, UNSEEN);
+      const same = near.find((found) => overlap(found.box, expected) > SAME_FACE);
       const score = Math.max(DOUBTED[0], chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2));
       looked[index] = { ...face, score };
     }
