@@ -47,7 +47,8 @@ further look, that leaves both."""
 SURE_SCORE = 0.55
 """Score from which a find is kept whatever the landmarks say, where weak finds are judged.
 
-With 0.5, 0.055 false faces a picture without faces would be found in place of 0.015, and no upright one more.
+In pictures without faces 0.015 false faces a picture are found by ``face_detector_any_angle``, with 0.5 it would be
+0.040.
 """
 MOST_WEAK = 8
 """Weak finds of a picture, best first, that the landmarks judge, one crop each, so that no picture costs much more.
