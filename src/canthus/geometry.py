@@ -5,6 +5,7 @@ like a slice: the box of a whole ``w x h`` picture is ``0, 0, w, h``.  A pixel e
 a point ``p`` lies at ``p + 0.5`` in the edge coordinates of boxes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -118,6 +119,16 @@ def face_turn(five: Float[np.ndarray, "*n 5 2"]) -> Float64[np.ndarray, "*n"]:
     known = np.isfinite(five).all(axis=(-2, -1), keepdims=True)
     places = np.where(known, five, np.float64(0)) @ np.array([1, 1j])
     return np.asarray(np.angle((places - places.mean(axis=-1, keepdims=True)) @ FIVE_FACE.conj()), np.float64)
+
+
+TURNED = math.radians(30)
+"""Least turn of a face whose crop is turned upright.  The networks were trained on faces turned by up to 30 degrees."""
+
+
+def crop_turn(five: Float[np.ndarray, "*n 5 2"]) -> Float32[np.ndarray, "*n"]:
+    """By how many radians the crop of each face is turned upright: ``face_turn`` above ``TURNED``, else 0."""
+    turn = face_turn(five)
+    return np.where(np.abs(turn) > TURNED, turn, 0.0).astype(np.float32)
 
 
 def crop_square(box: Float[np.ndarray, "*n 4"], margin: float) -> Float32[np.ndarray, "*n 4"]:

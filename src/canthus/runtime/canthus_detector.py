@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from canthus.errors import ConfigError
-from canthus.geometry import box_iou, box_size, crop_square, face_turn
+from canthus.geometry import box_iou, box_size, crop_square, crop_turn
 from canthus.images import crop_image, fit_image
 from canthus.runtime.sessions import DetectorSession
 from canthus.types import Faces, Image
@@ -166,8 +166,6 @@ CLOSE_SIDE = 6.0
 """Side of a closer look, in longer sides of the face box."""
 CLOSE_SIZE = 256
 """Side in pixels of a closer look, in which the face has 43 pixels."""
-UPRIGHT = math.radians(30)
-"""Largest turn of a face, by its five points, that is not undone in its closer look."""
 SAME_FACE = 0.35
 """Least overlap (intersection over union) of the boxes of one face in both looks."""
 UNSEEN = 0.02
@@ -182,8 +180,8 @@ class CanthusDetector:
     costs a tenth of the first.  The second view also prevents parts of a large face from being taken for small faces.
 
     A face whose score lies within ``DOUBTED`` gets a closer look, which shows it with 43 pixels, and its surroundings,
-    turned upright by its five points.
-    Its log odds are the mean of both looks; its score stays at least the lower one of ``DOUBTED``.
+    turned upright by its five points (``crop_turn``).  Its log odds are the mean of both looks, and its score stays at
+    least the lower one of ``DOUBTED``, from which on the landmarks judge it.
 
     Args:
         session: the network.
@@ -224,11 +222,10 @@ class CanthusDetector:
         if not len(doubted):
             return faces
         side = -(-CLOSE_SIZE // self._multiple) * self._multiple
-        turns = np.zeros(len(doubted)) if faces.points is None else face_turn(faces.points[doubted])
+        turns = np.zeros(len(doubted)) if faces.points is None else crop_turn(faces.points[doubted])
         squares, sides = crop_square(faces.boxes[doubted], CLOSE_SIDE), box_size(faces.boxes[doubted])
         views = [
-            crop_image(image, square, side, turn=float(turn) if abs(turn) > UPRIGHT else 0.0)[0]
-            for square, turn in zip(squares, turns, strict=True)
+            crop_image(image, square, side, turn=float(turn))[0] for square, turn in zip(squares, turns, strict=True)
         ]
         halves = sides / sides.max(axis=1, keepdims=True) * (side / CLOSE_SIDE / 2)
         expected = np.concatenate([side / 2 - halves, side / 2 + halves], axis=1).astype(np.float32)

@@ -14,7 +14,7 @@ from canthus.geometry import Affine, box_size
 from canthus.images import crop_image, halve_image
 from canthus.lookup import unknown_name
 from canthus.runtime.backends import CPU, ONNXRUNTIME
-from canthus.runtime.canthus_detector import CanthusDetector, merge_faces
+from canthus.runtime.canthus_detector import DOUBTED, CanthusDetector, merge_faces
 from canthus.runtime.cards import DETECTOR
 from canthus.runtime.downloads import YUNET, fetched_file
 from canthus.runtime.haar_detector import HaarDetector
@@ -303,7 +303,7 @@ def frame_detector(detector: Detector) -> Detector:
     return detector.detector if isinstance(detector, TiledDetector) and detector.automatic else detector
 
 
-WEAK_SCORE = 0.3
+WEAK_SCORE = DOUBTED[0]
 """Least score of weak finds.  Down to 0.2, 4 more of 1,193 faces of ``wild21`` II are found, and 11 more false ones."""
 LOOK_TURN = math.radians(45)
 """Turn of the picture in the second look: halfway between the sides to which faces are turned most often."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from canthus.errors import ConfigError, ModelFileError
-from canthus.geometry import FAR, Affine, box_size, crop_square, face_turn
+from canthus.geometry import FAR, TURNED, Affine, box_size, crop_square, crop_turn
 from canthus.images import checked_image, crop_image
 from canthus.runtime.backends import CPU, ONNXRUNTIME
 from canthus.runtime.cards import ModelCard
@@ -141,8 +141,7 @@ class Landmarker:
         """
         if faces.points is None:
             return self(image, faces.boxes)
-        turns = face_turn(faces.points).astype(np.float32)
-        turns = np.where(np.abs(turns) > TURNED, turns, np.float32(0))
+        turns = crop_turn(faces.points)
         found = self(image, faces.boxes, turns=turns)
         if found.face_confidence is None:
             return found
@@ -186,8 +185,6 @@ class Landmarker:
         return replace(answer, points=points)
 
 
-TURNED = math.radians(30)
-"""Least turn of a face whose crop is turned upright.  The networks were trained on faces turned by up to 30 degrees."""
 DIRECTIONS = 8
 """Directions in which a doubtful face is looked at, evenly spaced: networks know turns up to half of their distance."""
 MOST_TRIED = 4

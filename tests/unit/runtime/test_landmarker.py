@@ -7,13 +7,12 @@ import pytest
 
 from canthus.data.synthetic import draw_face
 from canthus.errors import ConfigError
-from canthus.geometry import Affine, crop_square, hull_box
+from canthus.geometry import TURNED, Affine, crop_square, hull_box
 from canthus.images import align_image
 from canthus.runtime.landmarker import (
     DIRECTIONS,
     MOST_TRIED,
     STILL_TURNED,
-    TURNED,
     Landmarker,
     kept_turn,
     turned_box,

@@ -71,7 +71,7 @@ const SURE = 1e-4;
 const DOUBTFUL = 0.5;
 const DIRECTIONS = 8; // in which doubtful faces are looked at, the best MOST_TRIED of a picture
 const MOST_TRIED = 4;
-const WEAK_SCORE = 0.3; // least score of finds that the landmarks judge
+const WEAK_SCORE = DOUBTED[0]; // least score of finds that the landmarks judge
 const SURE_SCORE = 0.55; // score from which they are kept whatever the landmarks say
 const MOST_WEAK = 8;
 const MOST_AGAIN = 2; // weak finds that are looked at in all directions where there is no face
@@ -171,9 +171,9 @@ export class Pipeline {
     this.cards = cards;
     this.about = about;
     this.minScore = minScore ?? cards.detector.score;
-    const judges = minScore == null && cards.model.calibration && cards.model.face_calibration;
-    this.weakScore = judges ? Math.min(WEAK_SCORE, this.minScore) : this.minScore;
-    this.sureScore = judges ? Math.max(SURE_SCORE, this.minScore) : this.minScore;
+    this.judges = minScore == null && Boolean(cards.model.calibration && cards.model.face_calibration);
+    this.weakScore = this.judges ? Math.min(WEAK_SCORE, this.minScore) : this.minScore;
+    this.sureScore = this.judges ? Math.max(SURE_SCORE, this.minScore) : this.minScore;
     // Points of one's own without a jaw line were trained in crops around themselves.
     this.passes = cards.model.own_scheme && scheme.count > 1 && !hasJawLine(scheme) ? 2 : 1;
     this.ort = ort;
@@ -197,7 +197,7 @@ export class Pipeline {
     const apart = distinct(faced.map((index) => found[index]), 1, APART); // prettier-ignore
     let kept = faced.filter((index) => index < sure || apart.includes(found[index]))
       .map((index) => ({ ...found[index], mark: marks[index] }));
-    if (!kept.some(({ mark }) => called(mark))) { // the best weak finds, in all directions
+    if (this.judges && !kept.some(({ mark }) => called(mark))) { // the best weak finds, in all directions
       const again = found.slice(sure, sure + MOST_AGAIN);
       const more = (await this.markFaces(picture, again)).map((mark, index) => ({ ...again[index], mark }));
       const faces = distinct(more.filter(({ mark }) => called(mark)), 1, APART);
