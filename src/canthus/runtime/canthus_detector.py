@@ -168,8 +168,6 @@ CLOSE_SIZE = 256
 """Side in pixels of a closer look, in which the face has 43 pixels."""
 SAME_FACE = 0.35
 """Least overlap (intersection over union) of the boxes of one face in both looks."""
-UNSEEN = 0.02
-"""Score of a closer look that shows no face there."""
 
 
 @final
@@ -181,7 +179,8 @@ class CanthusDetector:
 
     A face whose score lies within ``DOUBTED`` gets a closer look, which shows it with 43 pixels, and its surroundings,
     turned upright by its five points (``crop_turn``).  Its log odds are the mean of both looks, and its score stays at
-    least the lower one of ``DOUBTED``, from which on the landmarks judge it.
+    least the lower one of ``DOUBTED``, from which on the landmarks judge it.  Boxes of the closer look that are too
+    faint to lift the score above that one are not decoded.
 
     Args:
         session: the network.
@@ -231,10 +230,10 @@ class CanthusDetector:
         expected = np.concatenate([side / 2 - halves, side / 2 + halves], axis=1).astype(np.float32)
         scores = faces.scores.copy()
         for index, box, outputs in zip(doubted, expected, self.session(np.stack(views)), strict=True):
-            near = decode(outputs, side, side, self.session.card.strides, UNSEEN)
-            same = box_iou(box[None], near.boxes)[0] > SAME_FACE
-            score = float(near.scores[same].max(initial=UNSEEN))
-            scores[index] = max(least, _chance((_logit(float(scores[index])) + _logit(score)) / 2))
+            odds = _logit(float(scores[index]))
+            near = decode(outputs, side, side, self.session.card.strides, _chance(2 * _logit(least) - odds))
+            same = near.scores[box_iou(box[None], near.boxes)[0] > SAME_FACE]
+            scores[index] = max(least, _chance((odds + _logit(float(same.max()))) / 2)) if len(same) else least
         return replace(faces, scores=scores)[np.argsort(-scores, kind="stable")]
 
     def _look(self, image: Image, size: int) -> tuple[tuple[Faces, Float32[np.ndarray, " n"]], int]:

@@ -10,7 +10,7 @@ import pytest
 from canthus.errors import ConfigError
 from canthus.geometry import Affine
 from canthus.runtime import canthus_detector
-from canthus.runtime.canthus_detector import CLOSE_SIZE, UNSEEN, CanthusDetector
+from canthus.runtime.canthus_detector import CLOSE_SIZE, CanthusDetector
 from canthus.runtime.sessions import DetectorSession
 from canthus.types import Faces
 from tiny_detectors import CERTAIN, FIVE_POINTS, tiny_detector_card, write_tiny_detector
@@ -169,10 +169,16 @@ def test_a_doubted_face_gets_the_mean_of_two_looks(seen: Callable[..., Faces]) -
 
 
 def test_a_closer_look_at_nothing_lowers_the_score(seen: Callable[..., Faces]) -> None:
-    for network in (BrightBox(1.2, None), BrightBox(1.2, 2.0, wider=2.0)):  # a box that is no box of the same face
-        expected = max(0.3, 1 / (1 + np.exp(-(1.2 + np.log(UNSEEN / (1 - UNSEEN))) / 2)))
-        np.testing.assert_allclose(seen(network).scores, [expected], rtol=1e-5)
+    wide = BrightBox(1.2, 2.0, wider=2.0)  # a box that is no box of the same face
+    for network in (BrightBox(1.2, None), BrightBox(1.2, -9.0), wide):
+        np.testing.assert_allclose(seen(network).scores, [0.3], rtol=1e-5)
         assert len(seen(network, least_score=0.5)) == 0
+
+
+@pytest.mark.parametrize("odds", [-2.8, -2.0, -1.0, 0.0])
+def test_a_faint_closer_look_counts_down_to_the_least_score(seen: Callable[..., Faces], odds: float) -> None:
+    expected = max(0.3, 1 / (1 + np.exp(-(1.2 + odds) / 2)))
+    np.testing.assert_allclose(seen(BrightBox(1.2, odds)).scores, [expected], rtol=1e-5)
 
 
 def test_a_closer_look_lifts_faces_above_the_threshold(seen: Callable[..., Faces]) -> None:

@@ -63,7 +63,6 @@ const MOST_DOUBTED = 32;
 const CLOSE_SIDE = 6; // side of a closer look, in longer sides of the face
 const CLOSE_SIZE = 256;
 const SAME_FACE = 0.35;
-const UNSEEN = 0.02; // score of a closer look that shows no face
 const MOST_SHRINK = 2;
 const CUT = 0.05;
 const MAX_BATCH = 32;
@@ -280,10 +279,10 @@ export class Pipeline {
       cropImage(picture, square, side, data, 0, cropTurn(face.points));
       const halves = [0, 1].map((axis) => ((face.box[axis + 2] - face.box[axis]) / longer(face.box)) * (side / CLOSE_SIDE / 2));
       const expected = [...halves.map((half) => side / 2 - half), ...halves.map((half) => side / 2 + half)];
-      const near = await this.run(data, side, side, UNSEEN);
+      const odds = logit(face.score); // fainter boxes than this cannot lift the score above the lower one of DOUBTED
+      const near = await this.run(data, side, side, chance(2 * logit(DOUBTED[0]) - odds));
       const same = near.find((found) => overlap(found.box, expected) > SAME_FACE);
-      const score = Math.max(DOUBTED[0], chance((logit(face.score) + logit(same?.score ?? UNSEEN)) / 2));
-      looked[index] = { ...face, score };
+      looked[index] = { ...face, score: same ? Math.max(DOUBTED[0], chance((odds + logit(same.score)) / 2)) : DOUBTED[0] };
     }
     return looked.sort((a, b) => b.score - a.score);
   }
