@@ -183,6 +183,53 @@ def test_a_face_of_a_further_look_takes_the_place_of_a_doubtful_find(
     assert joined.landmarks.face_confidence[1] == np.float32(0.9)
 
 
+def _seconded(files: tuple[Path, Path], *seen: tuple[int, float]) -> tuple[Pipeline, list[Image]]:
+    """A pipeline whose second detector finds boxes of 16 pixels at the given columns, and the pictures that it saw."""
+    own, asked = load_pipeline(files[0], detector=files[1]), []
+
+    def second(image: Image) -> Faces:
+        asked.append(image)
+        boxes = np.array([[x, 64, x + 16, 80] for x, _ in seen], np.float32).reshape(-1, 4)
+        return Faces(boxes, np.array([score for _, score in seen], np.float32))
+
+    return Pipeline(own.detector, own.landmarker, weak=weak_detector(own.detector), second=second), asked
+
+
+def test_the_second_detector_is_not_asked_where_there_is_no_doubt(files: tuple[Path, Path]) -> None:
+    pipeline, asked = _seconded(files, (320, 0.9))
+    assert pipeline(picture((4, 4, 255, True), (12, 4, WEAK, True))).faces.boxes[:, 0].tolist() == [64, 192]
+    assert asked == []
+    pipeline(picture((12, 4, WEAK, True)))  # called a face, but no sure one
+    pipeline(picture((4, 4, 255, True), (12, 4, SURE, False)))  # a sure find that is not called a face
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("score", "kept"), [(0.49, []), (0.51, [192])])
+def test_the_second_detector_confirms_what_the_landmarks_doubt(
+    files: tuple[Path, Path], score: float, kept: list[int]
+) -> None:
+    pipeline, _ = _seconded(files, (194, score), (320, 0.9))
+    doubtful = picture((12, 4, SURE, False))
+    assert pipeline(doubtful).faces.boxes[:, 0].tolist() == kept  # at 320 is no face for the landmarks
+
+
+def test_faces_of_the_second_detector_are_added_or_take_the_place_of_others(files: tuple[Path, Path]) -> None:
+    pipeline, _ = _seconded(files, (194, 0.95), (320, 0.35))
+    bright = np.maximum(picture((12, 4, SURE, False)), picture((20, 4, NOTHING, True)))
+    assert pipeline(bright).faces.boxes[:, 0].tolist() == [192, 320]
+    face = picture((12, 4, WEAK, True))
+    assert pipeline(face).faces.boxes[:, 0].tolist() == [194]  # the better box of one face
+
+
+def test_the_default_detector_alone_has_a_second_one(files: tuple[Path, Path]) -> None:
+    for name in ("default", "canthus", "face_detector"):
+        assert load_pipeline(detector=name)._second is not None
+        assert load_pipeline(detector=name, min_score=0.5)._second is None
+    for detector in ("face_detector_any_angle", "haar", files[1]):
+        assert load_pipeline(detector=detector)._second is None
+    assert load_pipeline(detector="canthus", detector_model=files[1])._second is None
+
+
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (900, 1200)])
 def test_faces_of_the_turned_picture_lie_where_they_are(height: int, width: int) -> None:
     image, pixel = np.zeros((height, width, 3), np.uint8), max(1, (height + width) / 2**0.5 / 640)
