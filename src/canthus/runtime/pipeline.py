@@ -59,7 +59,7 @@ On 2,000 turned faces of ``300w/validation``, further crops of doubtful weak fin
 SECOND = "face_detector_any_angle"
 """Second detector of the default one; it finds faces turned to any side."""
 SECONDED = ("default", "canthus", DEFAULT_DETECTOR)
-"""Names of the detector that is seconded: the default one."""
+"""Names of the default detector, which has a second one."""
 SECOND_SCORE = 0.5
 """Score from which a find of the second detector confirms one that the landmarks do not call a face.
 
@@ -134,9 +134,9 @@ class Pipeline:
             Where they call no find a face, the best two weak ones are looked at in all directions, and if they are no
             faces either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
         second: another detector in place of those looks.  It is asked where the landmarks do not call every find a
-            face, or no find has a score that needs no closer look.  What it finds and the landmarks call a face is
-            kept, if there is no other face after a look at the best two in all directions; other finds of the first
-            detector are kept only where its own, from ``SECOND_SCORE`` on, confirm them.
+            face, or no find has a score that needs no closer look.  Those of its finds that the landmarks call faces
+            are kept; where there is no face yet, its best two are looked at in all directions.  Finds of the first
+            detector that the landmarks doubt are kept only where the second, from ``SECOND_SCORE`` on, confirms them.
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
