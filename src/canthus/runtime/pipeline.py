@@ -379,18 +379,12 @@ def load_pipeline(
         ModelFileError: a file is missing, or is not of the expected kind.
     """
     find_device(device, backend)
+    settings: dict[str, Any] = {
+        "size": detector_size, "tiles": detector_tiles, "threads": threads, "device": device, "backend": backend,
+    }  # fmt: skip
     found: Detector
     if isinstance(detector, str | os.PathLike):
-        found = create_detector(
-            detector,
-            model=detector_model,
-            size=detector_size,
-            tiles=detector_tiles,
-            threads=threads,
-            least_score=min_score,
-            device=device,
-            backend=backend,
-        )
+        found = create_detector(detector, model=detector_model, least_score=min_score, **settings)
     elif detector_tiles is True or any(value is not None for value in (detector_model, detector_size, min_score)):
         raise ConfigError("Settings of the detector have no effect on a detector that exists already; leave them out")
     else:
@@ -405,15 +399,7 @@ def load_pipeline(
     weak = None if own or not gives_face_confidence(session) else weak_detector(found)
     second = None
     if weak is not None and detector in SECONDED and detector_model is None and SECOND in embedded_detectors():
-        second = create_detector(
-            SECOND,
-            size=detector_size,
-            tiles=detector_tiles,
-            threads=threads,
-            least_score=WEAK_SCORE,
-            device=device,
-            backend=backend,
-        )
+        second = create_detector(SECOND, least_score=WEAK_SCORE, **settings)
     pipeline = Pipeline(found, landmarker, min_confidence=min_confidence, weak=weak, second=second)
     pipeline._made_with = {  # noqa: SLF001  its maker
         "model": _lasting(model), "detector": _lasting(detector), "detector_model": _lasting(detector_model),
