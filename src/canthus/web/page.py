@@ -11,8 +11,10 @@ from canthus.files import write_bytes
 from canthus.plain_data import to_values
 from canthus.runtime.cards import DETECTOR
 from canthus.runtime.downloads import ONNXRUNTIME_WEB, fetched_file
+from canthus.runtime.pipeline import SECOND, SECONDED
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from canthus.schemes import CONVERSIONS, IBUG_68, SCHEMES, Scheme
+from canthus.zoo import embedded_detectors
 
 Content: TypeAlias = Path | bytes
 """A file, or the content of one."""
@@ -57,7 +59,7 @@ def page_files(
 
     Args:
         model: landmark model, a name or an ONNX file.
-        detector: face detector of canthus, a name or an ONNX file.
+        detector: face detector of canthus, a name or an ONNX file.  The default one brings its second one along.
 
     Raises:
         ConfigError: no such name, a cascade, or the files of onnxruntime-web were not fetched.
@@ -72,6 +74,8 @@ def page_files(
     files |= {f"ort/{Path(name).name}": runtime / Path(name).name for name in ONNXRUNTIME_WEB.unpacked}
     files["models/landmarks.onnx"] = find_model(model)
     files["models/detector.onnx"] = find_model(detector, kind=DETECTOR)
+    if detector in SECONDED and SECOND in embedded_detectors():
+        files["models/second.onnx"] = find_model(SECOND, kind=DETECTOR)
     files["schemes.json"] = json.dumps(scheme_table()).encode()
     return files
 
