@@ -2,7 +2,7 @@
 
     python benchmarks/pasted_faces.py DIR/300w
 
-Thirty faces of ``300w/validation``, each with as much of its surroundings, are pasted into one picture of smooth noise.
+Thirty faces of ``300w/validation``, each in a square of twice its size, are pasted into one picture of smooth noise.
 A face is found where a box of ``detect`` overlaps the hull of its points by more than 0.4.
 """
 

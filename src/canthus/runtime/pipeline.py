@@ -46,7 +46,7 @@ APART = 0.2
 """Largest overlap (intersection over union) of a weak find with a better one, and of a doubtful find with a face of a
 further look, that leaves both."""
 SURE_SCORE = 0.55
-"""Score from which a find is kept whatever the landmarks say, where weak finds are judged.
+"""Score from which a find needs no landmarks to be kept, where weak finds are judged and no second detector is asked.
 
 In pictures without faces 0.015 false faces a picture are found by ``face_detector_any_angle``, with 0.5 it would be
 0.040.
@@ -140,7 +140,7 @@ class Pipeline:
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
-            confidence, or without a score threshold of ``detector``.
+            confidence, or without a score threshold of ``detector``; a second detector without weak finds.
 
     Example:
         >>> pipeline = load_pipeline()
@@ -171,6 +171,8 @@ class Pipeline:
                 "Weak finds need a detector with a score threshold and a landmark model with a confidence of the whole "
                 "face; leave them out"
             )
+        if second is not None and weak is None:
+            raise ConfigError("A second detector has no effect without weak finds; give weak, or leave it out")
         self.detector = detector
         self.landmarker = landmarker
         self.min_confidence = min_confidence
@@ -366,7 +368,8 @@ def load_pipeline(
         passes: crops per face.  2 crops each face again around the first landmarks, which is slower and depends less on
             the box.  By default what suits the detector; see ``usual_passes``.
         min_score: score threshold of the detector, from 0 to 1.  By default the detector's own, and of a named detector
-            or file also what it finds from ``WEAK_SCORE`` on, where the landmarks say that it is a face (``Pipeline``).
+            or file also what it finds from ``WEAK_SCORE`` on, where the landmarks say that it is a face, and the
+            default detector asks a second one where it is in doubt (``Pipeline``).
         min_confidence: faces with a lower confidence of the whole face (``Face.face_confidence``) are left out.
         device: ``cpu``; ``cuda``, ``directml`` or ``coreml``, where the installed ONNX Runtime has it; or ``auto``, the
             first of these that it has, else the processor.

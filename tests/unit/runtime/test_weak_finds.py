@@ -204,6 +204,12 @@ def test_the_second_detector_is_not_asked_where_there_is_no_doubt(files: tuple[P
     assert len(asked) == 2
 
 
+def test_a_second_detector_needs_weak_finds(files: tuple[Path, Path]) -> None:
+    own = load_pipeline(files[0], detector=files[1])
+    with pytest.raises(ConfigError, match="A second detector has no effect without weak finds"):
+        Pipeline(own.detector, own.landmarker, second=own.detector)
+
+
 @pytest.mark.parametrize(("score", "kept"), [(0.49, []), (0.51, [192])])
 def test_the_second_detector_confirms_what_the_landmarks_doubt(
     files: tuple[Path, Path], score: float, kept: list[int]
