@@ -22,7 +22,7 @@ from canthus.runtime.sessions import DetectorSession, find_model
 from canthus.runtime.yunet_detector import YuNetDetector
 from canthus.schemes import Scheme, own_scheme
 from canthus.types import Faces, Image
-from canthus.zoo import embedded_detectors
+from canthus.zoo import DEFAULT_DETECTOR, embedded_detectors
 
 PASSES = {"haar": 2, "none": 2, "yunet": 2}
 """Passes of the landmarker for detectors whose boxes need more than one; see ``usual_passes``."""
@@ -208,6 +208,16 @@ DETECTORS: dict[str, Callable[[_Settings], tuple[ScoredDetector, int | None]]] =
 def detector_name(name: str) -> str:
     """The name itself, or the name of the default detector for ``default``."""
     return "canthus" if name == "default" else name
+
+
+SECOND = "face_detector_any_angle"
+"""Second detector of the default one; it finds faces turned to any side."""
+
+
+def second_detector(detector: str | os.PathLike[str] | Detector) -> str | None:
+    """Name of the detector that is asked where another one is in doubt; None for all but the default detector."""
+    default = isinstance(detector, str) and detector_name(detector) in ("canthus", DEFAULT_DETECTOR)
+    return SECOND if default and SECOND in embedded_detectors() else None
 
 
 def usual_passes(detector: str | os.PathLike[str] | Detector, scheme: Scheme | None = None) -> int:

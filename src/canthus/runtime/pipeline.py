@@ -30,6 +30,7 @@ from canthus.runtime.detectors import (
     create_detector,
     found_faces,
     most_passes,
+    second_detector,
     turned_look,
     usual_passes,
     weak_detector,
@@ -38,7 +39,7 @@ from canthus.runtime.landmarker import Landmarker, gives_face_confidence, open_m
 from canthus.runtime.processes import Processes, in_order
 from canthus.runtime.sessions import processors
 from canthus.types import DOUBTFUL, Faces, Frame, Image, Landmarks
-from canthus.zoo import DEFAULT_DETECTOR, embedded_detectors, embedded_models
+from canthus.zoo import embedded_detectors, embedded_models
 
 CARD_THREADS = 16
 """Pictures that are at work at the same time for a graphics card, in one process."""
@@ -56,10 +57,6 @@ MOST_WEAK = 8
 
 On 2,000 turned faces of ``300w/validation``, further crops of doubtful weak finds would have brought 5 faces.
 """
-SECOND = "face_detector_any_angle"
-"""Second detector of the default one; it finds faces turned to any side."""
-SECONDED = ("default", "canthus", DEFAULT_DETECTOR)
-"""Names of the default detector, which has a second one."""
 SECOND_SCORE = 0.5
 """Score from which a find of the second detector confirms one that the landmarks do not call a face.
 
@@ -400,9 +397,8 @@ def load_pipeline(
         landmarker = Landmarker(session, passes=passes)
     own = min_score is not None or found is detector
     weak = None if own or not gives_face_confidence(session) else weak_detector(found)
-    second = None
-    if weak is not None and detector in SECONDED and detector_model is None and SECOND in embedded_detectors():
-        second = create_detector(SECOND, least_score=WEAK_SCORE, **settings)
+    other = None if weak is None or detector_model is not None else second_detector(detector)
+    second = None if other is None else create_detector(other, least_score=WEAK_SCORE, **settings)
     pipeline = Pipeline(found, landmarker, min_confidence=min_confidence, weak=weak, second=second)
     pipeline._made_with = {  # noqa: SLF001  its maker
         "model": _lasting(model), "detector": _lasting(detector), "detector_model": _lasting(detector_model),

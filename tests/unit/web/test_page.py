@@ -112,7 +112,11 @@ def test_export_web_writes_a_folder_of_its_own(
     assert run_command(monkeypatch, capfd, "export-web", "site").code == 0
     site = tmp_path / "site"
     expected = {path.name for path in STATIC.iterdir()} | {f"ort/{name}" for name in CONTENTS}
-    expected |= {f"models/{name}.onnx" for name in ("landmarks", "detector", "second")} | {"schemes.json", "_headers"}
+    expected |= {f"models/{name}.onnx" for name in ("landmarks", "detector", "second")} | {
+        "models.json",
+        "schemes.json",
+        "_headers",
+    }
     assert {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()} == expected
     headers = (site / "_headers").read_text(encoding="utf-8")
     assert headers.startswith("/*\n")
@@ -126,7 +130,9 @@ def test_a_detector_of_ones_own_brings_no_second_one(mirror: str, tmp_path: Path
     fetch(downloads.ONNXRUNTIME_WEB, url=f"{mirror}/right.tgz")
     assert "models/second.onnx" in page_files(detector="face_detector")
     for detector in ("face_detector_any_angle", write_tiny_detector(tmp_path / "own.onnx")):
-        assert "models/second.onnx" not in page_files(detector=detector)
+        files = page_files(detector=detector)
+        assert "models/second.onnx" not in files
+        assert files["models.json"] == b'["models/landmarks.onnx", "models/detector.onnx"]'
 
 
 def test_export_web_replaces_nothing_else(tmp_path: Path) -> None:

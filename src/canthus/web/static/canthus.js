@@ -81,7 +81,7 @@ const APART = 0.2; // largest overlap of a weak find with a better one
  * Open a landmark model and a face detector.
  *
  * @param {object} [options]
- * @param {string|URL} [options.base]  folder of `models`, `ort` and `schemes.json`; by default that of this module
+ * @param {string|URL} [options.base]  folder of `models`, `models.json`, `ort` and `schemes.json`; by default that of this module
  * @param {string|URL|ArrayBuffer} [options.model]  landmark model; by default `models/landmarks.onnx`
  * @param {string|URL|ArrayBuffer} [options.detector]  face detector; by default `models/detector.onnx`
  * @param {string|URL|ArrayBuffer} [options.second]  detector that is asked where the other is in doubt; by default
@@ -102,9 +102,7 @@ export async function loadPipeline(options = {}) {
     content(new URL("schemes.json", base)).then((bytes) => JSON.parse(new TextDecoder().decode(bytes))),
     content(options.model ?? new URL("models/landmarks.onnx", base)),
     content(options.detector ?? new URL("models/detector.onnx", base)),
-    options.second || options.detector
-      ? options.second && content(options.second)
-      : content(new URL("models/second.onnx", base)).catch(() => undefined),
+    secondDetector(options, base),
   ]);
   const cards = { model: readCard(model, "landmarks"), detector: readCard(detector, "detector") };
   const scheme = cards.model.own_scheme ?? schemes[cards.model.scheme];
@@ -116,6 +114,14 @@ export async function loadPipeline(options = {}) {
   if (!second) return new Pipeline(parts);
   const others = { sessions: { ...sessions, detector: await open(second) }, cards: { ...cards, detector: readCard(second, "detector") } };
   return new Pipeline({ ...parts, second: new Pipeline({ ...parts, ...others }) });
+}
+
+/** @returns {Promise<ArrayBuffer|undefined>} */
+async function secondDetector({ detector, second }, base) {
+  if (second) return content(second);
+  if (detector) return undefined;
+  const models = JSON.parse(new TextDecoder().decode(await content(new URL("models.json", base))));
+  return models.includes("models/second.onnx") ? content(new URL("models/second.onnx", base)) : undefined;
 }
 
 /** @param {string|URL|ArrayBuffer} source @returns {Promise<ArrayBuffer>} */
