@@ -20,17 +20,17 @@ from canthus.errors import CanthusError, ConfigError
 from canthus.geometry import box_iou, outside
 from canthus.images import checked_image, decode_image, read_image
 from canthus.runtime.backends import CPU, ONNXRUNTIME, find_device
-from canthus.runtime.canthus_detector import DOUBTED, MOST_WITHIN, SAME_FACE, CanthusDetector, distinct_boxes
+from canthus.runtime.canthus_detector import MOST_WITHIN, CanthusDetector, distinct_boxes
 from canthus.runtime.detectors import (
     DETECTORS,
-    WEAK_SCORE,
+    SURE_SCORE,
     Detector,
     TiledDetector,
     Tiles,
     create_detector,
     found_faces,
     most_passes,
-    second_detector,
+    sure_detector,
     turned_look,
     usual_passes,
     weak_detector,
@@ -46,24 +46,13 @@ CARD_THREADS = 16
 APART = 0.2
 """Largest overlap (intersection over union) of a weak find with a better one, and of a doubtful find with a face of a
 further look, that leaves both."""
-SURE_SCORE = 0.55
-"""Score from which a find needs no landmarks to be kept, where weak finds are judged and no second detector is asked.
-
-In pictures without faces 0.015 false faces a picture are found by ``face_detector_any_angle``, with 0.5 it would be
-0.040.
-"""
 MOST_WEAK = 8
 """Weak finds of a picture, best first, that the landmarks judge, one crop each, so that no picture costs much more.
 
 On 2,000 turned faces of ``300w/validation``, further crops of doubtful weak finds would have brought 5 faces.
 """
-SECOND_SCORE = 0.5
-"""Score from which a find of the second detector confirms one that the landmarks do not call a face.
-
-In 200 pictures without faces 0.015 false faces a picture are left with it, with 0.3 it would be 0.105.
-"""
 MOST_AGAIN = 2
-"""Weak finds, best first, that are looked at in all directions where the landmarks call no find a face."""
+"""Weak finds, best first, that are looked at in all directions where the landmarks call no better find a face."""
 Picture: TypeAlias = Any
 """A picture as ``as_image`` takes it: RGB array, path or content of a picture file, or PIL image."""
 
@@ -128,16 +117,12 @@ class Pipeline:
         weak: the detector with a lower score threshold (``weak_detector``).  What it finds below the threshold of
             ``detector``, or below ``SURE_SCORE`` where that is higher, is kept where the landmarks say that it is a
             face: their confidence is at least ``DOUBTFUL``.
-            Where they call no find a face, the best two weak ones are looked at in all directions, and if they are no
-            faces either, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
-        second: another detector in place of those looks.  It is asked where the landmarks do not call every find a
-            face, or no find has a score that needs no closer look.  Those of its finds that the landmarks call faces
-            are kept; where there is no face yet, its best two are looked at in all directions.  Finds of the first
-            detector that the landmarks doubt are kept only where the second, from ``SECOND_SCORE`` on, confirms them.
+            The best two weak ones that are better than what they call a face are looked at in all directions.  Where
+            they call nothing a face then, the detector looks at the picture turned by ``LOOK_TURN`` (``turned_look``).
 
     Raises:
         ConfigError: the confidence is outside [0, 1], or the landmark model gives none; weak finds without such a
-            confidence, or without a score threshold of ``detector``; a second detector without weak finds.
+            confidence, or without a score threshold of ``detector``.
 
     Example:
         >>> pipeline = load_pipeline()
@@ -153,7 +138,6 @@ class Pipeline:
         *,
         min_confidence: float = 0.0,
         weak: CanthusDetector | TiledDetector | None = None,
-        second: Detector | None = None,
     ) -> None:
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"Expected a least confidence from 0 to 1, found {min_confidence:g}")
@@ -168,13 +152,10 @@ class Pipeline:
                 "Weak finds need a detector with a score threshold and a landmark model with a confidence of the whole "
                 "face; leave them out"
             )
-        if second is not None and weak is None:
-            raise ConfigError("A second detector has no effect without weak finds; give weak, or leave it out")
         self.detector = detector
         self.landmarker = landmarker
         self.min_confidence = min_confidence
         self._weak, self._sure_score = weak, math.inf if sure_score is None else max(sure_score, SURE_SCORE)
-        self._second = second
         self._made_with: dict[str, Any] | None = None
 
     @property
@@ -209,24 +190,13 @@ class Pipeline:
         faces = found_faces(self._weak, image)
         sure = int((faces.scores >= self._sure_score).sum())
         frame = self._judged(image, faces, sure=sure)
-        if self._second is not None:
-            return self._seconded(frame, image, self._second)
-        if not _called_faces(frame).any():
-            frame = self._with_more(frame, image, faces[sure : sure + MOST_AGAIN], retried=MOST_AGAIN)
+        surest = frame.faces.scores[_called_faces(frame)].max(initial=0.0)
+        better = faces[sure:][faces.scores[sure:] > surest][:MOST_AGAIN]
+        if len(better):
+            frame = self._with_more(frame, image, better, retried=MOST_AGAIN)
         if not _called_faces(frame).any():
             frame = self._with_more(frame, image, turned_look(self._weak, image), retried=0)
         return frame
-
-    def _seconded(self, frame: Frame, image: Image, second: Detector) -> Frame:
-        """The frame after the second detector was asked about it, where it is not beyond doubt."""
-        called = _called_faces(frame)
-        if called.all() and (frame.faces.scores >= DOUBTED[1]).any():
-            return frame
-        seen = found_faces(second, image)
-        confirming = seen.boxes[seen.scores >= SECOND_SCORE]
-        confirmed = box_iou(frame.faces.boxes, confirming).max(axis=1, initial=0) > SAME_FACE
-        retried = 0 if called.any() else MOST_AGAIN
-        return self._with_more(frame[called | confirmed], image, seen, retried=retried)
 
     def _with_more(self, frame: Frame, image: Image, finds: Faces, *, retried: int) -> Frame:
         """The frame with those of other finds that the landmarks call faces, the first ``retried`` in any direction."""
@@ -274,6 +244,12 @@ class Pipeline:
         if landmarks.face_confidence is None:
             return np.ones(len(landmarks), bool)
         return landmarks.face_confidence >= self.min_confidence
+
+    def is_kept(self, finds: Frame) -> Bool[np.ndarray, " n"]:
+        """Whether the score of each find is sure enough, or the landmarks call it a face; all, without weak finds."""
+        sure = -math.inf if self._weak is None else self._sure_score
+        kept: Bool[np.ndarray, " n"] = (finds.faces.scores >= sure) | _called_faces(finds)
+        return kept
 
     @property
     def on_card(self) -> bool:
@@ -365,8 +341,8 @@ def load_pipeline(
         passes: crops per face.  2 crops each face again around the first landmarks, which is slower and depends less on
             the box.  By default what suits the detector; see ``usual_passes``.
         min_score: score threshold of the detector, from 0 to 1.  By default the detector's own, and of a named detector
-            or file also what it finds from ``WEAK_SCORE`` on, where the landmarks say that it is a face, and the
-            default detector asks a second one where it is in doubt (``Pipeline``).
+            or file also what it finds from ``WEAK_SCORE`` on, where the landmarks say that it is a face (``Pipeline``);
+            a model without a confidence of the face cannot, so that finds need ``SURE_SCORE`` then.
         min_confidence: faces with a lower confidence of the whole face (``Face.face_confidence``) are left out.
         device: ``cpu``; ``cuda``, ``directml`` or ``coreml``, where the installed ONNX Runtime has it; or ``auto``, the
             first of these that it has, else the processor.
@@ -395,11 +371,11 @@ def load_pipeline(
         landmarker = Landmarker(session, passes=usual, most_passes=most)
     else:
         landmarker = Landmarker(session, passes=passes)
-    own = min_score is not None or found is detector
-    weak = None if own or not gives_face_confidence(session) else weak_detector(found)
-    other = None if weak is None or detector_model is not None else second_detector(detector)
-    second = None if other is None else create_detector(other, least_score=WEAK_SCORE, **settings)
-    pipeline = Pipeline(found, landmarker, min_confidence=min_confidence, weak=weak, second=second)
+    weak = None
+    if min_score is None and found is not detector:
+        judged = gives_face_confidence(session)
+        found, weak = (found, weak_detector(found)) if judged else (sure_detector(found), None)
+    pipeline = Pipeline(found, landmarker, min_confidence=min_confidence, weak=weak)
     pipeline._made_with = {  # noqa: SLF001  its maker
         "model": _lasting(model), "detector": _lasting(detector), "detector_model": _lasting(detector_model),
         "detector_size": detector_size, "detector_tiles": detector_tiles, "threads": threads, "passes": passes,

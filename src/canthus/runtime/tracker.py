@@ -176,7 +176,8 @@ class Tracker:
     The next frame is cropped around the landmarks of the last one, so the detector runs only at the start, every
     ``detect_every_s``, and every ``search_every_s`` after a face was lost.  A face is lost if its points jump or do not
     look like a face (``Plausibility``), if the detector has not found it for ``unconfirmed_s``, or if its points move
-    onto another face.
+    onto another face.  A face starts as ``Pipeline`` keeps a find: its score is sure enough, or the landmarks call it a
+    face.
 
     Args:
         pipeline: detector and landmark model.  The next box is the face box that the scheme makes of the points: their
@@ -301,7 +302,7 @@ class Tracker:
         if not fresh:
             return
         marks = self._pipeline.landmarker.of_faces(image, faces[fresh])
-        good = self._are_faces(image, marks.points)
+        good = self._are_faces(image, marks.points) & self._pipeline.is_kept(Frame(faces[fresh], marks))
         for place, (index, plausible) in enumerate(zip(fresh, good, strict=True)):
             if self.settings.most_faces is not None and len(self._tracks) >= self.settings.most_faces:
                 return

@@ -10,7 +10,6 @@ from canthus.errors import ConfigError
 from canthus.files import write_bytes
 from canthus.plain_data import to_values
 from canthus.runtime.cards import DETECTOR
-from canthus.runtime.detectors import second_detector
 from canthus.runtime.downloads import ONNXRUNTIME_WEB, fetched_file
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from canthus.schemes import CONVERSIONS, IBUG_68, SCHEMES, Scheme
@@ -58,7 +57,7 @@ def page_files(
 
     Args:
         model: landmark model, a name or an ONNX file.
-        detector: face detector of canthus, a name or an ONNX file.  The default one brings its second one along.
+        detector: face detector of canthus, a name or an ONNX file.
 
     Raises:
         ConfigError: no such name, a cascade, or the files of onnxruntime-web were not fetched.
@@ -73,10 +72,6 @@ def page_files(
     files |= {f"ort/{Path(name).name}": runtime / Path(name).name for name in ONNXRUNTIME_WEB.unpacked}
     files["models/landmarks.onnx"] = find_model(model)
     files["models/detector.onnx"] = find_model(detector, kind=DETECTOR)
-    second = second_detector(detector)
-    if second is not None:
-        files["models/second.onnx"] = find_model(second, kind=DETECTOR)
-    files["models.json"] = json.dumps([name for name in files if name.startswith("models/")]).encode()
     files["schemes.json"] = json.dumps(scheme_table()).encode()
     return files
 

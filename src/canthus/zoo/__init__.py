@@ -8,7 +8,7 @@ from pathlib import Path
 DEFAULT = "pfld_68_128"
 """Landmark model used by default."""
 DETECTOR_PREFIX = "face_detector"
-DEFAULT_DETECTOR = "face_detector"
+DEFAULT_DETECTOR = "face_detector_any_angle"
 """Detector used by default."""
 
 

@@ -149,8 +149,10 @@ def test_a_limit_without_a_confidence_is_refused(place: Path) -> None:
 
 
 def test_the_embedded_detector_is_the_default(place: Path) -> None:
-    assert "The embedded detector 'face_detector' is not in this installation" in str(error_of("detect", "fits.png"))
-    Path("own.onnx").rename("zoo/face_detector.onnx")
+    assert "The embedded detector 'face_detector_any_angle' is not in this installation" in str(
+        error_of("detect", "fits.png")
+    )
+    Path("own.onnx").rename("zoo/face_detector_any_angle.onnx")
     assert [face["box"] for face in faces_of("fits.png")] == [[64, 32, 80, 48]]
     assert faces_of("fits.png", "--detector", "haar") == []
 
@@ -206,20 +208,20 @@ def test_evaluation_names_the_detector_and_its_settings(place: Path) -> None:
 
 
 def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
-    Path("own.onnx").rename("zoo/face_detector.onnx")
+    Path("own.onnx").rename("zoo/face_detector_any_angle.onnx")
     listed = run("models")
     for expected in (
         "pfld_68_128 (default)",
-        "face_detector (default)",
+        "face_detector_any_angle (default)",
         "50.00% drawn/average_precision",
         "640 x 480",
     ):
         assert expected in listed.stdout
     landmarks, detector = json.loads(run("models", "--json", "-").stdout)
     assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")
-    assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector", [16], True)
-    assert detector["size_bytes"] == Path("zoo/face_detector.onnx").stat().st_size
-    for name in ("face_detector", "zoo/face_detector.onnx"):
+    assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector_any_angle", [16], True)
+    assert detector["size_bytes"] == Path("zoo/face_detector_any_angle.onnx").stat().st_size
+    for name in ("face_detector_any_angle", "zoo/face_detector_any_angle.onnx"):
         shown = run("models", name)
         for expected in ("usually 640 pixels; strides 16", "least score", "0.5", "tests/tiny_detectors.py"):
             assert expected in shown.stdout

@@ -42,19 +42,21 @@ def test_embedded_files_are_told_apart_by_name(
 ) -> None:
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "__init__.py"))
     landmarks = tiny_model("pfld_68_128.onnx")
-    detectors = [write_tiny_detector(tmp_path / f"{name}.onnx") for name in ("face_detector", "face_detector_small")]
+    detectors = [
+        write_tiny_detector(tmp_path / f"{name}.onnx") for name in ("face_detector_any_angle", "face_detector_small")
+    ]
     assert canthus.zoo.embedded_models() == {"pfld_68_128": landmarks}
     assert list(canthus.zoo.embedded_detectors().values()) == detectors
     assert find_model("default", kind=DETECTOR) == detectors[0]
     assert DetectorSession.open("face_detector_small").source == str(detectors[1])
     assert find_model("default") == landmarks
-    with pytest.raises(ConfigError, match="Unknown detector 'face_detektor'. Did you mean 'face_detector'"):
-        find_model("face_detektor", kind=DETECTOR)
+    with pytest.raises(ConfigError, match="Unknown detector 'face_detector_smal'. Did you mean 'face_detector_small'"):
+        find_model("face_detector_smal", kind=DETECTOR)
 
 
 def test_installation_without_a_detector_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(ModelFileError, match="embedded detector 'face_detector' is not in this installation"):
+    with pytest.raises(ModelFileError, match="embedded detector 'face_detector_any_angle' is not in this installation"):
         DetectorSession.open()
     with pytest.raises(ModelFileError, match="no such file; embedded detectors: none"):
         DetectorSession.open(tmp_path / "missing.onnx")

@@ -14,7 +14,7 @@ from canthus.runtime.cards import Calibration, FaceCalibration
 from canthus.runtime.detectors import TiledDetector, create_detector, turned_look, weak_detector
 from canthus.runtime.pipeline import MOST_WEAK, Pipeline, load_pipeline
 from canthus.runtime.sessions import Answer, LandmarkSession
-from canthus.runtime.tracker import Tracker
+from canthus.runtime.tracker import Plausibility, Tracker, TrackerSettings
 from canthus.types import Faces, Frame, Image
 from conftest import tiny_card
 from tiny_detectors import write_tiny_detector
@@ -100,6 +100,10 @@ def test_the_rule_needs_a_confidence_and_a_detector_by_name(files: tuple[Path, P
     own = load_pipeline(files[0], detector=create_detector(files[1]))
     for pipeline in (plain, own):
         assert pipeline(FOUR).faces.boxes[:, 0].tolist() == [64]
+    barely = picture((4, 4, 230, True), (20, 4, SURE, True))  # 230: a score of 0.549, too low where nothing judges it
+    assert plain(barely).faces.boxes[:, 0].tolist() == [320]
+    lower = load_pipeline(tiny_model("plain.onnx"), detector=files[1], min_score=0.5)
+    assert lower(barely).faces.boxes[:, 0].tolist() == own(barely).faces.boxes[:, 0].tolist() == [320, 64]
     with pytest.raises(ConfigError, match="Weak finds need a detector with a score threshold"):
         Pipeline(create_detector("none"), own.landmarker, weak=weak_detector(own.detector))
     with pytest.raises(ConfigError, match="a landmark model with a confidence"):
@@ -138,8 +142,24 @@ def test_the_best_weak_finds_are_judged_with_one_crop_each(
     np.testing.assert_allclose(frame.faces.scores, 0.451, atol=0.01)
     assert crops == [8]
     crops.clear()
-    assert len(pipeline(FOUR)) == 2
+    assert len(pipeline(picture((4, 4, SURE, False), (12, 4, WEAKEST, False), (20, 4, WEAK, True)))) == 2
     assert crops == [3, 7]  # of the two doubtful ones, the sure find alone is looked at in other directions
+    crops.clear()
+    assert len(pipeline(FOUR)) == 2
+    assert crops == [3, 7, 1, 7]  # the weak find as well, because it is better than the one that is called a face
+
+
+def test_the_tracker_starts_a_face_where_the_score_is_sure_or_the_landmarks_call_it_a_face(
+    files: tuple[Path, Path],
+) -> None:
+    barely = picture((4, 4, 230, False), (12, 4, 230, True), (20, 4, SURE, False))  # 230: a score of 0.549
+    anything = TrackerSettings(plausibility=Plausibility(aspect=(0, 9), eye_distance=(0, 9), least_pixels=1))
+    for min_score, expected in ((None, [192, 320]), (0.5, [64, 192, 320])):
+        tracker = Tracker(load_pipeline(files[0], detector=files[1], min_score=min_score), anything)
+        boxes = tracker(barely, 0.0).frame.faces.boxes
+        assert sorted((16 * np.round((boxes[:, 0] + boxes[:, 2] - 16) / 32)).tolist()) == expected
+    doubtful = load_pipeline(files[0], detector=files[1])
+    assert len(Tracker(doubtful, anything)(picture((4, 4, 230, False)), 0.0)) == 0
 
 
 @pytest.mark.parametrize("bright", [False, True])
@@ -181,59 +201,6 @@ def test_a_face_of_a_further_look_takes_the_place_of_a_doubtful_find(
     assert joined.faces.boxes[:, 0].tolist() == [384, 197]  # best first
     assert joined.landmarks.face_confidence is not None
     assert joined.landmarks.face_confidence[1] == np.float32(0.9)
-
-
-def _seconded(files: tuple[Path, Path], *seen: tuple[int, float]) -> tuple[Pipeline, list[Image]]:
-    """A pipeline whose second detector finds boxes of 16 pixels at the given columns, and the pictures that it saw."""
-    own, asked = load_pipeline(files[0], detector=files[1]), []
-
-    def second(image: Image) -> Faces:
-        asked.append(image)
-        boxes = np.array([[x, 64, x + 16, 80] for x, _ in seen], np.float32).reshape(-1, 4)
-        return Faces(boxes, np.array([score for _, score in seen], np.float32))
-
-    return Pipeline(own.detector, own.landmarker, weak=weak_detector(own.detector), second=second), asked
-
-
-def test_the_second_detector_is_not_asked_where_there_is_no_doubt(files: tuple[Path, Path]) -> None:
-    pipeline, asked = _seconded(files, (320, 0.9))
-    assert pipeline(picture((4, 4, 255, True), (12, 4, WEAK, True))).faces.boxes[:, 0].tolist() == [64, 192]
-    assert asked == []
-    pipeline(picture((12, 4, WEAK, True)))  # called a face, but no sure one
-    pipeline(picture((4, 4, 255, True), (12, 4, SURE, False)))  # a sure find that is not called a face
-    assert len(asked) == 2
-
-
-def test_a_second_detector_needs_weak_finds(files: tuple[Path, Path]) -> None:
-    own = load_pipeline(files[0], detector=files[1])
-    with pytest.raises(ConfigError, match="A second detector has no effect without weak finds"):
-        Pipeline(own.detector, own.landmarker, second=own.detector)
-
-
-@pytest.mark.parametrize(("score", "kept"), [(0.49, []), (0.51, [192])])
-def test_the_second_detector_confirms_what_the_landmarks_doubt(
-    files: tuple[Path, Path], score: float, kept: list[int]
-) -> None:
-    pipeline, _ = _seconded(files, (194, score), (320, 0.9))
-    doubtful = picture((12, 4, SURE, False))
-    assert pipeline(doubtful).faces.boxes[:, 0].tolist() == kept  # at 320 is no face for the landmarks
-
-
-def test_faces_of_the_second_detector_are_added_or_take_the_place_of_others(files: tuple[Path, Path]) -> None:
-    pipeline, _ = _seconded(files, (194, 0.95), (320, 0.35))
-    bright = np.maximum(picture((12, 4, SURE, False)), picture((20, 4, NOTHING, True)))
-    assert pipeline(bright).faces.boxes[:, 0].tolist() == [192, 320]
-    face = picture((12, 4, WEAK, True))
-    assert pipeline(face).faces.boxes[:, 0].tolist() == [194]  # the better box of one face
-
-
-def test_the_default_detector_alone_has_a_second_one(files: tuple[Path, Path]) -> None:
-    for name in ("default", "canthus", "face_detector"):
-        assert load_pipeline(detector=name)._second is not None
-        assert load_pipeline(detector=name, min_score=0.5)._second is None
-    for detector in ("face_detector_any_angle", "haar", files[1]):
-        assert load_pipeline(detector=detector)._second is None
-    assert load_pipeline(detector="canthus", detector_model=files[1])._second is None
 
 
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (900, 1200)])

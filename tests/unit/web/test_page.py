@@ -26,7 +26,6 @@ from canthus.zoo import embedded_detectors
 from command import run_command
 from http_service import PORTRAIT, Client, Serve
 from small_networks import write_small_cascade
-from tiny_detectors import write_tiny_detector
 
 CONTENTS = {Path(name).name: f"content of {name}".encode() for name in ONNXRUNTIME_WEB.unpacked}
 
@@ -112,11 +111,7 @@ def test_export_web_writes_a_folder_of_its_own(
     assert run_command(monkeypatch, capfd, "export-web", "site").code == 0
     site = tmp_path / "site"
     expected = {path.name for path in STATIC.iterdir()} | {f"ort/{name}" for name in CONTENTS}
-    expected |= {f"models/{name}.onnx" for name in ("landmarks", "detector", "second")} | {
-        "models.json",
-        "schemes.json",
-        "_headers",
-    }
+    expected |= {"models/landmarks.onnx", "models/detector.onnx", "schemes.json", "_headers"}
     assert {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()} == expected
     headers = (site / "_headers").read_text(encoding="utf-8")
     assert headers.startswith("/*\n")
@@ -124,15 +119,6 @@ def test_export_web_writes_a_folder_of_its_own(
     (site / "page.css").write_text("changed", encoding="utf-8")
     assert run_command(monkeypatch, capfd, "export-web", "site").code == 0
     assert (site / "page.css").read_bytes() == (STATIC / "page.css").read_bytes()
-
-
-def test_a_detector_of_ones_own_brings_no_second_one(mirror: str, tmp_path: Path) -> None:
-    fetch(downloads.ONNXRUNTIME_WEB, url=f"{mirror}/right.tgz")
-    assert "models/second.onnx" in page_files(detector="face_detector")
-    for detector in ("face_detector_any_angle", write_tiny_detector(tmp_path / "own.onnx")):
-        files = page_files(detector=detector)
-        assert "models/second.onnx" not in files
-        assert files["models.json"] == b'["models/landmarks.onnx", "models/detector.onnx"]'
 
 
 def test_export_web_replaces_nothing_else(tmp_path: Path) -> None:

@@ -71,25 +71,22 @@ const DOUBTFUL = 0.5;
 const DIRECTIONS = 8; // in which doubtful faces are looked at, the best MOST_TRIED of a picture
 const MOST_TRIED = 4;
 const WEAK_SCORE = DOUBTED[0]; // least score of finds that the landmarks judge
-const SURE_SCORE = 0.55; // score from which they need no landmarks to be kept, where no second detector is asked
+const SURE_SCORE = 0.6; // score from which they are kept whatever the landmarks say
 const MOST_WEAK = 8;
-const MOST_AGAIN = 2; // weak finds that are looked at in all directions where there is no face
-const SECOND_SCORE = 0.5; // from which the second detector confirms a find that the landmarks do not call a face
+const MOST_AGAIN = 2; // weak finds that are looked at in all directions where no better one is called a face
 const APART = 0.2; // largest overlap of a weak find with a better one
 
 /**
  * Open a landmark model and a face detector.
  *
  * @param {object} [options]
- * @param {string|URL} [options.base]  folder of `models`, `models.json`, `ort` and `schemes.json`; by default that of this module
+ * @param {string|URL} [options.base]  folder of `models`, `ort` and `schemes.json`; by default that of this module
  * @param {string|URL|ArrayBuffer} [options.model]  landmark model; by default `models/landmarks.onnx`
  * @param {string|URL|ArrayBuffer} [options.detector]  face detector; by default `models/detector.onnx`
- * @param {string|URL|ArrayBuffer} [options.second]  detector that is asked where the other is in doubt; by default
- *     `models/second.onnx` where the folder has it, and none beside a detector of your own
  * @param {"wasm"|"webgpu"} [options.backend]
  * @param {number} [options.threads]  of wasm; more than one needs a page that is cross-origin isolated
  * @param {number} [options.minScore]  least score of a face; by default that of the detector, and in
- *     pictures down to 0.3 where the landmarks say that it is a face
+ *     pictures down to 0.3 where the landmarks say that it is a face; at least 0.6 where they cannot
  * @returns {Promise<Pipeline>}
  */
 export async function loadPipeline(options = {}) {
@@ -98,11 +95,10 @@ export async function loadPipeline(options = {}) {
   const ort = await import(new URL(`ort/ort.${backend}.bundle.min.mjs`, base).href);
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
   ort.env.logLevel = "error";
-  const [schemes, model, detector, second] = await Promise.all([
+  const [schemes, model, detector] = await Promise.all([
     content(new URL("schemes.json", base)).then((bytes) => JSON.parse(new TextDecoder().decode(bytes))),
     content(options.model ?? new URL("models/landmarks.onnx", base)),
     content(options.detector ?? new URL("models/detector.onnx", base)),
-    secondDetector(options, base),
   ]);
   const cards = { model: readCard(model, "landmarks"), detector: readCard(detector, "detector") };
   const scheme = cards.model.own_scheme ?? schemes[cards.model.scheme];
@@ -110,18 +106,7 @@ export async function loadPipeline(options = {}) {
   const open = (bytes) => ort.InferenceSession.create(new Uint8Array(bytes), { executionProviders: [backend] });
   const sessions = { model: await open(model), detector: await open(detector) };
   const about = { backend, threads: ort.env.wasm.numThreads };
-  const parts = { ort, sessions, cards, scheme, about, minScore: options.minScore };
-  if (!second) return new Pipeline(parts);
-  const others = { sessions: { ...sessions, detector: await open(second) }, cards: { ...cards, detector: readCard(second, "detector") } };
-  return new Pipeline({ ...parts, second: new Pipeline({ ...parts, ...others }) });
-}
-
-/** @returns {Promise<ArrayBuffer|undefined>} */
-async function secondDetector({ detector, second }, base) {
-  if (second) return content(second);
-  if (detector) return undefined;
-  const models = JSON.parse(new TextDecoder().decode(await content(new URL("models.json", base))));
-  return models.includes("models/second.onnx") ? content(new URL("models/second.onnx", base)) : undefined;
+  return new Pipeline({ ort, sessions, cards, scheme, about, minScore: options.minScore });
 }
 
 /** @param {string|URL|ArrayBuffer} source @returns {Promise<ArrayBuffer>} */
@@ -180,19 +165,19 @@ function fields(bytes, wanted) {
 
 /** Finds the faces of pictures; `loadPipeline` makes it. */
 export class Pipeline {
-  constructor({ ort, sessions, cards, scheme, about, minScore, second }) {
+  constructor({ ort, sessions, cards, scheme, about, minScore }) {
     this.scheme = scheme;
     this.cards = cards;
     this.about = about;
-    this.minScore = minScore ?? cards.detector.score;
-    this.judges = minScore == null && Boolean(cards.model.calibration && cards.model.face_calibration);
+    const gives = Boolean(cards.model.calibration && cards.model.face_calibration); // a confidence of the face
+    this.judges = minScore == null && gives;
+    this.minScore = minScore ?? (gives ? cards.detector.score : Math.max(SURE_SCORE, cards.detector.score));
     this.weakScore = this.judges ? Math.min(WEAK_SCORE, this.minScore) : this.minScore;
     this.sureScore = this.judges ? Math.max(SURE_SCORE, this.minScore) : this.minScore;
     // Points of one's own without a jaw line were trained in crops around themselves.
     this.passes = cards.model.own_scheme && scheme.count > 1 && !hasJawLine(scheme) ? 2 : 1;
     this.ort = ort;
     this.sessions = sessions;
-    this.second = this.judges ? second : undefined; // finds the faces of which this one is in doubt
   }
 
   /**
@@ -211,9 +196,12 @@ export class Pipeline {
     const apart = distinct(faced.map((index) => found[index]), 1, APART); // prettier-ignore
     let kept = faced.filter((index) => index < sure || apart.includes(found[index]))
       .map((index) => ({ ...found[index], mark: marks[index] }));
-    if (this.second) kept = await this.seconded(picture, kept);
-    else if (this.judges && !kept.some(({ mark }) => called(mark))) { // the best weak finds, in all directions
-      kept = await this.withMore(picture, kept, found.slice(sure, sure + MOST_AGAIN), MOST_AGAIN);
+    const surest = Math.max(0, ...kept.filter(({ mark }) => called(mark)).map(({ score }) => score));
+    const again = found.slice(sure).filter(({ score }) => score > surest).slice(0, MOST_AGAIN);
+    if (this.judges && again.length) { // in all directions
+      const more = (await this.markFaces(picture, again)).map((mark, index) => ({ ...again[index], mark }));
+      const faces = distinct(more.filter(({ mark }) => called(mark)), 1, APART);
+      kept = merged([...kept.filter(({ box }) => faces.every((face) => overlap(box, face.box) < APART)), ...faces]);
     }
     const faces = kept.map(({ box, score, points, mark }) => ({
       box, score, five_points: points, ...mark, ...this.measures(mark.points),
@@ -221,21 +209,9 @@ export class Pipeline {
     return { width: picture.width, height: picture.height, scheme: this.scheme, faces };
   }
 
-  /** The faces after the second detector was asked about them, where they are not beyond doubt. */
-  async seconded(picture, kept) {
-    if (kept.every(({ mark }) => called(mark)) && kept.some(({ score }) => score >= DOUBTED[1])) return kept;
-    const seen = await this.second.find(picture, { tiles: true, minScore: WEAK_SCORE });
-    const confirming = seen.filter(({ score }) => score >= SECOND_SCORE);
-    const confirmed = kept.filter(({ box, mark }) => called(mark) || confirming.some((other) => overlap(box, other.box) > SAME_FACE));
-    return this.withMore(picture, confirmed, seen, kept.some(({ mark }) => called(mark)) ? 0 : MOST_AGAIN);
-  }
-
-  /** The faces with those of other finds that the landmarks call faces, the first `retried` in any direction. */
-  async withMore(picture, kept, finds, retried) {
-    const again = finds.slice(0, MOST_WEAK);
-    const more = (await this.markFaces(picture, again, retried)).map((mark, index) => ({ ...again[index], mark }));
-    const faces = distinct(more.filter(({ mark }) => called(mark)), 1, APART);
-    return merged([...kept.filter(({ box }) => faces.every((face) => overlap(box, face.box) < APART)), ...faces]);
+  /** Whether the score of a find is sure enough, or the landmarks call it a face. @returns {boolean} */
+  isKept(score, mark) {
+    return score >= this.sureScore || called(mark);
   }
 
   /**

@@ -131,7 +131,8 @@ export class Tracker {
     marks.forEach((mark, index) => {
       const box = this.boxOf(mark.points, fresh[index].box);
       const apart = this.tracks.every((track) => this.overlap(box, track.box) <= this.settings.driftOverlap);
-      if (this.isFace(mark.points, picture) && apart) this.takeUp(mark, box, fresh[index].score, timeS);
+      const kept = this.pipeline.isKept(fresh[index].score, mark) && this.isFace(mark.points, picture);
+      if (kept && apart) this.takeUp(mark, box, fresh[index].score, timeS);
     });
   }
 
