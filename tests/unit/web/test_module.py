@@ -17,16 +17,22 @@ if NODE is None:
 
 RUN = """
 const { Pipeline } = await import(process.argv[1]);
-const { scores, bright, minScore, whole } = JSON.parse(process.argv[2]);
+const { scores, bright, minScore, whole, turned } = JSON.parse(process.argv[2]);
 class Tensor { constructor(type, data, dims) { Object.assign(this, { data, dims }); } }
 let doubted;
-const detector = { inputNames: ["image"], run: async ({ image: { dims: [, , width] } }) => {
-  const rows = new Float32Array(20 * 15 * 15).fill(0);
-  for (let cell = 0; cell < 300; cell++) rows[cell * 15] = -20;
+const looks = [];
+const detector = { inputNames: ["image"], run: async ({ image: { dims: [, height, width] } }) => {
+  const rows = new Float32Array(20 * 20 * 15).fill(0);
+  for (let cell = 0; cell < 400; cell++) rows[cell * 15] = -20;
+  looks.push(height === width && width === 320 ? "turned" : width);
   if (width === 256) { // a closer look, best first: the face is in the middle, with the same score
     const score = doubted.shift();
     rows.set([Math.log(score / (1 - score)), 0.5, 0.5, 0.98, 0.98, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], (7 * 16 + 7) * 15);
     return { faces: { data: rows.subarray(0, 256 * 15) } };
+  }
+  if (height === 320) { // the turned picture: a face in its middle, where the picture has its own
+    if (turned) rows.set([2, 0, 0, 1.1, 1.1, -0.5, -0.5, 0.5, -0.5, 0, 0, -0.5, 0.5, 0.5, 0.5], (10 * 20 + 10) * 15);
+    return { faces: { data: rows } };
   }
   doubted = scores.filter((score) => score >= 0.3 && score < 0.8);
   scores.forEach((score, face) => {
@@ -34,7 +40,7 @@ const detector = { inputNames: ["image"], run: async ({ image: { dims: [, , widt
     const cell = 42 + 40 * Math.floor(face / 9) + 2 * (face % 9);
     rows.set([Math.log(score / (1 - score)), 0, 0, 0.7, 0.7, ...five], cell * 15);
   });
-  return { faces: { data: rows } };
+  return { faces: { data: rows.subarray(0, 300 * 15) } };
 } };
 const runs = [];
 const model = { inputNames: ["image"], run: async ({ image: { data, dims: [n, size] } }) => {
@@ -59,8 +65,9 @@ const cards = {
 const scheme = { name: "ibug_68", count: 68, groups: { jaw: [0, 1, 2, 3, 4] }, face_box: null };
 const pipeline = new Pipeline({ ort: { Tensor }, sessions: { model, detector }, cards, scheme, about: {}, minScore });
 const kept = (await pipeline.detect(picture)).faces.map((face) => Number(face.score.toFixed(3)));
+const before = looks.length;
 const found = (await pipeline.find(picture)).map((face) => Number(face.score.toFixed(3)));
-console.log(JSON.stringify({ kept, found, runs }));
+console.log(JSON.stringify({ kept, found, runs, looks: looks.slice(0, before) }));
 """
 
 
@@ -73,8 +80,15 @@ def kept(tmp_path: Path) -> Keep:
     shutil.copytree(STATIC, tmp_path / "page")
     (tmp_path / "page" / "package.json").write_text('{"type": "module"}', encoding="utf-8")  # for Node before 20.19
 
-    def run(scores: list[float], bright: list[bool], *, whole: bool = True, min_score: float | None = None) -> Any:
-        asked = {"scores": scores, "bright": bright, "whole": whole}
+    def run(
+        scores: list[float],
+        bright: list[bool],
+        *,
+        whole: bool = True,
+        min_score: float | None = None,
+        turned: bool = False,
+    ) -> Any:
+        asked = {"scores": scores, "bright": bright, "whole": whole, "turned": turned}
         asked |= {} if min_score is None else {"minScore": min_score}
         module = (tmp_path / "page" / "canthus.js").as_uri()
         command = [str(NODE), "--input-type=module", "-e", RUN, module, json.dumps(asked)]
@@ -96,6 +110,16 @@ def test_a_weak_find_is_looked_at_again_where_no_better_one_is_called_a_face(kep
     found = kept([0.9, 0.45, 0.4, 0.35], [False, False, True, False])
     assert found["kept"] == [0.9, 0.4]
     assert found["runs"] == [4, 7, 1, 7]
+
+
+def test_where_no_face_is_found_the_turned_picture_is_looked_at(kept: Keep) -> None:
+    found = kept([], [], turned=True)
+    assert (found["kept"], found["looks"]) == ([0.881], [320, "turned"])
+    assert kept([0.45], [False], turned=True)["kept"] == [0.881]
+    assert kept([], [])["kept"] == []
+    for scores, bright, rest in (([0.9], [True], {}), ([], [], {"min_score": 0.5}), ([], [], {"whole": False})):
+        found = kept(scores, bright, turned=True, **rest)
+        assert (found["kept"], found["looks"]) == (scores, [320])
 
 
 def test_few_doubtful_faces_are_looked_at_in_other_directions(kept: Keep) -> None:

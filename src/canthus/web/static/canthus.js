@@ -74,6 +74,7 @@ const WEAK_SCORE = DOUBTED[0]; // least score of finds that the landmarks judge
 const SURE_SCORE = 0.6; // score from which they are kept whatever the landmarks say
 const MOST_WEAK = 8;
 const MOST_AGAIN = 2; // weak finds that are looked at in all directions where no better one is called a face
+const LOOK_TURN = Math.PI / 4; // of the picture in which the detector looks again
 const APART = 0.2; // largest overlap of a weak find with a better one
 
 /**
@@ -198,15 +199,52 @@ export class Pipeline {
       .map((index) => ({ ...found[index], mark: marks[index] }));
     const surest = Math.max(0, ...kept.filter(({ mark }) => called(mark)).map(({ score }) => score));
     const again = found.slice(sure).filter(({ score }) => score > surest).slice(0, MOST_AGAIN);
-    if (this.judges && again.length) { // in all directions
-      const more = (await this.markFaces(picture, again)).map((mark, index) => ({ ...again[index], mark }));
-      const faces = distinct(more.filter(({ mark }) => called(mark)), 1, APART);
-      kept = merged([...kept.filter(({ box }) => faces.every((face) => overlap(box, face.box) < APART)), ...faces]);
+    if (this.judges) kept = await this.withMore(picture, kept, again, again.length); // in all directions
+    if (this.judges && !kept.some(({ mark }) => called(mark))) {
+      kept = await this.withMore(picture, kept, await this.turnedLook(picture), 0);
     }
     const faces = kept.map(({ box, score, points, mark }) => ({
       box, score, five_points: points, ...mark, ...this.measures(mark.points),
     })); // prettier-ignore
     return { width: picture.width, height: picture.height, scheme: this.scheme, faces };
+  }
+
+  /** The faces with those of other finds that the landmarks call faces, the first `retried` in any direction. */
+  async withMore(picture, kept, finds, retried) {
+    const judged = finds.slice(0, MOST_WEAK);
+    const marks = await this.markFaces(picture, judged, retried);
+    const more = judged.map((face, index) => ({ ...face, mark: marks[index] })).filter(({ mark }) => called(mark));
+    const faces = distinct(more, 1, APART);
+    return merged([...kept.filter(({ box }) => faces.every((face) => overlap(box, face.box) < APART)), ...faces]);
+  }
+
+  /**
+   * Faces that the detector finds in the picture turned by `LOOK_TURN`, in pixels of the picture. Each box has the sides
+   * that it has in the turned picture, about its centre.
+   *
+   * @param {Picture} picture
+   * @returns {Promise<Found[]>}
+   */
+  async turnedLook(picture) {
+    const { width, height } = picture;
+    const half = (width + height) / Math.sqrt(8); // of the square that holds all of it
+    const size = this.cards.detector.size;
+    const side = Math.max(1, Math.min(roundEven(2 * half), size));
+    const square = [width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half];
+    const crop = new Uint8Array(side * side * 3);
+    cropImage(picture, square, side, crop, 0, LOOK_TURN);
+    const data = new Uint8ClampedArray(side * side * 4);
+    for (let pixel = 0; pixel < side * side; pixel++) data.set(crop.subarray(3 * pixel, 3 * pixel + 3), 4 * pixel);
+    const scale = (2 * half) / side;
+    const middle = [(width - 1) / 2, (height - 1) / 2];
+    const back = ([x, y]) => turned([(x + 0.5) * scale + square[0] - 0.5, (y + 0.5) * scale + square[1] - 0.5], LOOK_TURN, middle);
+    return (await this.views({ width: side, height: side, data }, size, this.weakScore)).map((face) => {
+      const [x1, y1, x2, y2] = face.box;
+      const centre = back([(x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2]).map((value) => value + 0.5);
+      const halves = [(x2 - x1) * scale / 2, (y2 - y1) * scale / 2];
+      const box = [centre[0] - halves[0], centre[1] - halves[1], centre[0] + halves[0], centre[1] + halves[1]];
+      return { ...face, box, points: face.points.map(back) };
+    });
   }
 
   /** Whether the score of a find is sure enough, or the landmarks call it a face. @returns {boolean} */
