@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -91,14 +91,10 @@ def evaluate_covered(
             scheme=scheme, conversion=conversion, masks=masks,
         )  # fmt: skip
         return _of_same_faces(rows)
-    first = open_model(next(iter(models), "default"), threads=threads or 1)
-    sets = load_sets(first, dataset, root, split, scheme=scheme, conversion=conversion)
+    sessions = _named_models(models or ["default"], threads=threads or 1, taken=rows)
+    sets = load_sets(next(iter(sessions.values())), dataset, root, split, scheme=scheme, conversion=conversion)
     total = len(conditions) * sum(map(len, sets.values()))
-    for model in models or ["default"]:
-        session = open_model(model, threads=threads or 1)
-        name = session.card.name
-        if name in rows:
-            raise ConfigError(f"Two models or files are named {name!r}; rename one")
+    for name, session in sessions.items():
         landmarker = Landmarker(session, passes=passes or 1)
         found = (
             row
@@ -109,6 +105,23 @@ def evaluate_covered(
         )
         rows[name] = list(progress(found, name, total))
     return _of_same_faces(rows)
+
+
+def _named_models(models: Sequence[StrPath], *, threads: int, taken: Collection[str]) -> dict[str, CropModel]:
+    """Name -> model: that of the card, or of the file where several cards have the same.
+
+    Raises:
+        ConfigError: two files have the same name as well, or a name is one of ``taken``.
+    """
+    opened = [open_model(model, threads=threads) for model in models]
+    cards = [session.card.name for session in opened]
+    sessions: dict[str, CropModel] = {}
+    for model, card, session in zip(models, cards, opened, strict=True):
+        name = card if cards.count(card) == 1 and card not in taken else Path(model).stem
+        if name in sessions or name in taken:
+            raise ConfigError(f"Two models or files are named {name!r}; rename one")
+        sessions[name] = session
+    return sessions
 
 
 def masks_for(protocol: str, masks: StrPath | None, *, white: bool) -> MaskFolder | None:

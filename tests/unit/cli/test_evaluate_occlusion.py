@@ -87,9 +87,18 @@ def test_plain_rows_are_no_rows_of_covered_faces(data: Any, tiny_model: Callable
     assert isinstance(result.exception, CanthusError)
 
 
-def test_two_models_of_one_name_are_refused(data: Any, tiny_model: Callable[..., Path]) -> None:
-    models = ("--model", tiny_model("a.onnx"), "--model", tiny_model("b.onnx"))
-    assert "are named 'tiny'" in str(run("evaluate", "--occlusion", "natural", *models, *data).exception)
+def test_models_of_one_name_are_named_by_their_files(
+    data: Any, tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tiny_model("a.onnx"), tiny_model("b.onnx")
+    done = run("evaluate", "--occlusion", "natural", "--model", first, "--model", second, *data, "--json", "-")
+    assert list(json.loads(done.stdout)["models"]) == ["a", "b"]
+    same = tmp_path / "other" / first.name
+    same.parent.mkdir()
+    same.write_bytes(first.read_bytes())
+    monkeypatch.setattr("canthus.evaluation.occlusion.load_sets", None)  # they are refused before faces are read
+    refused = run("evaluate", "--occlusion", "natural", "--model", first, "--model", same, *data)
+    assert "Two models or files are named 'a'; rename one" in str(refused.exception)
 
 
 @pytest.fixture(scope="module")
