@@ -16,9 +16,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from detector_speed import drawn_picture
 
 import canthus
+from canthus.data.synthetic import draw_face
+from canthus.types import Image
+
+
+def drawn_picture() -> Image:
+    """640 x 480 with four drawn faces."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, size=(480, 640, 3), dtype=np.uint8)
+    picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 4), dtype=np.uint8)
+    for x, y in ((40, 20), (360, 20), (40, 250), (360, 250)):
+        picture[y : y + 200, x : x + 200] = draw_face(rng, size=200).image
+    return picture
 
 
 def used_s() -> float:
