@@ -101,7 +101,7 @@ def test_a_detector_is_quantized_and_compared(scenes: Path, tmp_path: Path) -> N
     out = tmp_path / "small.onnx"
     settings = QuantizeSettings(crops=8, weight_bits=7, most_loss=0.3)
     report = quantized_detector("face_detector", scenes, out, settings)
-    small, whole = DetectorSession.open(out), DetectorSession.open()
+    small, whole = DetectorSession.open(out), DetectorSession.open("face_detector")
     assert small.size_bytes < whole.size_bytes / 2
     assert replace(small.card, name=whole.card.name, metrics=whole.card.metrics, quantization=None) == whole.card
     assert small.card.quantization == report.quantization
