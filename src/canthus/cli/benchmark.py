@@ -1,18 +1,30 @@
-"""``canthus benchmark``: cost of models on this machine."""
+"""``canthus benchmark``: cost of models on this machine, and their error on a dataset."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import track
 
 from canthus.cli import options
 from canthus.cli.output import markup, plural, write_json
 from canthus.cli.progress import ProgressBar
 from canthus.cli.tables import cost_table
 from canthus.errors import ConfigError
-from canthus.evaluation.benchmark import Benchmark, benchmark_json, benchmark_models, model_files
+from canthus.evaluation.benchmark import (
+    Benchmark,
+    Errors,
+    benchmark_json,
+    benchmark_models,
+    measure_errors,
+    model_files,
+)
+from canthus.evaluation.plots import plot_cost
+from canthus.evaluation.run import refuse_options
 from canthus.files import check_targets
 
 ModelsOption = Annotated[
@@ -31,6 +43,19 @@ ShapeOption = Annotated[
     list[str],
     typer.Option(metavar="INPUT=N,C,H,W", help="Shape of an input whose sides the model leaves open. May be repeated."),
 ]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(help="Also measure the error of each landmark model on this dataset with true boxes; needs --root."),
+]
+RootOption = Annotated[Path | None, typer.Option(help="Folder of the dataset.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(help="Part of the dataset.", show_default="the first usual one that the folder holds"),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="Plot error against time and size. Needs --dataset and the extra 'plots'."),
+]
 
 
 def benchmark(
@@ -40,20 +65,47 @@ def benchmark(
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each model.")] = 200,
     shape: ShapeOption = [],  # noqa: B006 - typer reads the default, nobody changes it
     whole: WholeOption = False,
+    dataset: DatasetOption = None,
+    root: RootOption = None,
+    split: SplitOption = None,
+    plot: PlotOption = None,
     json: options.JsonOption = None,
 ) -> None:
-    """Measure latency, size, parameters and multiply-adds of models in one run."""
-    check_targets(model, text={"--json": json})
+    """Measure latency, size, parameters and multiply-adds of models in one run.
+
+    With --dataset, also measure the error of landmark models.
+    """
+    if dataset is None:
+        refuse_options("without --dataset", root=root, split=split, plot=plot)
+    elif root is None:
+        raise ConfigError(f"--dataset {dataset} needs --root DIR, the folder of its pictures")
+    check_targets(model, text={"--json": json}, picture={"--plot": plot})
     paths, shapes = model_files(model), parse_shapes(shape)
+    errors = None
+    if dataset is not None and root is not None:
+        progress = partial(track, console=Console(stderr=True), transient=True)
+        errors = measure_errors(paths, dataset=dataset, root=root, split=split, progress=progress)
     with ProgressBar(Console(stderr=True)) as bar:
         bar("measuring", 0, None)
         result = benchmark_models(
             paths, threads=threads, batch=batch, repeats=repeats, shapes=shapes, whole=whole,
             on_round=partial(bar, "measuring"),
         )  # fmt: skip
+    result = replace(result, errors=errors)
     _print(result, Console(stderr=json == "-", highlight=False))
+    if plot is not None and errors is not None:
+        _plot(plot, result, errors)
     if json is not None:
         write_json(json, benchmark_json(result))
+
+
+def _plot(path: Path, result: Benchmark, errors: Errors) -> None:
+    shown = {
+        Path(cost.name).stem: (100 * errors.of[cost.name], 1000 * cost.latency.median_s, cost.size_bytes / 1e6)
+        for cost in result.models
+    }
+    title = f"{result.machine.cpu}, {plural(result.threads, 'thread')}, batch {result.batch}"
+    plot_cost(path, shown, error=f"{errors.unit}, {errors.tested}, %", title=title)
 
 
 def _print(result: Benchmark, console: Console) -> None:
@@ -69,6 +121,8 @@ def _print(result: Benchmark, console: Console) -> None:
     if result.whole:
         console.print("whole step: crop from a synthetic picture, inference, mapping points back")
     console.print(cost_table(result))
+    if result.errors:
+        console.print(f"error: {result.errors.unit} on {result.errors.tested}, true boxes", markup=False)
     for cost in result.models:
         inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in cost.shapes.items())
         console.print(markup(f"{cost.name}: input {inputs}"), soft_wrap=True)

@@ -27,7 +27,8 @@ def number_columns(names: Iterable[str], *, no_wrap: bool = False) -> list[Colum
 
 def cost_table(result: Benchmark) -> Table:
     """Table of costs, one row per model; at most 80 characters wide for a short name."""
-    names = ("MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%")
+    names = ["MB", "params\nM", "mult-\nadds M", "median\nms", "p10\nms", "p90\nms", "ratio", "peak\n%"]
+    names += ["NME\n%"] if result.errors else []
     columns = (Column("model", overflow="fold"), *number_columns(names, no_wrap=True))
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for cost in result.models:
@@ -42,6 +43,7 @@ def cost_table(result: Benchmark) -> Table:
             _milliseconds(time.p90_s),
             f"{cost.ratio:.2f}",
             f"{100 * cost.peak_share:.1f}" if cost.peak_share is not None else "-",
+            *([f"{100 * result.errors.of[cost.name]:.2f}"] if result.errors else []),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""Cost of models on this machine: parameters, multiply-adds, file size and latency."""
+"""Cost of models on this machine: parameters, multiply-adds, file size, latency, and the error that it buys."""
 
 import contextlib
 import os
@@ -14,6 +14,9 @@ import onnxruntime
 
 from canthus.errors import ConfigError, MissingExtraError, ModelFileError
 from canthus.evaluation.onnx_counts import GraphCount, count_graph, side_files
+from canthus.evaluation.rows import protocol_of
+from canthus.evaluation.run import Progress, evaluate, no_progress
+from canthus.evaluation.summary import summarize
 from canthus.evaluation.timing import (
     UNCOUNTED_CASCADE,
     Candidate,
@@ -99,6 +102,22 @@ class ModelCost:
 
 @final
 @dataclass(frozen=True)
+class Errors:
+    """Mean errors of models over the faces of a test set, in true boxes.
+
+    Attributes:
+        tested: dataset and split, such as ``300w/validation``.
+        unit: what the errors are, such as ``NME over the inter-ocular distance``.
+        of: name of the model -> error as a fraction.
+    """
+
+    tested: str
+    unit: str
+    of: Mapping[str, float]
+
+
+@final
+@dataclass(frozen=True)
 class Benchmark:
     """Costs of several models, measured in turns in one run.
 
@@ -108,6 +127,7 @@ class Benchmark:
         repeats: timed runs of each model.
         peak_flops: fastest float32 matrix product seen in the same run, in operations per second.
         whole: whether cropping and mapping points back were timed as well.
+        errors: of the models on a test set; None if they were not measured.
     """
 
     machine: Machine
@@ -117,6 +137,7 @@ class Benchmark:
     peak_flops: float
     models: tuple[ModelCost, ...]
     whole: bool = False
+    errors: Errors | None = None
 
 
 def benchmark_models(
@@ -174,13 +195,41 @@ def benchmark_models(
     return Benchmark(describe_machine(), threads, batch, rounds * calls, peak_flops, tuple(costs), whole)
 
 
+def measure_errors(
+    models: Mapping[str, str | os.PathLike[str]],
+    *,
+    dataset: str,
+    root: str | os.PathLike[str],
+    split: str | None = None,
+    progress: Progress = no_progress,
+) -> Errors:
+    """Measure the mean error of landmark models over the faces of a test set, with true boxes.
+
+    Args:
+        models: name -> ONNX file with a card, or ``.npz`` file of a cascade.
+        dataset, root, split: as for ``canthus.evaluate``.
+
+    Raises:
+        ConfigError: unknown dataset, or one whose points cannot be converted to those of a model.
+        DataError: the dataset cannot be read.
+        ModelFileError: a file is no landmark model of canthus.
+    """
+    reports = {name: evaluate(path, dataset, root, split=split, progress=progress) for name, path in models.items()}
+    report = next(iter(reports.values()))
+    protocol = protocol_of(report.dataset, report.scale)
+    errors = {name: float(getattr(summarize(report.rows), protocol.error)) for name, report in reports.items()}
+    return Errors(f"{report.dataset}/{report.split}", f"NME over the {protocol.scale}", errors)
+
+
 def benchmark_json(result: Benchmark) -> dict[str, Any]:
-    """The numbers of a benchmark for ``json``: seconds, bytes and fractions; null where there is no count."""
+    """The numbers of a benchmark for ``json``: seconds, bytes and fractions; null where a number is not known."""
     values = asdict(result)
+    errors = values.pop("errors") or {"tested": None, "unit": None, "of": {}}
+    values |= {"tested": errors["tested"], "error_unit": errors["unit"]}
     for cost in values["models"]:
         count = cost.pop("count") or {"parameters": None, "multiply_adds": None, "uncounted": []}
         note = cost.pop("uncounted")
-        cost.update({**cost.pop("latency"), **count, "note": note})
+        cost.update({**cost.pop("latency"), **count, "note": note, "error": errors["of"].get(cost["name"])})
     return values
 
 

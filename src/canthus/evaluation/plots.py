@@ -209,7 +209,7 @@ def plot_moments(
 
 
 def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *, error: str, title: str) -> None:
-    """Plot error against time and against size, one dot per model; models beaten in both numbers are grey.
+    """Plot error against time and against size, one dot per model; those of models beaten in both numbers are hollow.
 
     Args:
         models: name -> (error in the unit of ``error``, milliseconds, megabytes).
@@ -222,15 +222,25 @@ def plot_cost(path: StrPath, models: Mapping[str, tuple[float, float, float]], *
         panels = figure.subplots(1, 2, sharey=True)
         for axes, place, label in zip(panels, (1, 2), ("time for one face, ms", "size, MB"), strict=True):
             costs = {name: (values[place], values[0]) for name, values in models.items()}
-            for name, (cost, value) in costs.items():
+            for number, (name, (cost, value)) in enumerate(costs.items()):
                 beaten = any(c <= cost and v <= value and (c, v) != (cost, value) for c, v in costs.values())
-                axes.plot(cost, value, "o", color="0.65" if beaten else "tab:blue")
-                axes.annotate(name, (cost, value), xytext=(5, 4), textcoords="offset points", fontsize=8)
+                kind = {"marker": "os^Dv"[number // 10 % 5], "color": f"C{number % 10}"}
+                axes.plot(cost, value, linestyle="", fillstyle="none" if beaten else "full", label=name, **kind)
             axes.set(xscale="log", xlabel=label)
-            axes.margins(x=0.25, y=0.12)
-            axes.grid(alpha=0.3, which="both")
+            _plain_ticks(axes.xaxis, wide=max(costs.values())[0] > 8 * min(costs.values())[0])
+            axes.margins(x=0.1, y=0.12)
+            axes.grid(alpha=0.3)
         panels[0].set_ylabel(error)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
         figure.suptitle(title)
+
+
+def _plain_ticks(axis: Any, *, wide: bool) -> None:
+    """Ticks of a logarithmic axis as plain numbers: at 1, 2 and 5 times powers of ten if it is wide."""
+    ticker = require("matplotlib.ticker", extra="plots")
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)) if wide else ticker.MaxNLocator(5))
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def plot_sweep(path: StrPath, lines: Mapping[str, Mapping[float, float]], *, setting: str, error: str) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -11,6 +12,8 @@ from canthus.cli.benchmark import parse_shapes
 from canthus.cli.main import app
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.benchmark import model_files
+from canthus.evaluation.run import evaluate
+from canthus.images import read_image, write_image
 from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
 from json_schemas import check_schema
 from small_networks import write_small_cascade
@@ -111,3 +114,53 @@ def test_a_detector_is_found_by_name_and_timed_on_a_picture() -> None:
     assert json.loads(result.stdout)["models"][0]["shapes"] == {"image": [1, 480, 640, 3]}
     result = run("--model", "face_detector", "--repeats", "1", "--shape", "image=1,64,96,3", "--json", "-")
     assert json.loads(result.stdout)["models"][0]["shapes"] == {"image": [1, 64, 96, 3]}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two faces of 300-W: a bright spot amid a ring of 68 points, where ``tiny_model`` puts it."""
+    for name, centre in (("1_1", (50, 50)), ("2_1", (60, 45))):
+        image = np.zeros((100, 110, 3), np.uint8)
+        image[centre[1] - 2 : centre[1] + 3, centre[0] - 2 : centre[0] + 3] = 255
+        angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+        points = np.array(centre) + 20 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 1
+        place = tmp_path / "300w" / "helen" / "testset"
+        place.mkdir(parents=True, exist_ok=True)
+        write_image(place / f"{name}.png", image)
+        lines = "\n".join(f"{x:.4f} {y:.4f}" for x, y in points)
+        (place / f"{name}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+    return tmp_path / "300w"
+
+
+def test_errors_stand_beside_the_costs(tiny_model: Callable[..., Path], root: Path, tmp_path: Path) -> None:
+    good, poor = tiny_model(name="good.onnx", spread=40 / 60), tiny_model(name="poor.onnx", spread=30 / 60)
+    plot = tmp_path / "cost.png"
+    result = run("--model", good, "--model", poor, "--repeats", "1", "--dataset", "300w", "--root", root,
+                 "--split", "common", "--plot", plot, "--json", "-")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    check_schema("benchmark", values)
+    assert values["tested"] == "300w/common"
+    assert values["error_unit"] == "NME over the inter-ocular distance"
+    errors = [model["error"] for model in values["models"]]
+    evaluated = [evaluate(model, "300w", root, split="common") for model in (good, poor)]
+    assert errors == [pytest.approx(report.to_dict()["nme_ion"]) for report in evaluated]
+    assert errors[0] < errors[1]
+    assert "error: NME over the inter-ocular distance on 300w/common" in result.stderr
+    assert read_image(plot).std() > 10
+
+
+def test_errors_need_a_dataset_and_its_folder(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    for options, message in (
+        (("--dataset", "300w"), "needs --root"),
+        (("--plot", tmp_path / "cost.png"), "'plot' has no effect without --dataset"),
+        (("--root", tmp_path), "'root' has no effect without --dataset"),
+    ):
+        refused = run("--model", tiny_model(), "--repeats", "1", *options).exception
+        assert isinstance(refused, ConfigError)
+        assert message in str(refused)
+
+
+def test_errors_are_of_landmark_models(root: Path) -> None:
+    refused = run("--model", "face_detector", "--dataset", "300w", "--root", root).exception
+    assert isinstance(refused, ModelFileError)
