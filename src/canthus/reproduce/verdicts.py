@@ -97,7 +97,7 @@ def gap_between(smaller: Row, larger: Row) -> Gap | None:
     stats = require("scipy.stats", extra="datasets")
     ours, others = _mean_by_face(smaller.faces), _mean_by_face(larger.faces)
     keys = sorted(ours.keys() & others.keys())
-    folds = len(smaller.faces) > 1 and not set.intersection(*map(set, smaller.faces))
+    folds = len(smaller.faces) > 1 and any(smaller.faces) and not set.intersection(*map(set, smaller.faces))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where all trainings of a row give the same number
         if min(len(smaller.seeds), len(larger.seeds)) >= LEAST_SEEDS and not folds:

@@ -63,6 +63,14 @@ def test_faces_decide_from_400_on(count: int, word: str) -> None:
     assert found.word == word
 
 
+def test_shares_of_failed_faces_have_no_faces_and_are_compared_by_trainings() -> None:
+    none: tuple[dict[str, float], ...] = ({}, {}, {})
+    gap = gap_between(Row((0.01, 0.02, 0.01), none), Row((0.05, 0.06, 0.04), none))
+    assert gap is not None
+    assert gap.over == "3 and 3 trainings"
+    assert gap.p < 0.05
+
+
 def test_folds_are_no_repetitions_their_faces_are_paired() -> None:
     parts = [{f"{fold}/{face}": e for face, e in drawn_faces(150, 0.05 * row, 3 * fold + row).items()}
              for row in (0, 1) for fold in range(3)]  # fmt: skip
