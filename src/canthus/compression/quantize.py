@@ -18,6 +18,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import UInt8
 
+from canthus.compression.byte_input import CENTRED, skip_float, take_bytes
 from canthus.errors import ConfigError, ModelFileError
 from canthus.export.onnx_core import quiet
 from canthus.lookup import lookup, require, unknown_name
@@ -98,6 +99,7 @@ def see_ranges(data: bytes, pictures: Iterable[UInt8[np.ndarray, "h w 3"]], *, m
         model = onnx.load(str(prepared))
         for number, node in enumerate(model.graph.node):
             node.name = node.name or f"{node.op_type}_{number}"
+        zero = take_bytes(model)
         onnx.save(model, str(prepared))
         outside = _outside(model)
         layers = tuple(
@@ -116,7 +118,10 @@ def see_ranges(data: bytes, pictures: Iterable[UInt8[np.ndarray, "h w 3"]], *, m
         )
         for batch in _batches(pictures):
             calibrator.collect_data(_Reader({model.graph.input[0].name: batch}))
-        return RangedModel(model, calibrator.compute_data(), layers, outside)
+        ranges = calibrator.compute_data()
+        if zero is not None:
+            ranges[CENTRED] = tools.TensorData(lowest=np.float32(-zero), highest=np.float32(255 - zero))
+        return RangedModel(model, ranges, layers, outside)
 
 
 def quantized(
@@ -150,6 +155,7 @@ def quantized(
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
+        skip_float(quantizer.model.model)
     content: bytes = quantizer.model.model.SerializeToString()
     return content
 
