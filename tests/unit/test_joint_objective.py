@@ -132,6 +132,20 @@ def test_a_decoding_leaves_out_the_head_that_it_does_not_need() -> None:
     assert network.heatmap_head is not None, "the network itself stays whole"
 
 
+def test_a_flat_head_tells_the_spread_from_its_coarse_maps_whatever_the_decoding() -> None:
+    network, image = small(head="flat", spread=True), torch.rand(2, 3, 64, 64)
+    assert isinstance(network, JointNetwork)
+    assert isinstance(network.point_head, FlatHead)
+    assert network.spread is not None
+    with torch.no_grad():
+        maps = network.backbone(network.normalize(image)).scales
+        coarse = torch.cat(network.point_head.flatten(maps)[1:], dim=1)
+        assert coarse.shape == (2, 16 * 4**2 + 32 * 2**2)
+        expected = network.spread(coarse)
+        for how in ("regression", "heatmap", "both"):
+            torch.testing.assert_close(decoding(network, how)(image).spread, expected)
+
+
 @pytest.mark.parametrize(
     ("network", "how", "message"),
     [
@@ -146,7 +160,7 @@ def test_a_decoding_that_is_not_there_is_refused(network: nn.Module, how: str, m
 
 
 @pytest.mark.parametrize(
-    "backbone", ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50"]
+    "backbone", ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "resnet_slim"]
 )
 def test_every_backbone_serves(backbone: str) -> None:
     network = small(backbone=backbone)

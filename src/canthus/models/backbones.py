@@ -9,7 +9,7 @@ from canthus.lookup import lookup
 from canthus.models.layers import Backbone, conv_bn_relu, divisible_channels
 from canthus.models.mobilenet_v2 import mobilenet_v2
 from canthus.models.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
-from canthus.models.resnet import ResNet18Backbone, ResNet50Backbone
+from canthus.models.resnet import ResNet18Backbone, ResNet50Backbone, SlimResNet
 
 ROWS = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
@@ -43,6 +43,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v3_small": mobilenet_v3_small,
     "resnet18": ResNet18Backbone,
     "resnet50": ResNet50Backbone,
+    "resnet_slim": SlimResNet,
 }
 """Backbone by name. A backbone takes a picture normalized by ``NormalizeColours`` and returns ``Maps``; its attributes
 ``feature_channels`` and ``channels`` are the widths of the two maps."""

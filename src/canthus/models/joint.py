@@ -56,18 +56,29 @@ class FlatHead(nn.Module):
     Args:
         maps: shapes ``(n, c, h, w)`` of the three maps.
         widths: channels to which they are brought.
+
+    Attributes:
+        coarse: how many numbers the maps at 1/16 and 1/32 have together.
     """
 
     def __init__(self, maps: Sequence[torch.Size], points: int, *, widths: Sequence[int]) -> None:
         super().__init__()
         self.points = points
         self.reduce = nn.ModuleList(conv_bn_relu(m[1], width) for m, width in zip(maps, widths, strict=True))
-        cells = sum(width * m[2] * m[3] for m, width in zip(maps, widths, strict=True))
-        self.last = nn.Linear(cells, 2 * points)
+        cells = [width * m[2] * m[3] for m, width in zip(maps, widths, strict=True)]
+        self.coarse = sum(cells[1:])
+        self.last = nn.Linear(sum(cells), 2 * points)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        flat = [layer(m).flatten(1) for m, layer in zip(maps, self.reduce, strict=True)]
-        return points_from_offsets(self.last(torch.cat(flat, dim=1)), self.points)
+        return self.read(self.flatten(maps))
+
+    def flatten(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The three maps with few channels, each ``(n, c h w)``."""
+        return [layer(m).flatten(1) for m, layer in zip(maps, self.reduce, strict=True)]
+
+    def read(self, flat: Sequence[Tensor]) -> Tensor:
+        """The points from what ``flatten`` returned."""
+        return points_from_offsets(self.last(torch.cat(list(flat), dim=1)), self.points)
 
 
 @final
@@ -120,6 +131,8 @@ class JointNetwork(nn.Module):
         heatmaps: whether there is a heatmap head.
         heatmap_side: side of the heatmaps in cells, a multiple of 8.
         heatmap_hidden: channels of the heatmap head after each doubling, three numbers.
+        spread: whether the network also predicts the error of each point: with a flat head from its maps at 1/16 and
+            1/32, else from the channel means.
     """
 
     def __init__(
@@ -159,17 +172,19 @@ class JointNetwork(nn.Module):
             HeatmapHead(channels, points, side=heatmap_side, hidden=heatmap_hidden) if heatmaps else None
         )
         self.heatmap_share = 0.0
-        self.spread = SpreadHead(channels, points) if spread else None
+        seen = self.point_head.coarse if isinstance(self.point_head, FlatHead) else channels
+        self.spread = SpreadHead(seen, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
         found: Maps = self.backbone(self.normalize(image))
         deep = found.deep
         means = deep.mean(dim=(2, 3))
+        flat = self.point_head.flatten(found.scales) if isinstance(self.point_head, FlatHead) else None
         maps = None if self.heatmap_head is None else self.heatmap_head(deep)
         return Output(
-            points=self._points(found, means, maps),
+            points=self._points(means, flat, maps),
             features=found.features,
-            spread=None if self.spread is None else self.spread(means),
+            spread=None if self.spread is None else self.spread(means if flat is None else torch.cat(flat[1:], dim=1)),
             heatmaps=None if maps is None else maps[:, None],
             deep=deep,
         )
@@ -178,10 +193,12 @@ class JointNetwork(nn.Module):
         with evaluating(self.backbone):
             return [scale.shape for scale in self.backbone(torch.zeros(1, 3, self.size, self.size)).scales]
 
-    def _points(self, found: Maps, means: Tensor, maps: Tensor | None) -> Tensor:
+    def _points(self, means: Tensor, flat: Sequence[Tensor] | None, maps: Tensor | None) -> Tensor:
         regressed: Tensor | None = None
-        if self.point_head is not None:
-            regressed = self.point_head(found.scales if isinstance(self.point_head, FlatHead) else means)
+        if isinstance(self.point_head, FlatHead) and flat is not None:
+            regressed = self.point_head.read(flat)
+        elif self.point_head is not None:
+            regressed = self.point_head(means)
         if maps is None or (regressed is not None and self.heatmap_share == 0):
             if regressed is None:
                 raise ConfigError("A joint network without a heatmap head needs its regression head")
@@ -209,6 +226,6 @@ def decoding(network: nn.Module, how: str) -> nn.Module:
     chosen.heatmap_share = share
     if how == "regression":
         chosen.heatmap_head = None
-    elif how == "heatmap":
+    elif how == "heatmap" and not (isinstance(chosen.point_head, FlatHead) and chosen.spread is not None):
         chosen.point_head = None
     return chosen
