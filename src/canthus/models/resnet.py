@@ -149,7 +149,7 @@ class ResNet18Backbone(nn.Module):
 class SlimResNet(nn.Module):
     """Patches of 4x4 pixels, then the blocks of ResNet-18: ``SLIM``.
 
-    Made for int8 on processors.  Dense 3x3 convolutions of 128 channels do three times as many multiply-adds in a
+    Made for int8 on processors.  Dense 3x3 convolutions of 128 channels do four times as many multiply-adds in a
     microsecond there as depthwise-separable ones, so that most of the work is in such layers, at 1/8 and 1/16.  Patches
     in the place of a convolution of stride 2 and a pool spare the layers at 1/2, which are slow for their three
     channels in.
