@@ -100,10 +100,13 @@ def benchmark(
 
 
 def _plot(path: Path, result: Benchmark, errors: Errors) -> None:
+    stems = [Path(cost.name).stem for cost in result.models]
     shown = {
-        Path(cost.name).stem: (100 * errors.of[cost.name], 1000 * cost.latency.median_s, cost.size_bytes / 1e6)
-        for cost in result.models
-    }
+        stem if stems.count(stem) == 1 else cost.name: (
+            100 * errors.of[cost.name], 1000 * cost.latency.median_s, cost.size_bytes / 1e6
+        )
+        for stem, cost in zip(stems, result.models, strict=True)
+    }  # fmt: skip
     title = f"{result.machine.cpu}, {plural(result.threads, 'thread')}, batch {result.batch}"
     plot_cost(path, shown, error=f"{errors.unit}, {errors.tested}, %", title=title)
 

@@ -86,7 +86,10 @@ def _start_of(model: Any) -> tuple[list[Any], Any] | None:
     for node in model.graph.node:
         for operand in node.input:
             readers.setdefault(operand, []).append(node)
-    stored = {tensor.name for tensor in model.graph.initializer}
+    types = require("onnx", extra="train").TensorProto
+    stored = {t.name for t in model.graph.initializer if t.data_type == types.FLOAT}
+    if model.graph.input[0].type.tensor_type.elem_type != types.UINT8:
+        return None
     chain: list[Any] = []
     name: str = model.graph.input[0].name
     while len(readers.get(name, [])) == 1:

@@ -150,6 +150,17 @@ def test_errors_stand_beside_the_costs(tiny_model: Callable[..., Path], root: Pa
     assert read_image(plot).std() > 10
 
 
+def test_models_of_one_file_name_are_all_in_the_plot(
+    tiny_model: Callable[..., Path], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr("canthus.cli.benchmark.plot_cost", lambda path, models, **_: drawn.extend(models))
+    path = str(tiny_model())
+    run("--model", path, "--model", path, "--repeats", "1", "--dataset", "300w", "--root", root, "--split", "common",
+        "--plot", tmp_path / "cost.png")  # fmt: skip
+    assert drawn == [path, f"{path}#2"]
+
+
 def test_errors_need_a_dataset_and_its_folder(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     for options, message in (
         (("--dataset", "300w"), "needs --root"),

@@ -96,6 +96,14 @@ def test_networks_that_begin_otherwise_stay_as_they_are(steps: Sequence[Step]) -
     assert model.SerializeToString(deterministic=True) == before
 
 
+def test_networks_of_floats_stay_as_they_are() -> None:
+    model = network(HALVES)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    before = model.SerializeToString(deterministic=True)
+    assert take_bytes(model) is None
+    assert model.SerializeToString(deterministic=True) == before
+
+
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
 def test_an_int8_network_reads_the_bytes_themselves(method: str) -> None:
     model = network(COLOURS, pad=1)
