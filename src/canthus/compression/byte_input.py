@@ -53,9 +53,7 @@ def take_bytes(model: Any) -> int | None:
         model.graph.node.remove(step)
     place = list(model.graph.node).index(cast) + 1
     model.graph.node.insert(place, helper.make_node("Sub", [cast.output[0], _ZERO], [CENTRED], name=CENTRED))
-    left = {name for node in model.graph.node for name in node.input}
-    for name in {name for step in steps for name in step.input} & stored.keys() - left:
-        model.graph.initializer.remove(stored[name])
+    _drop_unread(model, steps)
     return zero
 
 
@@ -76,8 +74,10 @@ def skip_float(model: Any) -> None:
         for place, name in enumerate(node.input):
             if name == quantize.output[0]:
                 node.input[place] = cast.input[0]
-    for node in (cast, centred, quantize):
+    skipped = (cast, centred, quantize)
+    for node in skipped:
         model.graph.node.remove(node)
+    _drop_unread(model, skipped)
 
 
 def _start_of(model: Any) -> tuple[list[Any], Any] | None:
@@ -134,6 +134,14 @@ def _affine(
             case _:
                 return None
     return (slope, offset) if np.all(slope != 0) else None
+
+
+def _drop_unread(model: Any, removed: Sequence[Any]) -> None:
+    """Drop the stored tensors that only the removed nodes read: ONNX Runtime warns of them whenever it opens a file."""
+    read = {name for node in model.graph.node for name in node.input}
+    unread = {name for node in removed for name in node.input} - read
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name in unread]:
+        model.graph.initializer.remove(tensor)
 
 
 def _put(model: Any, name: str, value: np.ndarray) -> None:
