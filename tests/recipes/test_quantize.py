@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from canthus.cli.main import app
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
+from canthus.evaluation.onnx_counts import count_graph
+from canthus.evaluation.timing import detector_shape
 from canthus.images import write_image
 from canthus.recipes.held_out import Finding
 from canthus.recipes.quantize import (
@@ -24,6 +26,7 @@ from canthus.recipes.quantize import (
 )  # fmt: skip
 from canthus.runtime.cards import DETECTOR, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
+from canthus.zoo import DEFAULT
 from drawn_scenes import write_scenes
 from small_networks import write_small_cascade, write_small_landmarker
 
@@ -59,6 +62,11 @@ def test_the_card_survives_and_says_how_it_was_made(faces: Path, tmp_path: Path)
     model = write_small_landmarker(tmp_path / "m.onnx", tells_spread=True)
     report = make(model, faces)
     before, after = LandmarkSession.open(model).card, LandmarkSession.open(report.path).card
+    image = {"image": np.zeros((1, before.size, before.size, 3), np.uint8)}
+    own, whole = count_graph(report.path, image), count_graph(model, image)
+    assert (after.parameters, after.multiply_adds) == (own.parameters, own.multiply_adds)
+    assert own.parameters == whole.parameters - 1, "the scale of the bytes is in the first weights"
+    before = replace(before, parameters=own.parameters, multiply_adds=own.multiply_adds)
     assert replace(after, metrics=before.metrics, name=before.name, quantization=None) == before
     assert after.quantization == report.quantization
     assert after.metrics["300w/validation/nme_ion"] == pytest.approx(report.nme, abs=1e-6)
@@ -103,7 +111,12 @@ def test_a_detector_is_quantized_and_compared(scenes: Path, tmp_path: Path) -> N
     report = quantized_detector("face_detector", scenes, out, settings)
     small, whole = DetectorSession.open(out), DetectorSession.open("face_detector")
     assert small.size_bytes < whole.size_bytes / 2
-    assert replace(small.card, name=whole.card.name, metrics=whole.card.metrics, quantization=None) == whole.card
+    own = count_graph(out, {"image": np.zeros(detector_shape(small.card.strides), np.uint8)})
+    assert own.multiply_adds == whole.card.multiply_adds
+    assert own.parameters > (whole.card.parameters or 0), "the three grids share weights, but not their bytes"
+    named = replace(whole.card, name=small.card.name, metrics=small.card.metrics)
+    expected = replace(named, parameters=own.parameters, multiply_adds=own.multiply_adds)
+    assert replace(small.card, quantization=None) == expected
     assert small.card.quantization == report.quantization
     assert small.card.quantization.calibrated_on == "facemask/train"
     assert small.card.metrics == {"facemask/validation/ap_50": pytest.approx(report.found.ap_50, abs=1e-6)}
@@ -216,7 +229,7 @@ def test_the_command_refuses(harmed: Path, faces: Path) -> None:
 
 
 def test_names_of_results() -> None:
-    assert int8_path("default") == Path("pfld_68_128_int8.onnx")
+    assert int8_path("default") == Path(f"{DEFAULT}_int8.onnx")
     assert int8_path("runs/a/best.ckpt") == Path("runs/a/best_int8.onnx")
 
 

@@ -140,7 +140,7 @@ def export(
             report = _check_detector(compared, config, unchecked, roots, progress=progress)
         else:
             report = _check_landmarks(compared, config, unchecked, roots, cache=cache, progress=progress)
-        entries: dict[str, Any] = {"metrics": report.metrics} | _counts(unchecked, card)
+        entries: dict[str, Any] = {"metrics": report.metrics} | graph_counts(unchecked, card)
         if report.calibration:
             entries["calibration"] = report.calibration
         replace_card(unchecked, replace(card, **entries))
@@ -156,7 +156,7 @@ def export_untrained(config: Recipe, path: Path) -> None:
     card = _card(config, name=printable(path.stem), training_data=(), licence=UNTRAINED_TERMS)
     with written(path) as unfinished:
         export_onnx(_decoded(fresh_network(config)), card, unfinished)
-        replace_card(unfinished, replace(card, **_counts(unfinished, card)))
+        replace_card(unfinished, replace(card, **graph_counts(unfinished, card)))
 
 
 def _decoded(network: nn.Module, how: str = "") -> nn.Module:
@@ -186,7 +186,7 @@ def _card(config: Recipe, **entries: Any) -> Card:
     )
 
 
-def _counts(file: Path, card: Card) -> dict[str, Any]:
+def graph_counts(file: Path, card: Card) -> dict[str, Any]:
     """The entries of a card on the cost of one face, or of one picture."""
     shape = (1, card.size, card.size, 3) if isinstance(card, ModelCard) else detector_shape(card.strides)
     count = count_graph(file, {"image": np.zeros(shape, np.uint8)})

@@ -20,7 +20,7 @@ from canthus.export.onnx_core import finished_model
 from canthus.files import write_bytes
 from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
-from canthus.recipes.export import export
+from canthus.recipes.export import export, graph_counts
 from canthus.recipes.held_out import (
     Finding,
     HeldOut,
@@ -458,8 +458,12 @@ def _refuse_loss(excess: str, made: Quantization, settings: QuantizeSettings) ->
 
 
 def _write(path: Path, content: bytes, card: ModelCard | DetectorCard) -> int:
-    """Write the file with the card; return its size."""
+    """Write the file with the card, and its own counts in it; return its size."""
     own = replace(card, name=printable(path.stem))
+    with tempfile.TemporaryDirectory() as folder:
+        unfinished = Path(folder) / path.name
+        unfinished.write_bytes(content)
+        own = replace(own, **graph_counts(unfinished, own))
     finished = finished_model(require("onnx", extra="train").load_from_string(content), own)
     # A file that cannot be opened is not written.
     (LandmarkSession if isinstance(card, ModelCard) else DetectorSession)(finished, source=path.name)

@@ -18,6 +18,7 @@ from canthus.runtime import downloads
 from canthus.runtime.cards import Calibration, FaceCalibration
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.video import VideoWriter
+from canthus.zoo import DEFAULT
 from conftest import tiny_card, write_tiny_model
 from tiny_detectors import write_tiny_detector, write_tiny_yunet
 
@@ -49,7 +50,7 @@ def place(tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "zoo").mkdir()
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "zoo" / "__init__.py"))
-    tiny_model("pfld_68_128.onnx").rename("zoo/pfld_68_128.onnx")
+    tiny_model(f"{DEFAULT}.onnx").rename(f"zoo/{DEFAULT}.onnx")
     write_tiny_detector(tmp_path / "own.onnx")
     write_tiny_yunet(tmp_path / "yunet.onnx")
     image = np.zeros((960, 1280, 3), np.uint8)
@@ -80,8 +81,8 @@ def test_tiles_are_chosen_by_the_size_of_the_picture(place: Path) -> None:
     (face,) = faces_of("large.png", "--detector", "own.onnx")
     assert face["box"] == [128, 64, 160, 96]
     assert faces_of("large.png", "--detector", "own.onnx", "--no-detector-tiles") == []
-    assert len(load_pipeline("zoo/pfld_68_128.onnx", detector="own.onnx")("large.png")) == 1
-    assert len(load_pipeline("zoo/pfld_68_128.onnx", detector="own.onnx", detector_tiles=False)("large.png")) == 0
+    assert len(load_pipeline(f"zoo/{DEFAULT}.onnx", detector="own.onnx")("large.png")) == 1
+    assert len(load_pipeline(f"zoo/{DEFAULT}.onnx", detector="own.onnx", detector_tiles=False)("large.png")) == 0
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def sure(place: Path) -> Path:
     """The folder with a model that tells the confidence of faces: sure in the light, not in the dark."""
     calibration, face = Calibration(tolerance=0.05, slope=1.0, offset=1.5), FaceCalibration(0.06, 8.0, -38.8)
     card = replace(tiny_card(calibration=calibration), face_calibration=face)
-    write_tiny_model(place / "zoo/pfld_68_128.onnx", card=card)
+    write_tiny_model(place / f"zoo/{DEFAULT}.onnx", card=card)
     image = np.zeros((480, 640, 3), np.uint8)
     image[32:48, 64:80] = 255
     image[320:336, 480:496] = 234  # found, with a lower score
@@ -169,7 +170,7 @@ def test_every_command_passes_the_options_on(place: Path, command: tuple[str, st
         (("--detector", "own.onnx", "--detector-size", "15"), "at least 16 pixels, found 15"),
         (("--detector", "none", "--detector-tiles"), "Tiles have no effect with the detector 'none'"),
         (("--detector", "haar", "--detector-model", "own.onnx"), "A model of the detector has no effect with 'haar'"),
-        (("--detector", "zoo/pfld_68_128.onnx"), "is a landmark model (for --model), expected a face detector"),
+        (("--detector", f"zoo/{DEFAULT}.onnx"), "is a landmark model (for --model), expected a face detector"),
         (
             ("--model", "own.onnx", "--detector", "haar"),
             "is a face detector (for --detector), expected a landmark model",
@@ -211,7 +212,7 @@ def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
     Path("own.onnx").rename("zoo/face_detector_any_angle.onnx")
     listed = run("models")
     for expected in (
-        "pfld_68_128 (default)",
+        f"{DEFAULT} (default)",
         "face_detector_any_angle (default)",
         "50.00% drawn/average_precision",
         "640 x 480",

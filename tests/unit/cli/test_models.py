@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 import canthus.zoo
 from canthus.cli.main import app
 from canthus.errors import ModelFileError
+from canthus.zoo import DEFAULT
 from json_schemas import check_schema
 from small_networks import write_small_cascade
 
@@ -23,7 +24,7 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture
 def embedded(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two tiny models in the place of the package's own."""
-    first, _ = tiny_model("pfld_68_128.onnx"), tiny_model("other.onnx")
+    first, _ = tiny_model(f"{DEFAULT}.onnx"), tiny_model("other.onnx")
     monkeypatch.setattr(canthus.zoo, "__file__", str(first.with_name("__init__.py")))
     return first.parent
 
@@ -32,7 +33,7 @@ def test_list_names_error_size_speed_scheme_and_terms(embedded: Path) -> None:
     result = run()
     assert result.exit_code == 0, result.output
     for expected in (
-        "pfld_68_128 (default)",
+        f"{DEFAULT} (default)",
         "other",
         "12.50% drawn",
         "0.01 MB",
@@ -47,7 +48,7 @@ def test_the_list_is_readable_at_80_columns(embedded: Path) -> None:
     lines = CliRunner().invoke(app, ["models"], env={"COLUMNS": "80"}).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     words = [word for line in lines for word in line.split()]
-    assert {"pfld_68_128", "(default)", "12.50%", "ibug_68", "Apache-2.0"} <= set(words)  # none is cut or broken
+    assert {DEFAULT, "(default)", "12.50%", "ibug_68", "Apache-2.0"} <= set(words)  # none is cut or broken
 
 
 def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
@@ -55,10 +56,10 @@ def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
     assert (other["name"], other["default"], default["name"], default["default"]) == (
         "other",
         False,
-        "pfld_68_128",
+        DEFAULT,
         True,
     )
-    assert default["size_bytes"] == (embedded / "pfld_68_128.onnx").stat().st_size
+    assert default["size_bytes"] == (embedded / f"{DEFAULT}.onnx").stat().st_size
     assert default["median_ms"] > 0
     assert default["metrics"] == {"drawn/nme_ion": 0.125}
     assert {"scheme", "size", "margin", "training_data", "licence", "recipe", "parameters"} <= set(default)
@@ -69,7 +70,7 @@ def test_json_has_the_whole_card(embedded: Path, tmp_path: Path) -> None:
 
 
 def test_one_model_shows_its_card(embedded: Path) -> None:
-    for name in ("pfld_68_128", embedded / "other.onnx"):
+    for name in (DEFAULT, embedded / "other.onnx"):
         result = run(name)
         assert result.exit_code == 0, result.output
         for expected in ("32 x 32 RGB", "training data", "nothing", "tests/conftest.py", "terms of the weights"):

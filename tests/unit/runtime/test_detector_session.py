@@ -11,6 +11,7 @@ import canthus.zoo
 from canthus.errors import ConfigError, ModelFileError
 from canthus.runtime.cards import DETECTOR, DetectorCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
+from canthus.zoo import DEFAULT
 from tiny_detectors import tiny_detector_card, write_tiny_detector
 
 TinyModel = Callable[..., Path]
@@ -41,11 +42,11 @@ def test_embedded_files_are_told_apart_by_name(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "__init__.py"))
-    landmarks = tiny_model("pfld_68_128.onnx")
+    landmarks = tiny_model(f"{DEFAULT}.onnx")
     detectors = [
         write_tiny_detector(tmp_path / f"{name}.onnx") for name in ("face_detector_any_angle", "face_detector_small")
     ]
-    assert canthus.zoo.embedded_models() == {"pfld_68_128": landmarks}
+    assert canthus.zoo.embedded_models() == {DEFAULT: landmarks}
     assert list(canthus.zoo.embedded_detectors().values()) == detectors
     assert find_model("default", kind=DETECTOR) == detectors[0]
     assert DetectorSession.open("face_detector_small").source == str(detectors[1])

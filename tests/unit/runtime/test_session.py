@@ -11,6 +11,7 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.runtime import sessions as session_module
 from canthus.runtime.cards import ModelCard
 from canthus.runtime.sessions import MAX_BATCH, LandmarkSession, find_model
+from canthus.zoo import DEFAULT
 
 TinyModel = Callable[..., Path]
 
@@ -146,12 +147,12 @@ def test_missing_files_and_unknown_names(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_embedded_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    embedded = tmp_path / "package" / "pfld_68_128.onnx"
-    monkeypatch.setattr(session_module, "embedded_models", lambda: {"pfld_68_128": embedded})
-    Path("pfld_68_128").write_bytes(b"mine")
-    assert find_model("pfld_68_128") == embedded
+    embedded = tmp_path / "package" / f"{DEFAULT}.onnx"
+    monkeypatch.setattr(session_module, "embedded_models", lambda: {DEFAULT: embedded})
+    Path(DEFAULT).write_bytes(b"mine")
+    assert find_model(DEFAULT) == embedded
     assert find_model("default") == embedded
-    assert find_model("./pfld_68_128") == Path("pfld_68_128")
+    assert find_model(f"./{DEFAULT}") == Path(DEFAULT)
 
 
 def test_installation_without_models_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
