@@ -55,6 +55,13 @@ def test_rows_that_are_compared_have_equal_budgets(name: str, table: str, scale:
     assert len(budgets) <= 1
 
 
+def test_fan_sees_as_many_faces_as_mobilenet_l_at_full_length() -> None:
+    jobs = jobs_of(PAPERS["mobilenet_l"], ["table_3"], FULL)
+    configs = [job_config(job, Path(job.folder)) for job in jobs if job.plan.way == TRAIN]
+    assert len(configs) == 3
+    assert len({(c.epochs, c.faces_per_epoch, c.size, c.margin, c.train, c.augmentation) for c in configs}) == 1  # type: ignore[union-attr]
+
+
 def test_rows_start_from_the_weights_that_are_given(tmp_path: Path) -> None:
     weights = tmp_path / "resnet50.pth"
     weights.touch()

@@ -17,6 +17,7 @@ from canthus.images import read_image
 from canthus.papers import PAPERS
 from canthus.recipes.config import TrainConfig
 from canthus.recipes.train import Surroundings
+from canthus.reproduce.measure import errors_of, measure_model, write_errors
 from canthus.reproduce.plots import draw_faces, plot_costs, plot_covers
 from canthus.reproduce.run import (
     Reporter,
@@ -43,6 +44,7 @@ from canthus.reproduce.values import (
     PaperTable,
     Plan,
     Scale,
+    check_paper,
     jobs_of,
 )
 from command import run_command
@@ -74,6 +76,38 @@ def test_a_network_is_trained_exported_and_measured(made: Made) -> None:
     assert 0 < made.metrics["300w/validation:nme_ion"] < 1
     assert (made.folder / "rows_300w_validation.csv").is_file()
     assert json.loads((made.folder / "result.json").read_text())["settings"]["epochs"] == 1
+
+
+def test_faces_of_two_sets_are_also_counted_together(made: Made, place: Surroundings, tmp_path: Path) -> None:
+    scale = replace(SCALE, sets=("300w/validation", "300w/fit", "300w/validation + 300w/fit"))
+    there = replace(place, out=tmp_path)
+    metrics = measure_model(made.model, TRAINED, there, measure=PLAIN, scale=scale, progress=Reporter().progress)
+    sets = [read_rows(tmp_path / f"rows_300w_{split}.csv") for split in ("validation", "fit")]
+    errors = [row.nme_ion for rows in sets for row in rows]
+    assert metrics["300w/validation + 300w/fit:nme_ion"] == pytest.approx(np.mean(errors))
+    assert metrics["300w/validation:nme_ion"] != pytest.approx(metrics["300w/fit:nme_ion"])
+    together = replace(made, folder=tmp_path)
+    found = errors_of(together, scale.sets[2], "nme_ion", measure=PLAIN)
+    assert sorted(found.values()) == pytest.approx(sorted(errors))
+    with pytest.raises(ConfigError, match="name its sets before it"):
+        check_paper(Paper("P", PLAIN, {"tiny": replace(scale, sets=scale.sets[::-1])}, {}, {}))
+
+
+def test_errors_of_faces_are_kept_for_later_tests(made: Made, tmp_path: Path) -> None:
+    tested = "300w/validation"
+    errors = errors_of(made, tested, "nme_ion", measure=PLAIN)
+    assert len(errors) == len(read_rows(made.folder / "rows_300w_validation.csv"))
+    (path,) = write_errors(tmp_path, [made], tested, ["nme_ion", "fr_10"], measure=PLAIN)
+    elsewhere = replace(made, folder=tmp_path / made.job.folder)  # without rows
+    assert errors_of(elsewhere, tested, "nme_ion", measure=PLAIN) == pytest.approx(errors, rel=1e-5)
+    assert errors_of(elsewhere, tested, "fr_10", measure=PLAIN) == {}
+    assert errors_of(elsewhere, "300w/fit", "nme_ion", measure=PLAIN) == {}
+    assert list(write_errors(tmp_path, [elsewhere], "300w/fit", ["nme_ion"], measure=PLAIN)) == []
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / path.name).write_text(f"metric,face,{made.job.folder}\nnme_ion,a,much\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no errors of faces"):
+        errors_of(replace(made, folder=damaged / made.job.folder), tested, "nme_ion", measure=PLAIN)
 
 
 def test_what_is_finished_is_not_made_again(made: Made, place: Surroundings) -> None:

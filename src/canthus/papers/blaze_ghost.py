@@ -174,6 +174,7 @@ BLAZE_GHOST = Paper(
             sets=("wflw/test",),
             budget="Trained on WFLW (7,500 faces, 68 points), 100 epochs, batch 16, 112 pixels.",
             conversion="chord",
+            learned=Learned("nme_ion", 0.08),
         ),
         CPU: Scale(
             name=CPU,

@@ -632,7 +632,12 @@ MOBILE_DISTILL_PRUNE = Paper(
     title="A Robust and Efficient Method for Effective Facial Keypoint Detection (mobile-distill-prune, 2024)",
     measure=PLAIN,
     scales={
-        FULL: Scale(name=FULL, sets=("300w/full",), budget="60 epochs at 128 pixels, batch 32, rates 0.01 to 0.0001."),
+        FULL: Scale(
+            name=FULL,
+            sets=("300w/full",),
+            budget="60 epochs at 128 pixels, batch 32, rates 0.01 to 0.0001.",
+            learned=Learned("nme_ion", 0.06, but=("rate_70", "rate_90")),
+        ),
         CPU: Scale(
             name=CPU,
             sets=("300w/validation", "ytf/validation"),

@@ -1,22 +1,23 @@
 """Measure one model for the tables of a paper."""
 
+import csv
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from canthus.evaluation.conditions import PROTOCOLS
+from canthus.errors import DataError
+from canthus.evaluation.conditions import conditions_of
 from canthus.evaluation.occlusion import GROUPS, cover_lines, score_covered
-from canthus.evaluation.rows import FaceError, face_error, write_rows
+from canthus.evaluation.rows import FaceError, face_error, read_rows, write_rows
 from canthus.evaluation.run import predict_on_truth
 from canthus.evaluation.summary import divide, summarize
+from canthus.files import written
 from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.train import Surroundings, load_faces
-from canthus.reproduce.values import COVERED, PLAIN, Job, Scale
+from canthus.reproduce.values import COVERED, PLAIN, Job, Made, Scale, single_sets
 from canthus.runtime.landmarker import Landmarker, open_model
-
-COVER = "paper_c"
-"""Occlusion protocol of ``COVERED``."""
 
 
 def plain_metrics(rows: Sequence[FaceError]) -> dict[str, float]:
@@ -33,7 +34,7 @@ def _numbers(rows: Sequence[FaceError]) -> dict[str, float]:
 
 
 def covered_metrics(rows: Sequence[FaceError]) -> dict[str, float]:
-    """Errors under each condition of ``COVER``, over all, frontal and profile faces.
+    """Errors under each condition of an occlusion protocol, over all, frontal and profile faces.
 
     Returns:
         ``error/group/condition`` -> value, where ``error`` is ``nme``, ``nmse`` (as printed in the MobileNet-L paper)
@@ -74,6 +75,71 @@ def rows_file(out: Path, tested: str) -> Path:
     return out / f"rows_{tested.replace('/', '_')}.csv"
 
 
+def errors_of(one: Made, tested: str, metric: str, *, measure: str) -> dict[str, float]:
+    """``face_errors`` of one training on a test set, from its rows, or else from what ``write_errors`` kept.
+
+    Returns:
+        Face -> error; empty where neither is there.
+    """
+    parts = single_sets(tested)
+    if len(parts) > 1:
+        found = {part: errors_of(one, part, metric, measure=measure) for part in parts}
+        return {f"{part} {face}": error for part, errors in found.items() for face, error in errors.items()}
+    rows = rows_file(one.folder, tested)
+    if rows.is_file():
+        return face_errors(read_rows(rows), metric, measure=measure)
+    above = one.folder.parents[len(Path(one.job.folder).parts) - 1]
+    return _kept_errors(errors_file(above, tested)).get((metric, one.job.folder), {})
+
+
+def errors_file(out: Path, tested: str) -> Path:
+    """File for the errors of the faces of a test set in all trainings."""
+    return out / f"errors_{tested.replace('/', '_')}.csv"
+
+
+def write_errors(
+    out: Path, made: Sequence[Made], tested: str, metrics: Sequence[str], *, measure: str
+) -> Iterator[Path]:
+    """Keep what the tests of claims compare: a line for each face and metric, and a column for each training.
+
+    Yields the file once it is written, unless no training was measured on this set.
+    """
+    found = {
+        (metric, one.job.folder): errors_of(one, tested, metric, measure=measure) for metric in metrics for one in made
+    }
+    trainings = list(dict.fromkeys(one.job.folder for one in made if any(found[m, one.job.folder] for m in metrics)))
+    if not trainings:
+        return
+    path = errors_file(out, tested)
+    with written(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["metric", "face", *trainings])
+        for metric in metrics:
+            columns = [found[metric, training] for training in trainings]
+            for face in dict.fromkeys(face for column in columns for face in column):
+                errors = (column.get(face) for column in columns)
+                writer.writerow([metric, face, *("" if error is None else f"{error:.6g}" for error in errors)])
+    yield path
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_errors(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """(metric, training) -> face -> error, as ``write_errors`` wrote them; empty without the file."""
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                metric, face = line.pop("metric"), line.pop("face")
+                for training, error in line.items():
+                    if error:
+                        found.setdefault((metric, training), {})[face] = float(error)
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: holds no errors of faces ({error}); delete it to go without them") from error
+    return found
+
+
 def measure_model(
     model: Path, job: Job, place: Surroundings, *, measure: str, scale: Scale, progress: Progress
 ) -> dict[str, float]:
@@ -87,19 +153,26 @@ def measure_model(
     """
     landmarker = Landmarker(open_model(model))
     metrics: dict[str, float] = {}
+    measured: dict[str, list[FaceError]] = {}
     for name, tested in job.sets(scale).items():
+        parts = single_sets(tested)
+        if len(parts) > 1:
+            together = [row for part in parts for row in measured[part]]
+            metrics |= {f"{name}:{key}": value for key, value in MEASURES[measure](together).items()}
+            continue
         dataset, _, split = tested.partition("/")
         root, scheme = dataset_root(place.roots, dataset), landmarker.session.scheme
         faces = load_faces(dataset, split, root, scheme=scheme, conversion=scale.conversion)
         found: Iterable[FaceError]
         if measure == COVERED:
-            found = score_covered(faces, landmarker, PROTOCOLS[COVER], seed=0, dataset=dataset, split=split)
-            total = len(faces) * len(PROTOCOLS[COVER])
+            conditions = conditions_of(scale.covers)
+            found = score_covered(faces, landmarker, conditions, seed=0, dataset=dataset, split=split)
+            total = len(faces) * len(conditions)
         else:
             predictions = predict_on_truth(faces, landmarker)
             found = (face_error(one, dataset=dataset, split=split, boxes="truth") for one in predictions)
             total = len(faces)
-        rows: list[FaceError] = []
+        rows = measured[tested] = []
         for row in found:
             rows.append(row)
             progress(f"measuring {name}", len(rows), total)

@@ -13,7 +13,7 @@ from canthus.recipes.config import dataset_root
 from canthus.recipes.train import Surroundings, load_faces
 from canthus.reproduce.measure import rows_file
 from canthus.reproduce.tables import Runs, table_cells, tested_sets
-from canthus.reproduce.values import COVERED, Made, Paper, Scale
+from canthus.reproduce.values import COVERED, Made, Paper, Scale, single_sets
 from canthus.runtime.landmarker import Landmarker, open_model
 
 
@@ -25,12 +25,12 @@ def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> 
     if paper.measure != COVERED or not made:
         return
     first = [one for one in made if one.job.seed == 0]
-    for tested in scale.sets:
+    for tested in dict.fromkeys(part for name in scale.sets for part in single_sets(name)):
         curves = {
             paper.entries[one.job.entry].label: cover_curve(read_rows(rows_file(one.folder, tested))) for one in first
         }
         path = out / f"occlusion_{tested.replace('/', '_')}.png"
-        plot_error_by_cover(path, curves, title=f"{tested}, masks of paper_c")
+        plot_error_by_cover(path, curves, title=f"{tested}, masks of {scale.covers}")
         yield path
 
 

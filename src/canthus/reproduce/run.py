@@ -13,7 +13,6 @@ from typing import Any, final
 from canthus.compression.prune import PruneSettings
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.benchmark import benchmark_models
-from canthus.evaluation.rows import read_rows
 from canthus.lookup import lookup
 from canthus.recipes.build import init_file
 from canthus.recipes.config import (
@@ -32,9 +31,9 @@ from canthus.recipes.esr import fit_cascade
 from canthus.recipes.export import export, export_untrained
 from canthus.recipes.prune import PruneRun, prune, pruning_config
 from canthus.recipes.train import Surroundings, pack_faces, train
-from canthus.reproduce.measure import face_errors, measure_model, rows_file
+from canthus.reproduce.measure import errors_of, measure_model, write_errors
 from canthus.reproduce.plots import draw_faces, plot_costs, plot_covers, plot_swept
-from canthus.reproduce.tables import fold_tests_markdown, table_markdown, write_table
+from canthus.reproduce.tables import fold_tests_markdown, table_markdown, tested_sets, write_table
 from canthus.reproduce.values import (
     FILE,
     FIT,
@@ -48,6 +47,7 @@ from canthus.reproduce.values import (
     Plan,
     Scale,
     jobs_of,
+    single_sets,
 )
 from canthus.training.checkpoint import LAST
 from canthus.training.record import environment
@@ -292,7 +292,7 @@ class Reproduction:
 
     def datasets(self) -> list[str]:
         """Names of the datasets that the jobs train on and the tables test on."""
-        tested = {name.partition("/")[0] for name in self.scale.sets}
+        tested = {part.partition("/")[0] for name in self.scale.sets for part in single_sets(name)}
         return sorted(tested.union(*(datasets_of(job) for job in self.jobs)))
 
     def run(self, place: Surroundings, tell: Reporter) -> list[Made]:
@@ -364,8 +364,24 @@ class Reproduction:
             pictures = draw_faces(self.paper, name, self.scale, made, place)
             for path in itertools.chain(written, *drawn, pictures):
                 tell.write(f"wrote {path}")
-        for path in plot_covers(self.paper, self.scale, made, out):
+        kept = (
+            write_errors(out, made, tested, metrics, measure=self.paper.measure)
+            for tested, metrics in self._claimed().items()
+        )
+        for path in itertools.chain(*kept, plot_covers(self.paper, self.scale, made, out)):
             tell.write(f"wrote {path}")
+
+    def _claimed(self) -> dict[str, list[str]]:
+        """Test set -> metrics that a claim of the tables compares on it, alone or with others."""
+        found: dict[str, dict[str, None]] = {}
+        for table in (self.paper.tables[name] for name in self.tables):
+            columns = {column.label: column for column in table.columns}
+            claimed = (columns[claim.column] for claim in table.claims)
+            metrics = dict.fromkeys(column.metric for column in claimed if column.per_set)
+            for tested in tested_sets(table, self.scale):
+                for part in single_sets(tested):
+                    found.setdefault(part, {}).update(metrics)
+        return {tested: list(metrics) for tested, metrics in found.items()}
 
 
 def _started(paper: Paper, scale: str, starts: Mapping[str, Path]) -> Paper:
@@ -387,8 +403,8 @@ def _started(paper: Paper, scale: str, starts: Mapping[str, Path]) -> Paper:
 
 def _face_errors(made: Sequence[Made], measure: str, row: str, tested: str, column: Column) -> list[dict[str, float]]:
     """Face -> error in the unit of a column, for each training of a row."""
-    files = [rows_file(one.folder, tested) for one in made if one.job.entry == row and tested]
-    found = [face_errors(read_rows(file), column.metric, measure=measure) for file in files if file.is_file()]
+    own = [one for one in made if one.job.entry == row] if tested else []
+    found = filter(None, (errors_of(one, tested, column.metric, measure=measure) for one in own))
     return [{face: column.factor * error for face, error in errors.items()} for errors in found]
 
 

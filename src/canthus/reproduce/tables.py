@@ -126,9 +126,12 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Er
         if columns:
             parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
             parts.append("\n".join(_lines(paper, table, columns, tested, cells)) + "\n")
-    said = [f"- {_said(verdict)}" for verdict in found if verdict.reason]
-    parts += ["The numbers behind each verdict:\n", "\n".join(said) + "\n"] if said else []
-    parts += [f"How it was made: {scale.budget}\n", f"{table.note}\n" if table.note else ""]
+    parts += [verdict_lines(found, table.columns)] if any(one.reason for one in found) else []
+    parts += [
+        f"How it was made: {scale.budget}\n",
+        _bound(paper, table, scale),
+        f"{table.note}\n" if table.note else "",
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -192,10 +195,37 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
-def _said(verdict: Verdict) -> str:
-    where = f" on {verdict.tested}" if verdict.tested else ""
-    reason = f" ({verdict.reason})" if verdict.reason else ""
-    return f"{verdict.claim.text}: **{verdict.word}**{where}{reason}"
+def verdict_lines(found: Sequence[Verdict], columns: Sequence[Column]) -> str:
+    """The numbers and the test behind each verdict, as Markdown; claims that were not run are left out."""
+    digits = {column.label: column.digits for column in columns}
+    lines = [
+        "| claim | tested on | verdict | ours | gap, 95 % interval | compared | p |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in (one for one in found if one.reason):
+        test = ["", "", ""]
+        if one.gap:
+            n = digits[one.claim.column]
+            interval = f"{one.gap.mean:+.{n}f}, {one.gap.low:+.{n}f} to {one.gap.high:+.{n}f}"
+            test = [interval, one.gap.over, f"{one.gap.p:.2g}"]
+        cells = [one.claim.text, one.tested, f"**{one.word}**", one.reason, *test]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _bound(paper: Paper, table: PaperTable, scale: Scale) -> str:
+    """Up to which error the claims about a row get a verdict, in words; empty without a bound or such claims."""
+    learned, errors = scale.learned, {column.label for column in table.columns if column.per_set}
+    if learned is None or not any(claim.column in errors for claim in table.claims):
+        return ""
+    what = {"nme_ion": "error over the inter-ocular distance"}.get(learned.metric, "error on uncovered faces")
+    most = f"{100 * learned.most:.0f} %"
+    words = f"A claim about errors gets a verdict only where the mean {what} of both rows is at most {most}"
+    for row, other in ((row, other) for row, other in learned.below.items() if row in table.rows):
+        words += f", that of {paper.entries[row].label} also at most that of {paper.entries[other].label}"
+    if unbound := [paper.entries[row].label for row in learned.but if row in table.rows]:
+        words += f"; {', '.join(unbound)} have no bound"
+    return f"{words}.\n"
 
 
 def _lines(

@@ -21,8 +21,11 @@ FOLD, FOLDS = "{fold}", 3
 OTHER = "{of}"
 """Placeholder for the checkpoint of another row in changes."""
 
+POOL = " + "
+"""Between the names of test sets whose faces are counted together."""
+
 PLAIN, COVERED = "plain", "covered"
-"""Ways to measure: on faces as they are, or under the conditions of the occlusion protocol ``paper_c``."""
+"""Ways to measure: on faces as they are, or under the conditions of the scale's occlusion protocol."""
 
 
 @final
@@ -189,10 +192,11 @@ class Scale:
 
     Attributes:
         name: ``FULL``, ``CPU`` or ``QUICK``.
-        sets: test sets, ``dataset/split``.
+        sets: test sets, ``dataset/split``; some joined by ``POOL`` are also measured as one.
         budget: in words: training data, length, and what is equal for all rows.
         conversion: see ``load_faces``.
         learned: bound above which claims about a row get no verdict; None for no bound.
+        covers: occlusion protocol of a paper on covered faces.
     """
 
     name: str
@@ -200,6 +204,7 @@ class Scale:
     budget: str
     conversion: str = ""
     learned: Learned | None = None
+    covers: str = "paper_c"
 
 
 @final
@@ -252,6 +257,11 @@ class Job:
         return text.replace(FOLD, str(self.seed + 1))
 
 
+def single_sets(tested: str) -> tuple[str, ...]:
+    """The test sets that a name with ``POOL`` joins; of any other name, the name alone."""
+    return tuple(tested.split(POOL))
+
+
 def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
     """The models that some tables need, each once, ordered by seed so that an early stop leaves whole tables.
 
@@ -286,11 +296,18 @@ def jobs_of(paper: Paper, tables: Sequence[str], scale: str) -> list[Job]:
 
 
 def check_paper(paper: Paper) -> None:
-    """Check that tables name only known rows, columns and scales.
+    """Check that tables name only known rows, columns and scales, and scales only pools of sets that they have.
 
     Raises:
-        ConfigError: a name is unknown.
+        ConfigError: a name is unknown, or a set of a pool is not among those before it.
     """
+    for scale in paper.scales.values():
+        for number, tested in enumerate(scale.sets):
+            parts = single_sets(tested)
+            if len(parts) > 1 and not set(parts) <= set(scale.sets[:number]):
+                raise ConfigError(
+                    f"{paper.title!r} pools {tested!r}; name its sets before it in the scale {scale.name}"
+                )
     for name, table in paper.tables.items():
         headings = {column.label for column in table.columns}
         claimed = {row for claim in table.claims for row in (claim.smaller, claim.larger)}

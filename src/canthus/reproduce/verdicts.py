@@ -2,9 +2,8 @@
 
 import math
 import statistics
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -44,13 +43,15 @@ class Verdict:
     Attributes:
         tested: ``dataset/split``, or "".
         word: ``HOLDS``, ``DOES_NOT_HOLD``, ``UNDECIDED``, ``UNTRAINED`` or ``NOT_RUN``.
-        reason: the numbers and the test; empty for ``NOT_RUN``.
+        reason: the numbers, or why there is no test; empty for ``NOT_RUN``.
+        gap: what was tested, with p corrected for the other claims of the table; None without a test.
     """
 
     claim: Claim
     tested: str
     word: str
     reason: str = ""
+    gap: "Gap | None" = None
 
 
 @final
@@ -84,7 +85,13 @@ class Row:
 
 
 def gap_between(smaller: Row, larger: Row) -> Gap | None:
-    """Welch's t-test between the trainings of two rows; with too few of them a paired t-test over their faces.
+    """Test the gap between two rows over their trainings and their faces.
+
+    From ``LEAST_SEEDS`` trainings of both rows on, the variance of the gap is the sum of three: that of the mean of
+    either row over its trainings, and that of the mean over the faces, each of which is compared with itself in its
+    mean over the trainings.  So a gap counts that other trainings and other faces would show, too.  The degrees of
+    freedom are Satterthwaite's (1946).  Numbers that come without faces, such as shares of failed faces, are compared
+    by the trainings alone (Welch).  With fewer trainings the faces alone are compared: two networks, not two methods.
 
     The folds of a cross-validation are tested on different faces, and are no repetitions: there all faces are paired.
 
@@ -94,23 +101,37 @@ def gap_between(smaller: Row, larger: Row) -> Gap | None:
     Raises:
         MissingExtraError: scipy is not installed (extra: datasets).
     """
-    stats = require("scipy.stats", extra="datasets")
     ours, others = _mean_by_face(smaller.faces), _mean_by_face(larger.faces)
-    keys = sorted(ours.keys() & others.keys())
+    pairs = np.array([others[face] - ours[face] for face in sorted(ours.keys() & others.keys())], np.float64)
     folds = len(smaller.faces) > 1 and any(smaller.faces) and not set.intersection(*map(set, smaller.faces))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # where all trainings of a row give the same number
-        if min(len(smaller.seeds), len(larger.seeds)) >= LEAST_SEEDS and not folds:
-            found = stats.ttest_ind(larger.seeds, smaller.seeds, equal_var=False)
-            over = f"{len(smaller.seeds)} and {len(larger.seeds)} trainings"
-        elif len(keys) >= LEAST_FACES:
-            found = stats.ttest_rel([others[key] for key in keys], [ours[key] for key in keys])
-            over = f"{len(keys)} faces, paired" + (", of all folds" if folds else "")
-        else:
-            return None
-    low, high = found.confidence_interval(1 - LEVEL)
-    p = float(found.pvalue)
-    return Gap(larger.mean() - smaller.mean(), float(low), float(high), 1.0 if math.isnan(p) else p, over)
+    parts = [_variance(pairs)] if len(pairs) > 1 else []
+    over = [f"{len(pairs)} faces, paired"] if parts else []
+    if min(len(smaller.seeds), len(larger.seeds)) >= LEAST_SEEDS and not folds:
+        mean = larger.mean() - smaller.mean()
+        parts += [_variance(row.seeds) for row in (smaller, larger)]
+        over.insert(0, f"{len(smaller.seeds)} and {len(larger.seeds)} trainings")
+    elif len(pairs) >= LEAST_FACES:
+        mean = float(pairs.mean())
+    else:
+        return None
+    half, p = _student(mean, parts)
+    return Gap(mean, mean - half, mean + half, p, "; ".join(over) + (", of all folds" if folds else ""))
+
+
+def _variance(values: Sequence[float] | Float64[np.ndarray, " n"]) -> tuple[float, int]:
+    """Variance of the mean of some numbers, and its degrees of freedom."""
+    return float(np.var(values, ddof=1)) / len(values), len(values) - 1
+
+
+def _student(gap: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Half of the 95 % interval of a gap, and its p, from independent parts of its variance."""
+    variance = sum(part for part, _ in parts)
+    if not variance:  # all trainings and all faces give the same number
+        return 0.0, float(gap == 0)
+    student = require("scipy.stats", extra="datasets").t
+    degrees = variance**2 / sum(part**2 / count for part, count in parts)
+    error = math.sqrt(variance)
+    return error * float(student.ppf(1 - LEVEL / 2, degrees)), 2 * float(student.sf(abs(gap) / error, degrees))
 
 
 def _mean_by_face(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -160,7 +181,7 @@ def verdicts(
                 waiting.append((len(found), gap))
             found.append(verdict)
     for (place, gap), p in zip(waiting, holm([gap.p for _, gap in waiting]), strict=True):
-        found[place] = _decided(found[place], gap, float(p), columns[found[place].claim.column])
+        found[place] = _decided(found[place], replace(gap, p=float(p)))
     return found
 
 
@@ -185,11 +206,9 @@ def _verdict(claim: Claim, column: Column, tested: str, smaller: Row, larger: Ro
     return Verdict(claim, tested, UNDECIDED, said), gap
 
 
-def _decided(verdict: Verdict, gap: Gap, p: float, column: Column) -> Verdict:
-    word = (HOLDS if gap.mean > 0 else DOES_NOT_HOLD) if p < LEVEL else UNDECIDED
-    digits = column.digits
-    interval = f"{gap.mean:+.{digits}f}, 95 % {gap.low:+.{digits}f} to {gap.high:+.{digits}f}"
-    return Verdict(verdict.claim, verdict.tested, word, f"{verdict.reason}; {interval}; {gap.over}; p = {p:.2g}")
+def _decided(verdict: Verdict, gap: Gap) -> Verdict:
+    word = (HOLDS if gap.mean > 0 else DOES_NOT_HOLD) if gap.p < LEVEL else UNDECIDED
+    return replace(verdict, word=word, gap=gap)
 
 
 def _untrained(

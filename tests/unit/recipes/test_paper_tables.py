@@ -17,6 +17,7 @@ from canthus.reproduce.values import (
     Claim,
     Column,
     Entry,
+    Learned,
     Paper,
     PaperTable,
     Plan,
@@ -93,6 +94,20 @@ def test_markdown_shows_published_ours_and_not_run() -> None:
     assert "- **not run**: a beats b (ytf/validation); a is twice as fast as b" in text
     order = ("**not run**", "on 300w/validation", "on ytf/validation", "How it was made")
     assert [text.index(part) for part in order] == sorted(map(text.index, order))
+
+
+def test_markdown_tells_the_test_behind_each_verdict_and_its_bound() -> None:
+    scale = replace(SCALE, learned=Learned("nme_ion", 0.08, below={"b": "a"}, but=("c", "d")))
+    paper = replace(PAPER, entries={**PAPER.entries, "d": Entry("D")})
+    text = table_markdown(paper, "table_1", scale, {"a": nme(0.03, 0.04, 0.05), "b": nme(0.05, 0.06, 0.07)})
+    line = "| a beats b | 300w/validation | **undecided** | 4.00 against 6.00 | +2.00, -0.27 to +4.27 | "
+    assert f"{line}3 and 3 trainings | 0.07 |" in table_markdown(paper, "table_1", replace(scale, learned=None), {
+        "a": nme(0.03, 0.04, 0.05), "b": nme(0.05, 0.06, 0.07)})  # fmt: skip
+    assert "**not trained enough** | b has an error of 6.00 %; a verdict needs at most 4.00 % |  |  |  |" in text
+    assert (
+        "A claim about errors gets a verdict only where the mean error over the inter-ocular distance of both rows is "
+        "at most 8 %, that of B also at most that of A; C have no bound.\n"
+    ) in text
 
 
 def test_the_answer_names_a_test_set_where_verdicts_differ() -> None:

@@ -51,9 +51,12 @@ def test_seeds_decide_from_three_on(a: tuple[float, ...], b: tuple[float, ...], 
     (found,) = judged([Claim("a beats b", "a", "b", "NME, %")], {"a": a, "b": b})
     assert found.word == word
     assert ("expected 3 or 400" in found.reason) == (0 < len(a) < 3)
-    if len(a) == 3:
-        assert "3 and 3 trainings" in found.reason
-        assert "95 %" in found.reason
+    assert (found.gap is not None) == (len(a) == 3)
+    if found.gap:
+        assert found.gap.over == "3 and 3 trainings"
+        expected = stats.ttest_ind(b, a, equal_var=False)
+        low, high = expected.confidence_interval()
+        np.testing.assert_allclose([found.gap.low, found.gap.high, found.gap.p], [low, high, expected.pvalue])
 
 
 @pytest.mark.parametrize(("count", "word"), [(399, "undecided"), (400, "holds")])
@@ -61,6 +64,33 @@ def test_faces_decide_from_400_on(count: int, word: str) -> None:
     faces = {"a": [drawn_faces(count, 0.0, 1)], "b": [drawn_faces(count, 0.05, 2)]}
     (found,) = judged([Claim("a beats b", "a", "b", "NME, %")], {"a": (4.0,), "b": (4.05,)}, faces)
     assert found.word == word
+    if found.gap:
+        expected = stats.ttest_rel(list(faces["b"][0].values()), list(faces["a"][0].values()))
+        assert found.gap.p == pytest.approx(expected.pvalue)
+
+
+def test_trainings_and_faces_both_widen_the_interval() -> None:
+    """By hand: the variances of the mean over 3 and 3 trainings, and over the differences of 50 faces, add up."""
+    seeds = {"a": (4.0, 4.1, 4.2), "b": (4.5, 4.7, 4.6)}
+    trainings = {row: [drawn_faces(50, mean, 10 * n + seed) for seed, mean in enumerate(means)]
+                 for n, (row, means) in enumerate(seeds.items())}  # fmt: skip
+    gap = gap_between(*(Row(seeds[row], trainings[row]) for row in "ab"))
+    assert gap is not None
+    assert gap.over == "3 and 3 trainings; 50 faces, paired"
+    means = {row: np.mean([list(one.values()) for one in faces], axis=0) for row, faces in trainings.items()}
+    of_faces = np.var(means["b"] - means["a"], ddof=1) / 50
+    total = 0.01 / 3 + 0.01 / 3 + of_faces
+    degrees = total**2 / ((0.01 / 3) ** 2 / 2 + (0.01 / 3) ** 2 / 2 + of_faces**2 / 49)
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(total)
+    np.testing.assert_allclose([gap.mean, gap.low, gap.high], [0.5, 0.5 - half, 0.5 + half])
+    assert gap.p == pytest.approx(2 * stats.t.sf(0.5 / np.sqrt(total), degrees))
+
+
+@pytest.mark.parametrize(("b", "p"), [(4.0, 1.0), (4.1, 0.0)])
+def test_trainings_that_all_give_one_number(b: float, p: float) -> None:
+    gap = gap_between(Row((4.0, 4.0, 4.0)), Row((b, b, b)))
+    assert gap is not None
+    assert (gap.p, gap.low) == (p, gap.high)
 
 
 def test_shares_of_failed_faces_have_no_faces_and_are_compared_by_trainings() -> None:
