@@ -7,6 +7,7 @@ import pytest
 from canthus.errors import ConfigError
 from canthus.papers import PAPERS
 from canthus.recipes.build import init_file
+from canthus.recipes.config import TrainConfig
 from canthus.reproduce.measure import MEASURES
 from canthus.reproduce.run import datasets_of, job_config, plan_config, plan_reproduction
 from canthus.reproduce.values import CPU, FILE, FULL, PRUNE, QUICK, TRAIN, check_paper, jobs_of
@@ -49,10 +50,22 @@ def test_small_scales_need_only_the_data_that_is_easily_had(name: str, scale: st
 def test_rows_that_are_compared_have_equal_budgets(name: str, table: str, scale: str) -> None:
     rows = PAPERS[name].tables[table].rows
     jobs = [job for job in jobs_of(PAPERS[name], [table], scale) if job.plan.way == TRAIN and job.seed == 0]
-    jobs = [job for job in jobs if job.entry in rows and (scale, job.entry) != (CPU, "fan")]  # as long as it needs
+    longer = {(CPU, "fan"), (CPU, "small")}  # as long as it needs; as long as a student and its pruning
+    jobs = [job for job in jobs if job.entry in rows and (scale, job.entry) not in longer]
     configs = [job_config(job, Path(job.folder)) for job in jobs]
     budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]
     assert len(budgets) <= 1
+
+
+def test_half_the_width_is_trained_for_as_long_as_a_student_and_its_pruning() -> None:
+    jobs = {job.entry: job for job in jobs_of(PAPERS["mobile_distill_prune"], ["steps"], CPU) if job.seed == 0}
+    whole, half = (job_config(jobs[row], Path(jobs[row].folder)) for row in ("distilled", "small"))
+    pruned, groups = jobs["pruned_50_refit"].plan, 28  # groups of filters of MobileNet V2
+    assert isinstance(whole, TrainConfig)
+    assert isinstance(half, TrainConfig)
+    assert half.epochs == round(whole.epochs + groups * pruned.layer_epochs + pruned.final_epochs, 0)
+    assert (half.train, half.faces_per_epoch, half.distill) == (whole.train, whole.faces_per_epoch, whole.distill)
+    assert half.model_settings == whole.model_settings | {"width": 0.5}
 
 
 def test_fan_sees_as_many_faces_as_mobilenet_l_at_full_length() -> None:

@@ -253,6 +253,7 @@ def test_the_command_lists_papers_and_shows_empty_tables(console: Fixtures, tmp_
         (("blaze_ghost", "--scale", "huge"), "Unknown scale 'huge'"),
         (("blaze_ghost",), "dataset '300w' is needed"),
         (("blaze_ghost", "--scale", "full"), "dataset 'wflw' is needed"),
+        (("blaze_ghost", "--show", "--time-again"), "--show only prints, and --time-again measures"),
     ],
 )
 def test_what_cannot_be_run_is_said_at_once(console: Fixtures, arguments: tuple[str, ...], message: str) -> None:

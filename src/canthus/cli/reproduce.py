@@ -10,6 +10,7 @@ from rich.console import Console
 from canthus.cli import options
 from canthus.cli.output import line_writer
 from canthus.cli.progress import ProgressBar, quiet_lightning
+from canthus.errors import ConfigError
 from canthus.lookup import lookup, require
 from canthus.runtime.downloads import cache_folder
 
@@ -69,6 +70,8 @@ def reproduce(
             for key, one in known.tables.items():
                 typer.echo(f"  {key}: {one.title}")
         return
+    if show and time_again:
+        raise ConfigError("--show only prints, and --time-again measures; give one of them")
     console = Console(stderr=True, highlight=False)
     quiet_lightning()
     starts = options.named_paths("--start", start, "RECIPE=FILE, such as joint_resnet50_68=resnet50.pth")

@@ -216,14 +216,17 @@ def _stored(settings: PruneSettings, folder: Path | None, made_from: Mapping[str
     if folder is None or not (folder / STATE).exists():
         return None
     stored = read_weights_file(folder / STATE)
-    if missing := {"settings", "plan", "state_dict"} - stored.keys():
-        raise ModelFileError(f"{folder / STATE}: lacks {', '.join(sorted(missing))}; expected a state of canthus prune")
+    if missing := {"settings", "made_from", "plan", "state_dict"} - stored.keys():
+        raise ModelFileError(
+            f"{folder / STATE}: lacks {', '.join(sorted(missing))}; expected a state of canthus prune as it is now. "
+            "Delete it to begin anew"
+        )
     earlier: dict[str, Any] = {"refit": False, "weights": 0} | json.loads(stored["settings"])
     if earlier != json.loads(_as_text(settings)):
         raise ConfigError(
             f"{folder} has a pruning with other settings, {stored['settings']}; choose another folder, or delete it"
         )
-    before = stored.get("made_from", made_from)  # earlier versions did not note it
+    before = stored["made_from"]
     changed = sorted(name for name in {*before, *made_from} if before.get(name) != made_from.get(name))
     if changed:
         raise ConfigError(

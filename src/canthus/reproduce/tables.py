@@ -37,10 +37,9 @@ def fold_tests_markdown(paper: Paper, name: str, scale: Scale, made: Sequence[Ma
     lines = [
         "Tests of the errors of faces between folds 1-2, 1-3, 2-3; a large p only means that they show no difference:\n"
     ]
-    lines += [
-        f"- {paper.entries[row].label}: published {printed}; ours {_our_folds(row, scale, made)}"
-        for row, printed in table.fold_tests.items()
-    ]
+    for row, printed in table.fold_tests.items():
+        published = f"published {printed}; " if _is_beside(table, scale) else ""
+        lines.append(f"- {paper.entries[row].label}: {published}ours {_our_folds(row, scale, made)}")
     return "\n".join(lines) + "\n"
 
 
@@ -96,7 +95,7 @@ def tested_sets(table: PaperTable, scale: Scale) -> tuple[str, ...]:
 
 def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
     """All cells by test set, row and column; columns that depend on no test set come with the first test set."""
-    if table.published_at and scale.name not in table.published_at:
+    if not _is_beside(table, scale):
         table = replace(table, published={})
     return [
         _cell(table, row, column, tested, runs)
@@ -105,6 +104,11 @@ def table_cells(table: PaperTable, scale: Scale, runs: Runs) -> list[Cell]:
         for column in table.columns
         if column.per_set or number == 0
     ]
+
+
+def _is_beside(table: PaperTable, scale: Scale) -> bool:
+    """Whether the paper's numbers stand beside ours."""
+    return not table.published_at or scale.name in table.published_at
 
 
 def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Errors = no_errors) -> str:
@@ -125,7 +129,7 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Er
         columns = [column for column in table.columns if column.per_set == bool(tested)]
         if columns:
             parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
-            parts.append("\n".join(_lines(paper, table, columns, tested, cells)) + "\n")
+            parts.append("\n".join(_lines(paper, table, columns, tested, scale, cells)) + "\n")
     parts += [verdict_lines(found, table.columns)] if any(one.reason for one in found) else []
     parts += [
         f"How it was made: {scale.budget}\n",
@@ -229,21 +233,25 @@ def _bound(paper: Paper, table: PaperTable, scale: Scale) -> str:
 
 
 def _lines(
-    paper: Paper, table: PaperTable, columns: Sequence[Column], tested: str, cells: Sequence[Cell]
+    paper: Paper, table: PaperTable, columns: Sequence[Column], tested: str, scale: Scale, cells: Sequence[Cell]
 ) -> Iterator[str]:
     yield f"| | {' | '.join(column.label for column in columns)} |"
     yield f"|---|{'---|' * len(columns)}"
     found = {(cell.row, cell.heading): cell for cell in cells if cell.tested == tested}
-    printed_only = []
+    printed_only, elsewhere = [], []
     for row in table.rows:
         own = [(found[row, column.label], column) for column in columns]
         entry = paper.entries[row]
-        if entry.plans or entry.cost or any(cell.seeds for cell, _ in own):
+        if scale.name in entry.plans or entry.cost or any(cell.seeds for cell, _ in own):
             yield f"| {entry.label} | {' | '.join(_shown(cell, column) for cell, column in own)} |"
-        else:
+        elif any(not math.isnan(cell.published) for cell, _ in own) or not entry.plans:
             printed_only.append(f"{entry.label} {', '.join(_published(cell) for cell, _ in own)}")
+        else:
+            elsewhere.append(entry.label)
     if printed_only:
         yield f"\nPrinted in the paper and not run here: {'; '.join(printed_only)}."
+    if elsewhere:
+        yield f"\nRun at other scales alone: {'; '.join(elsewhere)}."
 
 
 def _shown(cell: Cell, column: Column) -> str:

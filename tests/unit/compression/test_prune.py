@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from canthus.compression.plan import PrunePlan, apply_plan, read_plan
 from canthus.compression.prune import PruneSettings, Step, prune
 from canthus.errors import ConfigError, ModelFileError
+from canthus.training.checkpoint import STATE
 
 
 def own_network() -> nn.Sequential:
@@ -84,6 +85,11 @@ def test_going_on_after_a_stop_equals_an_unbroken_pruning(tmp_path: Path) -> Non
     torch.testing.assert_close(made.network(IMAGES), whole.network(IMAGES), rtol=0, atol=0)
     with pytest.raises(ConfigError, match="other settings"):
         prune(own_network(), IMAGES, PruneSettings(0.25), state=tmp_path)
+    kept = torch.load(tmp_path / STATE)
+    del kept["made_from"]
+    torch.save(kept, tmp_path / STATE)
+    with pytest.raises(ModelFileError, match="lacks made_from"):
+        prune(own_network(), IMAGES, PruneSettings(0.5, round_to=1), state=tmp_path)
 
 
 def test_what_cannot_be_cut_stays_whole_and_says_why() -> None:

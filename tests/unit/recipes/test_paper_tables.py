@@ -9,7 +9,15 @@ import pytest
 
 from canthus.errors import ConfigError
 from canthus.reproduce.plots import plot_swept
-from canthus.reproduce.tables import Cell, Runs, answer, table_cells, table_markdown, write_table
+from canthus.reproduce.tables import (
+    Cell,
+    Runs,
+    answer,
+    fold_tests_markdown,
+    table_cells,
+    table_markdown,
+    write_table,
+)
 from canthus.reproduce.values import (
     FULL,
     PLAIN,
@@ -165,12 +173,23 @@ def test_a_table_may_have_test_sets_of_its_own_and_columns_that_only_print() -> 
     assert "300w" not in text
 
 
+def test_rows_of_other_scales_are_named_in_one_line() -> None:
+    text = table_markdown(PAPER, "table_1", PAPER.scales[FULL], {"a": nme(0.03, tested="wflw/test")})
+    assert "Printed in the paper and not run here: B 4.25, -; C -, -.\n" in text
+    paper = replace(PAPER, tables={"table_1": replace(TABLE, published={})})
+    text = table_markdown(paper, "table_1", PAPER.scales[FULL], {"a": nme(0.03, tested="wflw/test")})
+    assert "Run at other scales alone: B.\n" in text
+    assert "| B |" not in text
+
+
 def test_published_numbers_stand_only_beside_their_own_data(tmp_path: Path) -> None:
-    table = replace(TABLE, published_at=(FULL,), claims=())
+    table = replace(TABLE, published_at=(FULL,), claims=(), fold_tests={"a": "t 0.52"})
     paper = replace(PAPER, tables={"table_1": table})
     assert "| A | - / 3.00 |" in table_markdown(paper, "table_1", SCALE, {"a": nme(0.03)})
     full = table_markdown(paper, "table_1", PAPER.scales[FULL], {"a": nme(0.03, tested="wflw/test")})
     assert "| A | 3.5 / 3.00 |" in full
+    assert "- A: ours not run\n" in fold_tests_markdown(paper, "table_1", SCALE, ())
+    assert "- A: published t 0.52; ours not run\n" in fold_tests_markdown(paper, "table_1", PAPER.scales[FULL], ())
 
 
 def test_a_figure_that_sweeps_a_setting_is_drawn(tmp_path: Path) -> None:
