@@ -31,6 +31,21 @@ def test_huber_wing_is_more_than_wing_off_the_truth() -> None:
     assert (huber_wing_loss(predicted, truth) > wing_loss(predicted, truth)).all()
 
 
+@pytest.mark.parametrize(
+    ("unit", "errors", "least", "most"),
+    [("sides", (0.001, 0.01, 0.1), 0.0, 0.021), ("pixels of a crop of 112", (0.5, 2.0, 11.0), 0.11, 0.51)],
+)
+def test_in_sides_huber_wing_is_wing_and_in_pixels_it_is_not(
+    unit: str, errors: tuple[float, ...], least: float, most: float
+) -> None:
+    """The share of Huber's part in the derivative, for errors up to a tenth of the crop."""
+    for error in errors:
+        predicted = torch.full((1, 1, 2), error, requires_grad=True)
+        both, wing = (torch.autograd.grad(loss(predicted, torch.zeros(1, 1, 2)).sum(), predicted)[0].sum()
+                      for loss in (huber_wing_loss, wing_loss))  # fmt: skip
+        assert least <= float(1 - wing / both) <= most, (unit, error)
+
+
 def test_pose_weights_are_the_printed_sum_plus_one() -> None:
     predicted, truth = torch.tensor([[0.3, -0.2, 1.0]]), torch.tensor([[0.0, 0.1, -1.0]])
     printed = sum(1 - math.cos(d) for d in (0.3, -0.3, 2.0))

@@ -640,7 +640,12 @@ STEPS = PaperTable(
         Claim(
             "half pruned and refitted errs more than unpruned and trained on", "trained_on", "pruned_50_refit", ERROR
         ),
-        Claim("three quarters pruned and refitted errs more than unpruned and trained on", "trained_on", "pruned_75_refit", ERROR),
+        Claim(
+            "three quarters pruned and refitted errs more than unpruned and trained on",
+            "trained_on",
+            "pruned_75_refit",
+            ERROR,
+        ),
         Claim(
             "half pruned and refitted beats half the width, trained from the start", "pruned_50_refit", "small", ERROR
         ),
