@@ -1,8 +1,9 @@
 """``canthus reproduce``: the tables of a paper, published numbers beside ours."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +14,9 @@ from canthus.cli.progress import ProgressBar, quiet_lightning
 from canthus.errors import ConfigError
 from canthus.lookup import lookup, require
 from canthus.runtime.downloads import cache_folder
+
+if TYPE_CHECKING:
+    from canthus.reproduce.values import Paper
 
 PaperArgument = Annotated[str, typer.Argument(help="Name of a paper. 'list' prints all papers and their tables.")]
 TableArgument = Annotated[str | None, typer.Argument(show_default="all tables", help="One table, such as table_5.")]
@@ -65,10 +69,7 @@ def reproduce(
     from canthus.training.run_folder import BusyError, held
 
     if paper == "list":
-        for name, known in PAPERS.items():
-            typer.echo(f"{name}: {known.title}")
-            for key, one in known.tables.items():
-                typer.echo(f"  {key}: {one.title}")
+        _list(PAPERS)
         return
     if show and time_again:
         raise ConfigError("--show only prints, and --time-again measures; give one of them")
@@ -95,3 +96,11 @@ def reproduce(
                     work.write(made, costs, place, tell)
         except BusyError:
             console.print(f"all rows are finished; another process measures times and writes the tables in {place.out}")
+
+
+def _list(papers: Mapping[str, "Paper"]) -> None:
+    """Print the papers and their tables."""
+    for name, known in papers.items():
+        typer.echo(f"{name}: {known.title}")
+        for key, one in known.tables.items():
+            typer.echo(f"  {key}: {one.title}")

@@ -88,8 +88,9 @@ def errors_of(one: Made, tested: str, metric: str, *, measure: str) -> dict[str,
     rows = rows_file(one.folder, tested)
     if rows.is_file():
         return face_errors(read_rows(rows), metric, measure=measure)
-    above = one.folder.parents[len(Path(one.job.folder).parts) - 1]
-    return _kept_errors(errors_file(above, tested)).get((metric, one.job.folder), {})
+    kept = errors_file(one.folder.parents[len(Path(one.job.folder).parts) - 1], tested)
+    table = _kept_errors(kept, kept.stat().st_mtime_ns) if kept.is_file() else {}
+    return table.get((metric, one.job.folder), {})
 
 
 def errors_file(out: Path, tested: str) -> Path:
@@ -123,10 +124,8 @@ def write_errors(
 
 
 @functools.lru_cache(maxsize=8)
-def _kept_errors(path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """(metric, training) -> face -> error, as ``write_errors`` wrote them; empty without the file."""
-    if not path.is_file():
-        return {}
+def _kept_errors(path: Path, changed_ns: int) -> dict[tuple[str, str], dict[str, float]]:
+    """(metric, training) -> face -> error, as ``write_errors`` wrote them; read once for each time of change."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:

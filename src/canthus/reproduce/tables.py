@@ -129,7 +129,7 @@ def table_markdown(paper: Paper, name: str, scale: Scale, runs: Runs, errors: Er
         columns = [column for column in table.columns if column.per_set == bool(tested)]
         if columns:
             parts.append(f"Published / ours on {tested}:\n" if tested else "Published / ours:\n")
-            parts.append("\n".join(_lines(paper, table, columns, tested, scale, cells)) + "\n")
+            parts.append("\n".join(_lines(paper, table, columns, cells, tested=tested, scale=scale)) + "\n")
     parts += [verdict_lines(found, table.columns)] if any(one.reason for one in found) else []
     parts += [
         f"How it was made: {scale.budget}\n",
@@ -233,7 +233,7 @@ def _bound(paper: Paper, table: PaperTable, scale: Scale) -> str:
 
 
 def _lines(
-    paper: Paper, table: PaperTable, columns: Sequence[Column], tested: str, scale: Scale, cells: Sequence[Cell]
+    paper: Paper, table: PaperTable, columns: Sequence[Column], cells: Sequence[Cell], *, tested: str, scale: Scale
 ) -> Iterator[str]:
     yield f"| | {' | '.join(column.label for column in columns)} |"
     yield f"|---|{'---|' * len(columns)}"
