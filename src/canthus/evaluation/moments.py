@@ -20,6 +20,8 @@ SHUT, YAWN = 0.7, 0.4
 """Eyes count as closing below this share of their median EAR, a mouth as wide open above this MAR."""
 YAWN_S = 0.5
 """A mouth that is wide open for a shorter time speaks or laughs."""
+GAP_S = 0.15
+"""Two closings, or two openings, that are no further apart than this are one."""
 SHOWN = 6
 """Moments of each kind that are shown, the clearest ones."""
 TILE = 160
@@ -65,8 +67,10 @@ class FaceCurves:
     def _deepest(self, values: Float[np.ndarray, " n"], limit: float, *, least_s: float) -> list[Moment]:
         above = np.concatenate([[False], values > limit, [False]])  # NaN is not above
         starts, ends = np.flatnonzero(np.diff(above.astype(np.int8)) == 1), np.flatnonzero(above[:-1] & ~above[1:])
+        apart = self.times_s[starts[1:]] - self.times_s[ends[:-1] - 1] > GAP_S
+        starts, ends = starts[np.append(True, apart)[: len(starts)]], ends[np.append(apart, True)[: len(ends)]]
         runs = [(a, b) for a, b in zip(starts, ends, strict=True) if self.times_s[b - 1] - self.times_s[a] >= least_s]
-        found = [int(a) + int(np.argmax(values[a:b])) for a, b in runs]
+        found = [int(a) + int(np.nanargmax(values[a:b])) for a, b in runs]
         peaks = sorted(found, key=lambda place: -float(values[place]))[:SHOWN]
         return [Moment(self.frames[place], place, float(self.times_s[place])) for place in sorted(peaks)]
 

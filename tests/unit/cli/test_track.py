@@ -284,5 +284,9 @@ def test_the_moments_are_the_deepest_of_each_closing_and_opening() -> None:
     assert curves.yawns() == [(1049, 49, 49 / 25)]
     ear[10:60:5] = 0.12
     assert len(FaceCurves(range(100), times, ear, mar, curves.points).blinks()) == SHOWN
+    ear[:], ear[30:34], ear[32] = 0.3, 0.12, np.nan  # lost for one frame while shut
+    ear[40:43], ear[45:47], ear[51:53] = 0.12, 0.11, 0.1  # 0.12 s apart: one closing; 0.2 s: two
+    shut = FaceCurves(range(100), times, ear, mar, curves.points).blinks()
+    assert [moment.frame for moment in shut] == [30, 45, 51]
     unknown = FaceCurves(range(100), times, np.full(100, np.nan), mar, curves.points)
     assert unknown.blinks() == []
