@@ -13,14 +13,17 @@ from canthus.training.distillation import DistillConfig, Distiller, Teacher
 SIZE = 32
 
 
-def small(backbone: str = "mobilenet_v2") -> nn.Module:
-    settings = {"backbone": backbone, "width": 0.125, "hidden": (16,), "heatmap_side": 8, "heatmap_hidden": (8, 8, 8)}
+def small(backbone: str = "mobilenet_v2", *, head: str = "pooled") -> nn.Module:
+    settings = {"backbone": backbone, "width": 0.125, "head": head, "heatmap_side": 8, "heatmap_hidden": (8, 8, 8)}
+    settings |= {"hidden": (16,)} if head == "pooled" else {}
     return create_model("joint", points=68, size=SIZE, settings=settings)
 
 
-def distiller(student: nn.Module, **settings: float) -> Distiller:
+def distiller(student: nn.Module, *, head: str = "pooled", **settings: float) -> Distiller:
     torch.manual_seed(1)
-    return Distiller(student, Teacher(small("resnet50")), size=SIZE, config=DistillConfig("t", width=8, **settings))  # type: ignore[arg-type]
+    return Distiller(
+        student, Teacher(small("resnet50", head=head)), size=SIZE, config=DistillConfig("t", width=8, **settings)
+    )  # type: ignore[arg-type]
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
@@ -59,9 +62,10 @@ def test_a_twin_of_the_teacher_has_no_loss_of_points() -> None:
     assert float(twin(image, student(image))[0].detach()) == 0
 
 
-def test_the_student_and_its_projection_learn_and_the_teacher_does_not() -> None:
-    student, image = small(), torch.rand(4, 3, SIZE, SIZE)
-    guide = distiller(student)
+@pytest.mark.parametrize("head", ["pooled", "flat"])
+def test_the_student_and_its_projection_learn_and_the_teacher_does_not(head: str) -> None:
+    student, image = small(head=head), torch.rand(4, 3, SIZE, SIZE)
+    guide = distiller(student, head=head)
     torch.autograd.backward(guide(image, student(image))[0])
     learned = {name for name, p in guide.named_parameters() if p.grad is not None}
     assert learned == {"student.weight", "student.bias"}
