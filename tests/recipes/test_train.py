@@ -15,21 +15,17 @@ import torch
 from typer.testing import CliRunner
 
 from canthus.cli.main import app
-from canthus.data.packs import PACK_MARGIN
 from canthus.data.synthetic import write_synthetic_300w
-from canthus.data.transforms import View, plain_view, random_flip, view_affine
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.onnx_counts import count_graph
-from canthus.geometry import Affine, unit_to_pixels
 from canthus.models.weights import WeightsReport
 from canthus.recipes.build import load_network, start_network
-from canthus.recipes.config import TrainConfig, load_any_recipe, load_fit, load_recipe
+from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import checkpoint_config, read_checkpoint
 from canthus.training.fit import moving_averages
-from canthus.training.task import network_input
 
 RECIPE = """
 name = "drawn"
@@ -168,39 +164,6 @@ def test_the_card_names_the_sets_of_all_stages(recipe: Path, unbroken: Path) -> 
     assert training_sets(second) == ("300w", "folder")
     with pytest.raises(ConfigError, match="cannot name its training sets"):
         training_sets(load_recipe(str(recipe), ["init=gone.ckpt"]))
-
-
-def test_a_teacher_changes_the_labels_by_its_share(recipe: Path, faces: Path, unbroken: Path, tmp_path: Path) -> None:
-    teacher = unbroken / "best.ckpt"
-    place = Surroundings(roots={"300w": faces}, cache=tmp_path / "cache", out=tmp_path / "run", accelerator="cpu")
-
-    def labels(share: float, *more: str) -> np.ndarray:
-        changes = [f"train.0.teacher={teacher}", f"train.0.teacher_share={share}", *more]
-        return np.asarray(pack_faces(load_recipe(str(recipe), changes), place).train[0].pack.points)
-
-    plain = pack_faces(load_recipe(str(recipe)), place)
-    truth, taught, half = plain.train[0].pack.points, labels(1.0), labels(0.5)
-    np.testing.assert_array_equal(labels(0.0), truth)
-    np.testing.assert_allclose(half, (truth + taught) / 2, atol=1e-3)
-    np.testing.assert_array_equal(labels(1.0, "size=80"), taught)  # the teacher keeps its own input
-    network, config = load_network(teacher)
-    assert isinstance(config, TrainConfig)
-    view = View(size=config.size, margin=config.margin, pack_margin=PACK_MARGIN)
-    face = plain.train[0].pack.sample(3)
-    image = torch.from_numpy(plain_view(face, view).image)[None]
-    mirrored = torch.from_numpy(plain_view(random_flip(face, np.random.default_rng(0), chance=1), view).image)[None]
-    with torch.no_grad():
-        a, b = (network(network_input(each)).points[0].numpy() for each in (image, mirrored))
-    back = Affine.flip(config.size).apply(unit_to_pixels(b, config.size))[list(face.scheme.mirror)]
-    seen = view_affine(view, len(face.image)).apply(taught[3])
-    np.testing.assert_allclose(seen, (unit_to_pixels(a, config.size) + back) / 2, atol=0.3)  # edges differ by a pixel
-    run(load_recipe(str(recipe), ["epochs=1", f"train.0.teacher={teacher}"]), faces, tmp_path / "trained")
-    assert json.loads((tmp_path / "trained" / "data.json").read_text())[str(teacher)]
-    with pytest.raises(ConfigError, match=r"teacher = 'gone.ckpt', and there is no such checkpoint"):
-        pack_faces(load_recipe(str(recipe), ["train.0.teacher=gone.ckpt"]), place)
-    for name, load in (("face_detector", load_any_recipe), ("esr_68", load_fit)):
-        with pytest.raises(ConfigError, match="learns from labels as they are"):
-            load(name, ["train.0.teacher=gone.ckpt"])
 
 
 def test_averages_begin_with_short_memory() -> None:

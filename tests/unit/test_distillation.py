@@ -21,9 +21,8 @@ def small(backbone: str = "mobilenet_v2", *, head: str = "pooled") -> nn.Module:
 
 def distiller(student: nn.Module, *, head: str = "pooled", **settings: float) -> Distiller:
     torch.manual_seed(1)
-    return Distiller(
-        student, Teacher(small("resnet50", head=head)), size=SIZE, config=DistillConfig("t", width=8, **settings)
-    )  # type: ignore[arg-type]
+    config = DistillConfig("t", width=8, **settings)  # type: ignore[arg-type]
+    return Distiller(student, Teacher(small("resnet50", head=head)), size=SIZE, config=config)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:

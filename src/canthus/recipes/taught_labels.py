@@ -1,8 +1,11 @@
-"""Labels of a training set mixed with the points of a trained network, as self-training and label distillation do."""
+"""Labels of a training set mixed with the points of trained networks, as self-training and label distillation do.
+
+The teacher is a checkpoint, or a file of predictions, which any network or committee of networks can have made.
+"""
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -16,25 +19,36 @@ from torch.utils.data import DataLoader, Dataset
 from canthus.data.packs import CropPack
 from canthus.data.transforms import View, plain_view, view_affine
 from canthus.errors import ConfigError
+from canthus.evaluation.predictions import parse_predictions, read_json_list
 from canthus.files import written
-from canthus.geometry import unit_to_pixels
+from canthus.geometry import Affine, crop_square, unit_to_pixels
 from canthus.recipes.build import load_network
 from canthus.recipes.config import Progress, TrainConfig, TrainSource
 from canthus.schemes import Scheme
 from canthus.training.checkpoint import file_digest
 from canthus.training.task import network_input
+from canthus.types import Annotation
 
 _BATCH = 128
 
 
-def taught(source: TrainSource, pack: CropPack, *, cache: Path, progress: Progress) -> CropPack:
+def taught(
+    source: TrainSource,
+    pack: CropPack,
+    faces: Callable[[], Sequence[Annotation]],
+    *,
+    cache: Path,
+    progress: Progress,
+) -> CropPack:
     """The pack with labels that are partly the points of the source's teacher; unknown points stay unknown.
 
     Args:
+        faces: gives the faces of the pack, which a file of predictions needs.
         cache: folder in which the points of a teacher for a pack are kept.
 
     Raises:
-        ConfigError: there is no such checkpoint, or its points are numbered in another way.
+        ConfigError: there is no such file, it lacks a face, or its points are numbered in another way.
+        DataError: a file of predictions is damaged.
         ModelFileError: not a checkpoint.
     """
     if not source.teacher:
@@ -42,8 +56,9 @@ def taught(source: TrainSource, pack: CropPack, *, cache: Path, progress: Progre
     path = Path(source.teacher)
     if not path.is_file():
         raise ConfigError(
-            f"{source.name} has teacher = '{path}', and there is no such checkpoint. Train the teacher first, name "
-            "another with --set train.0.teacher=FILE, or take the labels as they are with --set train.0.teacher="
+            f"{source.name} has teacher = '{path}', and there is no such checkpoint or file of predictions. Make it "
+            "first, name another with --set train.0.teacher=FILE, or take the labels as they are with --set "
+            "train.0.teacher="
         )
     key = hashlib.sha256(f"{file_digest(path)}|{pack.content}|{len(pack)}".encode()).hexdigest()
     kept = cache / f"taught-{key[:16]}.npy"
@@ -51,13 +66,35 @@ def taught(source: TrainSource, pack: CropPack, *, cache: Path, progress: Progre
         points = np.load(kept)
     else:
         told = functools.partial(progress, f"points of the teacher for {source.name}")
-        points = _points_of(path, pack, told)
+        points = _predicted(path, pack, faces()) if path.suffix == ".json" else _points_of(path, pack, told)
         if pack.content:
             cache.mkdir(parents=True, exist_ok=True)
             with written(kept) as aside, aside.open("wb") as stream:
                 np.save(stream, points)
     share = np.float32(source.teacher_share)
     return replace(pack, points=pack.points + share * (points - pack.points))
+
+
+def _predicted(path: Path, pack: CropPack, faces: Sequence[Annotation]) -> Float32[np.ndarray, "n k 2"]:
+    """Points of a file of predictions, in pixels of the packed crops; the labels where a face was missed."""
+    entries = read_json_list(path)
+    if (scheme := str(entries[0].get("scheme", pack.scheme.name))) != pack.scheme.name:
+        raise ConfigError(
+            f"{path} has points of {scheme}, the labels those of {pack.scheme.name}; choose another teacher"
+        )
+    found = {one.truth.key: one for one in parse_predictions(entries, pack.scheme, root=Path(), source=str(path))}
+    missing = [face.key for face in faces if face.key not in found]
+    if missing:
+        raise ConfigError(
+            f"{path} has no prediction for {len(missing)} of {len(faces)} faces, such as {missing[0]}; make it of the "
+            "split that is trained on, as 'canthus evaluate --out DIR' does"
+        )
+    points = np.array(pack.points)
+    for number, face in enumerate(faces):
+        if (one := found[face.key]).found:
+            crop = Affine.crop(crop_square(face.box, pack.margin), pack.images.shape[1])
+            points[number] = crop.apply(one.points)
+    return points
 
 
 def _points_of(path: Path, pack: CropPack, progress: Callable[[int, int], None]) -> Float32[np.ndarray, "n k 2"]:

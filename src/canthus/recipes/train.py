@@ -415,7 +415,9 @@ def _pack_crops(config: TrainConfig, place: Surroundings, progress: Progress) ->
         kinds = [torch.from_numpy(face_kinds(faces_of(source))) for source in config.train]
         shares = torch.cat(kinds).float().mean(dim=0)
         weights = [class_weights(members, shares, sums=config.class_weight_sum).numpy() for members in kinds]
-    packs = [taught(s, pack(s), cache=place.cache, progress=progress) for s in config.train]
+    packs = [
+        taught(s, pack(s), functools.partial(faces_of, s), cache=place.cache, progress=progress) for s in config.train
+    ]
     return Packs(
         train=[Source(own, s.weight, s.until, each) for own, s, each in zip(packs, config.train, weights, strict=True)],
         validation={v.name: pack(v) for v in config.validation},
