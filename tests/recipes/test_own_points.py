@@ -20,7 +20,8 @@ from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export
 from canthus.recipes.prune import PruneRun, prune, pruning_config
-from canthus.recipes.quantize import QuantizeReport, QuantizeSettings, quantize
+from canthus.recipes.quantize import QuantizeSettings, quantize
+from canthus.recipes.quantize_report import QuantizeReport
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.draw import draw_frame
 from canthus.runtime.landmarker import Landmarker

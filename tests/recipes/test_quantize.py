@@ -17,13 +17,8 @@ from canthus.evaluation.onnx_counts import count_graph
 from canthus.evaluation.timing import detector_shape
 from canthus.images import write_image
 from canthus.recipes.held_out import Finding
-from canthus.recipes.quantize import (
-    DetectorQuantizeReport,
-    QuantizeReport,
-    QuantizeSettings,
-    int8_path,
-    quantize,
-)  # fmt: skip
+from canthus.recipes.quantize import QuantizeSettings, int8_path, quantize
+from canthus.recipes.quantize_report import DetectorQuantizeReport, QuantizeReport
 from canthus.runtime.cards import DETECTOR, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from canthus.zoo import DEFAULT

@@ -59,6 +59,11 @@ BitsOption = Annotated[
     int, typer.Option(min=7, max=8, help="Bits of the weights; 7 for processors without VNNI, where sums can saturate.")
 ]
 
+RoundingOption = Annotated[
+    str,
+    typer.Option(help="How weights are rounded: fitted, so that the outputs of each layer change least, or nearest."),
+]
+
 
 def quantize(
     model: ModelArgument = "default",
@@ -78,6 +83,7 @@ def quantize(
     most_failures: FailuresOption = 0.75,
     force: Annotated[bool, typer.Option("--force", help="Write the file even if the loss is larger.")] = False,
     weight_bits: BitsOption = 8,
+    rounding: RoundingOption = "fitted",
 ) -> None:
     """Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good."""
     require("onnx", extra="train")
@@ -87,7 +93,7 @@ def quantize(
     settings = recipes.QuantizeSettings(
         calibrate=calibrate, check=check, method=method, crops=crops, seed=seed, keep=tuple(keep),
         most_loss=None if most_loss is None else most_loss / 100, force=force, weight_bits=weight_bits,
-        most_failures=most_failures / 100,
+        most_failures=most_failures / 100, rounding=rounding,
     )  # fmt: skip
     path = out or recipes.int8_path(model)
     check_targets([model], model={"--out" if out else "the int8 file": path})

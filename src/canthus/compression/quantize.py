@@ -4,6 +4,8 @@ Jacob et al. (2018), "Quantization and Training of Integer-Arithmetic-Only Infer
 ranges of the activations are measured on real crops, each output channel of a weight has its own scale, and the
 operators of the graph stand between pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses.
 
+Weights are rounded as ``rounding`` says.
+
 Differs: operators before the first layer with weights and after the last one stay in float, and so does the output of
 the last layer, because a byte divides the crop into 256 positions at most, too few for points.
 """
@@ -11,7 +13,8 @@ the last layer, because a byte divides the crop into 256 positions at most, too 
 import copy
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -19,6 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from canthus.compression.byte_input import CENTRED, skip_float, take_bytes
+from canthus.compression.rounding import PICTURES, fitted_weights
 from canthus.errors import ConfigError, ModelFileError
 from canthus.export.onnx_core import quiet
 from canthus.lookup import lookup, require, unknown_name
@@ -64,12 +68,14 @@ class RangedModel:
         ranges: of all tensors, in the form of ONNX Runtime.
         layers: the layers that can be quantized, in the order of the graph.
         outside: names of the operators that stay in float: before the first layer with weights and after the last.
+        weights: name of a weight -> its values once rounded; without an entry each number is rounded by itself.
     """
 
     model: Any
     ranges: Any
     layers: tuple[Layer, ...]
     outside: frozenset[str]
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def lossy(self) -> tuple[Layer, ...]:
@@ -124,6 +130,25 @@ def see_ranges(data: bytes, pictures: Iterable[UInt8[np.ndarray, "h w 3"]], *, m
         return RangedModel(model, ranges, layers, outside)
 
 
+def fit_rounding(
+    ranged: RangedModel,
+    pictures: Iterable[UInt8[np.ndarray, "h w 3"]],
+    *,
+    weight_bits: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RangedModel:
+    """The network with weights that are rounded so that the outputs of each layer change least, see ``rounding``.
+
+    Args:
+        pictures: as for ``see_ranges``; the first ``rounding.PICTURES`` are used.
+        progress: gets the number of weights that are rounded, and of all.
+    """
+    sample = _batches(islice(pictures, PICTURES))
+    with quiet():
+        weights = fitted_weights(ranged.model, sample, skip=ranged.outside, weight_bits=weight_bits, progress=progress)
+    return replace(ranged, weights=weights)
+
+
 def quantized(
     ranged: RangedModel, *, keep: Collection[str] = (), only: Collection[str] = (), weight_bits: int = 8
 ) -> bytes:
@@ -140,9 +165,11 @@ def quantized(
     if weight_bits not in (7, 8):
         raise ConfigError(f"Weights have 7 or 8 bits, found {weight_bits}")
     tools = require("onnxruntime.quantization", extra="train")
+    model = copy.deepcopy(ranged.model)
+    _put_rounded(model, ranged, lambda name: name not in {*keep, *ranged.outside} and (not only or name in only))
     with quiet():
         quantizer = tools.QDQQuantizer(
-            copy.deepcopy(ranged.model),
+            model,
             True,  # a scale for each channel
             weight_bits == 7,
             tools.QuantType.QInt8,
@@ -158,6 +185,15 @@ def quantized(
         skip_float(quantizer.model.model)
     content: bytes = quantizer.model.model.SerializeToString()
     return content
+
+
+def _put_rounded(model: Any, ranged: RangedModel, is_quantized: Callable[[str], bool]) -> None:
+    """Put the rounded weights into the layers that are quantized, in place; what a float layer reads stays exact."""
+    from_array = require("onnx.numpy_helper", extra="train").from_array
+    exact = {name for node in model.graph.node if not is_quantized(node.name) for name in node.input}
+    for tensor in model.graph.initializer:
+        if tensor.name in ranged.weights and tensor.name not in exact:
+            tensor.CopyFrom(from_array(ranged.weights[tensor.name], tensor.name))
 
 
 def named_layers(ranged: RangedModel, entries: Sequence[str]) -> tuple[str, ...]:

@@ -3,15 +3,15 @@
 import functools
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, final
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, UInt8
 
-from canthus.compression.quantize import AUTO, METHODS, Search, see_ranges
+from canthus.compression.quantize import AUTO, METHODS, RangedModel, Search, fit_rounding, see_ranges
 from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
 from canthus.data.scenes import load_scenes, scene_sets
@@ -22,7 +22,6 @@ from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.export import export, graph_counts
 from canthus.recipes.held_out import (
-    Finding,
     HeldOut,
     calibration_errors,
     crop_held_out,
@@ -30,21 +29,21 @@ from canthus.recipes.held_out import (
     found_faces_of,
     score_change,
 )
+from canthus.recipes.quantize_report import FAILED, DetectorQuantizeReport, QuantizeReport
 from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, Quantization, card_kind
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model, open_onnx, read_model
 from canthus.types import Scene
 from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
 
+FITTED, NEAREST = "fitted", "nearest"
+ROUNDINGS = dict.fromkeys((FITTED, NEAREST))
+"""Ways to round weights: so that the outputs of a layer change least, or each by itself."""
 RANKED_ON = 64
 """Crops on which ``AUTO`` ranks layers; an eighth as many pictures of a detector."""
-FAILED = 0.08
-"""Error from which a face counts as failed, a fraction."""
 SPLITS = {LANDMARKS: ("300w/fit", "300w/validation"), DETECTOR: ("facemask/train", "facemask/validation")}
 """Kind of model -> usual ``calibrate`` and ``check``."""
 MOST_LOSS = {LANDMARKS: 0.001, DETECTOR: 0.005}
 """Kind of model -> usual ``most_loss``."""
-HARMS_SHOWN = 8
-"""Layers that ``QuantizeReport.describe`` lists."""
 
 
 @final
@@ -64,6 +63,7 @@ class QuantizeSettings:
             average precision, and of the recall at its usual score.  By default as in ``MOST_LOSS``.
         force: write the file even if it loses more.
         weight_bits: 8, or 7 for processors without VNNI.
+        rounding: ``fitted``, so that the outputs of each layer change least, or ``nearest``.
         most_failures: largest accepted increase of the share of faces whose error is above ``FAILED``; not for
             detectors.
     """
@@ -77,6 +77,7 @@ class QuantizeSettings:
     most_loss: float | None = None
     force: bool = False
     weight_bits: int = 8
+    rounding: str = FITTED
     most_failures: float = 0.0075
 
     def of_kind(self, kind: str) -> "QuantizeSettings":
@@ -87,103 +88,6 @@ class QuantizeSettings:
             check=self.check or SPLITS[kind][1],
             most_loss=MOST_LOSS[kind] if self.most_loss is None else self.most_loss,
         )
-
-
-@final
-@dataclass(frozen=True)
-class QuantizeReport:
-    """An int8 file beside its float model.
-
-    Attributes:
-        path: the int8 file; the attributes that begin with ``float_`` are of the float file.
-        nme: error on the check set with true boxes, a fraction.
-        moved_px: mean distance between the points of the two, in pixels of the crop.
-        confidence: ``ece`` and ``auroc`` of the int8 file; empty if it gives no confidence.
-        metric: name of the error, such as ``300w/validation/nme_ion``.
-        failures: share of faces with an error above ``FAILED``.
-        harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty
-            unless ``AUTO`` ranked the layers.
-    """
-
-    path: Path
-    size_bytes: int
-    float_bytes: int
-    nme: float
-    float_nme: float
-    moved_px: float
-    faces: int
-    confidence: Mapping[str, float]
-    float_confidence: Mapping[str, float]
-    harms: Mapping[str, float]
-    quantization: Quantization
-    metric: str
-    failures: float
-    float_failures: float
-
-    @property
-    def scale(self) -> str:
-        """What errors are divided by, in words."""
-        return "inter-ocular distance" if self.metric.endswith("/nme_ion") else "longer side of the face box"
-
-    def describe(self) -> list[str]:
-        """Lines of text: size and error beside those of the float model, and what stayed in float."""
-        made = self.quantization
-        found, before = 100 * self.nme, 100 * self.float_nme
-        errors = f"NME {found:.3f} %, the float model {before:.3f} % ({found - before:+.3f})"
-        lines = [
-            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, the float model {self.float_bytes / 1e6:.2f} MB",
-            f"{made.checked_on}, {self.faces} faces, ground-truth boxes: {errors}",
-            f"faces with an error above {FAILED:.0%}: {self.failures:.2%}, the float model {self.float_failures:.2%}",
-            f"points moved by {self.moved_px:.2f} px of the crop",
-        ]
-        for name, value in self.confidence.items():
-            float_value = self.float_confidence[name]
-            lines.append(f"{name.upper()}: {100 * value:.2f} %, the float model {100 * float_value:.2f} %")
-        lines += [made.describe(), *_harm_lines(self.harms, "movement of the points", "px of the crop")]
-        return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
-
-
-@final
-@dataclass(frozen=True)
-class DetectorQuantizeReport:
-    """An int8 detector beside its float one.
-
-    Attributes:
-        path: the int8 file; the attributes that begin with ``float_`` are of the float file.
-        pictures: number of pictures of the check set.
-        harms: mean change of the logits of the best cells if one layer alone is quantized, by layer, largest first;
-            empty unless ``AUTO`` ranked the layers.
-    """
-
-    path: Path
-    size_bytes: int
-    float_bytes: int
-    found: Finding
-    float_found: Finding
-    pictures: int
-    faces: int
-    harms: Mapping[str, float]
-    quantization: Quantization
-
-    def describe(self) -> list[str]:
-        """Lines of text: size and what is found beside those of the float detector, and what stayed in float."""
-        found, before = self.found, self.float_found
-        lines = [
-            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, the float detector {self.float_bytes / 1e6:.2f} MB",
-            f"{self.quantization.checked_on}, {self.pictures} pictures, {self.faces} faces",
-            f"faces found: {found.recall:.2%}, the float detector {before.recall:.2%}",
-        ]
-        if not math.isnan(found.ap_50):
-            lines.append(f"average precision: {found.ap_50:.2%}, the float detector {before.ap_50:.2%}")
-        lines += [self.quantization.describe(), *_harm_lines(self.harms, "change of the scores", "logits")]
-        return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
-
-
-def _harm_lines(harms: Mapping[str, float], what: str, unit: str) -> list[str]:
-    if not harms:
-        return []
-    shown = list(harms.items())[:HARMS_SHOWN]
-    return [f"{what} where one layer alone is quantized, {unit}:", *(f"  {name}: {v:.3f}" for name, v in shown)]
 
 
 def int8_path(model: str) -> Path:
@@ -240,7 +144,7 @@ def _quantize_landmarks(
         _held_out(str(name), session.card, roots, cache, progress) for name in (settings.calibrate, settings.check)
     )
     crops = seen.crops[_drawn(len(seen.samples), settings)]
-    ranged = see_ranges(data, crops, method=settings.method)
+    ranged = _ranged(data, lambda: crops, settings, progress)
     expected = session(held.crops)
     before, ranked_on = held.errors(expected), session(crops[:RANKED_ON])
     search = Search(
@@ -284,7 +188,7 @@ def _quantize_detector(
     _refuse_int8(session)
     seen, held = (_scenes(str(name), roots) for name in (settings.calibrate, settings.check))
     chosen = [seen[index] for index in _drawn(len(seen), settings)]
-    ranged = see_ranges(data, detector_pictures(chosen, session.card, progress), method=settings.method)
+    ranged = _ranged(data, lambda: detector_pictures(chosen, session.card, progress), settings, progress)
     ranked_on = list(detector_pictures(chosen[: RANKED_ON // 8], session.card, progress))
     before, most_loss = found_faces_of(session, held, progress), float(settings.most_loss or 0)
     search = Search(
@@ -321,6 +225,20 @@ def _quantize_detector(
     return replace(report, size_bytes=_write(path, content, card))
 
 
+def _ranged(
+    data: bytes,
+    pictures: Callable[[], Iterable[UInt8[np.ndarray, "h w 3"]]],
+    settings: QuantizeSettings,
+    progress: Progress,
+) -> RangedModel:
+    """The float network with the ranges of its activations and the rounded weights that the settings ask for."""
+    ranged = see_ranges(data, pictures(), method=settings.method)
+    if settings.rounding != FITTED:
+        return ranged
+    told = functools.partial(progress, "rounding weights")
+    return fit_rounding(ranged, pictures(), weight_bits=settings.weight_bits, progress=told)
+
+
 def _drawn(count: int, settings: QuantizeSettings) -> Int64[np.ndarray, " n"]:
     """Indices of the crops or pictures that give the ranges, ascending."""
     return np.sort(np.random.default_rng(settings.seed).permutation(count)[: settings.crops])
@@ -335,6 +253,7 @@ def _quantization(
         crops=crops,
         seed=settings.seed,
         weight_bits=settings.weight_bits,
+        rounding=settings.rounding,
         kept=kept,
         checked_on=str(settings.check),
         **before,
@@ -381,6 +300,7 @@ def _excess(errors: Float64[np.ndarray, " n"], before: Float64[np.ndarray, " n"]
 
 def _check_settings(settings: QuantizeSettings) -> None:
     lookup(METHODS, settings.method, kind="method of calibration")
+    lookup(ROUNDINGS, settings.rounding, kind="rounding")
     loss = min(float(settings.most_loss or 0), settings.most_failures)
     if settings.crops < 1 or not loss >= 0:
         raise ConfigError(f"Expected at least 1 crop and a loss of at least 0, found {settings.crops} and {loss:g}")

@@ -41,6 +41,7 @@ class Quantization:
         crops: number of these.
         seed: random seed for choosing them.
         weight_bits: 8, or 7 for processors without VNNI.
+        rounding: how weights were rounded: ``fitted`` to the outputs of their layer, or ``nearest``.
         kept: names of the layers that stay in float.
         checked_on: ``dataset/split`` on which int8 and float were compared.
         float_nme_ion: error of the float model there, a fraction; the error of the int8 model is in the metrics.
@@ -60,6 +61,7 @@ class Quantization:
     checked_on: str
     float_nme_ion: float | None = None
     float_ap_50: float | None = None
+    rounding: str = "nearest"
 
     def __post_init__(self) -> None:
         ranges = {"crops": COUNTS, "seed": COUNTS, "weight_bits": Range(1, 8)}
@@ -69,9 +71,10 @@ class Quantization:
         """The quantization in one line."""
         kept = f"; in float: {', '.join(self.kept)}" if self.kept else ""
         what = "pictures" if self.float_nme_ion is None else "crops"
+        bits = f"{self.weight_bits} bits a weight, rounding {self.rounding}"
         text = (
-            f"int8, {self.weight_bits} bits a weight; ranges ({self.method}) of {self.crops} {what} of "
-            f"{self.calibrated_on}, seed {self.seed}{kept}"
+            f"int8, {bits}; ranges ({self.method}) of {self.crops} {what} of {self.calibrated_on}, "
+            f"seed {self.seed}{kept}"
         )
         if self.float_nme_ion is not None:
             return f"{text}; the float model had {self.float_nme_ion:.2%} on {self.checked_on}"
