@@ -480,9 +480,11 @@ class Sample:
         image: the crop.
         points: in pixels of the crop.
         visible: False for covered points; None if that is unknown.
+        lost: whether the crop shows the face in a way that its points cannot be found.
     """
 
     image: Image
     points: Float32[np.ndarray, "k 2"]
     scheme: Scheme
     visible: Bool[np.ndarray, " k"] | None = None
+    lost: bool = False

@@ -12,7 +12,7 @@ from canthus.data.splits import fold_of
 from canthus.data.synthetic import draw_face, write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.recipes.build import load_network, start_network
-from canthus.recipes.config import TrainConfig, load_recipe
+from canthus.recipes.config import TrainConfig, load_fit, load_recipe
 from canthus.recipes.export import export
 from canthus.recipes.held_out import calibrate
 from canthus.recipes.train import Surroundings, pack_faces, train
@@ -51,6 +51,15 @@ def test_the_expected_errors_learn_beside_the_points(trained: Path) -> None:
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
     network, _ = load_network(trained / "best.ckpt")
     assert network(torch.rand(1, 3, 64, 64)).spread.shape == (1, 68)
+
+
+def test_lost_faces_are_trained_beside_the_others(faces: Path, tmp_path: Path) -> None:
+    rows = run(load_recipe("pfld_68", [*SPREAD, "augmentation.lost=0.3", "epochs=2"]), faces, tmp_path / "run")
+    assert rows[-1]["train/spread_loss"] < rows[0]["train/spread_loss"]
+    with pytest.raises(ConfigError, match=r"set model_settings.spread = true, or augmentation.lost = 0"):
+        load_recipe("pfld_68", ["augmentation.lost=0.3"])
+    with pytest.raises(ConfigError, match="predicts no errors of its points"):
+        load_fit("esr_68", ["augmentation.lost=0.3"])
 
 
 def test_a_training_with_expected_errors_may_start_from_one_without(faces: Path, trained: Path, tmp_path: Path) -> None:

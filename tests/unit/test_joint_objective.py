@@ -144,6 +144,13 @@ def test_a_flat_head_tells_the_spread_from_its_coarse_maps_whatever_the_decoding
         expected = network.spread(coarse)
         for how in ("regression", "heatmap", "both"):
             torch.testing.assert_close(decoding(network, how)(image).spread, expected)
+        wider = small(head="flat", spread=True, spread_means=True)
+        assert isinstance(wider, JointNetwork)
+        assert wider.spread is not None
+        found = wider(image)
+        coarse = torch.cat([*wider.point_head.flatten(wider.backbone(wider.normalize(image)).scales)[1:],  # type: ignore[union-attr, operator]
+                            found.deep.mean(dim=(2, 3))], dim=1)  # fmt: skip
+        torch.testing.assert_close(found.spread, wider.spread(coarse))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ class Augmentation:
         mask_white: whether the light parts of these masks hide, instead of the dark ones.
         corrupt: chance of one of ``data.corruptions.CORRUPTIONS``, in a random strength.
         corrupt_most: its largest strength, up to 1.
+        lost: chance of a crop in which the points cannot be found, see ``lost_view``; only the expected errors learn
+            from it.
     """
 
     flip: float = 0.0
@@ -69,6 +71,7 @@ class Augmentation:
     mask_white: bool = False
     corrupt: float = 0.0
     corrupt_most: float = 1.0
+    lost: float = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -81,6 +84,7 @@ class Augmentation:
             mask_most=Range(0, 1, open=True),
             corrupt=CHANCE,
             corrupt_most=CHANCE,
+            lost=CHANCE,
         )
         lookup(SHARES_OF, self.mask_of, kind="region for shares of masks")
 
@@ -123,14 +127,19 @@ def view_affine(view: View, side: int) -> Affine:
 def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, view: View) -> Sample:
     """Draw one training picture from a packed crop (``data.packs``)."""
     sample = random_closed_eyes(sample, rng, chance=settings.close_eyes)
-    sample = random_view(sample, rng, settings, view)
+    if settings.lost > 0 and rng.random() < settings.lost:
+        sample = lost_view(sample, rng, view)
+    else:
+        sample = random_view(sample, rng, settings, view)
     sample = random_flip(sample, rng, chance=settings.flip)
     sample = random_light(sample, rng, amount=settings.light)
     sample = random_grey(sample, rng, chance=settings.grey)
     sample = random_occlusion(sample, rng, chance=settings.occlude)
-    if settings.cover > 0:  # no draw where unused, so that recipes without it see the pictures they always saw
+    if (
+        settings.cover > 0 and not sample.lost
+    ):  # no draw where unused, so that recipes without it see the pictures they always saw
         sample = random_cover(sample, rng, chance=settings.cover, most=settings.cover_most)
-    if settings.mask > 0:
+    if settings.mask > 0 and not sample.lost:
         sample = _masked(sample, rng, settings)
     if settings.corrupt > 0:
         sample = random_corruption(sample, rng, chance=settings.corrupt, most=settings.corrupt_most)
@@ -166,6 +175,32 @@ def random_view(sample: Sample, rng: np.random.Generator, settings: Augmentation
     stretch = (1 + settings.stretch) ** rng.uniform(-0.5, 0.5)
     widen = Affine(np.array([[stretch, 0, centre[0] * (1 - stretch)], [0, 1 / stretch, centre[1] * (1 - 1 / stretch)]]))
     return _see(sample, view, Affine.about(centre, angle=angle, scale=scale, shift=(dx, dy)).then(widen))
+
+
+def lost_view(sample: Sample, rng: np.random.Generator, view: View) -> Sample:
+    """A crop whose points cannot be found.
+
+    One in three each shows the face turned by 45 degrees or more, in a box that lies far off, or a small piece of the
+    picture.
+    """
+    side = sample.image.shape[0]
+    centre, box = ((side - 1) / 2, (side - 1) / 2), side / view.pack_margin
+    kind, way = rng.integers(3), rng.uniform(-np.pi, np.pi)
+    angle, scale, away = 0.0, 1.0, 0.0
+    if kind == 0:
+        angle, scale = np.sign(way) * rng.uniform(np.pi / 4, np.pi), 1.3 ** rng.uniform(-1, 1)
+    elif kind == 1:
+        scale, away = 1.6 ** rng.uniform(-1, 1), rng.uniform(0.4, 0.8)
+    else:
+        scale, away = rng.uniform(2.5, 4.0), rng.uniform(0.0, 2.0)
+    shift = (away * box * np.cos(way), away * box * np.sin(way))
+    moved = Affine.about(centre, angle=angle, scale=scale, shift=shift)
+    seen = _see(sample, view, moved)
+    if rng.random() < 0.5:  # else black is where the packed crop ends, which usual crops rarely show
+        matrix = moved.then(view_affine(view, side)).matrix
+        image = cv2.warpAffine(sample.image, matrix, (view.size, view.size), borderMode=cv2.BORDER_REFLECT_101)
+        seen = replace(seen, image=np.asarray(image, np.uint8))
+    return replace(seen, lost=True)
 
 
 def _see(sample: Sample, view: View, moved: Affine) -> Sample:

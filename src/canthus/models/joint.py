@@ -133,6 +133,7 @@ class JointNetwork(nn.Module):
         heatmap_hidden: channels of the heatmap head after each doubling, three numbers.
         spread: whether the network also predicts the error of each point: with a flat head from its maps at 1/16 and
             1/32, else from the channel means.
+        spread_means: whether the errors are also predicted from the channel means where the head is flat.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class JointNetwork(nn.Module):
         heatmap_side: int = 32,
         heatmap_hidden: Sequence[int] = (128, 64, 64),
         spread: bool = False,
+        spread_means: bool = False,
     ) -> None:
         super().__init__()
         if size % 4 or heatmap_side % (1 << DOUBLINGS) or len(heatmap_hidden) != DOUBLINGS:
@@ -172,7 +174,9 @@ class JointNetwork(nn.Module):
             HeatmapHead(channels, points, side=heatmap_side, hidden=heatmap_hidden) if heatmaps else None
         )
         self.heatmap_share = 0.0
-        seen = self.point_head.coarse if isinstance(self.point_head, FlatHead) else channels
+        coarse = self.point_head.coarse if isinstance(self.point_head, FlatHead) else 0
+        self._reads_means = spread_means or not coarse
+        seen = coarse + (channels if self._reads_means else 0)
         self.spread = SpreadHead(seen, points) if spread else None
 
     def forward(self, image: Tensor) -> Output:
@@ -184,10 +188,14 @@ class JointNetwork(nn.Module):
         return Output(
             points=self._points(means, flat, maps),
             features=found.features,
-            spread=None if self.spread is None else self.spread(means if flat is None else torch.cat(flat[1:], dim=1)),
+            spread=None if self.spread is None else self.spread(self._coarse(means, flat)),
             heatmaps=None if maps is None else maps[:, None],
             deep=deep,
         )
+
+    def _coarse(self, means: Tensor, flat: Sequence[Tensor] | None) -> Tensor:
+        """What the errors of the points are predicted from."""
+        return torch.cat([*(flat or ())[1:], *([means] if self._reads_means else [])], dim=1)
 
     def _map_shapes(self) -> list[torch.Size]:
         with evaluating(self.backbone):

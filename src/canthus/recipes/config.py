@@ -241,6 +241,11 @@ class TrainConfig:
         lookup(UNITS, self.loss_unit, kind="loss_unit")
         if self.class_weight_sum and not self.class_weights:
             raise ConfigError("class_weight_sum says how class weights are joined; set class_weights = true as well")
+        if self.augmentation.lost and not self.model_settings.get("spread"):
+            raise ConfigError(
+                "augmentation.lost makes crops from which only the expected errors of the points learn; set "
+                "model_settings.spread = true, or augmentation.lost = 0"
+            )
         check_ranges(
             self,
             **_LENGTH,
@@ -294,6 +299,8 @@ class FitConfig:
         checked_name(self.name, what="recipe")
         self.find_scheme()
         _refuse_teachers(self.train, "a cascade of ferns")
+        if self.augmentation.lost:
+            raise ConfigError("A cascade of ferns predicts no errors of its points; set augmentation.lost = 0")
         check_ranges(self, size=_CROP_SIDE, margin=MARGINS, seed=_SEED)
 
     def find_scheme(self) -> Scheme:

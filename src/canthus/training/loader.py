@@ -34,7 +34,7 @@ class Batch(NamedTuple):
         points: float32 ``(n, k, 2)`` in the unit frame.
         angles: float32 ``(n, 3)``, yaw, pitch and roll in radians; ``(n, 0)`` if they were not asked for.
         visible: bool ``(n, k)``, False for points that augmentation covered; a point outside the crop is not covered.
-        weights: float32 ``(n,)``, weight of each face in the loss.
+        weights: float32 ``(n,)``, weight of each face in the loss of the points; 0 where they cannot be found.
     """
 
     image: Tensor
@@ -153,7 +153,7 @@ class CropDataset(Dataset[Batch]):
         batch = _crop_batch([self._draw(draw) for draw in draws], angles=self._angles)
         weights = [self._sources[draw.source].face_weights for draw in draws]
         own = [1.0 if w is None else float(w[draw.face]) for w, draw in zip(weights, draws, strict=True)]
-        return batch._replace(weights=torch.tensor(own))
+        return batch._replace(weights=batch.weights * torch.tensor(own))
 
     def _draw(self, draw: Draw) -> Sample:
         rng = np.random.default_rng((self._seed, draw.epoch, draw.number))
@@ -188,7 +188,7 @@ def _crop_batch(samples: Sequence[Sample], *, angles: bool = False) -> Batch:
         points=torch.from_numpy(unit),
         angles=torch.from_numpy(pose),
         visible=torch.from_numpy(np.stack(seen)),
-        weights=torch.ones(len(samples)),
+        weights=torch.tensor([0.0 if sample.lost else 1.0 for sample in samples]),
     )
 
 
