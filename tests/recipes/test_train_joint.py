@@ -13,6 +13,7 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.models import create_model
 from canthus.models.backbones import create_backbone
+from canthus.models.weights import WeightsReport
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
@@ -151,6 +152,22 @@ def test_a_network_without_heatmaps_may_start_one_with_them(faces: Path, tmp_pat
     for name, value in before.state_dict().items():
         torch.testing.assert_close(joint.state_dict()[name], value)
     assert joint.heatmap_head is not None
+
+
+def test_a_head_of_expected_errors_that_reads_more_starts_anew(faces: Path, tmp_path: Path) -> None:
+    def flat(*more: str) -> TrainConfig:
+        model = "{backbone='mobilenet_v2',width=0.125,head='flat',heatmaps=false,spread=true,spread_means=MEANS}"
+        settings = [f"model_settings={model.replace('MEANS', more[0])}", "loss_settings.heatmap_weight=0", "epochs=1"]
+        return load_recipe("joint_mobilenet_68", [*SMALL, *settings, *more[1:]])
+
+    run(flat("false"), faces, tmp_path)
+    before, _ = load_network(tmp_path / "last.ckpt")
+    told: list[WeightsReport] = []
+    wider = start_network(flat("true", f"init='{tmp_path / 'last.ckpt'}'"), report=told.append)
+    assert list(told[0].mismatched) == ["spread.layers.0.weight"]
+    for name, value in before.state_dict().items():
+        if name not in told[0].mismatched:
+            torch.testing.assert_close(wider.state_dict()[name], value)
 
 
 def test_the_heatmaps_stay_behind_unless_asked_for(faces: Path, tmp_path: Path) -> None:

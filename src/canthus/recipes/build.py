@@ -74,8 +74,9 @@ def start_network(
     """The recipe's network with the weights that ``init`` names.
 
     A checkpoint of canthus or an exported model must fit the network; only the heads of the spread and of the heatmaps
-    may be missing.  What depends on the number of points, or in a checkpoint on the side of the input, is left out
-    where these differ, and starts with random weights.  From any other file of weights, the tensors that fit are taken.
+    may be missing, or in a checkpoint have other shapes: then they start with random weights.  What depends on the
+    number of points, or in a checkpoint on the side of the input, is left out where these differ, and starts with
+    random weights, too.  From any other file of weights, the tensors that fit are taken.
 
     Args:
         images: returns training pictures, ``(n, 3, s, s)`` in [0, 1]; needed to start from an exported model.
@@ -120,7 +121,10 @@ def start_network(
 def _layers_of_other_sizes(
     weights: Mapping[str, Tensor], own: Mapping[str, Tensor], config: Recipe, path: Path
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The weights whose shape follows from the number of points or the side of the input, where it differs: both."""
+    """The weights whose shape follows from the number of points or the side of the input, where it differs: both.
+
+    So are those of heads that may be missing, where theirs differ.
+    """
     earlier = read_config(checkpoint_config(read_checkpoint(path), source=path))
     if not (isinstance(config, TrainConfig) and isinstance(earlier, TrainConfig)):
         return {}
@@ -134,7 +138,8 @@ def _layers_of_other_sizes(
     return {
         name: (tuple(value.shape), tuple(own[name].shape))
         for name, value in weights.items()
-        if name in own and follows(value.shape, own[name].shape)
+        if name in own
+        and (follows(value.shape, own[name].shape) or (name.startswith(NEW_HEADS) and value.shape != own[name].shape))
     }
 
 
