@@ -103,6 +103,9 @@ def test_errors_of_faces_are_kept_for_later_tests(made: Made, tmp_path: Path) ->
     assert errors_of(elsewhere, tested, "fr_10", measure=PLAIN) == {}
     assert errors_of(elsewhere, "300w/fit", "nme_ion", measure=PLAIN) == {}
     assert list(write_errors(tmp_path, [elsewhere], "300w/fit", ["nme_ion"], measure=PLAIN)) == []
+    list(write_errors(tmp_path, [made], tested, ["nme_ipn"], measure=PLAIN))  # as another table asks for
+    assert errors_of(elsewhere, tested, "nme_ion", measure=PLAIN) == pytest.approx(errors, rel=1e-5)
+    assert errors_of(elsewhere, tested, "nme_ipn", measure=PLAIN).keys() == errors.keys()
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / path.name).write_text(f"metric,face,{made.job.folder}\nnme_ion,a,much\n", encoding="utf-8")

@@ -88,9 +88,8 @@ def errors_of(one: Made, tested: str, metric: str, *, measure: str) -> dict[str,
     rows = rows_file(one.folder, tested)
     if rows.is_file():
         return face_errors(read_rows(rows), metric, measure=measure)
-    kept = errors_file(one.folder.parents[len(Path(one.job.folder).parts) - 1], tested)
-    table = _kept_errors(kept, kept.stat().st_mtime_ns) if kept.is_file() else {}
-    return table.get((metric, one.job.folder), {})
+    above = one.folder.parents[len(Path(one.job.folder).parts) - 1]
+    return _kept(errors_file(above, tested)).get((metric, one.job.folder), {})
 
 
 def errors_file(out: Path, tested: str) -> Path:
@@ -103,24 +102,31 @@ def write_errors(
 ) -> Iterator[Path]:
     """Keep what the tests of claims compare: a line for each face and metric, and a column for each training.
 
-    Yields the file once it is written, unless no training was measured on this set.
+    What the file holds of other metrics and trainings stays.  Yields the file once it is written, unless no training
+    was measured on this set.
     """
-    found = {
-        (metric, one.job.folder): errors_of(one, tested, metric, measure=measure) for metric in metrics for one in made
-    }
-    trainings = list(dict.fromkeys(one.job.folder for one in made if any(found[m, one.job.folder] for m in metrics)))
-    if not trainings:
+    found = _kept(errors_file(out, tested))  # of other tables, perhaps
+    for metric in metrics:
+        own = {one.job.folder: errors_of(one, tested, metric, measure=measure) for one in made}
+        found |= {(metric, training): errors for training, errors in own.items() if errors}
+    if not found:
         return
+    trainings = sorted({training for _, training in found})
     path = errors_file(out, tested)
     with written(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["metric", "face", *trainings])
-        for metric in metrics:
-            columns = [found[metric, training] for training in trainings]
+        for metric in sorted({metric for metric, _ in found}):
+            columns = [found.get((metric, training), {}) for training in trainings]
             for face in dict.fromkeys(face for column in columns for face in column):
-                errors = (column.get(face) for column in columns)
-                writer.writerow([metric, face, *("" if error is None else f"{error:.6g}" for error in errors)])
+                cells = (column.get(face) for column in columns)
+                writer.writerow([metric, face, *("" if error is None else f"{error:.6g}" for error in cells)])
     yield path
+
+
+def _kept(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """(metric, training) -> face -> error, as kept in a file; empty without it."""
+    return dict(_kept_errors(path, path.stat().st_mtime_ns)) if path.is_file() else {}
 
 
 @functools.lru_cache(maxsize=8)

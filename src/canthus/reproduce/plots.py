@@ -27,8 +27,12 @@ def plot_covers(paper: Paper, scale: Scale, made: Sequence[Made], out: Path) -> 
     first = [one for one in made if one.job.seed == 0]
     for tested in dict.fromkeys(part for name in scale.sets for part in single_sets(name)):
         curves = {
-            paper.entries[one.job.entry].label: cover_curve(read_rows(rows_file(one.folder, tested))) for one in first
+            paper.entries[one.job.entry].label: cover_curve(read_rows(rows))
+            for one in first
+            if (rows := rows_file(one.folder, tested)).is_file()  # results may be kept without them
         }
+        if not curves:
+            continue
         path = out / f"occlusion_{tested.replace('/', '_')}.png"
         plot_error_by_cover(path, curves, title=f"{tested}, masks of {scale.covers}")
         yield path
