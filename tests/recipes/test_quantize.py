@@ -15,11 +15,13 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import CanthusError, ConfigError, ModelFileError
 from canthus.evaluation.onnx_counts import count_graph
 from canthus.evaluation.timing import detector_shape
+from canthus.export.onnx import replace_card
 from canthus.images import write_image
+from canthus.recipes.export import measured_by_twin
 from canthus.recipes.held_out import Finding
 from canthus.recipes.quantize import QuantizeSettings, int8_path, quantize
 from canthus.recipes.quantize_report import DetectorQuantizeReport, QuantizeReport
-from canthus.runtime.cards import DETECTOR, ModelCard
+from canthus.runtime.cards import DETECTOR, Calibration, FaceCalibration, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from canthus.zoo import DEFAULT
 from drawn_scenes import write_scenes
@@ -71,6 +73,33 @@ def test_the_card_survives_and_says_how_it_was_made(faces: Path, tmp_path: Path)
     assert report.size_bytes == report.path.stat().st_size
     with pytest.raises(ModelFileError, match="int8 model already"):
         quantize(report.path, tmp_path / "again.onnx", LOOSE, roots={"300w": faces}, cache=faces / "cache")
+
+
+def test_the_card_takes_what_was_measured_of_a_twin(faces: Path, tmp_path: Path) -> None:
+    whole = write_small_landmarker(tmp_path / "whole.onnx", tells_spread=True)
+    honest = tmp_path / "honest.onnx"
+    quantize(whole, honest, LOOSE, roots={"300w": faces}, cache=faces / "cache")
+    measured = LandmarkSession.open(honest).card
+    how = measured.quantization
+    assert how is not None
+    measured = replace(
+        measured, metrics={"300w/validation/nme_ion": 0.042}, calibration=Calibration(0.05, 1.5, 0.5),
+        face_calibration=FaceCalibration(0.06, 1.25, 0.75), quantization=replace(how, float_nme_ion=0.041),
+    )  # fmt: skip
+    replace_card(honest, measured)
+    report = make(whole, faces, replace(LOOSE, twin=honest))
+    card = LandmarkSession.open(report.path).card
+    assert card == replace(measured, name="int8", twin="honest")
+    assert report.describe()[-2].startswith(f"card: errors and confidence of its twin {honest}")
+    with pytest.raises(ConfigError, match="it is float, expected int8"):
+        make(whole, faces, replace(LOOSE, twin=whole))
+    with pytest.raises(ConfigError, match="its architecture is none, expected"):
+        measured_by_twin(replace(card, architecture="pfld"), honest)
+    with pytest.raises(ConfigError, match="belongs to landmark models"):
+        measured_by_twin(DetectorSession.open("face_detector").card, honest)
+    replace_card(whole, replace(LandmarkSession.open(whole).card, twin="another"))
+    with pytest.raises(ConfigError, match="has the errors and the confidence of its twin another"):
+        make(whole, faces)
 
 
 def test_more_failed_faces_are_refused(harmed: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

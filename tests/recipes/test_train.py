@@ -220,6 +220,7 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
     count = count_graph(report.path, {"image": np.zeros((1, 64, 64, 3), np.uint8)})
     assert (card.parameters, card.multiply_adds) == (count.parameters, count.multiply_adds)
     assert card.training_data == ("300w",)
+    assert card.learned_from == ("300w/fit",)
     assert card.licence.startswith("research use only")
     # What the run measured in torch is what the file measures, up to the rounding of the record.
     measured = min(row["300w/validation/nme_ion"] for row in rows(unbroken))
@@ -228,6 +229,16 @@ def test_a_checkpoint_becomes_a_scored_file(unbroken: Path, faces: Path, tmp_pat
         half = export(unbroken / best, tmp_path / "half.onnx", roots={}, cache=faces / "cache", half=True)
         assert half.size_bytes < 0.6 * report.size_bytes
         assert 0 < half.difference < 0.1
+
+
+def test_an_export_takes_what_was_measured_of_a_twin(unbroken: Path, faces: Path, tmp_path: Path) -> None:
+    honest = export(unbroken / "best.ckpt", tmp_path / "honest.onnx", roots={"300w": faces}, cache=faces / "cache")
+    other = unbroken / "last.ckpt"
+    report = export(other, tmp_path / "m.onnx", roots={}, cache=faces / "cache", twin=honest.path)
+    card = LandmarkSession.open(report.path).card
+    assert (card.twin, card.metrics, report.metrics) == ("honest", honest.metrics, honest.metrics)
+    lines = report.describe(load_network(other)[1])
+    assert lines[-1].startswith(f"card: errors and confidence of its twin {honest.path}")
 
 
 def test_an_export_of_nan_is_refused_and_keeps_the_earlier_file(

@@ -23,7 +23,7 @@ from canthus.export.onnx_core import Core, CoreInput, core_of
 from canthus.export.targets import CORE_KEY, TARGETS
 from canthus.runtime.cards import Quantization
 from canthus.runtime.sessions import BoundedSession, LandmarkSession
-from canthus.zoo import embedded_detectors, embedded_models
+from canthus.zoo import FLOAT, embedded_detectors, embedded_models
 from small_networks import small_card, write_small_landmarker
 from tiny_detectors import write_tiny_detector
 
@@ -305,7 +305,7 @@ def test_a_missing_package_is_one_line_with_the_command(tmp_path: Path, monkeypa
     missing = dataclasses.replace(TARGETS["tflite"], module="no_such_package")
     monkeypatch.setitem(TARGETS, "tflite", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'canthus\[tflite\]'"):
-        _converted("default", tmp_path / "x.tflite", tmp_path, target="tflite")
+        _converted(FLOAT, tmp_path / "x.tflite", tmp_path, target="tflite")
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_int8_models_are_refused(tmp_path: Path) -> None:
     how = Quantization("minmax", "300w/fit", 1, 0, 8, (), "300w/validation", 0.04)
     path = write_small_landmarker(tmp_path / "s.onnx")
     replace_card(path, dataclasses.replace(small_card(), quantization=how))
-    with pytest.raises(ModelFileError, match="is an int8 model; give the float file"):
+    with pytest.raises(ModelFileError, match="is an int8 model, expected a float one, .* embedded pfld_68_128"):
         convert.open_network(path)
 
 
@@ -367,9 +367,9 @@ def test_the_command_converts_embedded_models_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    export_command("default", to="torchscript")
+    export_command(FLOAT, to="torchscript")
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "pfld_68_128.torchscript.pt", "pfld_68_128.torchscript.pt.json",
+        f"{FLOAT}.torchscript.pt", f"{FLOAT}.torchscript.pt.json",
     ]  # fmt: skip
     said = capfd.readouterr().err
     assert "differs from ONNX Runtime by at most" in said

@@ -17,7 +17,7 @@ from canthus.data.datasets import UNLABELLED, counted
 from canthus.data.label_conversion import FORMATS, convert_labels, format_of
 from canthus.errors import ConfigError, printable
 from canthus.evaluation.covered_sheets import drawn_faces, mask_sheets
-from canthus.evaluation.run import load_truth
+from canthus.evaluation.truth import load_truth
 from canthus.files import check_targets
 from canthus.images import read_image, write_image
 from canthus.lookup import lookup

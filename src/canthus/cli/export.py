@@ -83,6 +83,7 @@ def export(
         ),
     ] = False,
     check: CheckOption = "",
+    twin: options.TwinOption = None,
 ) -> None:
     """Export a checkpoint to ONNX, or a network to another format, and compare the file with the network."""
     console = Console(stderr=True, highlight=False)
@@ -90,7 +91,9 @@ def export(
     if to == ONNX:
         if (batch, size, pixels, check) != (1, None, False, ""):
             raise ConfigError("--batch, --size, --pixels and --check belong to --to with another format than onnx")
-        lines = _to_onnx(source, out, console, half=half)
+        lines = _to_onnx(source, out, console, half=half, twin=twin)
+    elif twin:
+        raise ConfigError("--twin belongs to the export of a checkpoint to onnx; leave it out")
     else:
         from canthus.export.convert import ConvertSettings  # needs the extra, and help must work without it
 
@@ -116,7 +119,9 @@ class _Source:
         return options.dataset_roots(self.data, self.root, sorted(set(names)))
 
 
-def _to_onnx(source: _Source, out: Path | None, console: Console, *, half: bool = False) -> list[str]:
+def _to_onnx(
+    source: _Source, out: Path | None, console: Console, *, half: bool = False, twin: Path | None = None
+) -> list[str]:
     require("torch", extra="train")
     # Torch takes seconds to import, and help must work without it.
     from canthus.recipes import export as recipes
@@ -137,6 +142,7 @@ def _to_onnx(source: _Source, out: Path | None, console: Console, *, half: bool 
             licence=source.licence,
             decode=source.decode,
             half=half,
+            twin=twin,
             progress=bar,
         )
     return report.describe(config)

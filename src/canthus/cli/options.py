@@ -223,6 +223,13 @@ CacheOption = Annotated[
 ]
 AcceleratorOption = Annotated[str, typer.Option(help="Device to train on: auto, cpu or gpu.")]
 TorchThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0 lets torch choose.")]
+TwinOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.onnx",
+        help="The same network, trained without the faces that measure; its errors and confidence go into the card.",
+    ),
+]
 LicenceOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the model, written to its model card.")
 ]

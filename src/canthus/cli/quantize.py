@@ -12,6 +12,7 @@ from canthus.cli.progress import ProgressBar
 from canthus.files import check_targets
 from canthus.lookup import require
 from canthus.runtime.downloads import cache_folder
+from canthus.zoo import FLOAT
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Landmark model or detector: embedded name, ONNX file, or checkpoint.")
@@ -66,7 +67,7 @@ RoundingOption = Annotated[
 
 
 def quantize(
-    model: ModelArgument = "default",
+    model: ModelArgument = FLOAT,
     data: options.DataOption = None,
     root: options.RootOption = [],  # noqa: B006 - typer reads the default, nobody changes it
     cache: options.CacheOption = None,
@@ -84,6 +85,7 @@ def quantize(
     force: Annotated[bool, typer.Option("--force", help="Write the file even if the loss is larger.")] = False,
     weight_bits: BitsOption = 8,
     rounding: RoundingOption = "fitted",
+    twin: options.TwinOption = None,
 ) -> None:
     """Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good."""
     require("onnx", extra="train")
@@ -93,7 +95,7 @@ def quantize(
     settings = recipes.QuantizeSettings(
         calibrate=calibrate, check=check, method=method, crops=crops, seed=seed, keep=tuple(keep),
         most_loss=None if most_loss is None else most_loss / 100, force=force, weight_bits=weight_bits,
-        most_failures=most_failures / 100, rounding=rounding,
+        most_failures=most_failures / 100, rounding=rounding, twin=twin,
     )  # fmt: skip
     path = out or recipes.int8_path(model)
     check_targets([model], model={"--out" if out else "the int8 file": path})

@@ -1,5 +1,6 @@
 """Errors on faces that are covered or spoiled on purpose: runs and the report."""
 
+import logging
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from canthus.evaluation.run import (
     Predictor,
     Progress,
     StrPath,
-    load_truth,
     no_progress,
     pictures_of,
     predict,
@@ -39,10 +39,13 @@ from canthus.evaluation.run import (
     truth_for,
 )
 from canthus.evaluation.summary import failure_rate, known_mean, null_for_nan
+from canthus.evaluation.truth import learned_faces, load_truth
 from canthus.pose import head_pose
 from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.schemes import IBUG_68, convert
 from canthus.types import Annotation
+
+_log = logging.getLogger(__name__)
 
 
 def is_corrupted(rows: Sequence[FaceError]) -> bool:
@@ -94,7 +97,12 @@ def evaluate_covered(
     sessions = _named_models(models or ["default"], threads=threads or 1, taken=rows)
     sets = load_sets(next(iter(sessions.values())), dataset, root, split, scheme=scheme, conversion=conversion)
     total = len(conditions) * sum(map(len, sets.values()))
+    names, folders = _listed_sets(dataset, root)
+    roots = {name or "": folder for name, folder in zip(names, folders, strict=True)}
     for name, session in sessions.items():
+        for (own, _), faces in sets.items():
+            if learned := learned_faces(session.card, own, roots[own], faces):
+                _log.warning("%s", learned)
         landmarker = Landmarker(session, passes=passes or 1)
         found = (
             row
@@ -154,8 +162,7 @@ def load_sets(
         ConfigError: the numbers of datasets, roots and splits do not fit, or a scheme without eye corners.
         DataError: a folder does not hold its dataset, or a file is damaged.
     """
-    names = [dataset] if dataset is None or isinstance(dataset, str) else list(dataset)
-    roots = [root] if root is None or isinstance(root, str | os.PathLike) else list(root)
+    names, roots = _listed_sets(dataset, root)
     splits = [split] if split is None or isinstance(split, str) else list(split)
     if len(names) != len(roots) or len(splits) not in (1, len(names)):
         raise ConfigError(
@@ -169,6 +176,15 @@ def load_sets(
         need_eye_corners(faces[0].scheme)
         sets[name or "", found] = faces
     return sets
+
+
+def _listed_sets(
+    dataset: str | Sequence[str] | None, root: StrPath | Sequence[StrPath] | None
+) -> tuple[list[str | None], list[StrPath | None]]:
+    """Names and roots of one or several datasets."""
+    names = [dataset] if dataset is None or isinstance(dataset, str) else list(dataset)
+    roots = [root] if root is None or isinstance(root, str | os.PathLike) else list(root)
+    return list(names), list(roots)
 
 
 def _kept_rows(path: Path, conditions: Sequence[Condition]) -> list[FaceError]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, final, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from canthus.data import landmark_sets, load_dataset
+from canthus.data import landmark_sets
 from canthus.errors import ConfigError, DataError
 from canthus.evaluation.boxes import MIN_OVERLAP, BoxJitter, match_boxes
 from canthus.evaluation.predictions import (
@@ -21,9 +21,10 @@ from canthus.evaluation.predictions import (
 )
 from canthus.evaluation.report import Report, score
 from canthus.evaluation.rows import BOXES, read_rows
+from canthus.evaluation.truth import learned_faces, load_truth
 from canthus.geometry import box_iou
 from canthus.images import read_image
-from canthus.lookup import lookup, unknown_name
+from canthus.lookup import unknown_name
 from canthus.plain_data import from_values
 from canthus.runtime.cards import TOLERANCE
 from canthus.runtime.detectors import Detector, create_detector, detector_name, most_passes, usual_passes
@@ -180,43 +181,6 @@ def evaluate(
     return _evaluate_file(options, Path(predictions))
 
 
-def load_truth(
-    dataset: str | None,
-    root: StrPath | None,
-    split: str | None = None,
-    *,
-    scheme: str | Scheme | None = None,
-    conversion: str | None = None,
-) -> tuple[str, list[Annotation]]:
-    """Name of a split of a dataset, and its labelled faces.
-
-    If ``split`` is None, it is the first of the dataset's ``default_splits`` that the folder holds.  ``scheme`` and
-    ``conversion`` are those of ``truth_for``.
-
-    Raises:
-        ConfigError: dataset or folder are missing, a name is unknown, or the dataset has no default split.
-        DataError: the folder does not hold the split, or a file is damaged.
-    """
-    if dataset is None or root is None:
-        raise ConfigError("Expected the name of a dataset and its folder, such as dataset 300w and root DIR")
-    known = lookup(landmark_sets(), dataset, kind="dataset")
-    splits = (split,) if split else known.default_splits
-    if not splits:
-        raise ConfigError(f"{dataset} has no default split; choose one of {', '.join(known.splits)}")
-    failures = []
-    for name in splits:
-        try:
-            annotations = load_dataset(dataset, root, name, scheme=scheme, variant=conversion)
-        except DataError as error:
-            failures.append(error)
-            continue
-        subsets = {annotation.subset for annotation in annotations}
-        unions = known.unions.get(name, {}).values()
-        if split or all(subsets.intersection(members) for members in unions):
-            return name, annotations
-    raise failures[-1]
-
-
 def _evaluate_model(options: _Options, progress: Progress) -> Report:
     options.refuse("tolerance", because="with a model, whose file states it")
     detected = options.boxes == "detector"
@@ -241,6 +205,7 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
     else:
         landmarker = Landmarker(session, passes=1 if options.passes is None else options.passes)
     protocol, found = (_in_detected_boxes if detected else _in_true_boxes)(options, annotations, landmarker)
+    learned = learned_faces(session.card, options.dataset, options.root, annotations)
     calibration = session.card.calibration
     report = score(
         list(progress(found, "predicting", len(annotations))),
@@ -248,7 +213,10 @@ def _evaluate_model(options: _Options, progress: Progress) -> Report:
         dataset=options.dataset or "",
         split=split,
         boxes=options.boxes or "truth",
-        protocol=protocol + _passes_in_words(landmarker) + _conversion_in_words(options.dataset, conversion),
+        protocol=protocol
+        + _passes_in_words(landmarker)
+        + _conversion_in_words(options.dataset, conversion)
+        + (learned and f"; {learned}"),
         tolerance=calibration.tolerance if calibration else TOLERANCE,
         passes=landmarker.passes,
         scale=options.scale,

@@ -30,7 +30,7 @@ from canthus.images import fit_image, read_image
 from canthus.lookup import lookup
 from canthus.runtime.cards import DETECTOR, DetectorCard, ModelCard, card_kind
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model, open_onnx, read_model
-from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
+from canthus.zoo import DEFAULT, FLOAT, embedded_detectors, embedded_models
 
 COMPARED = 256
 """Most crops on which a file is compared; of whole pictures, a quarter."""
@@ -171,7 +171,10 @@ def open_network(model: str | Path) -> tuple[Session, bytes]:
     kind = card_kind(open_onnx(data, source=name, threads=1)[1], source=name)
     session = (DetectorSession if kind == DETECTOR else LandmarkSession)(data, source=name)
     if isinstance(session, LandmarkSession) and session.card.quantization:
-        raise ModelFileError(f"{name}: is an int8 model; give the float file that it was made from")
+        raise ModelFileError(
+            f"{name}: is an int8 model, expected a float one, such as the file that it was made from "
+            f"or the embedded {FLOAT}"
+        )
     return session, data
 
 

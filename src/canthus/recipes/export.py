@@ -26,6 +26,7 @@ from canthus.models.weights import read_weights_file
 from canthus.recipes.build import fresh_network, init_file, load_network
 from canthus.recipes.config import DetectorConfig, Progress, Recipe, TrainConfig, read_config
 from canthus.recipes.held_out import calibrate, crop_held_out
+from canthus.recipes.quantize_report import TWIN_LINE
 from canthus.recipes.train import load_faces
 from canthus.runtime.canthus_detector import CanthusDetector
 from canthus.runtime.cards import Calibration, DetectorCard, ModelCard
@@ -63,6 +64,7 @@ class ExportReport:
         calibration: from expected errors to confidence; None if the network predicts no errors, or if the first
             validation set is not at hand.
         tells_spread: whether the network predicts expected errors.
+        twin: file of the model that ``metrics`` and ``calibration`` were measured of, if it is another.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class ExportReport:
     metrics: Mapping[str, float]
     calibration: Calibration | None = None
     tells_spread: bool = False
+    twin: Path | None = None
 
     def describe(self, config: Recipe) -> list[str]:
         """Lines of text about an export of this recipe."""
@@ -92,7 +95,7 @@ class ExportReport:
         elif self.tells_spread:
             faces = config.validation[0].name
             lines.append(f"no confidence: it is calibrated on {faces}; give --data DIR or --root to add it")
-        return lines
+        return lines + [TWIN_LINE.format(twin=self.twin)] * bool(self.twin)
 
 
 def export(
@@ -104,6 +107,7 @@ def export(
     licence: str | None = None,
     decode: str = "",
     half: bool = False,
+    twin: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> ExportReport:
     """Write a checkpoint's network as ONNX, compare the file with torch, and measure the file.
@@ -118,18 +122,20 @@ def export(
             own that none were stated.
         decode: key of ``DECODINGS``, for a joint network; ``regression`` by default.
         half: store the weights in 16 bits; the network computes in 32 bits as before.
+        twin: file of the landmark model whose errors and calibrations the card gets, see ``measured_by_twin``.
 
     Raises:
-        ConfigError: the network does not give points in the way that ``decode`` names.
+        ConfigError: the network does not give points in the way that ``decode`` names, or ``twin`` is no twin.
         ModelFileError: not a checkpoint, the file differs from the network, or an answer is not finite.
         OutputError: the file cannot be written.
         MissingExtraError: onnx is not installed.
     """
     network, config = load_network(checkpoint)
     network = _decoded(network, decode)
-    names = training_sets(config)
+    learned = learned_from(config)
+    names = _sets_of(learned)
     terms = OWN_TERMS if names == ("folder",) else RESEARCH_TERMS.format(names=", ".join(names))
-    card = _card(config, name=printable(path.stem), training_data=names, licence=licence or terms)
+    card = _card(config, learned, name=printable(path.stem), licence=licence or terms)
     # The file gets its name only after the comparison, and only its card changes in between.
     with written(path) as unchecked:
         export_onnx(network, card, unchecked)
@@ -143,7 +149,11 @@ def export(
         entries: dict[str, Any] = {"metrics": report.metrics} | graph_counts(unchecked, card)
         if report.calibration:
             entries["calibration"] = report.calibration
-        replace_card(unchecked, replace(card, **entries))
+        card = replace(card, **entries)
+        if twin:
+            card = measured_by_twin(card, twin)
+            report = replace(report, metrics=card.metrics, calibration=card.calibration, twin=twin)
+        replace_card(unchecked, card)
     return replace(report, path=path, size_bytes=path.stat().st_size)
 
 
@@ -153,10 +163,39 @@ def export_untrained(config: Recipe, path: Path) -> None:
     Raises:
         MissingExtraError: onnx is not installed.
     """
-    card = _card(config, name=printable(path.stem), training_data=(), licence=UNTRAINED_TERMS)
+    card = _card(config, (), name=printable(path.stem), licence=UNTRAINED_TERMS)
     with written(path) as unfinished:
         export_onnx(_decoded(fresh_network(config)), card, unfinished)
         replace_card(unfinished, replace(card, **graph_counts(unfinished, card)))
+
+
+def measured_by_twin(card: Card, twin: Path) -> ModelCard:
+    """The card with what was measured of a twin: the same network, trained without the faces that measure.
+
+    Errors, and the calibrations of confidence, would be too good on faces that the network has learned from.
+
+    Raises:
+        ConfigError: the card is that of a detector, the twin is another network, or one of the two is int8 and the
+            other is not.
+        ModelFileError: the file is missing, or is not a landmark model of canthus.
+    """
+    if not isinstance(card, ModelCard):
+        raise ConfigError("--twin belongs to landmark models, found a detector; leave it out")
+    other = LandmarkSession.open(twin).card
+    how, measured = card.quantization, other.quantization
+    if (how is None) != (measured is None):
+        kinds = ("float", "int8") if measured is None else ("int8", "float")
+        raise ConfigError(f"{twin}: is no twin of {card.name}: it is {kinds[0]}, expected {kinds[1]}")
+    for name in ("architecture", "scheme", "size", "margin", "parameters", "multiply_adds"):
+        found, expected = getattr(other, name), getattr(card, name)
+        if found != expected:
+            raise ConfigError(f"{twin}: is no twin of {card.name}: its {name} is {found}, expected {expected}")
+    if how and measured:
+        how = replace(how, float_nme_ion=measured.float_nme_ion)
+    return replace(
+        card, metrics=other.metrics, calibration=other.calibration, face_calibration=other.face_calibration,
+        quantization=how, twin=other.name,
+    )  # fmt: skip
 
 
 def _decoded(network: nn.Module, how: str = "") -> nn.Module:
@@ -164,7 +203,8 @@ def _decoded(network: nn.Module, how: str = "") -> nn.Module:
     return decoding(network, how or "regression") if how or isinstance(network, JointNetwork) else network
 
 
-def _card(config: Recipe, **entries: Any) -> Card:
+def _card(config: Recipe, learned: tuple[str, ...], **entries: Any) -> Card:
+    entries["training_data"] = _sets_of(learned)
     if isinstance(config, DetectorConfig):
         return DetectorCard(
             architecture="face_detector",
@@ -182,6 +222,7 @@ def _card(config: Recipe, **entries: Any) -> Card:
         margin=config.margin,
         recipe=config.name,
         conversion=config.conversion or None,
+        learned_from=tuple(name for name in learned if "/" in name),
         **entries,
     )
 
@@ -199,9 +240,23 @@ def training_sets(config: Recipe) -> tuple[str, ...]:
     Raises:
         ConfigError: the file behind ``init`` or the teacher's checkpoint is missing.
     """
+    return _sets_of(learned_from(config))
+
+
+def _sets_of(learned: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the sets of ``dataset/split``."""
+    return tuple(dict.fromkeys(name.partition("/")[0] for name in learned))
+
+
+def learned_from(config: Recipe) -> tuple[str, ...]:
+    """``dataset/split`` of everything in ``training_sets``; only the set where a model file does not name the split.
+
+    Raises:
+        ConfigError: as in ``training_sets``.
+    """
     sources = (config.init,) if isinstance(config, DetectorConfig) else (config.init, config.distill.teacher)
     earlier = [name for source in sources if source for name in _sets_behind(source)]
-    return tuple(dict.fromkeys([*earlier, *(s.dataset for s in config.train)]))
+    return tuple(dict.fromkeys([*earlier, *(s.name for s in config.train)]))
 
 
 def _sets_behind(source: str) -> tuple[str, ...]:
@@ -213,9 +268,10 @@ def _sets_behind(source: str) -> tuple[str, ...]:
             "export where the run was started"
         ) from error
     if path.suffix == ".onnx":
-        return LandmarkSession.open(path).card.training_data
+        card = LandmarkSession.open(path).card
+        return card.learned_from or card.training_data
     if CONFIG_KEY in read_weights_file(path):
-        return training_sets(read_config(checkpoint_config(read_checkpoint(path), source=path)))
+        return learned_from(read_config(checkpoint_config(read_checkpoint(path), source=path)))
     return (f"whatever made {path.name}",)
 
 

@@ -16,11 +16,12 @@ from canthus.data import landmark_sets, load_dataset
 from canthus.data.packs import PACK_MARGIN, PACK_SIZE
 from canthus.data.scenes import load_scenes, scene_sets
 from canthus.errors import ConfigError, ModelFileError, printable
+from canthus.export.onnx import Card
 from canthus.export.onnx_core import finished_model
 from canthus.files import write_bytes
 from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
-from canthus.recipes.export import export, graph_counts
+from canthus.recipes.export import export, graph_counts, measured_by_twin
 from canthus.recipes.held_out import (
     HeldOut,
     calibration_errors,
@@ -30,10 +31,10 @@ from canthus.recipes.held_out import (
     score_change,
 )
 from canthus.recipes.quantize_report import FAILED, DetectorQuantizeReport, QuantizeReport
-from canthus.runtime.cards import DETECTOR, LANDMARKS, DetectorCard, ModelCard, Quantization, card_kind
+from canthus.runtime.cards import DETECTOR, LANDMARKS, ModelCard, Quantization, card_kind
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model, open_onnx, read_model
 from canthus.types import Scene
-from canthus.zoo import DEFAULT, embedded_detectors, embedded_models
+from canthus.zoo import DEFAULT, FLOAT, embedded_detectors, embedded_models
 
 FITTED, NEAREST = "fitted", "nearest"
 ROUNDINGS = dict.fromkeys((FITTED, NEAREST))
@@ -66,6 +67,7 @@ class QuantizeSettings:
         rounding: ``fitted``, so that the outputs of each layer change least, or ``nearest``.
         most_failures: largest accepted increase of the share of faces whose error is above ``FAILED``; not for
             detectors.
+        twin: int8 file of the landmark model whose errors and calibrations the card gets, see ``measured_by_twin``.
     """
 
     calibrate: str | None = None
@@ -79,6 +81,7 @@ class QuantizeSettings:
     weight_bits: int = 8
     rounding: str = FITTED
     most_failures: float = 0.0075
+    twin: Path | None = None
 
     def of_kind(self, kind: str) -> "QuantizeSettings":
         """These settings, with what is usual for ``LANDMARKS`` or ``DETECTOR`` where nothing was given."""
@@ -132,6 +135,11 @@ def quantize(
         detector = DetectorSession(data, source=source)
         return _quantize_detector(detector, data, path, settings, roots=roots, progress=progress)
     session = LandmarkSession(data, source=source)
+    if session.card.twin and settings.twin is None:
+        raise ConfigError(
+            f"{source}: has the errors and the confidence of its twin {session.card.twin}, which an int8 file cannot "
+            "take over; quantize the twin as well and give its int8 file as --twin"
+        )
     return _quantize_landmarks(session, data, path, settings, roots=roots, cache=cache, progress=progress)
 
 
@@ -178,7 +186,7 @@ def _quantize_landmarks(
     name = report.quantization.checked_on
     metrics = {report.metric: round(report.nme, 6)} | {f"{name}/{k}": v for k, v in report.confidence.items()}
     card = replace(session.card, metrics=metrics, quantization=report.quantization)
-    return replace(report, size_bytes=_write(path, content, card))
+    return replace(report, size_bytes=_write(path, content, card, settings.twin), twin=settings.twin)
 
 
 def _quantize_detector(
@@ -222,7 +230,7 @@ def _quantize_detector(
     _refuse_loss(excess, report.quantization, settings)
     metrics = {} if known is None else {f"{settings.check}/ap_50": round(found.ap_50, 6)}
     card = replace(session.card, metrics=metrics, quantization=report.quantization)
-    return replace(report, size_bytes=_write(path, content, card))
+    return replace(report, size_bytes=_write(path, content, card, settings.twin))
 
 
 def _ranged(
@@ -331,7 +339,10 @@ def _read_float(
 
 def _refuse_int8(session: LandmarkSession | DetectorSession) -> None:
     if session.card.quantization:
-        raise ModelFileError(f"{session.source}: is an int8 model already; give the float file that it was made from")
+        raise ModelFileError(
+            f"{session.source}: is an int8 model already; give the float file that it was made from, "
+            f"or the embedded {FLOAT}"
+        )
 
 
 def _held_out(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress) -> HeldOut:
@@ -377,13 +388,15 @@ def _refuse_loss(excess: str, made: Quantization, settings: QuantizeSettings) ->
     raise ModelFileError(f"The int8 model{kept} {excess}. Nothing was written; try {advice}, or --force")
 
 
-def _write(path: Path, content: bytes, card: ModelCard | DetectorCard) -> int:
-    """Write the file with the card, and its own counts in it; return its size."""
+def _write(path: Path, content: bytes, card: Card, twin: Path | None) -> int:
+    """Write the file with the card, and its own counts and what was measured of its twin in it; return its size."""
     own = replace(card, name=printable(path.stem))
     with tempfile.TemporaryDirectory() as folder:
         unfinished = Path(folder) / path.name
         unfinished.write_bytes(content)
         own = replace(own, **graph_counts(unfinished, own))
+    if twin:
+        own = measured_by_twin(own, twin)
     finished = finished_model(require("onnx", extra="train").load_from_string(content), own)
     # A file that cannot be opened is not written.
     (LandmarkSession if isinstance(card, ModelCard) else DetectorSession)(finished, source=path.name)

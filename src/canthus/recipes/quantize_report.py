@@ -12,6 +12,8 @@ from canthus.runtime.cards import Quantization
 FAILED = 0.08
 """Error from which a face counts as failed, a fraction."""
 HARMS_SHOWN = 8
+TWIN_LINE = "card: errors and confidence of its twin {twin}, which has not learned from the faces that measure"
+"""What the reports of an export and of a quantization say where the card has what was measured of a twin."""
 """Layers that ``QuantizeReport.describe`` lists."""
 
 
@@ -29,6 +31,7 @@ class QuantizeReport:
         failures: share of faces with an error above ``FAILED``.
         harms: mean movement of the points in pixels if one layer alone is quantized, by layer, largest first; empty
             unless ``AUTO`` ranked the layers.
+        twin: file whose errors and calibrations are in the card, if they are not the int8 file's own.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class QuantizeReport:
     metric: str
     failures: float
     float_failures: float
+    twin: Path | None = None
 
     @property
     def scale(self) -> str:
@@ -66,6 +70,7 @@ class QuantizeReport:
             float_value = self.float_confidence[name]
             lines.append(f"{name.upper()}: {100 * value:.2f} %, the float model {100 * float_value:.2f} %")
         lines += [made.describe(), *_harm_lines(self.harms, "movement of the points", "px of the crop")]
+        lines += [TWIN_LINE.format(twin=self.twin)] * bool(self.twin)
         return [*lines, f"speed: canthus benchmark --model FLOAT --model {self.path}"]
 
 

@@ -231,6 +231,10 @@ class ModelCard:
         own_scheme: the point scheme, if it is none of canthus; else None.
         conversion: variant by which the points of training sets of another scheme were converted, such as ``chord``;
             evaluations convert their truth by it.  None for the default variants.
+        learned_from: ``dataset/split`` of the faces that the weights have learned from, also before ``init``; empty if
+            the export did not note them.
+        twin: name of the model of the same recipe that has not learned from the faces that measure; ``metrics`` and
+            both calibrations are its.  None if they are the model's own.
 
     Raises:
         ModelFileError: the size is outside ``SIDES``, the margin outside ``MARGINS``, or another number out of range.
@@ -252,6 +256,8 @@ class ModelCard:
     face_calibration: FaceCalibration | None = None
     own_scheme: Scheme | None = None
     conversion: str | None = None
+    learned_from: tuple[str, ...] = ()
+    twin: str | None = None
 
     def __post_init__(self) -> None:
         _check_ranges(self, size=SIDES, margin=MARGINS, parameters=COUNTS, multiply_adds=COUNTS)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 DEFAULT = "pfld_68_128"
 """Landmark model used by default."""
+FLOAT = "pfld_68_128"
+"""The best embedded landmark model in float: the one to convert for other runtimes, and to quantize."""
 DETECTOR_PREFIX = "face_detector"
 DEFAULT_DETECTOR = "face_detector_any_angle"
 """Detector used by default."""

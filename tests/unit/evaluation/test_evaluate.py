@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from canthus.evaluation.jitter import JITTER_LEVELS, evaluate_jitter
 from canthus.evaluation.occlusion import evaluate_covered
 from canthus.evaluation.predictions import write_predictions
 from canthus.evaluation.report import write_report
+from conftest import tiny_card
 from json_schemas import check_schema
 
 T = TypeVar("T")
@@ -46,6 +48,21 @@ def test_the_command_writes_the_numbers_of_the_function(root: Path, model: Path)
     check_schema("evaluate", report.to_dict())
     faces = canthus.load_dataset("300w", root, "common")
     assert [row.key for row in report] == [face.key for face in faces]
+
+
+def test_faces_that_a_model_has_learned_from_are_told(
+    root: Path, tiny_model: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    card = replace(tiny_card(), learned_from=("300w/fit", "ytf/fit", "folder/all"), twin="honest")
+    model, fit = tiny_model(card=card), len(canthus.load_dataset("300w", root, "fit"))
+    both = len(canthus.load_dataset("300w", root, "train"))
+    told = (
+        f"tiny has learned from {fit} of these {both} faces; the errors in its card are those of honest, which has not"
+    )
+    assert canthus.evaluate(model, "300w", root, split="train").protocol == f"truth; {told}"
+    assert canthus.evaluate(model, "300w", root, split="validation").protocol == "truth"
+    evaluate_covered("paper_c", models=[model], dataset="300w", root=root, split="train")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [told]
 
 
 def test_detected_boxes_and_files_of_predictions(root: Path, model: Path, tmp_path: Path) -> None:
