@@ -97,6 +97,8 @@ def test_the_card_takes_what_was_measured_of_a_twin(faces: Path, tmp_path: Path)
         measured_by_twin(replace(card, architecture="pfld"), honest)
     with pytest.raises(ConfigError, match="belongs to landmark models"):
         measured_by_twin(DetectorSession.open("face_detector").card, honest)
+    with pytest.raises(ConfigError, match="belongs to landmark models"):
+        quantize("face_detector", tmp_path / "d.onnx", replace(LOOSE, twin=honest), roots={}, cache=tmp_path)
     replace_card(whole, replace(LandmarkSession.open(whole).card, twin="another"))
     with pytest.raises(ConfigError, match="has the errors and the confidence of its twin another"):
         make(whole, faces)

@@ -132,6 +132,8 @@ def quantize(
     settings = settings.of_kind(kind)
     _check_settings(settings)
     if kind == DETECTOR:
+        if settings.twin:
+            raise ConfigError("--twin belongs to landmark models, found a detector; leave it out")
         detector = DetectorSession(data, source=source)
         return _quantize_detector(detector, data, path, settings, roots=roots, progress=progress)
     session = LandmarkSession(data, source=source)
@@ -230,7 +232,7 @@ def _quantize_detector(
     _refuse_loss(excess, report.quantization, settings)
     metrics = {} if known is None else {f"{settings.check}/ap_50": round(found.ap_50, 6)}
     card = replace(session.card, metrics=metrics, quantization=report.quantization)
-    return replace(report, size_bytes=_write(path, content, card, settings.twin))
+    return replace(report, size_bytes=_write(path, content, card, None))
 
 
 def _ranged(
