@@ -135,9 +135,8 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation, vi
     sample = random_light(sample, rng, amount=settings.light)
     sample = random_grey(sample, rng, chance=settings.grey)
     sample = random_occlusion(sample, rng, chance=settings.occlude)
-    if (
-        settings.cover > 0 and not sample.lost
-    ):  # no draw where unused, so that recipes without it see the pictures they always saw
+    # No draw where unused, so that recipes without it see the pictures they always saw.
+    if settings.cover > 0 and not sample.lost:
         sample = random_cover(sample, rng, chance=settings.cover, most=settings.cover_most)
     if settings.mask > 0 and not sample.lost:
         sample = _masked(sample, rng, settings)

@@ -20,8 +20,9 @@ from canthus.evaluation.conditions import (
 )
 from canthus.evaluation.errors import inter_ocular, normalized_error
 from canthus.evaluation.occlusion import PROFILE_YAW, head_yaw, load_sets, masks_for
-from canthus.evaluation.run import Predictor, Progress, StrPath, no_progress, predict
+from canthus.evaluation.run import Predictor, Progress, no_progress, predict
 from canthus.evaluation.sheets import PREDICTED_COLOR, TRUTH_COLOR, color_legend, draw_dots, picture_tile, tile_rows
+from canthus.evaluation.truth import StrPath
 from canthus.geometry import crop_square, hull_box
 from canthus.images import crop_image, read_image
 from canthus.runtime.landmarker import Landmarker, open_model

@@ -16,8 +16,9 @@ from canthus.evaluation.detection import MIN_OVERLAP, match_scenes
 from canthus.evaluation.detection_report import DetectorReport, detector_json, write_detection_rows
 from canthus.evaluation.plots import plot_detectors
 from canthus.evaluation.report import write_summary
-from canthus.evaluation.run import Progress, StrPath, no_progress, refuse_options
+from canthus.evaluation.run import Progress, no_progress, refuse_options
 from canthus.evaluation.sheets import worst_pictures_sheet
+from canthus.evaluation.truth import StrPath
 from canthus.evaluation.wider_face import (
     LEVELS,
     prediction_key,

@@ -7,8 +7,9 @@ from typing import final
 from canthus.evaluation.boxes import BoxJitter
 from canthus.evaluation.report import Report
 from canthus.evaluation.rows import FaceError, face_error, need_eye_corners
-from canthus.evaluation.run import Predictor, Progress, StrPath, no_progress, predict_on_truth
+from canthus.evaluation.run import Predictor, Progress, no_progress, predict_on_truth
 from canthus.evaluation.summary import summarize
+from canthus.evaluation.truth import StrPath
 from canthus.runtime.landmarker import Landmarker, open_model
 from canthus.types import Annotation
 

@@ -31,7 +31,6 @@ from canthus.evaluation.rows import FaceError, face_error, need_eye_corners, rea
 from canthus.evaluation.run import (
     Predictor,
     Progress,
-    StrPath,
     no_progress,
     pictures_of,
     predict,
@@ -39,7 +38,7 @@ from canthus.evaluation.run import (
     truth_for,
 )
 from canthus.evaluation.summary import failure_rate, known_mean, null_for_nan
-from canthus.evaluation.truth import learned_faces, load_truth
+from canthus.evaluation.truth import StrPath, learned_faces, load_truth
 from canthus.pose import head_pose
 from canthus.runtime.landmarker import CropModel, Landmarker, open_model
 from canthus.schemes import IBUG_68, convert

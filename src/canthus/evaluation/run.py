@@ -1,6 +1,5 @@
 """Evaluate landmark models on a dataset: load the faces, predict their points, score them."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from canthus.evaluation.predictions import (
 )
 from canthus.evaluation.report import Report, score
 from canthus.evaluation.rows import BOXES, read_rows
-from canthus.evaluation.truth import learned_faces, load_truth
+from canthus.evaluation.truth import StrPath, learned_faces, load_truth
 from canthus.geometry import box_iou
 from canthus.images import read_image
 from canthus.lookup import unknown_name
@@ -33,7 +32,6 @@ from canthus.schemes import CONVERSIONS, Scheme, carried_scheme, find_scheme, ow
 from canthus.types import Annotation, Faces, Image, Landmarks, by_picture
 
 T = TypeVar("T")
-StrPath = str | os.PathLike[str]
 
 _DETECTION = ("detector", "detector_model", "detector_size", "detector_tiles")
 

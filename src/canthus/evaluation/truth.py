@@ -60,7 +60,9 @@ def learned_faces(card: ModelCard, dataset: str | None, root: StrPath | None, fa
     for name in card.learned_from:
         own, _, split = name.partition("/")
         if own == dataset and root is not None and landmark_sets()[own].scheme:
-            with contextlib.suppress(DataError):  # the folder may hold other parts alone
+            with contextlib.suppress(
+                ConfigError, DataError
+            ):  # another version's part, or the folder holds others alone
                 learned |= {face.key for face in load_dataset(own, root, split)}
     count = sum(face.key in learned for face in faces)
     if not count:

@@ -341,9 +341,9 @@ def _read_float(
 
 def _refuse_int8(session: LandmarkSession | DetectorSession) -> None:
     if session.card.quantization:
+        other = f", or the embedded {FLOAT}" if isinstance(session, LandmarkSession) else ""
         raise ModelFileError(
-            f"{session.source}: is an int8 model already; give the float file that it was made from, "
-            f"or the embedded {FLOAT}"
+            f"{session.source}: is an int8 model already; give the float file that it was made from{other}"
         )
 
 

@@ -53,7 +53,7 @@ def test_the_command_writes_the_numbers_of_the_function(root: Path, model: Path)
 def test_faces_that_a_model_has_learned_from_are_told(
     root: Path, tiny_model: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    card = replace(tiny_card(), learned_from=("300w/fit", "ytf/fit", "folder/all"), twin="honest")
+    card = replace(tiny_card(), learned_from=("300w/fit", "300w/unheard", "ytf/fit", "folder/all"), twin="honest")
     model, fit = tiny_model(card=card), len(canthus.load_dataset("300w", root, "fit"))
     both = len(canthus.load_dataset("300w", root, "train"))
     told = (
