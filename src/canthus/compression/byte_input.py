@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from canthus.evaluation.onnx_counts import CENTRED
 from canthus.lookup import require
 
-CENTRED = "canthus_centred_picture"
-"""Tensor of the picture minus its zero point, in float: whole numbers from ``-zero`` to ``255 - zero``."""
 _ZERO, _BIAS = "canthus_zero_point", "canthus_first_bias"
 
 

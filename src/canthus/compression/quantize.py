@@ -21,9 +21,10 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import UInt8
 
-from canthus.compression.byte_input import CENTRED, skip_float, take_bytes
+from canthus.compression.byte_input import skip_float, take_bytes
 from canthus.compression.rounding import PICTURES, fitted_weights
 from canthus.errors import ConfigError, ModelFileError
+from canthus.evaluation.onnx_counts import CENTRED
 from canthus.export.onnx_core import quiet
 from canthus.lookup import lookup, require, unknown_name
 

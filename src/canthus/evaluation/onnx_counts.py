@@ -17,6 +17,9 @@ from canthus.runtime.sessions import MOST_SECONDS, BoundedSession, read_model
 SECONDS = 10 * MOST_SECONDS
 """Longest run for the shapes; it may have a large batch."""
 
+CENTRED = "canthus_centred_picture"
+"""Tensor of an int8 network: the picture minus its zero point, whole numbers from ``-zero`` to ``255 - zero``."""
+
 Shape: TypeAlias = tuple[int, ...]
 
 

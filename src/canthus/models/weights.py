@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from canthus.errors import ModelFileError
-from canthus.evaluation.onnx_counts import read_graph
+from canthus.evaluation.onnx_counts import CENTRED, read_graph
 from canthus.files import write_bytes
 from canthus.lookup import require
 from canthus.models.output import evaluating, hooked
@@ -199,8 +199,9 @@ def load_onnx_weights(
     """Load the weights of a network from its own export.
 
     An export has no batch norms: they are part of its convolutions. The network gets the convolutions of the file, and
-    batch norms whose statistics are measured on pictures and which change nothing. Heads of expected errors that the
-    file lacks keep their weights, and so does the head of another number of points.
+    batch norms whose statistics are measured on pictures and which change nothing. An int8 file gives the rounded
+    weights. Heads of expected errors that the file lacks, or whose shape is another, keep their weights, and so does
+    the head of another number of points.
 
     Args:
         network: the network that was exported.
@@ -216,16 +217,17 @@ def load_onnx_weights(
         MissingExtraError: onnx is not installed.
         ModelFileError: not an ONNX file, or the export of another network.
     """
-    stored = _stored_weights(path)
-    norms = dict(_norms(network))
-    skipped = ("spread.", *(f"{name}." for name, module in network.named_modules() if module in norms.values()))
+    stored = _stored_weights(path, network)
+    norms = {name: norm for name, norm in _norms(network) if f"{name}.bias" in stored}
+    skipped = tuple(f"{name}." for name, module in network.named_modules() if module in norms.values())
     matched: list[str] = []
     head: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if name.startswith(skipped):
-                continue
             found = stored.get(name)
+            other_spread = name.startswith("spread.") and (found is None or found.shape != parameter.shape)
+            if name.startswith(skipped) or other_spread:
+                continue
             if found is not None and counts_points(found.shape, parameter.shape, before=before, points=points):
                 head[name] = (tuple(found.shape), tuple(parameter.shape))
                 continue
@@ -246,20 +248,59 @@ def load_onnx_weights(
     return WeightsReport(path, "", _listed(matched), (), (), head)
 
 
-def _stored_weights(path: Path) -> dict[str, Tensor]:
+def _stored_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """Weights and biases of an ONNX file by their names in the network."""
     check_onnx(read_model(path), source=str(path))  # all weights in this file
     graph = read_graph(path).graph
     onnx = require("onnx", extra="train")
     arrays = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}
-    found = {}
+    rounded = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    # A first convolution reads the bytes less their zero point, in float or as stored.
+    centred = {node.output[0]: arrays.get(node.input[1]) for node in graph.node if node.name == CENTRED}
+    centred |= {
+        name: arrays.get(node.input[2]) for name, node in rounded.items() if node.input[1] == f"{CENTRED}_scale"
+    }
+    found: dict[str, Tensor] = {}
     for node in graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[1] in arrays:
-            name = node.input[1].removeprefix("network.")
-            found[name] = arrays[node.input[1]]
-            if len(node.input) > 2:
-                found[f"{name.removesuffix('.weight')}.bias"] = arrays[node.input[2]]
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        weight, *bias = (_float(name, arrays, rounded) for name in node.input[1:])
+        if weight is None:
+            continue
+        source = rounded[node.input[1]].input[0] if node.input[1] in rounded else node.input[1]
+        name = source.removeprefix("network.").removesuffix("_quantized").removesuffix(".weight")
+        found[f"{name}.weight"] = weight
+        if bias and bias[0] is not None:
+            found[f"{name}.bias"] = bias[0]
+        zero = centred.get(node.input[0])
+        if zero is not None:
+            _divide_bytes(found, name, network, float(zero))
     return found
+
+
+def _float(name: str, arrays: Mapping[str, Tensor], rounded: Mapping[str, Any]) -> Tensor | None:
+    """A stored tensor; one that is stored as whole numbers times its scale, or None if it is computed."""
+    if name not in rounded:
+        return arrays.get(name)
+    numbers, scale, *zero = (arrays.get(part) for part in rounded[name].input)
+    if numbers is None or scale is None:
+        return None
+    sides = (-1, *(1 for _ in numbers.shape[1:]))  # a scale for each output channel, or one for all
+    centred = numbers.double()
+    if zero and zero[0] is not None:
+        centred = centred - zero[0].double().reshape(sides)
+    return (centred * scale.double().reshape(sides)).float()
+
+
+def _divide_bytes(found: dict[str, Tensor], name: str, network: nn.Module, zero: float) -> None:
+    """Let a first convolution for bytes take the normalized picture again, in place, see ``byte_input``."""
+    normalize = getattr(network, "normalize", nn.Identity())
+    black, white = (normalize(torch.full((3, 1, 1), value)).double() for value in (0.0, 1.0))
+    slope = (white - black) / 255
+    own = found[f"{name}.weight"].double() / slope
+    shift = torch.einsum("oihw,i->o", own, (slope * zero + black).reshape(-1))
+    found[f"{name}.weight"] = own.float()
+    found[f"{name}.bias"] = (found[f"{name}.bias"].double() - shift).float()
 
 
 def without_dead_channels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -280,12 +321,11 @@ def without_dead_channels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _norms(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
-    """Name of each convolution, and the batch norm right after it."""
+    """Name of each convolution, and the batch norm that is listed right after it."""
     for name, module in network.named_modules():
-        if isinstance(module, nn.Sequential):
-            for (first, convolution), (_, norm) in itertools.pairwise(module.named_children()):
-                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    yield f"{name}.{first}".removeprefix("."), norm
+        for (first, convolution), (_, norm) in itertools.pairwise(module.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                yield f"{name}.{first}".removeprefix("."), norm
 
 
 def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:

@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from canthus.compression.byte_input import CENTRED, skip_float, take_bytes
+from canthus.compression.byte_input import skip_float, take_bytes
 from canthus.compression.quantize import quantized, see_ranges
+from canthus.evaluation.onnx_counts import CENTRED
 
 RNG = np.random.default_rng(3)
 PICTURES = RNG.integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
