@@ -11,12 +11,15 @@ from canthus.data import load_dataset
 from canthus.data.packs import PACK_MARGIN, CropPack
 from canthus.data.synthetic import write_synthetic_300w
 from canthus.data.transforms import View, plain_view, random_flip, view_affine
-from canthus.errors import ConfigError
+from canthus.errors import ConfigError, ModelFileError
 from canthus.evaluation.predictions import Prediction, write_predictions
 from canthus.geometry import Affine, unit_to_pixels
 from canthus.recipes.build import load_network
 from canthus.recipes.config import TrainConfig, load_any_recipe, load_fit, load_recipe
+from canthus.recipes.export import export
 from canthus.recipes.train import Surroundings, pack_faces, train
+from canthus.runtime.cards import DETECTOR
+from canthus.runtime.sessions import find_model
 from canthus.training.task import network_input
 
 TINY = (
@@ -72,8 +75,19 @@ def test_a_teacher_changes_the_labels_by_its_share(place: Surroundings, teacher:
     assert json.loads((tmp_path / "trained" / "data.json").read_text())[str(teacher)]
 
 
+def test_an_exported_model_teaches_what_its_checkpoint_teaches(
+    place: Surroundings, teacher: Path, tmp_path: Path
+) -> None:
+    export(teacher, tmp_path / "m.onnx", roots={}, cache=place.cache)
+    files = teacher, tmp_path / "m.onnx"
+    found = [labels(place, f"train.0.teacher={path}", "train.0.teacher_share=1.0") for path in files]
+    np.testing.assert_allclose(found[1].points, found[0].points, atol=0.05)
+    with pytest.raises(ModelFileError, match="is a face detector"):
+        labels(place, f"train.0.teacher={find_model('face_detector', kind=DETECTOR)}")
+
+
 def test_a_teacher_that_is_missing_or_not_asked_for_is_named(place: Surroundings) -> None:
-    with pytest.raises(ConfigError, match=r"teacher = 'gone.ckpt', and there is no such checkpoint or file"):
+    with pytest.raises(ConfigError, match=r"teacher = 'gone.ckpt', and there is no such checkpoint, model or file"):
         labels(place, "train.0.teacher=gone.ckpt")
     for name, load in (("face_detector", load_any_recipe), ("esr_68", load_fit)):
         with pytest.raises(ConfigError, match="learns from labels as they are"):

@@ -1,6 +1,6 @@
 """Labels of a training set mixed with the points of trained networks, as self-training and label distillation do.
 
-The teacher is a checkpoint, or a file of predictions, which any network or committee of networks can have made.
+The teacher is a checkpoint, an exported model, or a file of predictions, which any network or committee can have made.
 """
 
 import functools
@@ -21,9 +21,12 @@ from canthus.data.transforms import View, plain_view, view_affine
 from canthus.errors import ConfigError
 from canthus.evaluation.predictions import parse_predictions, read_json_list
 from canthus.files import written
-from canthus.geometry import Affine, crop_square, unit_to_pixels
+from canthus.geometry import Affine, crop_square, pixels_to_unit, unit_to_pixels
+from canthus.models.output import Output
 from canthus.recipes.build import load_network
 from canthus.recipes.config import Progress, TrainConfig, TrainSource
+from canthus.runtime.cards import ModelCard
+from canthus.runtime.sessions import LandmarkSession
 from canthus.schemes import Scheme
 from canthus.training.checkpoint import file_digest
 from canthus.training.task import network_input
@@ -56,8 +59,8 @@ def taught(
     path = Path(source.teacher)
     if not path.is_file():
         raise ConfigError(
-            f"{source.name} has teacher = '{path}', and there is no such checkpoint or file of predictions. Make it "
-            "first, name another with --set train.0.teacher=FILE, or take the labels as they are with --set "
+            f"{source.name} has teacher = '{path}', and there is no such checkpoint, model or file of predictions. "
+            "Make it first, name another with --set train.0.teacher=FILE, or take the labels as they are with --set "
             "train.0.teacher="
         )
     key = hashlib.sha256(f"{file_digest(path)}|{pack.content}|{len(pack)}".encode()).hexdigest()
@@ -98,14 +101,33 @@ def _predicted(path: Path, pack: CropPack, faces: Sequence[Annotation]) -> Float
 
 
 def _points_of(path: Path, pack: CropPack, progress: Callable[[int, int], None]) -> Float32[np.ndarray, "n k 2"]:
-    network, config = load_network(path)
-    if not isinstance(config, TrainConfig) or not config.find_scheme().is_numbered_as(pack.scheme):
+    network, made = _exported(path) if path.suffix == ".onnx" else load_network(path)
+    if not isinstance(made, ModelCard | TrainConfig) or not made.find_scheme().is_numbered_as(pack.scheme):
         raise ConfigError(
-            f"The teacher {path} has points of {getattr(config, 'scheme', 'a face detector')}, the labels those of "
+            f"The teacher {path} has points of {getattr(made, 'scheme', 'a face detector')}, the labels those of "
             f"{pack.scheme.name}; choose another teacher"
         )
-    view = View(size=config.size, margin=config.margin, pack_margin=pack.margin)
+    view = View(size=made.size, margin=made.margin, pack_margin=pack.margin)
     return teacher_points(network, pack, view, progress=progress)
+
+
+def _exported(path: Path) -> tuple[nn.Module, ModelCard]:
+    session = LandmarkSession.open(path)
+    return _Exported(session), session.card
+
+
+@final
+class _Exported(nn.Module):
+    """An exported model in the place of a network."""
+
+    def __init__(self, session: LandmarkSession) -> None:
+        super().__init__()
+        self._session = session
+
+    def forward(self, image: Tensor) -> Output:
+        crops = (image.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+        points = pixels_to_unit(self._session(crops), self._session.card.size)
+        return Output(torch.from_numpy(points).to(image.device))
 
 
 def teacher_points(
