@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,15 +15,19 @@ from canthus.data.synthetic import write_synthetic_300w
 from canthus.errors import ConfigError
 from canthus.models import create_model
 from canthus.models.backbones import create_backbone
+from canthus.models.layers import LEVELS, UNSEEN, ByteRange
 from canthus.models.weights import WeightsReport
 from canthus.recipes.build import load_network, start_network
 from canthus.recipes.config import TrainConfig, load_recipe
 from canthus.recipes.export import export, training_sets
+from canthus.recipes.quantize import QuantizeSettings, quantize
+from canthus.recipes.quantize_report import QuantizeReport
 from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import network_weights, read_checkpoint
 
 MODEL = "{backbone='BACKBONE', width=0.125, hidden=[32], heatmap_side=16, heatmap_hidden=[16, 16, 16]}"
+SLIM = "{backbone='resnet_slim',width=0.125,head='flat',heatmaps=false,spread=true,rounded=ROUNDED}"
 SMALL = [
     "epochs=2", "faces_per_epoch=32", "batch_size=16", "size=32", "pack_size=64",
     "train.1.dataset=300w", "train.1.until=1.0", "validation.1.dataset=300w", "loss_settings.scale=100.0",
@@ -168,6 +174,48 @@ def test_a_head_of_expected_errors_that_reads_more_starts_anew(faces: Path, tmp_
     for name, value in before.state_dict().items():
         if name not in told[0].mismatched:
             torch.testing.assert_close(wider.state_dict()[name], value)
+
+
+def int8_of(rounded: bool, faces: Path, out: Path) -> QuantizeReport:
+    """An int8 file of a small network that was trained with or without rounding."""
+    settings = ["model_settings=" + SLIM.replace("ROUNDED", str(rounded).lower()), "loss_settings.heatmap_weight=0"]
+    config = load_recipe("joint_mobilenet_68", [*SMALL, *settings, "epochs=6", "schedule.name=cosine"])
+    run(config, faces, out)
+    export(out / "last.ckpt", out / "float.onnx", roots={}, cache=out)
+    loose = QuantizeSettings(crops=24, most_loss=0.05, weight_bits=7)
+    report = quantize(out / "float.onnx", out / "int8.onnx", loose, roots={"300w": faces}, cache=faces / "cache")
+    assert isinstance(report, QuantizeReport)
+    return report
+
+
+def test_an_int8_file_has_the_ranges_of_the_training(faces: Path, tmp_path: Path) -> None:
+    made = int8_of(True, faces, tmp_path)
+    network, _ = load_network(tmp_path / "last.ckpt")
+    ranges = [layer for layer in network.modules() if isinstance(layer, ByteRange)]
+    assert len(ranges) == 1 + 3 * 9 + 3, "after the patches, three in a block, and in shortcuts with a convolution"
+    assert all(layer.high < UNSEEN / 10 for layer in ranges), "moving averages of the weights forget the start"
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(made.path).graph.initializer}
+    scales = [float(value) for name, value in stored.items() if name.endswith("_scale") and value.ndim == 0]
+    for layer in ranges:
+        assert min(abs(float(layer.high - layer.low) / LEVELS / scale - 1) for scale in scales) < 0.1
+
+
+def test_a_training_may_start_from_an_int8_file(faces: Path, tmp_path: Path) -> None:
+    whole = int8_of(False, faces, tmp_path)
+    settings = QuantizeSettings(crops=24, most_loss=0.05, weight_bits=7, keep=("first",))
+    quantize(tmp_path / "float.onnx", tmp_path / "k.onnx", settings, roots={"300w": faces}, cache=faces / "cache")
+    _, config = load_network(tmp_path / "last.ckpt")
+    assert isinstance(config, TrainConfig)
+    crops = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2) / 255.0
+    exact = LandmarkSession.open(tmp_path / "float.onnx")(crops)
+    for path in (whole.path, tmp_path / "k.onnx"):
+        network = start_network(replace(config, init=str(path)), lambda: images).eval()
+        with torch.no_grad():
+            points = network(images).points.numpy() * 32 - 0.5
+        found = LandmarkSession.open(path)(crops)
+        rounding = np.linalg.norm(found - exact, axis=2).mean()
+        assert np.linalg.norm(points - found, axis=2).mean() < 2 * rounding + 0.02
 
 
 def test_the_heatmaps_stay_behind_unless_asked_for(faces: Path, tmp_path: Path) -> None:

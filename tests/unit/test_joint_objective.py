@@ -12,6 +12,7 @@ from canthus.losses.landmarks import gaussian_maps
 from canthus.models import Output, create_model
 from canthus.models.heads import points_of_heatmaps
 from canthus.models.joint import FlatHead, JointNetwork, decoding
+from canthus.models.layers import ByteRange
 from canthus.recipes.build import objective_of
 from canthus.recipes.config import TrainConfig, from_values
 from canthus.training.objectives import JointSettings, heatmaps_objective, joint_objective, points_objective
@@ -190,3 +191,26 @@ def test_points_without_a_true_position_teach_nothing() -> None:
     assert points.grad is not None
     assert (points.grad[0, 3] == 0).all()
     assert (points.grad[0, 2] != 0).all()
+
+
+def test_activations_get_the_numbers_of_a_byte_in_training_and_are_clipped_afterwards() -> None:
+    torch.manual_seed(0)
+    for signed in (False, True):
+        layer = ByteRange(signed=signed)
+        x = torch.randn(64, 8, 32, 32)
+        values = (x if signed else x.relu()).requires_grad_()
+        torch.testing.assert_close(layer.eval()(values), values)  # before the first batch nothing is known
+        rounded = layer.train()(values)
+        low, high = float(layer.low), float(layer.high)
+        assert high == pytest.approx(3.09, abs=0.3), "one in a thousand is above"
+        assert low == pytest.approx(-3.09 if signed else 0, abs=0.3)
+        assert len(rounded.unique()) == 256
+        inside = (values > low) & (values < high)
+        assert float((rounded - values).detach()[inside].abs().max()) <= 0.51 * (high - low) / 255
+        rounded.sum().backward()
+        grad = values.grad
+        assert grad is not None
+        assert grad[inside].mean() > 0.999, "the gradient goes through the rounding"
+        assert not grad[values > high * 1.01].any()
+        assert len(layer.eval()(values).unique()) > 1000, "clipped, not rounded"
+        assert float(layer(values.detach()).max()) == high

@@ -134,6 +134,8 @@ class JointNetwork(nn.Module):
         spread: whether the network also predicts the error of each point: with a flat head from its maps at 1/16 and
             1/32, else from the channel means.
         spread_means: whether the errors are also predicted from the channel means where the head is flat.
+        rounded: whether the backbone clips its activations, and rounds them in training, as int8 does; for
+            ``resnet_slim``.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class JointNetwork(nn.Module):
         heatmap_hidden: Sequence[int] = (128, 64, 64),
         spread: bool = False,
         spread_means: bool = False,
+        rounded: bool = False,
     ) -> None:
         super().__init__()
         if size % 4 or heatmap_side % (1 << DOUBLINGS) or len(heatmap_hidden) != DOUBLINGS:
@@ -162,7 +165,8 @@ class JointNetwork(nn.Module):
         self.points = points
         self.size = size
         self.normalize = NormalizeColours()
-        self.backbone = create_backbone(backbone, width=width, **({} if top else {"top": False}))
+        options = ({} if top else {"top": False}) | ({"rounded": True} if rounded else {})
+        self.backbone = create_backbone(backbone, width=width, **options)
         channels: int = self.backbone.channels  # type: ignore[assignment]  # an attribute of every backbone
         self.feature_channels = self.backbone.feature_channels
         self.point_head: PointHead | FlatHead | None = (

@@ -17,6 +17,16 @@ MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation of the colours of ImageNet."""
 
+OUTLIERS = 0.001
+"""Share of the activations that a ``ByteRange`` clips at either end."""
+FOLLOW = 0.01
+"""Share of a batch in the moving average of a ``ByteRange``."""
+LEVELS = 255
+SAMPLE = 8192
+"""Number of activations of a batch that a ``ByteRange`` looks at."""
+UNSEEN = 10_000.0
+"""End of a ``ByteRange`` before the first batch; activations of networks with batch norm stay far below."""
+
 Activation = Callable[[], nn.Module]
 RELU: Activation = partial(nn.ReLU, inplace=True)
 
@@ -56,6 +66,49 @@ class NormalizeColours(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.deviation
+
+
+@final
+class ByteRange(nn.Module):
+    """Clip activations to a range, and in training round them to the 256 numbers that a byte has for it.
+
+    The gradient is that of the clipping: Jacob et al. (2018), "Quantization and Training of Integer-Arithmetic-Only
+    Inference", section 3.1.  The range leaves out ``OUTLIERS`` of the activations at either end, as a moving average
+    over batches; an int8 export of the network gets it, because no activation is outside.  In eval mode and in float
+    exports nothing is rounded.
+
+    Args:
+        signed: whether activations may be negative; else the range starts at 0.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, *, signed: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.tensor(-UNSEEN if signed else 0.0))
+        self.register_buffer("high", torch.tensor(UNSEEN))
+        self._signed = signed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return torch.clamp(x, self.low.to(x.dtype), self.high.to(x.dtype))
+        self._follow(x.detach())
+        step = (self.high - self.low) / LEVELS
+        zero = torch.round(-self.low / step).to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(x.float(), step, zero, 0, LEVELS).to(x.dtype)
+
+    def _follow(self, x: Tensor) -> None:
+        """Move the range towards that of a sample of the activations."""
+        flat = x.movedim(1, -1).flatten()
+        sample = flat[:: max(1, len(flat) // SAMPLE) | 1].float()  # an odd step, so that all channels have a part
+        self._move(self.high, sample.quantile(1 - OUTLIERS))
+        if self._signed:
+            self._move(self.low, sample.quantile(OUTLIERS))
+
+    @staticmethod
+    def _move(end: Tensor, found: Tensor) -> None:
+        end.copy_(torch.where(end.abs() == UNSEEN, found, end.lerp(found, FOLLOW)))
 
 
 def divisible_channels(channels: float, *, divisor: int = 8) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from canthus.models.heads import SpreadHead
-from canthus.models.layers import NormalizeColours, conv_bn, divisible_channels, points_from_offsets
+from canthus.models.layers import ByteRange, NormalizeColours, conv_bn, divisible_channels, points_from_offsets
 from canthus.models.output import Maps, Output
 
 DEPTHS = (3, 4, 6, 3)
@@ -48,20 +48,28 @@ class Bottleneck(nn.Module):
 
 @final
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, the first with the stride, and a shortcut: He et al. (2016), figure 5, left."""
+    """Two 3x3 convolutions, the first with the stride, and a shortcut: He et al. (2016), figure 5, left.
 
-    def __init__(self, inputs: int, channels: int, *, stride: int) -> None:
+    Args:
+        rounded: whether the activations are clipped, and rounded in training, see ``ByteRange``.
+    """
+
+    def __init__(self, inputs: int, channels: int, *, stride: int, rounded: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample = conv_bn(inputs, channels, stride=stride) if stride != 1 or inputs != channels else None
+        self.range1, self.range2, self.range3 = (_range(rounded, signed=signed) for signed in (False, True, False))
+        if self.downsample is not None and rounded:
+            self.downsample.append(ByteRange(signed=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = self.range1(functional.relu(self.bn1(self.conv1(x))))
+        y = self.range2(self.bn2(self.conv2(y)))
+        found: Tensor = self.range3(functional.relu(y + (x if self.downsample is None else self.downsample(x))))
+        return found
 
 
 @final
@@ -156,18 +164,21 @@ class SlimResNet(nn.Module):
 
     Args:
         width: factor of all channels.
+        rounded: whether the activations are clipped, and rounded in training, as int8 does.
     """
 
-    def __init__(self, *, width: float = 1.0) -> None:
+    def __init__(self, *, width: float = 1.0, rounded: bool = False) -> None:
         super().__init__()
         channels = [divisible_channels(count * width) for count, _ in SLIM]
         self.feature_channels, self.channels = channels[0], channels[-1]
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels[0], PATCH, PATCH, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)
         )
+        if rounded:
+            self.stem.append(ByteRange())
         inputs = [channels[0], *channels[:-1]]
         self.stages = nn.ModuleList(
-            _blocks(first, count, depth, stride=1 if number == 0 else 2)
+            _blocks(first, count, depth, stride=1 if number == 0 else 2, rounded=rounded)
             for number, (first, count, (_, depth)) in enumerate(zip(inputs, channels, SLIM, strict=True))
         )
 
@@ -180,9 +191,14 @@ class SlimResNet(nn.Module):
         return Maps(maps[0], tuple(maps[1:]))
 
 
-def _blocks(inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:
-    first = BasicBlock(inputs, channels, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(channels, channels, stride=1) for _ in range(depth - 1)))
+def _blocks(inputs: int, channels: int, depth: int, *, stride: int, rounded: bool = False) -> nn.Sequential:
+    first = BasicBlock(inputs, channels, stride=stride, rounded=rounded)
+    more = (BasicBlock(channels, channels, stride=1, rounded=rounded) for _ in range(depth - 1))
+    return nn.Sequential(first, *more)
+
+
+def _range(rounded: bool, *, signed: bool) -> nn.Module:
+    return ByteRange(signed=signed) if rounded else nn.Identity()
 
 
 def _maps(network: ResNet18Backbone | ResNet50 | ResNet50Backbone, image: Tensor) -> Maps:
