@@ -41,9 +41,9 @@ class TrainSource:
         weight: share of an epoch, relative to the other sets in use.
         until: fraction of the training after which the set is no longer used.
         adapt: adaptation of its labels, a name of the package or a file of ``canthus data adapt``; empty for none.
-        teacher: checkpoint or export of a landmark network whose points are mixed into the labels, or predictions of
-            these faces (.json, as ``canthus evaluate --out`` writes it); empty for none.  The input of a network may
-            have another side and margin than that of the recipe.
+        teacher: checkpoint or export of a landmark network, or the name of an embedded one, whose points are mixed
+            into the labels; or predictions of these faces (.json, as ``canthus evaluate --out`` writes it); empty for
+            none.  The input of a network may have another side and margin than that of the recipe.
         teacher_share: share of the teacher's points in the labels: 0 leaves the labels, 1 replaces them.
     """
 

@@ -1,6 +1,7 @@
 """Labels of a training set mixed with the points of trained networks, as self-training and label distillation do.
 
-The teacher is a checkpoint, an exported model, or a file of predictions, which any network or committee can have made.
+The teacher is a checkpoint, an exported model, also an embedded one by its name, or a file of predictions, which any
+network or committee can have made.
 """
 
 import functools
@@ -31,8 +32,14 @@ from canthus.schemes import Scheme
 from canthus.training.checkpoint import file_digest
 from canthus.training.task import network_input
 from canthus.types import Annotation
+from canthus.zoo import embedded_models
 
 _BATCH = 128
+
+
+def teacher_file(teacher: str) -> Path:
+    """File that the setting ``teacher`` of a training set names: an embedded model, or a path."""
+    return embedded_models().get(teacher, Path(teacher))
 
 
 def taught(
@@ -56,7 +63,7 @@ def taught(
     """
     if not source.teacher:
         return pack
-    path = Path(source.teacher)
+    path = teacher_file(source.teacher)
     if not path.is_file():
         raise ConfigError(
             f"{source.name} has teacher = '{path}', and there is no such checkpoint, model or file of predictions. "

@@ -42,7 +42,7 @@ from canthus.recipes.config import (
     dataset_root,
     to_values,
 )
-from canthus.recipes.taught_labels import taught
+from canthus.recipes.taught_labels import taught, teacher_file
 from canthus.runtime.sessions import usable_threads
 from canthus.scheme_files import FILE
 from canthus.schemes import IBUG_68, SCHEMES, Scheme, conversion_matrix, own_scheme
@@ -275,7 +275,7 @@ def _refuse_other_data(config: Recipe, out: Path, packs: Packs[Any]) -> None:
     teachers = {source.teacher for source in config.train}
     if isinstance(config, TrainConfig):
         teachers.add(config.distill.teacher)
-    now |= {teacher: file_digest(Path(teacher)) for teacher in teachers if teacher and Path(teacher).is_file()}
+    now |= {name: file_digest(teacher_file(name)) for name in teachers if name and teacher_file(name).is_file()}
     path, begun = out / DATA, any((out / name).exists() for name in (LAST, STATE))
     if begun and path.exists():
         before = read_record(path, remedy="delete it if the data are those of the run")
