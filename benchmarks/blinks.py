@@ -31,6 +31,7 @@ from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.schemes import IBUG_68
 from canthus.types import Annotation
+from canthus.zoo import FATIGUE
 
 RATES_HZ = (15.0, 25.0, 30.0)
 SECONDS = 26.0
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--half", choices=("tuning", "test", "all"), default="test")
     parser.add_argument("--faces", type=int, default=1000, help="at most so many")
-    parser.add_argument("--model", default="default")
+    parser.add_argument("--model", default=FATIGUE)
     options = parser.parse_args()
     pipeline = load_pipeline(options.model)
     score, shares = Score(), []

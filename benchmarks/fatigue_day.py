@@ -42,6 +42,7 @@ from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.runtime.video import read_video
 from canthus.types import Annotation, Frame, Image
+from canthus.zoo import FATIGUE
 
 RATES_HZ = (15.0, 20.0)
 VIDEOS = {".avi", ".mkv", ".mov", ".mp4"}
@@ -422,7 +423,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="length of each of the two parts")
     parser.add_argument("--faces", type=int, default=20, help="people at most")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them, and its seed")
-    parser.add_argument("--model", default="default")
+    parser.add_argument("--model", default=FATIGUE)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pipeline = load_pipeline(options.model)

@@ -24,6 +24,7 @@ from canthus.fatigue.monitor import FatigueMonitor
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.types import Image
+from canthus.zoo import FATIGUE
 
 KINDS = ("yawn", "nod", "away")
 SIZE = 180
@@ -143,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--first", type=int, default=0, help="number of the first clip; another course for each")
-    parser.add_argument("--model", default="default")
+    parser.add_argument("--model", default=FATIGUE)
     options = parser.parse_args()
     pipeline = load_pipeline(options.model)
     true, found, false = Counter[str](), Counter[str](), Counter[str]()

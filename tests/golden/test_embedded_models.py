@@ -17,7 +17,7 @@ from canthus.geometry import hull_box
 from canthus.images import read_image, write_image
 from canthus.runtime.landmarker import Landmarker
 from canthus.runtime.sessions import LandmarkSession
-from canthus.zoo import DEFAULT, FLOAT, embedded_models
+from canthus.zoo import DEFAULT, FATIGUE, FLOAT, embedded_models
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "face.png"
@@ -43,8 +43,8 @@ def points_of(name: str, *, passes: int) -> np.ndarray:
     return np.asarray(Landmarker(session, passes=passes)(read_image(PICTURE), box).points[0])
 
 
-def test_the_default_model_is_embedded() -> None:
-    assert DEFAULT in embedded_models()
+def test_the_models_of_each_task_are_embedded() -> None:
+    assert {DEFAULT, FATIGUE, FLOAT} <= embedded_models().keys()
 
 
 def test_the_model_to_convert_is_embedded_and_of_floats() -> None:

@@ -17,6 +17,7 @@ from canthus.images import read_image
 from canthus.runtime.pipeline import Pipeline, load_pipeline
 from canthus.runtime.tracker import Tracker, TrackerSettings
 from canthus.types import Image
+from canthus.zoo import FATIGUE
 
 PORTRAIT = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
 MOTIONS: dict[EventKind, tuple[float, float]] = {
@@ -29,7 +30,7 @@ MOTIONS: dict[EventKind, tuple[float, float]] = {
 
 @cache
 def _pipeline() -> Pipeline:
-    return load_pipeline()
+    return load_pipeline(FATIGUE)
 
 
 def _course(rate_hz: float) -> Course:

@@ -21,6 +21,7 @@ from canthus.recipes.train import Surroundings, pack_faces, train
 from canthus.runtime.cards import DETECTOR
 from canthus.runtime.sessions import find_model
 from canthus.training.task import network_input
+from canthus.zoo import DEFAULT
 
 TINY = (
     "epochs=1", "faces_per_epoch=32", "batch_size=16", "size=64", "init=", "model_settings={width=0.25}",
@@ -82,6 +83,8 @@ def test_an_exported_model_teaches_what_its_checkpoint_teaches(
     files = teacher, tmp_path / "m.onnx"
     found = [labels(place, f"train.0.teacher={path}", "train.0.teacher_share=1.0") for path in files]
     np.testing.assert_allclose(found[1].points, found[0].points, atol=0.05)
+    embedded = labels(place, f"train.0.teacher={DEFAULT}", "train.0.teacher_share=1.0")
+    assert np.abs(embedded.points - labels(place).points).max() > 1
     with pytest.raises(ModelFileError, match="is a face detector"):
         labels(place, f"train.0.teacher={find_model('face_detector', kind=DETECTOR)}")
 

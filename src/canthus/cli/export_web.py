@@ -9,11 +9,12 @@ from canthus.cli import options
 from canthus.cli.serve import fetch_runtime
 from canthus.files import check_targets
 from canthus.web.page import export_page, page_files
+from canthus.zoo import FATIGUE
 
 
 def export_web(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; new, empty, or written before.")],
-    model: options.LandmarkModelOption = "default",
+    model: options.LandmarkModelOption = FATIGUE,
     detector: Annotated[
         str, typer.Option(metavar="NAME|FILE", show_default="canthus", help="Face detector of canthus.")
     ] = "default",

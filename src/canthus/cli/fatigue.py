@@ -31,6 +31,7 @@ from canthus.runtime.tracker import Smoothing, Tracker, TrackerSettings
 from canthus.runtime.video import LiveSource, VideoSource, is_live, open_video
 from canthus.schemes import IBUG_68, conversion_matrix
 from canthus.types import Image, TrackedFrame
+from canthus.zoo import FATIGUE
 
 _Frames: TypeAlias = Iterator[tuple[Image, TrackedFrame, list[Event]]]
 LIVE = "Alerts and cameras"
@@ -117,7 +118,7 @@ def fatigue(
     alert_on: AlertKindsOption = [],  # noqa: B006 - typer copies it
     started: StartedOption = None,
     wait: WaitOption = 60.0,
-    model: options.LandmarkModelOption = "default",
+    model: options.LandmarkModelOption = FATIGUE,
     detector: options.DetectorOption = None,
     detector_model: options.DetectorModelOption = None,
     detector_size: options.DetectorSizeOption = None,

@@ -16,6 +16,7 @@ from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.sessions import processors
 from canthus.web.limits import FORMATS, Limits
 from canthus.web.page import Content, page_files
+from canthus.zoo import FATIGUE
 
 BOUNDS = "What clients may ask for"
 ACCESS = "Who may ask"
@@ -125,7 +126,9 @@ def _page_files(model: str, detector: str | None) -> dict[str, Content]:
     if detector in ("haar", "yunet", "none"):
         raise ConfigError(f"The page runs the detectors of canthus, not {detector}; add --no-page, or leave it out")
     fetch_runtime()
-    return page_files(model, "default" if detector in (None, "canthus") else detector)
+    # The page counts blinks.
+    shown = FATIGUE if model == "default" else model
+    return page_files(shown, "default" if detector in (None, "canthus") else detector)
 
 
 def fetch_runtime() -> None:

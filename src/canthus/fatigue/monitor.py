@@ -87,6 +87,8 @@ class Status:
 class FatigueMonitor:
     """Find blinks, closures, yawns, nods, looks away and down, and laughs of a person, and rate their wakefulness.
 
+    The thresholds were set with what the network ``canthus.zoo.FATIGUE`` sees of lids: give it to ``load_pipeline``.
+
     Example:
         >>> monitor = FatigueMonitor()
         >>> for image, time_s in canthus.read_video("drive.mp4"):

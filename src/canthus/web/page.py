@@ -13,6 +13,7 @@ from canthus.runtime.cards import DETECTOR
 from canthus.runtime.downloads import ONNXRUNTIME_WEB, fetched_file
 from canthus.runtime.sessions import DetectorSession, LandmarkSession, find_model
 from canthus.schemes import CONVERSIONS, IBUG_68, SCHEMES, Scheme
+from canthus.zoo import FATIGUE
 
 Content: TypeAlias = Path | bytes
 """A file, or the content of one."""
@@ -51,7 +52,7 @@ HEADERS = {
 
 
 def page_files(
-    model: str | os.PathLike[str] = "default", detector: str | os.PathLike[str] = "default"
+    model: str | os.PathLike[str] = FATIGUE, detector: str | os.PathLike[str] = "default"
 ) -> dict[str, Content]:
     """The files of the page by their paths below its address.
 

@@ -18,7 +18,7 @@ from canthus.runtime import downloads
 from canthus.runtime.cards import Calibration, FaceCalibration
 from canthus.runtime.pipeline import load_pipeline
 from canthus.runtime.video import VideoWriter
-from canthus.zoo import DEFAULT
+from canthus.zoo import DEFAULT, FATIGUE
 from conftest import tiny_card, write_tiny_model
 from tiny_detectors import write_tiny_detector, write_tiny_yunet
 
@@ -50,7 +50,8 @@ def place(tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "zoo").mkdir()
     monkeypatch.setattr(canthus.zoo, "__file__", str(tmp_path / "zoo" / "__init__.py"))
-    tiny_model(f"{DEFAULT}.onnx").rename(f"zoo/{DEFAULT}.onnx")
+    for name in {DEFAULT, FATIGUE}:
+        tiny_model(f"{name}.onnx").rename(f"zoo/{name}.onnx")
     write_tiny_detector(tmp_path / "own.onnx")
     write_tiny_yunet(tmp_path / "yunet.onnx")
     image = np.zeros((960, 1280, 3), np.uint8)
@@ -90,7 +91,8 @@ def sure(place: Path) -> Path:
     """The folder with a model that tells the confidence of faces: sure in the light, not in the dark."""
     calibration, face = Calibration(tolerance=0.05, slope=1.0, offset=1.5), FaceCalibration(0.06, 8.0, -38.8)
     card = replace(tiny_card(calibration=calibration), face_calibration=face)
-    write_tiny_model(place / f"zoo/{DEFAULT}.onnx", card=card)
+    for name in {DEFAULT, FATIGUE}:
+        write_tiny_model(place / f"zoo/{name}.onnx", card=card)
     image = np.zeros((480, 640, 3), np.uint8)
     image[32:48, 64:80] = 255
     image[320:336, 480:496] = 234  # found, with a lower score
@@ -218,7 +220,7 @@ def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
         "640 x 480",
     ):
         assert expected in listed.stdout
-    landmarks, detector = json.loads(run("models", "--json", "-").stdout)
+    *_, landmarks, detector = json.loads(run("models", "--json", "-").stdout)
     assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")
     assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector_any_angle", [16], True)
     assert detector["size_bytes"] == Path("zoo/face_detector_any_angle.onnx").stat().st_size

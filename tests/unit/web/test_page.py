@@ -22,7 +22,7 @@ from canthus.runtime import downloads
 from canthus.runtime.downloads import ONNXRUNTIME_WEB, Download, fetch, fetched_file, is_fetched
 from canthus.schemes import IBUG_68, SCHEMES, WFLW_98, conversion_matrix
 from canthus.web.page import HEADERS, STATIC, export_page, page_files, scheme_table
-from canthus.zoo import embedded_detectors
+from canthus.zoo import FATIGUE, embedded_detectors, embedded_models
 from command import run_command
 from http_service import PORTRAIT, Client, Serve
 from small_networks import write_small_cascade
@@ -113,6 +113,8 @@ def test_export_web_writes_a_folder_of_its_own(
     expected = {path.name for path in STATIC.iterdir()} | {f"ort/{name}" for name in CONTENTS}
     expected |= {"models/landmarks.onnx", "models/detector.onnx", "schemes.json", "_headers"}
     assert {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()} == expected
+    counts_blinks = embedded_models()[FATIGUE].read_bytes()
+    assert (site / "models/landmarks.onnx").read_bytes() == counts_blinks
     headers = (site / "_headers").read_text(encoding="utf-8")
     assert headers.startswith("/*\n")
     assert "  Cross-Origin-Embedder-Policy: require-corp\n" in headers
