@@ -189,15 +189,22 @@ def int8_of(rounded: bool, faces: Path, out: Path) -> QuantizeReport:
 
 
 def test_an_int8_file_has_the_ranges_of_the_training(faces: Path, tmp_path: Path) -> None:
-    made = int8_of(True, faces, tmp_path)
+    int8_of(True, faces, tmp_path)
     network, _ = load_network(tmp_path / "last.ckpt")
-    ranges = [layer for layer in network.modules() if isinstance(layer, ByteRange)]
+    ranges = {name: layer for name, layer in network.named_modules() if isinstance(layer, ByteRange)}
     assert len(ranges) == 1 + 3 * 9 + 3, "after the patches, three in a block, and in shortcuts with a convolution"
-    assert all(layer.high < UNSEEN / 10 for layer in ranges), "moving averages of the weights forget the start"
-    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(made.path).graph.initializer}
+    assert all(layer.high < UNSEEN / 10 for layer in ranges.values()), "averages of the weights forget the start"
+    # Half of the first range, so that some activations lie beyond its end.
+    (first, layer), *_ = ranges.items()
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"][f"network.{first}.high"] = layer.high / 2
+    torch.save(checkpoint, tmp_path / "half.ckpt")
+    export(tmp_path / "half.ckpt", tmp_path / "half.onnx", roots={}, cache=tmp_path)
+    settings = QuantizeSettings(crops=24, weight_bits=7, force=True)
+    quantize(tmp_path / "half.onnx", tmp_path / "half8.onnx", settings, roots={"300w": faces}, cache=faces / "cache")
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "half8.onnx").graph.initializer}
     scales = [float(value) for name, value in stored.items() if name.endswith("_scale") and value.ndim == 0]
-    for layer in ranges:
-        assert min(abs(float(layer.high - layer.low) / LEVELS / scale - 1) for scale in scales) < 0.1
+    assert min(abs(scale - float(layer.high) / 2 / LEVELS) for scale in scales) < 1e-6
 
 
 def test_a_training_may_start_from_an_int8_file(faces: Path, tmp_path: Path) -> None:
