@@ -220,7 +220,7 @@ def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
         "640 x 480",
     ):
         assert expected in listed.stdout
-    *_, landmarks, detector = json.loads(run("models", "--json", "-").stdout)
+    landmarks, detector = json.loads(run("models", "--json", "-").stdout)
     assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")
     assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector_any_angle", [16], True)
     assert detector["size_bytes"] == Path("zoo/face_detector_any_angle.onnx").stat().st_size
