@@ -47,6 +47,7 @@ from canthus.reproduce.values import (
     check_paper,
     jobs_of,
 )
+from canthus.zoo import DEFAULT
 from command import run_command
 
 TINY = (
@@ -174,7 +175,7 @@ def test_processes_divide_the_rows_of_a_folder(
 
 
 def test_covered_faces_and_a_cascade(place: Surroundings, tmp_path: Path) -> None:
-    jobs = [Job("esr", Plan("esr_68", TINY_ESR, FIT), 0), Job("ours", Plan("pfld_68_robust", way=FILE), 0)]
+    jobs = [Job("esr", Plan("esr_68", TINY_ESR, FIT), 0), Job("ours", Plan(DEFAULT, way=FILE), 0)]
     made = [run_job(job, place, measure=COVERED, scale=SCALE, tell=Reporter()) for job in jobs]
     assert made[0].model.suffix == ".npz"
     for one in made:

@@ -14,7 +14,7 @@ from canthus.errors import ConfigError, ModelFileError
 from canthus.export.adopt import Adoption, adopt
 from canthus.runtime.sessions import LandmarkSession
 from canthus.schemes import IBUG_68
-from canthus.zoo import embedded_models
+from canthus.zoo import FLOAT, embedded_models
 from command import run_command
 
 SIDE = 32
@@ -220,7 +220,7 @@ def test_what_does_not_fit_is_refused_with_what_was_found(tmp_path: Path) -> Non
         (plain, {"range": "1/0"}, "Cannot read --range '1/0'"),
         (plain, {"units": "metres"}, "Unknown units 'metres'"),
         (plain, {"scheme": "ibug68"}, "Did you mean 'ibug_68'"),
-        (embedded_models()["pfld_68_robust"], {}, "expected one input of floats"),
+        (embedded_models()[FLOAT], {}, "expected one input of floats"),
         (old, {}, "operators of version 6"),
         (plain, {"margin": 0.0}, "margin is 0"),
     ]

@@ -30,6 +30,7 @@ from canthus.images import read_image, write_image
 from canthus.losses import LOSSES
 from canthus.models import MODELS as NETWORKS
 from canthus.schemes import IBUG_68
+from canthus.zoo import FLOAT
 from command import run_command
 from picture_files import write_photos
 
@@ -170,7 +171,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(folder / "frames" / f"{number:05d}.png", portrait)
     zoo = Path(canthus.__file__).parent / "zoo"
     for name in MODELS:
-        shutil.copy(zoo / "pfld_68_robust.onnx", folder / f"{name}.onnx")
+        shutil.copy(zoo / f"{FLOAT}.onnx", folder / f"{name}.onnx")
     shutil.copy(zoo / "face_detector.onnx", folder / "my_detector.onnx")
     return folder
 

@@ -23,7 +23,7 @@ from canthus.export.onnx_core import Core, CoreInput, core_of
 from canthus.export.targets import CORE_KEY, TARGETS
 from canthus.runtime.cards import Quantization
 from canthus.runtime.sessions import BoundedSession, LandmarkSession
-from canthus.zoo import FLOAT, embedded_detectors, embedded_models
+from canthus.zoo import DEFAULT, FLOAT, embedded_detectors, embedded_models
 from small_networks import small_card, write_small_landmarker
 from tiny_detectors import write_tiny_detector
 
@@ -133,7 +133,12 @@ def test_a_network_of_bytes_has_no_core() -> None:
         core_of(content, (1, SIDE, SIDE), source="bytes")
 
 
-@pytest.mark.parametrize("name", [*embedded_models(), *embedded_detectors()])
+def test_the_default_model_is_of_int8_and_its_refusal_names_the_float_one() -> None:
+    with pytest.raises(ModelFileError, match=f"{DEFAULT}: is an int8 model, expected a float one, .* embedded {FLOAT}"):
+        convert.open_network(DEFAULT)
+
+
+@pytest.mark.parametrize("name", sorted({*embedded_models(), *embedded_detectors()} - {DEFAULT}))
 def test_cores_of_embedded_models_have_few_operators(name: str) -> None:
     session, content = convert.open_network(name)
     sides = (session.card.size,) * 2 if isinstance(session, LandmarkSession) else (64, 96)

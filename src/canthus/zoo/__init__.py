@@ -5,7 +5,7 @@ Names of face detectors begin with ``face_detector``; every other file is a land
 
 from pathlib import Path
 
-DEFAULT = "pfld_68_128"
+DEFAULT = "resnet_slim_68"
 """Landmark model used by default."""
 FATIGUE = "pfld_68_128"
 """Landmark model of ``canthus fatigue`` and of the page in the browser: their rules were set with what it sees."""

@@ -220,8 +220,10 @@ def test_models_lists_detectors_and_shows_their_cards(place: Path) -> None:
         "640 x 480",
     ):
         assert expected in listed.stdout
-    landmarks, detector = json.loads(run("models", "--json", "-").stdout)
-    assert (landmarks["kind"], detector["kind"]) == ("landmarks", "detector")
+    *landmarks, detector = json.loads(run("models", "--json", "-").stdout)
+    assert sorted(model["name"] for model in landmarks) == sorted({DEFAULT, FATIGUE})
+    assert {model["kind"] for model in landmarks} == {"landmarks"}
+    assert detector["kind"] == "detector"
     assert (detector["name"], detector["strides"], detector["default"]) == ("face_detector_any_angle", [16], True)
     assert detector["size_bytes"] == Path("zoo/face_detector_any_angle.onnx").stat().st_size
     for name in ("face_detector_any_angle", "zoo/face_detector_any_angle.onnx"):

@@ -19,15 +19,16 @@ from canthus.errors import ConfigError, MissingExtraError
 from canthus.runtime import backends
 from canthus.runtime.backends import CARDS, JoinedRuns, find_device
 from canthus.runtime.sessions import BoundedSession, DetectorSession, LandmarkSession, find_model
+from canthus.zoo import FLOAT
 from command import run_command
 from tiny_detectors import write_tiny_detector
 
 CUDA = CARDS["cuda"].provider
-MODEL = "pfld_68_robust"
-"""Its crops have 112 pixels."""
+MODEL = FLOAT
+"""Its crops have 128 pixels."""
 
 
-def drawn_crops(count: int, *, size: int = 112) -> np.ndarray:
+def drawn_crops(count: int, *, size: int = 128) -> np.ndarray:
     return np.stack([draw_face(np.random.default_rng(seed), size=size).image for seed in range(count)])
 
 
