@@ -21,6 +21,9 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
 }
 """Name to optimizer class."""
 
+FUSED = {"adam", "adamw", "sgd"}
+"""Those that torch can run in one pass over the parameters, in a quarter of the time."""
+
 
 @final
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ SCHEDULES: dict[str, Callable[[float, float, ScheduleConfig], float]] = {
 def create_optimizer(network: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
     """The optimizer of all parameters that require a gradient.
 
+    It runs in one pass over the parameters where torch can do that.  With a limit on the gradient it does not, because
+    Lightning does not clip for such optimizers in mixed precision.
+
     Raises:
         ConfigError: unknown name or settings.
     """
@@ -118,8 +124,11 @@ def create_optimizer(network: nn.Module, config: OptimizerConfig) -> optim.Optim
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     )
+    settings = dict(config.settings)
+    if config.name in FUSED and not config.clip and not {"foreach", "differentiable"} & settings.keys():
+        settings = {"fused": True} | settings
     try:
-        return factory([g for g in groups if g["params"]], lr=config.learning_rate, **config.settings)
+        return factory([g for g in groups if g["params"]], lr=config.learning_rate, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Optimizer {config.name!r} refuses {config.settings}: {error}") from error
 
