@@ -87,7 +87,7 @@ def run_job(job: Job, place: Surroundings, *, measure: str, scale: Scale, tell: 
     model = make_model(job, place, tell)
     metrics = measure_model(model, job, place, measure=measure, scale=scale, progress=tell.progress)
     values = _asked(job, folder, measure, scale) | {
-        "model": str(model.relative_to(folder) if model.is_relative_to(folder) else model),
+        "model": str(model.relative_to(folder)) if model.is_relative_to(folder) else job.plan.recipe,
         "environment": environment(),
         "metrics": metrics,
     }
