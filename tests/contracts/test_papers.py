@@ -50,7 +50,7 @@ def test_small_scales_need_only_the_data_that_is_easily_had(name: str, scale: st
 def test_rows_that_are_compared_have_equal_budgets(name: str, table: str, scale: str) -> None:
     rows = PAPERS[name].tables[table].rows
     jobs = [job for job in jobs_of(PAPERS[name], [table], scale) if job.plan.way == TRAIN and job.seed == 0]
-    longer = {(CPU, "fan"), (CPU, "small")}  # as long as it needs; as long as a student and its pruning
+    longer = {(CPU, "small")}  # as long as a student and its pruning
     jobs = [job for job in jobs if job.entry in rows and (scale, job.entry) not in longer]
     configs = [job_config(job, Path(job.folder)) for job in jobs]
     budgets = {(c.epochs, c.faces_per_epoch, c.batch_size, c.size, c.train) for c in configs}  # type: ignore[union-attr]

@@ -88,18 +88,19 @@ QUICK_START = (
     "validate_every=4",
 )
 CPU_BUDGET = (
-    "size=128",
+    "size=112",
     "model_settings.head=flat",
-    "loss_settings={point_loss='wing',point_settings={width=10.0,curvature=2.0},heatmap_weight=100.0,scale=1.0}",
-    "epochs=8",
+    "model_settings.heatmap_side=24",
+    "loss_settings={point_loss='wing',point_settings={width=8.75,curvature=1.75},heatmap_weight=100.0,scale=1.0}",
+    "epochs=5",
     "faces_per_epoch=6400",
-    "validate_every=8",
+    "validate_every=5",
     "optimizer={name='adamw',learning_rate=0.001,weight_decay=0.01}",
     "schedule={name='cosine'}",
 )
-WIDTHS = {QUICK: "loss_settings={width=5.714,curvature=1.143}", CPU: "loss_settings={width=10.0,curvature=2.0}"}
-"""The wing loss in pixels of crops of 64 and of 128."""
-CPU_START = (*QUICK_START, "size=128", "model_settings.head=flat", WIDTHS[CPU])
+WIDTHS = {QUICK: "loss_settings={width=5.714,curvature=1.143}", CPU: "loss_settings={width=8.75,curvature=1.75}"}
+"""The wing loss in pixels of crops of 64 and of 112."""
+CPU_START = (*QUICK_START, "size=112", "model_settings.head=flat", WIDTHS[CPU])
 # PFLD by its own recipe and wing loss, with the lengths of the students.
 PFLD = ("init=", "model_settings={width=0.25}")
 FULL_PFLD = (*PFLD, "epochs=60", "batch_size=32", "ema_decay=0.0")
@@ -175,10 +176,10 @@ SMALL = {
     CPU: Small(
         CPU_START,
         CPU_BUDGET,
-        shorter=("epochs=4", "validate_every=4"),
+        shorter=("epochs=3", "validate_every=3"),
         faces=(),
         layer=(0.02, 0.05),
-        final=(2, 2, 6),
+        final=(2, 2, 4),
         seeds=SEEDS,
     ),
 }
@@ -382,8 +383,8 @@ ENTRIES = {
                 (
                     *SMALL[CPU].both,
                     HALF_WIDTH,
-                    "epochs=15",
-                    "validate_every=15",
+                    "epochs=10",
+                    "validate_every=10",
                     TAUGHT,
                     f"distill.feature_weight={FEATURES_AT_1[CPU]:g}",
                 ),
@@ -684,9 +685,9 @@ MOBILE_DISTILL_PRUNE = Paper(
             sets=("300w/validation", "ytf/validation"),
             budget=(
                 "Flat heads, and the wing loss for points. From starts on ytf (77,000 faces for the student, 90,000 "
-                "for the teacher), trained on 300w and ytf, 8 epochs of 6,400 faces at 128 pixels, batch 32, AdamW "
-                "from 0.001 on a cosine; pruning retrains for a twentieth of an epoch after each layer and 6 epochs at "
-                "the end. Folds and figures: 4 epochs of 6,400; their pruned rows 128 faces a layer and 12,800 at the "
+                "for the teacher), trained on 300w and ytf, 5 epochs of 6,400 faces at 112 pixels, batch 32, AdamW "
+                "from 0.001 on a cosine; pruning retrains for a twentieth of an epoch after each layer and 4 epochs at "
+                "the end. Folds and figures: 3 epochs of 6,400; their pruned rows 128 faces a layer and 12,800 at the "
                 "end. Three trainings of each row that a claim compares; training k learns from, or prunes, training "
                 "k of the other row. The last epoch is measured, truth boxes."
             ),
