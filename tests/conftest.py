@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import typechecker  # noqa: F401 - before the package, whose functions it checks
 from canthus.runtime.cards import METADATA_KEY, Calibration, ModelCard
 from canthus.runtime.sessions import LandmarkSession
 
