@@ -102,6 +102,19 @@ def test_a_run_leaves_its_record(unbroken: Path) -> None:
     assert found >= {"config.json", "environment.json", "metrics.jsonl", "curves.png", "last.ckpt", "best.ckpt"}
     assert [row["epoch"] for row in rows(unbroken)] == [0, 1, 2, 3]
     assert json.loads((unbroken / "environment.json").read_text())["torch"] == torch.__version__
+    assert json.loads((unbroken / "environment.json").read_text())["precision"] == "32-true"
+
+
+def test_a_processor_without_bfloat16_trains_in_32_bits_and_says_so(
+    recipe: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", "avx512_bf16": False})
+    lines: list[str] = []
+    short = load_recipe(str(recipe), ["precision=bf16-mixed", "epochs=1", "faces_per_epoch=16"])
+    run(short, faces, tmp_path, lines.append)
+    assert json.loads((tmp_path / "environment.json").read_text())["precision"] == "32-true"
+    assert json.loads((tmp_path / "config.json").read_text())["precision"] == "bf16-mixed"
+    assert [line for line in lines if "no instructions for bfloat16" in line]
 
 
 def test_it_learns(unbroken: Path) -> None:

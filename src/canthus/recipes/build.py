@@ -29,6 +29,7 @@ from canthus.recipes.config import Recipe, TrainConfig, from_values, read_config
 from canthus.runtime.sessions import LandmarkSession
 from canthus.training.checkpoint import CONFIG_KEY, PLAN_KEY, checkpoint_config, network_weights, read_checkpoint
 from canthus.training.distillation import Teacher
+from canthus.training.fit import usable_precision
 from canthus.training.objectives import (
     JOINT,
     JointSettings,
@@ -198,7 +199,7 @@ def _trained_teacher(path: Path, changed_ns: int) -> tuple[Teacher, Recipe]:
     network, config = load_network(path)
     if isinstance(network, JointNetwork):
         network = decoding(network, "regression")
-    return Teacher(network, half=config.precision.startswith("bf16")), config
+    return Teacher(network, half=usable_precision(config.precision).startswith("bf16")), config
 
 
 def init_file(init: str) -> Path:

@@ -198,7 +198,8 @@ class TrainConfig:
         init: checkpoint or exported model to start from, which must fit as a whole but for the number of points, or a
             plain file of weights, of which the tensors that fit are taken; empty for random weights.
         ema_decay: decay per step of the averaged weights; 0 for no average.
-        precision: ``32-true``, or ``bf16-mixed``, which is nearly twice as fast on processors with AVX-512 BF16 or AMX.
+        precision: ``32-true``, or ``bf16-mixed``, which is nearly twice as fast on processors with AVX-512 BF16 or AMX;
+            x86 processors without them compute in 32 bits all the same, see ``training.fit.usable_precision``.
         validate_every: epochs between two validations.
     """
 
