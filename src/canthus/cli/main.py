@@ -36,6 +36,7 @@ COMMANDS = {
     "export": "Export a checkpoint to ONNX, or a network to another format, and compare the file with the network.",
     "reproduce": "Reproduce the tables of a paper. Run the same command again to resume.",
     "quantize": "Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good.",
+    "adapt": "Move a model's points to where your labels put them, without training.",
     "evaluate": "Evaluate a landmark model, or a file of predictions, on a dataset.",
     "evaluate-detector": "Evaluate face detectors on a dataset: precision and recall.",
     "compare": "Test whether two or more models differ by more than chance on the same faces.",

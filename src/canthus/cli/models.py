@@ -152,7 +152,7 @@ def _landmark_card(entry: Entry) -> dict[str, str]:
         "parameters": _parameters(entry) + (f": {entry['note']}" if entry["note"] else ""),
         "speed": f"{entry['median_ms']:.2f} ms for one face on this machine, one thread, median of {MODEL_REPEATS}",
         "training data": ", ".join(entry["training_data"]),
-        "recipe": entry["recipe"],
+        "recipe": entry["recipe"] + (f", adapted to {entry['adapted']}" if entry.get("adapted") else ""),
         "numbers": entry["numbers"],
         "errors": _errors(entry),
         "terms of the weights": entry["licence"],

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -10,19 +10,23 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from canthus.data import landmark_sets, load_dataset
 from canthus.data.occlusion import random_cover
-from canthus.data.packs import PACK_SIZE, load_crops
+from canthus.data.packs import PACK_MARGIN, PACK_SIZE, load_crops
+from canthus.data.scenes import scene_sets
 from canthus.data.splits import fold_of
 from canthus.data.transforms import View, plain_view
+from canthus.errors import ConfigError
 from canthus.evaluation.detection import match_scenes
 from canthus.evaluation.detection_report import average_precision
 from canthus.evaluation.detectors import LEAST_SCORE
 from canthus.evaluation.errors import normalized_error, training_error, training_scale
 from canthus.evaluation.reliability import fit_calibration, reliability
 from canthus.images import fit_image, read_image
-from canthus.recipes.config import Progress
+from canthus.lookup import lookup
+from canthus.recipes.config import Progress, dataset_root
 from canthus.runtime.canthus_detector import CanthusDetector
-from canthus.runtime.cards import TOLERANCE, Calibration, DetectorCard
+from canthus.runtime.cards import DETECTOR, LANDMARKS, TOLERANCE, Calibration, DetectorCard, ModelCard
 from canthus.runtime.sessions import DetectorSession, LandmarkSession
 from canthus.types import Annotation, Sample, Scene
 
@@ -49,6 +53,11 @@ class HeldOut:
         return f"{self.name}/{training_error(self.samples[0].scheme)}"
 
     @property
+    def scale(self) -> str:
+        """What errors are divided by, in words."""
+        return scale_in_words(self.metric)
+
+    @property
     def crops(self) -> UInt8[np.ndarray, "n s s 3"]:
         """Pixels of all faces."""
         return np.stack([sample.image for sample in self.samples])
@@ -66,6 +75,11 @@ class HeldOut:
         side = self.samples[0].image.shape[0] / self.margin
         scale = training_scale(truth, self.samples[0].scheme, box_side=side)
         return np.asarray(normalized_error(points, truth, scale)[scale > 0], np.float64)
+
+
+def scale_in_words(metric: str) -> str:
+    """What the error of a model card is divided by."""
+    return "inter-ocular distance" if metric.endswith("/nme_ion") else "longer side of the face box"
 
 
 def crop_held_out(
@@ -87,6 +101,45 @@ def crop_held_out(
     view = View(size=size, margin=margin, pack_margin=pack.margin)
     samples = [plain_view(pack.sample(index), view) for index in range(len(pack))]
     return HeldOut(name, samples, [face.group for face in faces], margin)
+
+
+def load_held_out(
+    name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress, *, complete: bool = False
+) -> HeldOut:
+    """The faces of ``dataset/split``, cropped as a model expects them.
+
+    Args:
+        complete: leave out faces with a point of unknown position.
+
+    Raises:
+        ConfigError: no such dataset or split, or ``roots`` does not have the dataset.
+        DataError: the dataset is missing or damaged, or has no faces.
+    """
+    dataset, split = split_name(name)
+    faces = load_dataset(dataset, dataset_root(roots, dataset), split, scheme=card.find_scheme())
+    return crop_held_out(
+        name,
+        [face for face in faces if not complete or np.isfinite(face.points).all()],
+        cache,
+        size=card.size,
+        margin=card.margin,
+        pack_size=max(PACK_SIZE, math.ceil(card.size * PACK_MARGIN / card.margin)),
+        progress=progress,
+    )
+
+
+def split_name(name: str, *, kind: str = LANDMARKS) -> tuple[str, str]:
+    """Dataset and split of ``dataset/split``, for a landmark model or a detector.
+
+    Raises:
+        ConfigError: the name has another form, or there is no such dataset or split.
+    """
+    dataset, slash, split = name.partition("/")
+    if not slash or not split:
+        raise ConfigError(f"Cannot read {name!r}; expected DATASET/SPLIT such as 300w/fit, or folder/all")
+    splits = lookup(scene_sets() if kind == DETECTOR else landmark_sets(), dataset, kind="dataset").splits
+    lookup(dict.fromkeys(splits), split, kind=f"split of {dataset}")
+    return dataset, split
 
 
 @final

@@ -12,9 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from canthus.compression.quantize import AUTO, METHODS, RangedModel, Search, fit_rounding, see_ranges
-from canthus.data import landmark_sets, load_dataset
-from canthus.data.packs import PACK_MARGIN, PACK_SIZE
-from canthus.data.scenes import load_scenes, scene_sets
+from canthus.data.scenes import load_scenes
 from canthus.errors import ConfigError, ModelFileError, printable
 from canthus.export.onnx import Card
 from canthus.export.onnx_core import finished_model
@@ -23,12 +21,12 @@ from canthus.lookup import lookup, require
 from canthus.recipes.config import Progress, dataset_root
 from canthus.recipes.export import export, graph_counts, measured_by_twin
 from canthus.recipes.held_out import (
-    HeldOut,
     calibration_errors,
-    crop_held_out,
     detector_pictures,
     found_faces_of,
+    load_held_out,
     score_change,
+    split_name,
 )
 from canthus.recipes.quantize_report import FAILED, DetectorQuantizeReport, QuantizeReport
 from canthus.runtime.cards import DETECTOR, LANDMARKS, ModelCard, Quantization, card_kind
@@ -151,7 +149,7 @@ def _quantize_landmarks(
 ) -> QuantizeReport:  # fmt: skip
     _refuse_int8(session)
     seen, held = (
-        _held_out(str(name), session.card, roots, cache, progress) for name in (settings.calibrate, settings.check)
+        load_held_out(str(name), session.card, roots, cache, progress) for name in (settings.calibrate, settings.check)
     )
     crops = seen.crops[_drawn(len(seen.samples), settings)]
     ranged = _ranged(data, lambda: crops, settings, progress)
@@ -345,34 +343,6 @@ def _refuse_int8(session: LandmarkSession | DetectorSession) -> None:
         raise ModelFileError(
             f"{session.source}: is an int8 model already; give the float file that it was made from{other}"
         )
-
-
-def _held_out(name: str, card: ModelCard, roots: Mapping[str, Path], cache: Path, progress: Progress) -> HeldOut:
-    """All faces of ``dataset/split``, cropped as the model expects them."""
-    dataset, split = split_name(name)
-    return crop_held_out(
-        name,
-        load_dataset(dataset, dataset_root(roots, dataset), split, scheme=card.find_scheme()),
-        cache,
-        size=card.size,
-        margin=card.margin,
-        pack_size=max(PACK_SIZE, math.ceil(card.size * PACK_MARGIN / card.margin)),
-        progress=progress,
-    )
-
-
-def split_name(name: str, *, kind: str = LANDMARKS) -> tuple[str, str]:
-    """Dataset and split of ``dataset/split``, for a landmark model or a detector.
-
-    Raises:
-        ConfigError: the name has another form, or there is no such dataset or split.
-    """
-    dataset, slash, split = name.partition("/")
-    if not slash or not split:
-        raise ConfigError(f"Cannot read {name!r}; expected DATASET/SPLIT such as 300w/fit, or folder/all")
-    splits = lookup(scene_sets() if kind == DETECTOR else landmark_sets(), dataset, kind="dataset").splits
-    lookup(dict.fromkeys(splits), split, kind=f"split of {dataset}")
-    return dataset, split
 
 
 def _movement(found: Float32[np.ndarray, "n k 2"], expected: Float32[np.ndarray, "n k 2"]) -> float:

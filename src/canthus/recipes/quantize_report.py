@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from canthus.recipes.held_out import Finding
+from canthus.recipes.held_out import Finding, scale_in_words
 from canthus.runtime.cards import Quantization
 
 FAILED = 0.08
@@ -53,7 +53,7 @@ class QuantizeReport:
     @property
     def scale(self) -> str:
         """What errors are divided by, in words."""
-        return "inter-ocular distance" if self.metric.endswith("/nme_ion") else "longer side of the face box"
+        return scale_in_words(self.metric)
 
     def describe(self) -> list[str]:
         """Lines of text: size and error beside those of the float model, and what stayed in float."""

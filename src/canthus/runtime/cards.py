@@ -196,6 +196,7 @@ OPTIONAL = (
     "multiply_adds",
     "own_scheme",
     "conversion",
+    "adapted",
 )
 """Fields that are left out of a card where they are None, so that earlier versions can read the file."""
 MOST_TEXT = 1_000_000
@@ -235,6 +236,8 @@ class ModelCard:
             the export did not note them.
         twin: name of the model of the same recipe that has not learned from the faces that measure; ``metrics`` and
             both calibrations are its.  None if they are the model's own.
+        adapted: ``dataset/split`` of the labels to which a map in the last weights takes the points, see
+            ``canthus adapt``; None if there is no such map.
 
     Raises:
         ModelFileError: the size is outside ``SIDES``, the margin outside ``MARGINS``, or another number out of range.
@@ -258,6 +261,7 @@ class ModelCard:
     conversion: str | None = None
     learned_from: tuple[str, ...] = ()
     twin: str | None = None
+    adapted: str | None = None
 
     def __post_init__(self) -> None:
         _check_ranges(self, size=SIDES, margin=MARGINS, parameters=COUNTS, multiply_adds=COUNTS)
