@@ -22,7 +22,7 @@ RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0, 10000.0)
 """Weights of the squares of the map that are tried, for faces whose points have a mean square distance of 1 from their
 mean."""
 FOLDS = 5
-SLACK = 0.01
+SLACK = 0.003
 """The largest ridge is taken that misses left-out faces by at most this share more than the best, because a small map
 lets points tremble least from frame to frame."""
 LEAST_FACES = 8
