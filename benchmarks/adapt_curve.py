@@ -51,7 +51,7 @@ def plot(path: Path, counts: list[int], found: list[list[float]], before: float,
     axes.axhline(100 * before, color="0.5", linestyle="--", label="the model as it is")
     axes.errorbar(counts, means, spreads, color="C0", marker="o", capsize=3, label="adapted, mean and deviation")
     axes.set(xscale="log", xlabel="labelled faces of the fit", ylabel="error (%)", title=title, ylim=(0, None))
-    axes.legend()
+    axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110, bbox_inches="tight")
 

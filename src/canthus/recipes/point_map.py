@@ -106,7 +106,8 @@ def fit_point_map(
         parts = {
             part: _Solver(inputs[keep & (fold != part)], changes[keep & (fold != part)]) for part in set(fold.tolist())
         }
-        missed_by = {tried: _left_out_error(inputs, changes, fold, keep, parts, tried) for tried in RIDGES}
+        tested = np.where(keep, fold, -1)
+        missed_by = {tried: _left_out_error(inputs, changes, tested, parts, tried) for tried in RIDGES}
         ridge = max(tried for tried in RIDGES if missed_by[tried] <= (1 + SLACK) * min(missed_by.values()))
         weights = _Solver(inputs[keep], changes[keep]).weights(ridge)
         missed = np.abs(changes - inputs @ weights).mean(axis=1)
@@ -157,13 +158,12 @@ def _left_out_error(
     inputs: Complex128[np.ndarray, "n k"],
     changes: Complex128[np.ndarray, "n k"],
     fold: Int64[np.ndarray, " n"],
-    keep: Bool[np.ndarray, " n"],
     solvers: Mapping[int, _Solver],
     ridge: float,
 ) -> float:
-    """Sum of the distances of the kept faces, each mapped without its fold."""
+    """Sum of the distances of faces, each mapped without its fold."""
     total = 0.0
     for part, solver in solvers.items():
-        seen = keep & (fold == part)
+        seen = fold == part
         total += float(np.abs(changes[seen] - inputs[seen] @ solver.weights(ridge)).sum())
     return total
