@@ -42,7 +42,7 @@ def adapt(
     Datasets put the same points in different places. A linear map, fitted on labelled faces, goes into the model's last
     weights, so that it stays as small and as fast.
     """
-    require("onnx", extra="train")
+    require("lightning", extra="train")
     # The recipes need the extra, and help must work without it.
     from canthus.recipes.adapt_model import adapt_model
 

@@ -122,7 +122,7 @@ class _Source:
 def _to_onnx(
     source: _Source, out: Path | None, console: Console, *, half: bool = False, twin: Path | None = None
 ) -> list[str]:
-    require("torch", extra="train")
+    require("lightning", extra="train")
     # Torch takes seconds to import, and help must work without it.
     from canthus.recipes import export as recipes
     from canthus.recipes.config import read_config

@@ -88,7 +88,7 @@ def quantize(
     twin: options.TwinOption = None,
 ) -> None:
     """Quantize a landmark model or a face detector to int8. The file is kept only if it is nearly as good."""
-    require("onnx", extra="train")
+    require("lightning", extra="train")
     # The recipes need the extra, and help must work without it.
     from canthus.recipes import quantize as recipes
 

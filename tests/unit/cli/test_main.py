@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 import canthus
-from canthus.cli.main import COMMANDS, load_command
+from canthus.cli.main import COMMANDS, app, load_command
+from canthus.errors import MissingExtraError
 from command import run_command
 
 
@@ -34,3 +36,15 @@ def test_an_unknown_command_suggests_the_nearest(
 def test_python_m_canthus() -> None:
     done = subprocess.run([sys.executable, "-m", "canthus", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"canthus {canthus.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("train", "pfld_68"), ("prune", "last.ckpt"), ("export", "last.ckpt"), ("quantize", "pfld_68_128"), ("adapt",)],
+    ids=lambda words: words[0],
+)
+def test_without_the_extra_a_command_names_it(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    ended = CliRunner().invoke(app, list(words))
+    assert isinstance(ended.exception, MissingExtraError)
+    assert "pip install 'canthus[train]'" in str(ended.exception)
