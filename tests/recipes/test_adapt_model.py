@@ -60,7 +60,7 @@ def test_labels_to_one_side_teach_that_side_unless_the_map_is_symmetric(faces: P
         place = root / face.path.relative_to(faces)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(face.path.read_bytes())
-        write_pts(place.with_suffix(".pts"), face.points + np.float32([6, 0]))
+        write_pts(place.with_suffix(".pts"), face.points + np.array([6, 0], np.float32))
     model = LandmarkSession.open(FLOAT)
     crops = load_held_out("300w/validation", model.card, {"300w": faces}, faces / "cache", lambda *_: None).crops
     moved = {}
