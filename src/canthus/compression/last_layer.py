@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from canthus.compression.rounding import round_columns
+from canthus.compression.rounding import round_columns, values_inside
 from canthus.lookup import require
 
 POINTS = "points"
@@ -78,7 +78,9 @@ def fold_matrix(model: Any, matrix: Float64[np.ndarray, "c c"], crops: UInt8[np.
         tail.weights.set(mapped)
         tail.bias.set(mapped_bias)
         return True
-    inputs = _inputs(model, tail.source, crops)
+    batches = (crops[first : first + _BATCH] for first in range(0, len(crops), _BATCH))
+    seen = [found[tail.source] for found in values_inside(model, [tail.source], batches)]
+    inputs = np.concatenate(seen).astype(np.float64)
     largest = int(np.abs(_array(tail.weights.tensor)).max())
     rounded = round_columns(mapped[None], (inputs.T @ inputs / len(inputs))[None], largest=largest)[0]
     scale = np.abs(mapped).max(axis=1) / largest
@@ -191,18 +193,6 @@ def _stored(name: str, stored: Mapping[str, Any], made: Mapping[str, Any]) -> _S
     if len(node.input) > 2 and _array(stored[node.input[2]]).any():
         return None
     return _Stored(stored[node.input[0]], stored[node.input[1]])
-
-
-def _inputs(model: Any, source: str, crops: UInt8[np.ndarray, "n s s 3"]) -> Float64[np.ndarray, "n m"]:
-    """What the last product reads, for each crop."""
-    onnx, runtime = require("onnx", extra="train"), require("onnxruntime", extra="train")
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    probe.graph.output.append(onnx.ValueInfoProto(name=source))
-    session = runtime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    name = probe.graph.input[0].name
-    parts = [session.run([source], {name: crops[i : i + _BATCH]})[0] for i in range(0, len(crops), _BATCH)]
-    return np.concatenate(parts).astype(np.float64)
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -108,6 +108,22 @@ def fitted_weights(
     return found
 
 
+def values_inside(
+    model: Any, names: Iterable[str], batches: Iterable[UInt8[np.ndarray, "n h w 3"]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """What operators of an ONNX network read, by name, for each batch of crops or pictures."""
+    onnx, runtime = require("onnx", extra="train"), require("onnxruntime", extra="train")
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    picture = probe.graph.input[0].name
+    asked = [name for name in dict.fromkeys(names) if name != picture]
+    present = {value.name for value in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked if name not in present)
+    session = runtime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    for batch in batches:
+        yield {picture: batch} | dict(zip(asked, session.run(asked, {picture: batch}), strict=True))
+
+
 def round_columns(
     weights: Float64[np.ndarray, "groups outputs inputs"],
     products: Float64[np.ndarray, "groups inputs inputs"],
@@ -152,19 +168,10 @@ def _products(
     model: Any, layers: Sequence[_Layer], batches: Iterable[UInt8[np.ndarray, "n h w 3"]]
 ) -> dict[str, Float64[np.ndarray, "groups inputs inputs"]]:
     """Mean products of the inputs of each weight over the sample."""
-    onnx, runtime = require("onnx", extra="train"), require("onnxruntime", extra="train")
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    asked = list(dict.fromkeys(layer.source for layer in layers if layer.source != probe.graph.input[0].name))
-    present = {value.name for value in probe.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=source) for source in asked if source not in present)
-    session = runtime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
-    for batch in batches:
-        found = {probe.graph.input[0].name: batch}
-        found |= dict(zip(asked, session.run(asked, found), strict=True))
+    for found in values_inside(model, [layer.source for layer in layers], batches):
         for layer in layers:
             inputs = layer.inputs(found[layer.source], rng)
             sums[layer.weight] = sums.get(layer.weight, 0.0) + inputs.swapaxes(1, 2) @ inputs
