@@ -27,6 +27,8 @@ from canthus.runtime.sessions import LandmarkSession, find_model, read_model
 
 SEEN = 1024
 """Crops on which rounded weights are fitted, and on which the file is compared with the map."""
+LEAST_CALIBRATED = 50
+"""Other faces from which on the confidence is calibrated on them."""
 MOST_MOVED = 0.25
 """Largest mean distance between the points of the file and those of the map, in pixels of the crop."""
 
@@ -93,7 +95,8 @@ def adapt_model(
     """Write a model whose points lie where the labels of ``to`` put them.
 
     Faces with a point of unknown position are left out.  With ``check``, the card gets the error there and, where the
-    model predicts a spread, a new calibration of the confidence; without, it has no errors, and the calibration stays.
+    model predicts a spread and there are ``LEAST_CALIBRATED`` faces, a new calibration of the confidence; without, it
+    has no errors, and the calibration stays.
 
     Args:
         model: embedded name or ONNX file, float or int8.
@@ -195,9 +198,9 @@ def _card(card: ModelCard, to: str) -> ModelCard:
 
 
 def _measured(card: ModelCard, adapted: LandmarkSession, held: HeldOut, error: float) -> ModelCard:
-    """The card with the error on other faces, and with a calibration on them where the model predicts a spread."""
+    """The card with the error on other faces, and with a calibration on them if there can be one."""
     metrics = {held.metric: round(error, 6)}
-    if not adapted.tells_spread:
+    if not adapted.tells_spread or len(held.samples) < LEAST_CALIBRATED:
         return replace(card, metrics=metrics)
     calibration, found = calibrate(adapted, held.samples, held.groups)
     metrics |= {f"{held.name}/{name}": value for name, value in found.items()}

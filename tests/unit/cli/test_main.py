@@ -28,9 +28,7 @@ def test_an_unknown_command_suggests_the_nearest(
 ) -> None:
     done = run_command(monkeypatch, capfd, "detct", "photo.jpg")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(
-        "error: Unknown command 'detct'. Did you mean 'detect'? Known: adapt, batch, benchmark"
-    )
+    assert done.err.startswith("error: Unknown command 'detct'. Did you mean 'detect'? Known: adapt, batch, benchmark")
 
 
 def test_python_m_canthus() -> None:
